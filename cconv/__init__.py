@@ -1,0 +1,1 @@
+"""cconv: convolutional-network layers for Python, compiled."""
