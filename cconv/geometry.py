@@ -1,0 +1,236 @@
+"""Output sizes, pairs and padding: the only place in cconv that computes a shape.
+
+Everything here is plain Python integers. A window (a convolution's filter or a pooling window) of ``filter`` taps, each
+``dilation`` apart, covers ``extent = dilation * (filter - 1) + 1`` positions; moved by ``stride`` over an input of
+``size`` positions with ``before`` and ``after`` positions of padding, it stands at
+
+    output = floor((size + before + after - extent) / stride) + 1
+
+places. ``ceil_mode`` rounds up instead, and then drops a last place that would begin beyond the input and the padding
+before it, as PyTorch does.
+"""
+
+import operator
+import sys
+from functools import lru_cache
+from typing import NamedTuple
+
+__all__ = ["Window", "checked_size", "conv_output_size", "output_size", "padding", "pair", "window"]
+
+
+def integer(value, name, minimum=None):
+    """Return `value` as a Python int; a bool, a float or a number below `minimum` is an error that names it."""
+    if isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+    if minimum is not None and number < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {number}")
+    return number
+
+
+def pair(value, name, minimum=None):
+    """Return `value`, an int or a (height, width) pair of ints, as a tuple of two ints.
+
+    Parameters
+    ----------
+    value : int or sequence of two ints
+    name : str
+        The argument's name, for the error message.
+    minimum : int, optional
+        The smallest value allowed.
+
+    Raises
+    ------
+    TypeError
+        If `value` is neither an int nor a sequence of ints.
+    ValueError
+        If there are not two values, or one is below `minimum`.
+
+    Examples
+    --------
+    >>> pair(3, "stride"), pair((2, 1), "stride")
+    ((3, 3), (2, 1))
+    """
+    if _is_sequence(value):
+        if len(value) != 2:
+            raise ValueError(f"{name} must be an int or a (height, width) pair, got {len(value)} values: {value!r}")
+        return integer(value[0], f"{name}[0]", minimum), integer(value[1], f"{name}[1]", minimum)
+    number = integer(value, name, minimum)
+    return number, number
+
+
+def _is_sequence(value):
+    return isinstance(value, (tuple, list)) or getattr(value, "ndim", 0) == 1
+
+
+def conv_output_size(input_size, filter_size, stride=1, pad=0):
+    """Return the output length of a convolution along one axis.
+
+    ``floor((input_size + 2 * pad - filter_size) / stride) + 1``
+
+    Parameters
+    ----------
+    input_size, filter_size, stride, pad : int
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ValueError
+        If a size or `stride` is below 1, `pad` is negative or the filter is larger than the padded input.
+
+    Examples
+    --------
+    >>> conv_output_size(28, 5), conv_output_size(28, 5, stride=2, pad=2)
+    (24, 14)
+    """
+    input_size = integer(input_size, "input_size")
+    filter_size = integer(filter_size, "filter_size", 1)
+    stride = integer(stride, "stride", 1)
+    pad = integer(pad, "pad", 0)
+    return output_size(input_size, filter_size, stride, pad, pad)
+
+
+def output_size(size, filter_size, stride, pad_before, pad_after, dilation=1, ceil_mode=False, name="size"):
+    """Return the number of places of a window along one axis (see the module's formula).
+
+    All arguments are ints already checked by `integer` or `pair`; `name` is the axis in the error message.
+    """
+    if size < 1:
+        raise ValueError(f"the input {name} must be at least 1, got {size}")
+    extent = dilation * (filter_size - 1) + 1
+    room = size + pad_before + pad_after - extent
+    if room < 0:
+        spread = f" (spread over {extent} by dilation {dilation})" if dilation != 1 else ""
+        raise ValueError(
+            f"the filter {name} {filter_size}{spread} is larger than the padded input {name} "
+            f"{size + pad_before + pad_after} (input {size}, pad {pad_before} + {pad_after})"
+        )
+    if not ceil_mode:
+        return room // stride + 1
+    places = -(-room // stride) + 1
+    return places if (places - 1) * stride < size + pad_before else places - 1
+
+
+def padding(pad, input_size=None, filter_size=None, stride=1, dilation=1):
+    """Return `pad` as ``((top, bottom), (left, right))``.
+
+    Parameters
+    ----------
+    pad : int, (h, w), ((top, bottom), (left, right)), 'same' or 'valid'
+        'same' makes the output ``ceil(input / stride)`` long for every stride; an odd position goes to the bottom and
+        the right (ONNX's SAME_UPPER). 'valid' is no padding.
+    input_size, filter_size : (int, int), optional
+        Needed for 'same' only.
+    stride, dilation : int or (int, int)
+
+    Examples
+    --------
+    >>> padding(2), padding((1, 0)), padding(((0, 1), (2, 3)))
+    (((2, 2), (2, 2)), ((1, 1), (0, 0)), ((0, 1), (2, 3)))
+    >>> padding('same', (28, 28), (5, 2), stride=2)
+    ((1, 2), (0, 0))
+    """
+    if isinstance(pad, str):
+        if pad == "valid":
+            return (0, 0), (0, 0)
+        if pad != "same":
+            raise ValueError(f"pad must be ints, 'same' or 'valid', got {pad!r}")
+        if input_size is None or filter_size is None:
+            raise ValueError("pad='same' depends on the input and filter sizes, which are not known here")
+        stride, dilation = pair(stride, "stride", 1), pair(dilation, "dilation", 1)
+        return tuple(map(_same, input_size, filter_size, stride, dilation))
+    if _is_sequence(pad) and any(map(_is_sequence, pad)) or getattr(pad, "ndim", 0) == 2:
+        if len(pad) != 2 or not all(map(_is_sequence, pad)):
+            raise ValueError(f"pad must be an int, (h, w) or ((top, bottom), (left, right)), got {pad!r}")
+        return pair(pad[0], "pad[0]", 0), pair(pad[1], "pad[1]", 0)
+    height, width = pair(pad, "pad", 0)
+    return (height, height), (width, width)
+
+
+def _same(size, filter_size, stride, dilation):
+    extent = dilation * (filter_size - 1) + 1
+    total = max(0, (-(-size // stride) - 1) * stride + extent - size)
+    return total // 2, total - total // 2
+
+
+class Window(NamedTuple):
+    """Where a window stands over an image: the output size, and the steps every kernel takes beside its arrays."""
+
+    out_h: int
+    out_w: int
+    steps: tuple  # (stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w), in the kernels' argument order
+
+
+def window(height, width, filter_h, filter_w, stride=1, pad=0, dilation=1, *, ceil_mode=False, pooling=False):
+    """Return the `Window` of a `filter_h` x `filter_w` filter over an image of `height` x `width`.
+
+    Parameters
+    ----------
+    height, width, filter_h, filter_w : int
+        Sizes read from arrays, or ints checked by `pair`.
+    stride, dilation : int or (int, int)
+    pad : int, (h, w), ((top, bottom), (left, right)), 'same' or 'valid'
+    ceil_mode : bool
+    pooling : bool
+        Refuse a pad above half the window, which would put whole windows into the padding.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument.
+
+    Examples
+    --------
+    >>> window(28, 28, 5, 5, stride=2, pad=1)
+    Window(out_h=13, out_w=13, steps=(2, 2, 1, 1, 1, 1))
+    """
+    # Only plain ints, strings and tuples of ints reach the cache: they hash, and 1, 1.0 and True cannot be confused.
+    if type(stride) is not int:
+        stride = pair(stride, "stride", 1)
+    if type(pad) is not int and type(pad) is not str:
+        pad = padding(pad)
+    if type(dilation) is not int:
+        dilation = pair(dilation, "dilation", 1)
+    return _window(height, width, filter_h, filter_w, stride, pad, dilation, ceil_mode, pooling)
+
+
+@lru_cache(maxsize=1024)
+def _window(height, width, filter_h, filter_w, stride, pad, dilation, ceil_mode, pooling):
+    if filter_h < 1 or filter_w < 1:
+        raise ValueError(f"the filter must be at least 1 x 1, got {filter_h} x {filter_w}")
+    stride_h, stride_w = pair(stride, "stride", 1)
+    dilation_h, dilation_w = pair(dilation, "dilation", 1)
+    (top, bottom), (left, right) = padding(pad, (height, width), (filter_h, filter_w), stride, dilation)
+    if pooling:
+        for name, size, spread, most in (
+            ("height", filter_h, dilation_h, max(top, bottom)),
+            ("width", filter_w, dilation_w, max(left, right)),
+        ):
+            extent = spread * (size - 1) + 1
+            if most > extent // 2:
+                raise ValueError(f"pad must be at most half the pooling window's {name} {extent}, got {most}")
+    out_h = output_size(height, filter_h, stride_h, top, bottom, dilation_h, ceil_mode, "height")
+    out_w = output_size(width, filter_w, stride_w, left, right, dilation_w, ceil_mode, "width")
+    return Window(out_h, out_w, (stride_h, stride_w, top, left, dilation_h, dilation_w))
+
+
+def checked_size(*dims, itemsize=1):
+    """Return the number of bytes of an array of shape `dims`; too many to address is a ValueError.
+
+    Examples
+    --------
+    >>> checked_size(100, 30, 24, 24, itemsize=4)
+    6912000
+    """
+    size = itemsize
+    for dim in dims:
+        size *= dim
+    if size > sys.maxsize:
+        raise ValueError(f"an array of shape {dims} needs {size} bytes, more than can be addressed")
+    return size
