@@ -1,0 +1,186 @@
+"""What comes through the door: every operation's arrays and labels, brought into the one form that the kernels take.
+
+A kernel takes float32 or float64 arrays in native byte order, aligned and C-contiguous. An array that is so already is
+handed on as it is, at the cost of a few attribute reads; any other layout is copied once, here, and nowhere else.
+"""
+
+import numpy as np
+
+__all__ = ["as_float", "as_input", "as_labels", "is_ready", "promote"]
+
+FLOAT32 = np.dtype(np.float32)
+FLOAT64 = np.dtype(np.float64)
+INT64 = np.dtype(np.int64)
+
+# The bits of ndarray.flags.num that say C-contiguous and aligned: one attribute read in place of two.
+READY = 0x0001 | 0x0100
+
+
+def is_ready(array):
+    """Say whether a kernel can take `array` as it is (whether or not it may be written to)."""
+    # NumPy keeps one dtype object per native type; an equal one that is not it (from a pickle, say) only costs a copy.
+    dtype = array.dtype if type(array) is np.ndarray else None
+    return (dtype is FLOAT32 or dtype is FLOAT64) and array.flags.num & READY == READY
+
+
+def as_input(array, name, ndim=None):
+    """Return `array` as the kernels take it: float32 or float64, native byte order, aligned, C-contiguous.
+
+    Parameters
+    ----------
+    array : array_like
+        Returned unchanged when it is in that form already, else copied; never written to.
+    name : str
+        The argument's name, for the error message.
+    ndim : int, optional
+        The number of dimensions it must have.
+
+    Raises
+    ------
+    TypeError
+        If the values are not float32 or float64: integers are refused because an image of 0 to 255 is not what a
+        network expects, narrower and wider floats because they would change their precision unasked.
+    ValueError
+        If the number of dimensions is another one.
+
+    Examples
+    --------
+    >>> as_input(np.ones((2, 3), '>f4'), "x", 2).dtype.isnative
+    True
+    """
+    dtype = array.dtype if type(array) is np.ndarray else None
+    if not (dtype is FLOAT32 or dtype is FLOAT64) or array.flags.num & READY != READY:  # is_ready, without the call
+        array = _normalised(array, name)
+    if ndim is not None and array.ndim != ndim:
+        raise ValueError(f"{name} must have {ndim} dimensions, got {array.ndim} (shape {array.shape})")
+    return array
+
+
+def _normalised(array, name):
+    array = _as_ndarray(array, name)
+    kind, size = array.dtype.kind, array.dtype.itemsize
+    if kind != "f" or size not in (4, 8):
+        hint = ""
+        if kind in "iub":
+            hint = f"; scale it first, for images {name}.astype(np.float32) / 255"
+        elif kind == "f":
+            hint = f"; convert it first, {name}.astype(np.float32)"
+        raise TypeError(f"{name} must be float32 or float64, got {array.dtype}{hint}")
+    return np.require(array, FLOAT32 if size == 4 else FLOAT64, "CA")  # one copy, or none
+
+
+def _as_ndarray(array, name):
+    try:
+        return np.asarray(array)
+    except ValueError as error:  # ragged nesting
+        raise ValueError(f"{name} must be an array of numbers: {error}") from None
+
+
+def promote(*arrays):
+    """Return `arrays` in one dtype: float64 as soon as one of them is, as NumPy promotes.
+
+    They come from `as_input`; any but the first may be None, which is handed through.
+
+    Examples
+    --------
+    >>> x, W, b = promote(np.ones(2, np.float32), np.ones(2), None)
+    >>> x.dtype, W.dtype, b
+    (dtype('float64'), dtype('float64'), None)
+    """
+    first = arrays[0].dtype
+    for array in arrays:
+        if array is not None and array.dtype is not first:
+            return tuple(None if array is None else array.astype(FLOAT64, copy=False) for array in arrays)
+    return arrays
+
+
+def as_float(array, name):
+    """Return `array` as `as_input` does, but also take what NumPy itself would make a float of.
+
+    Integers and bools become float64 and float16 becomes float32; complex numbers, objects and strings are a TypeError.
+
+    Examples
+    --------
+    >>> as_float([1, 2], "x")
+    array([1., 2.])
+    """
+    if is_ready(array):
+        return array
+    array = _as_ndarray(array, name)
+    kind = array.dtype.kind
+    if kind in "iub":
+        array = array.astype(FLOAT64)
+    elif kind == "f" and array.dtype.itemsize == 2:
+        array = array.astype(FLOAT32)
+    elif kind != "f":
+        raise TypeError(f"{name} must be an array of real numbers, got {array.dtype}")
+    return _normalised(array, name)
+
+
+def as_labels(t, num_samples, num_classes, name="t"):
+    """Return targets in one of the two forms that the losses take.
+
+    Parameters
+    ----------
+    t : array_like
+        Class indices of any integer dtype, shaped (N,) or (N, 1), or one row per sample, shaped (N, num_classes):
+        one-hot of any dtype, or floats that give each class a probability. A batch of one may leave its axis out.
+    num_samples, num_classes : int
+        What the scores that `t` belongs to are shaped.
+    name : str
+        The argument's name, for the error message.
+
+    Returns
+    -------
+    ndarray
+        int64 of shape (N,): the class of each sample; or, when `t` holds one row of floats per sample, those floats
+        as float32 or float64 of shape (N, num_classes).
+
+    Raises
+    ------
+    TypeError
+        If `t` holds neither integers, bools nor floats, or class indices are not integers.
+    ValueError
+        If the shape is none of these, an index is out of range, or a row of integers is not one-hot.
+
+    Examples
+    --------
+    >>> as_labels(np.array([[1], [0]], np.uint8), 2, 3)
+    array([1, 0])
+    >>> as_labels([[0, 1, 0], [1, 0, 0]], 2, 3)
+    array([1, 0])
+    """
+    t = _as_ndarray(t, name)
+    shape = t.shape
+    if num_samples == 1 and shape in ((), (num_classes,)):
+        t = t.reshape(1, -1)
+        shape = t.shape
+    kind = t.dtype.kind
+    if kind not in "iubf":
+        raise TypeError(f"{name} must hold class indices or one-hot rows, got {t.dtype}")
+    if shape == (num_samples, num_classes) and (num_classes > 1 or kind in "bf"):
+        return as_float(t, name) if kind == "f" else _one_hot_classes(t, name)
+    if shape != (num_samples,) and shape != (num_samples, 1):
+        raise ValueError(
+            f"{name} must be class indices of shape ({num_samples},) or ({num_samples}, 1) or one-hot of shape "
+            f"({num_samples}, {num_classes}), got shape {shape}"
+        )
+    if kind not in "iu":
+        raise TypeError(f"{name} must hold class indices as integers, got {t.dtype}; use {name}.astype(np.int64)")
+    labels = np.ascontiguousarray(t, INT64).reshape(num_samples)
+    # An index that is negative, or beyond int64, is a huge unsigned number: one comparison finds both ends.
+    if num_samples and labels.view(np.uint64).max() >= num_classes:
+        row = int(np.argmax(labels.view(np.uint64) >= num_classes))
+        raise ValueError(
+            f"{name} must hold class indices from 0 to {num_classes - 1}, got {t.reshape(-1)[row]} for sample {row}"
+        )
+    return labels
+
+
+def _one_hot_classes(t, name):
+    ones = t == 1
+    wrong = (np.count_nonzero(ones, axis=1) != 1) | (np.count_nonzero(t, axis=1) != 1)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise ValueError(f"{name} must have one 1 and otherwise 0 in each one-hot row, got {t[row]} for sample {row}")
+    return np.ascontiguousarray(ones.argmax(axis=1), INT64)
