@@ -1,0 +1,3 @@
+"""The version of cconv: the one place that states it (pyproject.toml reads it from here)."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,75 @@
+"""The compiled kernels, in the build for this CPU.
+
+Every kernel source ``_name.pyx`` is compiled once per CPU level, into ``cconv.kernels_baseline``,
+``cconv.kernels_v3`` (AVX2) and ``cconv.kernels_v4`` (AVX-512). This package picks the best one that the CPU and the
+operating system support, once, at import, and hands its modules on as ``cconv.kernels.name``. The environment variable
+``CCONV_CPU`` (``baseline``, ``v3`` or ``v4``) forces a lower level; a higher one is refused.
+
+Kernels trust their arguments: the checked functions are those of `cconv.functional`. Callers write
+``kernels.conv.forward(...)``, through the attribute, so that a test can put another level's module there.
+"""
+
+import functools
+import importlib
+import os
+import pkgutil
+import sys
+from types import ModuleType, SimpleNamespace
+
+try:
+    from . import _cpu as cpu
+    from . import _memory as memory
+except ImportError as error:
+    raise ImportError(
+        f"the compiled kernels of cconv cannot be imported ({error}). In a source tree, build them with "
+        "'pip install -e .' (or 'python setup.py build_ext --inplace'); otherwise reinstall cconv with "
+        "'pip install --force-reinstall cconv'"
+    ) from error
+
+
+@functools.cache
+def _module_names(level: str) -> tuple[str, ...]:
+    """The file names of a level's compiled modules, from its package; none where it was not built."""
+    package = importlib.import_module(f"{__name__}_{level}")
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(package.__path__)))
+
+
+def levels() -> tuple[str, ...]:
+    """The levels that were built and that this machine can run, best last."""
+    return tuple(level for level in cpu.levels() if _module_names(level))
+
+
+def load(level: str) -> SimpleNamespace:
+    """The kernel modules of one of `levels`, by the names they have here (``conv``, ``pool``, ...)."""
+    package = f"{__name__}_{level}"
+    return SimpleNamespace(
+        **{name.removeprefix("_"): importlib.import_module(f"{package}.{name}") for name in _module_names(level)}
+    )
+
+
+def _choose(wanted: str | None) -> str:
+    runnable = levels()
+    if not runnable:
+        raise ImportError(
+            f"cconv was built without kernels that this machine can run: it runs {', '.join(cpu.levels())}. "
+            "Rebuild with CCONV_LEVELS unset ('pip install -e .')"
+        )
+    if not wanted:
+        return runnable[-1]
+    if wanted not in runnable:
+        raise ImportError(
+            f"CCONV_CPU must name a level that was built and that this machine can run, out of "
+            f"{', '.join(runnable)}; got {wanted!r}"
+        )
+    return wanted
+
+
+def _publish(modules: SimpleNamespace) -> None:
+    for name, module in vars(modules).items():
+        globals()[name] = module
+        # Their functions call themselves cconv.kernels._name at every level: so pickle finds them there.
+        sys.modules[f"{__name__}._{name}"] = module
+
+
+LEVEL = _choose(os.environ.get("CCONV_CPU"))
+_publish(load(LEVEL))

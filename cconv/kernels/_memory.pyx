@@ -1,0 +1,230 @@
+"""Large arrays whose memory is used again.
+
+A fresh large array costs a page fault per page when it is first written, more than many kernels cost that write it.
+So the memory of large arrays comes in blocks: the base of such an array is a `_Block`, and when the last array or view
+that refers to it is gone, the block's memory goes to a free list, where the next array of about that size finds it.
+Nothing is guessed from reference counts; a view that lives on keeps its memory, as in NumPy.
+
+The free list is an array in the order in which blocks became free. A request takes the youngest block that is large
+enough and wastes at most a fifth of itself: the youngest is the one most likely still in cache. When the list would
+exceed its bounds, the oldest blocks go back to the system. One lock guards it; nothing that could run Python code
+happens under the lock. A forked child drops the list, since writing into pages shared with the parent would copy them.
+"""
+
+import os
+
+cimport cython
+cimport numpy as cnp
+from cpython.pyport cimport PY_SSIZE_T_MAX
+from cpython.ref cimport Py_INCREF
+from libc.string cimport memmove
+
+import numpy as np
+
+cnp.import_array()
+
+cdef extern from "block.h":
+    const size_t CCONV_ALIGNMENT
+    void *cconv_block_new(size_t size) noexcept nogil
+    void cconv_block_free(void *data) noexcept nogil
+
+cdef extern from "numpy/arrayobject.h":
+    object PyArray_NewFromDescr(
+        type subtype, cnp.dtype descr, int nd, const cnp.npy_intp *dims, const cnp.npy_intp *strides, void *data,
+        int flags, object obj
+    )
+
+cdef enum:
+    MAX_DIMENSIONS = 64
+    MAX_BLOCKS = 1024
+
+# Below this many bytes the C library's own free lists do as well, without a page fault.
+cdef size_t SMALLEST_BLOCK = 64 * 1024
+
+cdef struct Free:
+    void *data
+    size_t size
+
+cdef Free free_blocks[MAX_BLOCKS]  # oldest first
+cdef Py_ssize_t free_count = 0
+cdef size_t free_bytes = 0
+cdef cython.pymutex lock
+
+
+def _physical_memory():
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # Windows has no sysconf
+        return 8 << 30
+
+
+#: The most bytes the free list keeps: an eighth of the machine's memory, at most 1 GiB.
+cache_limit = min(_physical_memory() // 8, 1 << 30)
+cdef size_t max_free_bytes = cache_limit
+
+
+cdef void remove_free_block(Py_ssize_t index) noexcept nogil:
+    """Take one entry out of the free list; the lock is held."""
+    global free_count, free_bytes
+    free_bytes -= free_blocks[index].size
+    free_count -= 1
+    memmove(&free_blocks[index], &free_blocks[index + 1], (free_count - index) * sizeof(Free))
+
+
+cdef void *take_free_block(size_t size, size_t *capacity) noexcept nogil:
+    """The youngest free block that fits, its size in `capacity`; NULL if none does. The lock is held."""
+    cdef Py_ssize_t index
+    cdef void *data
+    for index in range(free_count - 1, -1, -1):
+        if size <= free_blocks[index].size and free_blocks[index].size - size <= free_blocks[index].size // 5:
+            data = free_blocks[index].data
+            capacity[0] = free_blocks[index].size
+            remove_free_block(index)
+            return data
+    return NULL
+
+
+cdef void give_back(void *data, size_t size) noexcept nogil:
+    """Put a block on the free list; what no longer fits within its bounds goes back to the system."""
+    global free_count, free_bytes
+    if size > max_free_bytes:
+        cconv_block_free(data)
+        return
+    with lock:
+        while free_count == MAX_BLOCKS or free_bytes + size > max_free_bytes:
+            cconv_block_free(free_blocks[0].data)
+            remove_free_block(0)
+        free_blocks[free_count].data = data
+        free_blocks[free_count].size = size
+        free_count += 1
+        free_bytes += size
+
+
+@cython.final
+@cython.freelist(64)
+cdef class _Block:
+    """The owner of one array's memory: the array's base."""
+
+    cdef void *data
+    cdef size_t size
+
+    def __init__(self):
+        raise TypeError("a _Block is made by empty() only")
+
+    def __dealloc__(self):
+        if self.data != NULL:
+            give_back(self.data, self.size)
+
+
+cdef _Block new_block(size_t size):
+    cdef _Block block = _Block.__new__(_Block)
+    with lock:
+        block.data = take_free_block(size, &block.size)
+    if block.data == NULL:
+        block.size = (size + CCONV_ALIGNMENT - 1) & ~(CCONV_ALIGNMENT - 1)
+        block.data = cconv_block_new(block.size)
+        if block.data == NULL:
+            empty_cache()
+            block.data = cconv_block_new(block.size)
+    if block.data == NULL:
+        raise MemoryError(f"cannot allocate an array of {size} bytes")
+    return block
+
+
+def empty(tuple shape, dtype):
+    """An uninitialised C-contiguous array; like `numpy.empty`, but large arrays use freed memory again.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    dtype : dtype or type
+        Any dtype without references to Python objects.
+
+    Returns
+    -------
+    ndarray
+        Aligned to 64 bytes when large. Its memory returns to the free list when its last view is gone.
+
+    Raises
+    ------
+    ValueError
+        If a dimension is negative, there are too many, or the dtype holds Python objects.
+    MemoryError
+        If the memory cannot be had, or the size does not fit the address space.
+    """
+    cdef cnp.npy_intp dims[MAX_DIMENSIONS]
+    cdef cnp.dtype descr = <cnp.dtype>dtype if type(dtype) is cnp.dtype else np.dtype(dtype)
+    cdef Py_ssize_t ndim = len(shape), axis
+    cdef size_t size = descr.itemsize, dimension
+    cdef bint overflow = False, is_empty = False
+    cdef _Block block
+    if ndim > MAX_DIMENSIONS:
+        raise ValueError(f"shape must have at most {MAX_DIMENSIONS} dimensions, got {ndim}")
+    if descr.hasobject:
+        raise ValueError(f"dtype must not hold Python objects, got {descr}")
+    for axis in range(ndim):
+        dims[axis] = shape[axis]
+        if dims[axis] < 0:
+            raise ValueError(f"shape must not have negative dimensions, got {shape}")
+        dimension = <size_t>dims[axis]
+        if dimension == 0:
+            is_empty = True
+        elif size > <size_t>PY_SSIZE_T_MAX // dimension:
+            overflow = True
+        else:
+            size *= dimension
+    if overflow and not is_empty:
+        raise MemoryError(f"an array of shape {shape} and dtype {descr} does not fit the address space")
+    Py_INCREF(descr)  # both constructors steal a reference
+    if is_empty or size < SMALLEST_BLOCK:
+        return PyArray_NewFromDescr(cnp.ndarray, descr, <int>ndim, dims, NULL, NULL, 0, None)
+    block = new_block(size)
+    array = PyArray_NewFromDescr(
+        cnp.ndarray, descr, <int>ndim, dims, NULL, block.data, cnp.NPY_ARRAY_CARRAY, None
+    )
+    cnp.set_array_base(array, block)
+    return array
+
+
+def empty_cache():
+    """Give the memory of all free blocks back to the system.
+
+    Arrays that are still referred to keep theirs.
+
+    Examples
+    --------
+    >>> import cconv
+    >>> cconv.empty_cache()
+    """
+    global free_count, free_bytes
+    cdef Py_ssize_t index
+    with lock:
+        for index in range(free_count):
+            cconv_block_free(free_blocks[index].data)
+        free_count = 0
+        free_bytes = 0
+
+
+def cached_bytes():
+    """The number of bytes on the free list."""
+    return free_bytes
+
+
+# The lock is held across a fork, so that the child, which has none of the parent's other threads, finds the list whole.
+def _before_fork():
+    lock.acquire()
+
+
+def _after_fork_in_parent():
+    lock.release()
+
+
+def _after_fork_in_child():
+    lock.release()
+    empty_cache()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
+    )

@@ -1,0 +1,241 @@
+"""Build of the compiled kernels; everything else about the package stands in pyproject.toml.
+
+Each ``cconv/kernels/_*.pyx`` becomes C once. That C is compiled once per CPU level into the sibling packages
+``cconv.kernels_baseline``, ``cconv.kernels_v3`` and ``cconv.kernels_v4``, of which ``cconv.kernels`` picks one at
+import. The modules that hold state (`ONCE`) and Cython's own shared utility code are compiled once, for the baseline.
+
+Environment
+-----------
+CCONV_LEVELS : comma-separated levels to build, for quick development builds (``CCONV_LEVELS=v4``); default: all.
+CCONV_DEBUG : ``1`` checks every index and memoryview, defines the macro CCONV_DEBUG and keeps debug symbols.
+CCONV_OPENMP : ``0`` builds without OpenMP (serial), ``1`` fails where OpenMP does not work; default: use it if it does.
+"""
+
+import copy
+import json
+import os
+import re
+import shutil
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError, LinkError, SetupError
+
+KERNELS = Path("cconv/kernels")
+PACKAGE = "cconv.kernels"
+UTILITY = "_cyutility"  # Cython's memoryview and function types, shared by all modules: halves the wheel
+ONCE = ("_cpu", "_memory")
+INFO = "build_info.json"  # what cconv.show_config() reports, and the stamp that tells a changed configuration
+
+DIRECTIVES = {
+    "language_level": 3,
+    "boundscheck": False,
+    "wraparound": False,
+    "cdivision": True,
+    "initializedcheck": False,
+    "embedsignature": True,
+    "freethreading_compatible": True,
+}
+DEBUG_DIRECTIVES = DIRECTIVES | {"boundscheck": True, "initializedcheck": True}
+
+# Flags per level and compiler family. x86-64-v3 is AVX2 + FMA (2013 on), x86-64-v4 AVX-512 (F, BW, CD, DQ, VL).
+LEVEL_FLAGS = {
+    "baseline": {"unix": [], "msvc": []},
+    "v3": {"unix": ["-march=x86-64-v3"], "msvc": ["/arch:AVX2"]},
+    "v4": {"unix": ["-march=x86-64-v4", "-mprefer-vector-width=512"], "msvc": ["/arch:AVX512"]},
+}
+# Neither -ffast-math (it changes what NaN does, and its start-up code can flush denormals in the whole process) nor
+# -march=native (the build must run elsewhere): errno and trapping flags are all that keeps loops from vectorising.
+FLAGS = {
+    "unix": ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math"],
+    "msvc": ["/O2", "/std:c11"],
+}
+DEBUG_FLAGS = {
+    "unix": ["-O1", "-g", "-UNDEBUG", "-fno-math-errno", "-fno-trapping-math"],
+    "msvc": ["/Od", "/Zi", "/std:c11"],
+}
+# (compile flags, link flags) to try in turn; the second of "unix" is Apple's clang with Homebrew's libomp.
+OPENMP_FLAGS = {
+    "unix": [(["-fopenmp"], ["-fopenmp"]), (["-Xpreprocessor", "-fopenmp"], ["-lomp"])],
+    "msvc": [(["/openmp"], [])],
+}
+OPENMP_PROGRAM = """
+#include <omp.h>
+int main(void) {
+    int total = 0;
+    #pragma omp parallel for reduction(+:total)
+    for (int i = 0; i < omp_get_max_threads(); i++) total += i;
+    return total < 0;
+}
+"""
+
+
+def environment(name, choices):
+    value = os.environ.get(name) or None
+    if value not in (None, *choices):
+        raise SetupError(f"{name} must be one of {', '.join(choices)} or unset, got {value!r}")
+    return value
+
+
+def target_levels():
+    """The levels of the target CPU family, lowest first, as far as CCONV_LEVELS asks for them."""
+    x86_64 = sysconfig.get_platform().endswith(("x86_64", "amd64"))
+    levels = list(LEVEL_FLAGS) if x86_64 else ["baseline"]
+    wanted = [name.strip() for name in os.environ.get("CCONV_LEVELS", "").split(",") if name.strip()]
+    unknown = set(wanted) - set(levels)
+    if unknown:
+        raise SetupError(f"CCONV_LEVELS: expected a comma-separated list out of {levels}, got {sorted(unknown)}")
+    return [level for level in levels if not wanted or level in wanted]
+
+
+def make_extensions(levels):
+    """One Extension per module and level; sources are the .pyx files until `BuildExt` puts their C in their place."""
+    headers = [path.as_posix() for path in sorted(KERNELS.glob("*.h"))]
+
+    def extension(name, source, level):
+        module = Extension(name, [source.as_posix()], depends=[*headers, "setup.py"])
+        module.level = level
+        return module
+
+    modules = [extension(f"{PACKAGE}.{UTILITY}", KERNELS / f"{UTILITY}.c", "baseline")]
+    for source in sorted(KERNELS.glob("_*.pyx")):
+        if source.stem in ONCE:
+            modules.append(extension(f"{PACKAGE}.{source.stem}", source, "baseline"))
+        else:
+            modules += [extension(f"{PACKAGE}_{level}.{source.stem}", source, level) for level in levels]
+    return modules
+
+
+class BuildExt(build_ext):
+    """Cythonizes once, compiles once per level, in parallel, each module with its own directory of objects."""
+
+    def finalize_options(self):
+        super().finalize_options()
+        if self.parallel is None:
+            self.parallel = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        self.debug_build = environment("CCONV_DEBUG", "01") == "1"
+        self.info_path = Path(self.build_lib) / KERNELS / INFO
+
+    def build_extensions(self):
+        import numpy
+
+        family = "msvc" if self.compiler.compiler_type == "msvc" else "unix"
+        compile_flags = (DEBUG_FLAGS if self.debug_build else FLAGS)[family]
+        link_flags = ["-Wl,--strip-all"] if sys.platform == "linux" and not self.debug_build else []
+        openmp = self.probe_openmp(family)
+        if openmp is not None:
+            compile_flags, link_flags = compile_flags + openmp[0], link_flags + openmp[1]
+        self.start_afresh_if_changed(
+            {
+                "compiler": " ".join(getattr(self.compiler, "compiler_so", None) or [self.compiler.compiler_type]),
+                "options": " ".join(compile_flags),
+                "levels": {level: " ".join(LEVEL_FLAGS[level][family]) for level in target_levels()},
+                "openmp": openmp is not None,
+                "debug": self.debug_build,
+                "numpy": numpy.__version__,
+            }
+        )
+        c_sources = self.cythonize()
+        for module in self.extensions:
+            module.sources = [c_sources[module.sources[0]]]
+            module.include_dirs = [KERNELS.as_posix(), numpy.get_include()]
+            module.extra_compile_args = compile_flags + LEVEL_FLAGS[module.level][family]
+            module.extra_link_args = link_flags
+            module.define_macros = [("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")]
+            if self.debug_build:
+                module.define_macros.append(("CCONV_DEBUG", "1"))
+        super().build_extensions()
+
+    def build_extension(self, ext):
+        # Levels share their C files, and distutils names objects after them: without directories of their own they
+        # would overwrite each other's objects, at random when built in parallel.
+        builder = copy.copy(self)
+        builder.build_temp = os.path.join(self.build_temp, ext.name)
+        super(BuildExt, builder).build_extension(ext)
+
+    def cythonize(self):
+        """Translate every .pyx to C, once, under build/; return {source: C file}."""
+        from Cython.Build import cythonize
+        from Cython.Compiler import Options
+
+        Options.warning_errors = True
+        unique = {module.sources[0]: module.name for module in self.extensions}
+        modules = []
+        for source in unique:
+            if source.endswith(".pyx") and re.search(r"^#\s*(cython|distutils):", Path(source).read_text("utf-8"), re.M):
+                raise SetupError(f"{source}: directives belong in setup.py (Cython ignores a misspelt one in a file)")
+            modules.append(Extension(f"{PACKAGE}.{Path(source).stem}", [source]))
+        build_dir = Path("build") / ("cython-debug" if self.debug_build else "cython")
+        utility = build_dir / KERNELS / f"{UTILITY}.c"
+        setup_time = Path(__file__).stat().st_mtime
+        outdated = any(path.stat().st_mtime < setup_time for path in build_dir.rglob("*.c"))
+        utility.parent.mkdir(parents=True, exist_ok=True)
+        modules = cythonize(
+            modules,
+            build_dir=str(build_dir),
+            nthreads=self.parallel,
+            force=self.force or outdated,
+            compiler_directives=DEBUG_DIRECTIVES if self.debug_build else DIRECTIVES,
+            shared_utility_qualified_name=f"{PACKAGE}.{UTILITY}",
+            emit_linenums=False,
+        )
+        return dict(zip(unique, (module.sources[0] for module in modules), strict=True))
+
+    def probe_openmp(self, family):
+        """(compile flags, link flags) with which a small OpenMP program builds; None for a serial build."""
+        wanted = environment("CCONV_OPENMP", "01")
+        if wanted == "0":
+            self.announce("cconv: building without OpenMP, kernels will be serial (CCONV_OPENMP=0)", level=3)
+            return None
+        with tempfile.TemporaryDirectory() as folder:
+            program = Path(folder) / "probe.c"
+            program.write_text(OPENMP_PROGRAM)
+            for compile_flags, link_flags in OPENMP_FLAGS[family]:
+                try:
+                    objects = self.compiler.compile(
+                        [str(program)], output_dir=folder, extra_postargs=compile_flags
+                    )
+                    self.compiler.link_executable(objects, str(Path(folder) / "probe"), extra_postargs=link_flags)
+                except (CompileError, LinkError):
+                    continue
+                return compile_flags, link_flags
+        if wanted == "1":
+            raise SetupError("CCONV_OPENMP=1: the compiler could not build a small OpenMP program")
+        self.announce("cconv: OpenMP does not work with this compiler, kernels will be serial", level=3)
+        return None
+
+    def start_afresh_if_changed(self, info):
+        """Compiled files of another configuration must never end up in this build: timestamps do not tell them."""
+        text = json.dumps(info, indent=2) + "\n"
+        if not self.info_path.exists() or self.info_path.read_text() != text:
+            for folder in Path(self.build_lib, "cconv").glob("kernels*"):
+                self.remove_compiled(folder)
+            self.info_path.parent.mkdir(parents=True, exist_ok=True)
+            self.info_path.write_text(text)
+
+    def copy_extensions_to_source(self):
+        for folder in Path("cconv").glob("kernels*"):
+            self.remove_compiled(folder)
+        super().copy_extensions_to_source()
+        shutil.copyfile(self.info_path, KERNELS / INFO)
+
+    @staticmethod
+    def remove_compiled(folder):
+        for pattern in ("*.so", "*.pyd"):
+            for path in folder.glob(pattern):
+                path.unlink()
+
+    def get_outputs(self):
+        return [*super().get_outputs(), str(self.info_path)]
+
+    def get_output_mapping(self):
+        mapping = super().get_output_mapping()
+        return mapping | {str(self.info_path): str(KERNELS / INFO)} if self.inplace else mapping
+
+
+if __name__ == "__main__":
+    setup(ext_modules=make_extensions(target_levels()), cmdclass={"build_ext": BuildExt})
