@@ -1,0 +1,41 @@
+"""Fixtures that several test files use."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cconv import kernels
+
+os.environ.setdefault("MPLBACKEND", "Agg")  # plots are drawn into files, on machines without a display too
+
+MNIST_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+
+@pytest.fixture(params=kernels.levels())
+def cpu_level(request, monkeypatch):
+    """Run the test once with the kernels of every CPU level that this machine can run."""
+    for name, module in vars(kernels.load(request.param)).items():
+        monkeypatch.setattr(kernels, name, module)
+    monkeypatch.setattr(kernels, "LEVEL", request.param)
+    return request.param
+
+
+@pytest.fixture(params=[1, 2, 3], ids="{}-threads".format)
+def num_threads(request, monkeypatch):
+    """Run the test on 1, 2 and 3 threads, however little work there is."""
+    monkeypatch.setattr(kernels.cpu, "threads_for", lambda work: request.param)
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def mnist_dir():
+    """The directory of the real MNIST files that CCONV_DATA names; a broken one is a failure, not a reason to skip."""
+    value = os.environ.get("CCONV_DATA")
+    if not value:
+        pytest.skip("needs the real MNIST files: set CCONV_DATA to the directory that holds them")
+    directory = Path(value)
+    missing = [name for name in MNIST_FILES if not any((directory / (name + end)).is_file() for end in ("", ".gz"))]
+    if missing:
+        pytest.fail(f"CCONV_DATA is {value!r}, but it lacks (plain or .gz): {', '.join(missing)}")
+    return directory
