@@ -2,13 +2,41 @@
 
 from cconv._config import show_config
 from cconv._version import __version__
+from cconv.functions import (
+    cross_entropy_error,
+    identity_function,
+    mean_squared_error,
+    relu,
+    relu_grad,
+    sigmoid,
+    sigmoid_grad,
+    softmax,
+    softmax_loss,
+    step_function,
+)
+from cconv.geometry import conv_output_size
+from cconv.gradient import gradient_check, numerical_gradient, numerical_gradient_2d
 from cconv.kernels._cpu import get_num_threads, set_num_threads
 from cconv.kernels._memory import empty_cache
 
 __all__ = [
     "__version__",
+    "conv_output_size",
+    "cross_entropy_error",
     "empty_cache",
     "get_num_threads",
+    "gradient_check",
+    "identity_function",
+    "mean_squared_error",
+    "numerical_gradient",
+    "numerical_gradient_2d",
+    "relu",
+    "relu_grad",
     "set_num_threads",
     "show_config",
+    "sigmoid",
+    "sigmoid_grad",
+    "softmax",
+    "softmax_loss",
+    "step_function",
 ]

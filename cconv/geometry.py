@@ -145,7 +145,7 @@ def padding(pad, input_size=None, filter_size=None, stride=1, dilation=1):
             raise ValueError("pad='same' depends on the input and filter sizes, which are not known here")
         stride, dilation = pair(stride, "stride", 1), pair(dilation, "dilation", 1)
         return tuple(map(_same, input_size, filter_size, stride, dilation))
-    if _is_sequence(pad) and any(map(_is_sequence, pad)) or getattr(pad, "ndim", 0) == 2:
+    if (_is_sequence(pad) and any(map(_is_sequence, pad))) or getattr(pad, "ndim", 0) == 2:
         if len(pad) != 2 or not all(map(_is_sequence, pad)):
             raise ValueError(f"pad must be an int, (h, w) or ((top, bottom), (left, right)), got {pad!r}")
         return pair(pad[0], "pad[0]", 0), pair(pad[1], "pad[1]", 0)
