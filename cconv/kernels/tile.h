@@ -205,6 +205,28 @@ static void NAME(turn)(const T *from, ptrdiff_t from_step, ptrdiff_t rows, ptrdi
         }
 }
 
+/* The same with each row of `to` filled up with zeros to whole vectors, which `to_step` leaves room for. */
+static void NAME(turn_padded)(const T *from, ptrdiff_t from_step, ptrdiff_t rows, ptrdiff_t columns, T *to,
+                              ptrdiff_t to_step)
+{
+    for (ptrdiff_t i = 0; i < rows; i += LANES)
+        for (ptrdiff_t l = 0; l < columns; l += LANES) {
+            const ptrdiff_t n = rows - i < LANES ? rows - i : LANES, m = columns - l < LANES ? columns - l : LANES;
+            const T *source = from + i * from_step + l;
+            T *target = to + l * to_step + i;
+            NAME(vec) block[LANES];
+            for (ptrdiff_t r = 0; r < LANES; r++) {
+                block[r] = NAME(spread)(0);
+                if (r < n && m == LANES)
+                    block[r] = NAME(load)(source + r * from_step);
+                else if (r < n)
+                    memcpy(block + r, source + r * from_step, m * sizeof(T));
+            }
+            NAME(transpose)(block);
+            for (ptrdiff_t r = 0; r < m; r++) NAME(store)(target + r * to_step, block[r]);
+        }
+}
+
 /* The same from a full strip of vectors, `rows` of them wanted, with a bias per column and an optional relu. */
 static void NAME(turn_biased)(const T *from, ptrdiff_t from_step, ptrdiff_t rows, ptrdiff_t columns, const T *bias,
                               int relu, T *to, ptrdiff_t to_step)
