@@ -166,7 +166,9 @@ class BuildExt(build_ext):
         unique = {module.sources[0]: module.name for module in self.extensions}
         modules = []
         for source in unique:
-            if source.endswith(".pyx") and re.search(r"^#\s*(cython|distutils):", Path(source).read_text("utf-8"), re.M):
+            if source.endswith(".pyx") and re.search(
+                r"^#\s*(cython|distutils):", Path(source).read_text("utf-8"), re.M
+            ):
                 raise SetupError(f"{source}: directives belong in setup.py (Cython ignores a misspelt one in a file)")
             modules.append(Extension(f"{PACKAGE}.{Path(source).stem}", [source]))
         build_dir = Path("build") / ("cython-debug" if self.debug_build else "cython")
@@ -196,9 +198,7 @@ class BuildExt(build_ext):
             program.write_text(OPENMP_PROGRAM)
             for compile_flags, link_flags in OPENMP_FLAGS[family]:
                 try:
-                    objects = self.compiler.compile(
-                        [str(program)], output_dir=folder, extra_postargs=compile_flags
-                    )
+                    objects = self.compiler.compile([str(program)], output_dir=folder, extra_postargs=compile_flags)
                     self.compiler.link_executable(objects, str(Path(folder) / "probe"), extra_postargs=link_flags)
                 except (CompileError, LinkError):
                     continue

@@ -14,7 +14,7 @@ import importlib
 import os
 import pkgutil
 import sys
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 try:
     from . import _cpu as cpu
@@ -25,6 +25,8 @@ except ImportError as error:
         "'pip install -e .' (or 'python setup.py build_ext --inplace'); otherwise reinstall cconv with "
         "'pip install --force-reinstall cconv'"
     ) from error
+
+__all__ = ["LEVEL", "cpu", "levels", "load", "memory"]
 
 
 @functools.cache

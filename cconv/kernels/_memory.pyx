@@ -49,6 +49,7 @@ cdef Free free_blocks[MAX_BLOCKS]  # oldest first
 cdef Py_ssize_t free_count = 0
 cdef size_t free_bytes = 0
 cdef cython.pymutex lock
+cdef bint forking = False  # while it is set the list is left alone: a race to read it does no harm
 
 
 def _physical_memory():
@@ -87,7 +88,7 @@ cdef void *take_free_block(size_t size, size_t *capacity) noexcept nogil:
 cdef void give_back(void *data, size_t size) noexcept nogil:
     """Put a block on the free list; what no longer fits within its bounds goes back to the system."""
     global free_count, free_bytes
-    if size > max_free_bytes:
+    if forking or size > max_free_bytes:
         cconv_block_free(data)
         return
     with lock:
@@ -118,12 +119,13 @@ cdef class _Block:
 
 cdef _Block new_block(size_t size):
     cdef _Block block = _Block.__new__(_Block)
-    with lock:
-        block.data = take_free_block(size, &block.size)
+    if not forking:
+        with lock:
+            block.data = take_free_block(size, &block.size)
     if block.data == NULL:
         block.size = (size + CCONV_ALIGNMENT - 1) & ~(CCONV_ALIGNMENT - 1)
         block.data = cconv_block_new(block.size)
-        if block.data == NULL:
+        if block.data == NULL and not forking:
             empty_cache()
             block.data = cconv_block_new(block.size)
     if block.data == NULL:
@@ -153,7 +155,7 @@ def empty(tuple shape, dtype):
         If the memory cannot be had, or the size does not fit the address space.
     """
     cdef cnp.npy_intp dims[MAX_DIMENSIONS]
-    cdef cnp.dtype descr = <cnp.dtype>dtype if type(dtype) is cnp.dtype else np.dtype(dtype)
+    cdef cnp.dtype descr = <cnp.dtype>dtype if isinstance(dtype, cnp.dtype) else np.dtype(dtype)
     cdef Py_ssize_t ndim = len(shape), axis
     cdef size_t size = descr.itemsize, dimension
     cdef bint overflow = False, is_empty = False
@@ -211,16 +213,21 @@ def cached_bytes():
 
 
 # The lock is held across a fork, so that the child, which has none of the parent's other threads, finds the list whole.
+# Other libraries' fork handlers may run meanwhile, in this thread: `forking` keeps what they allocate off the list.
 def _before_fork():
+    global forking
     lock.acquire()
+    forking = True
 
 
 def _after_fork_in_parent():
+    global forking
+    forking = False
     lock.release()
 
 
 def _after_fork_in_child():
-    lock.release()
+    _after_fork_in_parent()
     empty_cache()
 
 

@@ -1,0 +1,259 @@
+"""Large arrays whose memory is used again: right in content and ownership, bounded, and safe with threads and forks."""
+
+import gc
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+import cconv
+from cconv.kernels import memory
+
+LARGE = (100, 30, 12, 12)  # 1.7 MB in float32
+SMALL = (3, 5)
+
+
+@pytest.fixture(autouse=True)
+def _clean_cache():
+    gc.collect()
+    cconv.empty_cache()
+    yield
+    cconv.empty_cache()
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3, 0, 2), SMALL, LARGE, (2**20,), (1,) * 30 + (70_000,)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8, np.dtype(np.int64), np.dtype(">f4")])
+def test_matches_numpy(shape, dtype):
+    array = memory.empty(shape, dtype)
+    expected = np.empty(shape, dtype)
+    assert type(array) is np.ndarray
+    assert array.shape == expected.shape
+    assert array.dtype == expected.dtype
+    assert array.strides == expected.strides
+    assert array.flags.c_contiguous
+    assert array.flags.aligned
+    assert array.flags.writeable
+    array[...] = 7
+    assert (array == 7).all()
+
+
+def test_large_array_is_aligned_to_a_cache_line():
+    for size in (64 * 1024, 100_001, 5_000_000):
+        assert memory.empty((size,), np.uint8).ctypes.data % 64 == 0
+
+
+def test_memory_is_used_again():
+    array = memory.empty(LARGE, np.float32)
+    address, size = array.ctypes.data, array.nbytes
+    assert memory.cached_bytes() == 0
+    del array
+    assert memory.cached_bytes() >= size
+    again = memory.empty(LARGE, np.float32)
+    assert again.ctypes.data == address
+    assert memory.cached_bytes() == 0
+
+
+def test_a_slightly_smaller_array_fits_and_a_much_smaller_one_does_not():
+    array = memory.empty((1_000_000,), np.uint8)
+    address = array.ctypes.data
+    del array
+    assert memory.empty((700_000,), np.uint8).ctypes.data != address
+    assert memory.empty((900_000,), np.uint8).ctypes.data == address
+
+
+def test_a_view_keeps_the_memory():
+    array = memory.empty(LARGE, np.float32)
+    array[...] = 3
+    view = array[5:7, ::-1].T
+    del array
+    assert memory.cached_bytes() == 0
+    other = memory.empty(LARGE, np.float32)
+    other[...] = 4
+    assert (view == 3).all()
+    del view
+    assert memory.cached_bytes() > 0
+
+
+def test_a_buffer_export_keeps_the_memory():
+    array = memory.empty(LARGE, np.float32)
+    array[...] = 3
+    export = memoryview(array)
+    del array
+    memory.empty(LARGE, np.float32)[...] = 4
+    assert export[0, 0, 0, 0] == 3
+
+
+def test_live_arrays_never_overlap():
+    rng = np.random.default_rng(0)
+    live = {}
+    for step in range(300):
+        if live and rng.random() < 0.5:
+            key = rng.choice(list(live))
+            assert (live.pop(key) == key).all()
+        array = memory.empty((int(rng.integers(60_000, 90_000)),), np.int32)
+        array[...] = step
+        live[step] = array
+    for key, array in live.items():
+        assert (array == key).all()
+
+
+def test_small_arrays_are_numpys_own():
+    array = memory.empty(SMALL, np.float32)
+    assert array.base is None
+    del array
+    assert memory.cached_bytes() == 0
+
+
+def test_empty_cache():
+    del_me = memory.empty(LARGE, np.float32)
+    del del_me
+    assert memory.cached_bytes() > 0
+    cconv.empty_cache()
+    assert memory.cached_bytes() == 0
+
+
+def test_the_cache_is_bounded_in_bytes():
+    size = memory.cache_limit // 4 + 1
+    arrays = [memory.empty((size,), np.uint8) for _ in range(6)]  # never written, so no page of them is ever used
+    first, last = arrays[0].ctypes.data, arrays[-1].ctypes.data
+    while arrays:
+        del arrays[0]
+    assert memory.cached_bytes() <= memory.cache_limit
+    assert memory.cached_bytes() >= 3 * size
+    kept = [memory.empty((size,), np.uint8) for _ in range(3)]
+    addresses = {array.ctypes.data for array in kept}
+    assert last in addresses, "the youngest block is kept"
+    assert first not in addresses, "the oldest block went back to the system"
+
+
+def test_an_array_above_the_limit_is_not_kept():
+    array = memory.empty((memory.cache_limit + 1,), np.uint8)
+    del array
+    assert memory.cached_bytes() == 0
+
+
+def test_the_cache_is_bounded_in_blocks():
+    arrays = [memory.empty((64 * 1024,), np.uint8) for _ in range(1100)]
+    arrays.clear()
+    assert memory.cached_bytes() == 1024 * 64 * 1024
+
+
+@pytest.mark.parametrize("shape", [(2**62, 2**62), (2**62, 4), (2**61, 1)])
+def test_impossible_size_is_a_memory_error(shape):
+    with pytest.raises(MemoryError, match="array"):
+        memory.empty(shape, np.float64)
+
+
+def test_a_failed_allocation_gives_up_the_cache_first():
+    array = memory.empty(LARGE, np.float32)
+    del array
+    with pytest.raises(MemoryError, match=f"{2**60} bytes"):
+        memory.empty((2**60,), np.uint8)
+    assert memory.cached_bytes() == 0
+
+
+def test_zero_size_beside_a_huge_dimension_is_empty():
+    assert memory.empty((2**40, 0), np.float32).size == 0
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "error", "message"),
+    [
+        ((-1, 3), np.float32, ValueError, r"shape must not have negative dimensions, got \(-1, 3\)"),
+        ((1,) * 65, np.float32, ValueError, "at most 64 dimensions, got 65"),
+        (LARGE, object, ValueError, "must not hold Python objects"),
+        ([3, 4], np.float32, TypeError, "shape"),
+        (LARGE, "no such dtype", TypeError, "data type"),
+    ],
+)
+def test_bad_arguments(shape, dtype, error, message):
+    with pytest.raises(error, match=message):
+        memory.empty(shape, dtype)
+
+
+def test_the_owner_cannot_be_made_by_hand():
+    owner = type(memory.empty(LARGE, np.float32).base)
+    with pytest.raises(TypeError, match="empty"):
+        owner()
+
+
+def test_no_reference_leaks():
+    dtype = np.dtype([("a", "f4"), ("b", "u1", (3,))])  # one of our own: the built-in ones are immortal
+    before = sys.getrefcount(dtype)
+    for _ in range(50):
+        memory.empty((30_000,), dtype)
+        memory.empty((3,), dtype)
+    assert sys.getrefcount(dtype) == before
+
+
+def test_threads_never_share_a_block():
+    failures = []
+
+    def work(seed):
+        rng = np.random.default_rng(seed)
+        for step in range(200):
+            array = memory.empty((int(rng.integers(70_000, 80_000)),), np.int32)
+            array[...] = seed * 1000 + step
+            if not (array == seed * 1000 + step).all():
+                failures.append((seed, step))
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def _report_from_child(queue, array):
+    inherited = memory.cached_bytes()
+    fresh = memory.empty(LARGE, np.float32)
+    fresh[...] = 5
+    del fresh
+    queue.put((inherited, memory.cached_bytes() > 0, float(array.sum())))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_child_starts_with_an_empty_cache():
+    kept = memory.empty(LARGE, np.float32)
+    kept[...] = 1
+    freed = memory.empty(LARGE, np.float32)
+    del freed
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_report_from_child, args=(queue, kept))
+    child.start()
+    inherited, works, total = queue.get(timeout=60)
+    child.join(timeout=60)
+    assert child.exitcode == 0
+    assert inherited == 0
+    assert works
+    assert total == kept.size
+    assert memory.cached_bytes() > 0, "the parent keeps its cache"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_fork_handlers_of_others_may_allocate():
+    code = """
+import os
+import subprocess
+import numpy as np
+from cconv.kernels import memory
+
+def use():
+    memory.empty((100_000,), np.float32)[...] = 1
+
+os.register_at_fork(before=use, after_in_parent=use, after_in_child=use)
+use()
+child = os.fork()
+use()
+if child == 0:
+    os._exit(0)
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
