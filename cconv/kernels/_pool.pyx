@@ -1,0 +1,150 @@
+"""Max pooling with its argmax, average pooling, and their gradients.
+
+    max      out[n, c, y, z] = max over i, j of  x[n, c, y*sh - pt + i*dh, z*sw - pl + j*dw]
+    average  out[n, c, y, z] = 1/size * sum over the same window
+
+Arrays are NCHW; the output's shape decides how far the windows go. One image plane (n, c) is one piece of work.
+A row of outputs is computed tap by tap, so that the inner loop runs along the row and vectorises; its maxima and their
+positions wait in two small arrays on the stack.
+
+Edge cases: padding is left out of a maximum (as -inf would be); a NaN in a window is its maximum; of equal values the
+first, in the order of (i, j), wins; `argmax` is its i*FW + j. An average counts padding as zeros in `size`, or leaves
+it out of `size` when count_include_pad is False; what lies beyond the padding (ceil_mode) never counts.
+"""
+
+cimport numpy as cnp
+from cython cimport floating
+from cython.parallel cimport parallel, prange
+from libc.math cimport INFINITY
+from libc.stdint cimport int32_t, uint8_t
+from libc.string cimport memset
+
+from cconv.kernels.tile cimport cconv_ftz_on, cconv_ftz_restore
+
+cnp.import_array()
+
+cdef enum:
+    SEGMENT = 128  # outputs of a row that are computed together
+
+ctypedef fused position:
+    uint8_t
+    int32_t
+
+cdef struct Geometry:
+    Py_ssize_t planes, H, W, OH, OW
+    int fh, fw, sh, sw, pt, pl, dh, dw
+
+
+cdef inline Py_ssize_t first_inside(Py_ssize_t start, Py_ssize_t stride) noexcept nogil:
+    """The first output whose tap, at start + output * stride, is not before the image."""
+    return 0 if start >= 0 else (-start + stride - 1) // stride
+
+
+cdef inline Py_ssize_t end_inside(Py_ssize_t start, Py_ssize_t stride, Py_ssize_t size) noexcept nogil:
+    """One more than the last output whose tap is not beyond the image."""
+    return 0 if start >= size else (size - 1 - start) // stride + 1
+
+
+cdef inline void max_tap(const floating* row, Py_ssize_t stride, Py_ssize_t count, int32_t tap, floating* best,
+                         int32_t* where) noexcept nogil:
+    cdef Py_ssize_t q
+    cdef floating v
+    cdef bint take
+    for q in range(count):
+        v = row[q * stride]
+        take = (v > best[q]) | (v != v)
+        best[q] = v if take else best[q]
+        where[q] = tap if take else where[q]
+
+
+cdef inline void max_plane(const floating* x, floating* out, position* argmax, Geometry g) noexcept nogil:
+    cdef Py_ssize_t y, z, r, q, i, j, start, lo, hi, count, segment
+    cdef floating[SEGMENT] best
+    cdef int32_t[SEGMENT] where
+    for y in range(g.OH):
+        for segment in range((g.OW + SEGMENT - 1) // SEGMENT):
+            z = segment * SEGMENT
+            count = min(g.OW - z, SEGMENT)
+            for q in range(count):
+                best[q] = -INFINITY
+                where[q] = -1
+            for i in range(g.fh):
+                r = y * g.sh - g.pt + i * g.dh
+                if r < 0 or r >= g.H:
+                    continue
+                for j in range(g.fw):
+                    start = z * g.sw - g.pl + j * g.dw
+                    lo = min(first_inside(start, g.sw), count)
+                    hi = max(min(end_inside(start, g.sw, g.W), count), lo)
+                    for q in range(lo, hi):
+                        # The first tap inside is where a window of -inf has its maximum.
+                        where[q] = i * g.fw + j if where[q] < 0 else where[q]
+                    if g.sw == 1:
+                        max_tap(x + r * g.W + start + lo, 1, hi - lo, i * g.fw + j, best + lo, where + lo)
+                    elif g.sw == 2:
+                        max_tap(x + r * g.W + start + lo * 2, 2, hi - lo, i * g.fw + j, best + lo, where + lo)
+                    else:
+                        max_tap(x + r * g.W + start + lo * g.sw, g.sw, hi - lo, i * g.fw + j, best + lo, where + lo)
+            for q in range(count):
+                out[y * g.OW + z + q] = best[q]
+            if argmax != NULL:
+                for q in range(count):
+                    argmax[y * g.OW + z + q] = <position>where[q]
+
+
+cdef void max_forward(const floating* x, floating* out, position* argmax, Geometry g, int num_threads) noexcept nogil:
+    cdef Py_ssize_t p
+    cdef unsigned state
+    with nogil, parallel(num_threads=num_threads):
+        state = cconv_ftz_on()
+        for p in prange(g.planes, schedule="static"):
+            max_plane(x + p * g.H * g.W, out + p * g.OH * g.OW,
+                      NULL if argmax == NULL else argmax + p * g.OH * g.OW, g)
+        cconv_ftz_restore(state)
+
+
+cdef inline void scatter_plane(const floating* dout, const position* argmax, floating* dx, Geometry g) noexcept nogil:
+    cdef Py_ssize_t y, z, r, k
+    memset(dx, 0, g.H * g.W * sizeof(floating))
+    for y in range(g.OH):
+        for z in range(g.OW):
+            k = argmax[y * g.OW + z]
+            r = y * g.sh - g.pt + k // g.fw * g.dh
+            dx[r * g.W + z * g.sw - g.pl + k % g.fw * g.dw] += dout[y * g.OW + z]
+
+
+cdef inline void spread_plane(const floating* dout, const position* argmax, floating* dx, Geometry g) noexcept nogil:
+    """2 x 2 windows side by side: each output writes its four inputs, without looking where its maximum is."""
+    cdef Py_ssize_t y, z
+    cdef floating d
+    cdef floating* upper
+    cdef floating* lower
+    cdef int k
+    if g.H != 2 * g.OH or g.W != 2 * g.OW:
+        memset(dx, 0, g.H * g.W * sizeof(floating))
+    for y in range(g.OH):
+        upper = dx + 2 * y * g.W
+        lower = upper + g.W
+        for z in range(g.OW):
+            d = dout[y * g.OW + z]
+            k = argmax[y * g.OW + z]
+            upper[2 * z] = d if k == 0 else 0
+            upper[2 * z + 1] = d if k == 1 else 0
+            lower[2 * z] = d if k == 2 else 0
+            lower[2 * z + 1] = d if k == 3 else 0
+
+
+cdef void max_backward(const floating* dout, const position* argmax, floating* dx, Geometry g,
+                       int num_threads) noexcept nogil:
+    cdef Py_ssize_t p
+    cdef unsigned state
+    cdef bint tiled = (g.fh == 2 and g.fw == 2 and g.sh == 2 and g.sw == 2 and g.pt == 0 and g.pl == 0 and g.dh == 1
+                       and g.dw == 1 and 2 * g.OH <= g.H and 2 * g.OW <= g.W)
+    with nogil, parallel(num_threads=num_threads):
+        state = cconv_ftz_on()
+        for p in prange(g.planes, schedule="static"):
+            if tiled:
+                spread_plane(dout + p * g.OH * g.OW, argmax + p * g.OH * g.OW, dx + p * g.H * g.W, g)
+            else:
+                scatter_plane(dout + p * g.OH * g.OW, argmax + p * g.OH * g.OW, dx + p * g.H * g.W, g)
+        cconv_ftz_restore(state)
