@@ -148,3 +148,117 @@ cdef void max_backward(const floating* dout, const position* argmax, floating* d
             else:
                 scatter_plane(dout + p * g.OH * g.OW, argmax + p * g.OH * g.OW, dx + p * g.H * g.W, g)
         cconv_ftz_restore(state)
+
+
+cdef inline Py_ssize_t covered(Py_ssize_t start, Py_ssize_t size, Py_ssize_t extent) noexcept nogil:
+    """How many of the positions start ... start + extent - 1 lie within 0 ... size - 1."""
+    return max(min(start + extent, size) - max(start, 0), 0)
+
+
+cdef inline void average_plane(floating* x, floating* out, Geometry g, Py_ssize_t below, Py_ssize_t right,
+                               bint count_include_pad, bint backward) noexcept nogil:
+    cdef Py_ssize_t y, z, r, q, top, left, bottom, end, size
+    cdef floating total
+    if backward:
+        memset(x, 0, g.H * g.W * sizeof(floating))
+    for y in range(g.OH):
+        top = y * g.sh - g.pt
+        bottom = min(top + g.fh, g.H)
+        for z in range(g.OW):
+            left = z * g.sw - g.pl
+            end = min(left + g.fw, g.W)
+            if count_include_pad:
+                size = covered(top + g.pt, g.H + g.pt + below, g.fh) * covered(left + g.pl, g.W + g.pl + right, g.fw)
+            else:
+                size = covered(top, g.H, g.fh) * covered(left, g.W, g.fw)
+            if backward:
+                total = out[y * g.OW + z] / size
+                for r in range(max(top, 0), bottom):
+                    for q in range(max(left, 0), end):
+                        x[r * g.W + q] += total
+            else:
+                total = 0
+                for r in range(max(top, 0), bottom):
+                    for q in range(max(left, 0), end):
+                        total += x[r * g.W + q]
+                out[y * g.OW + z] = total / size
+
+
+cdef void average(floating* x, floating* out, Geometry g, Py_ssize_t below, Py_ssize_t right, bint count_include_pad,
+                  bint backward, int num_threads) noexcept nogil:
+    cdef Py_ssize_t p
+    cdef unsigned state
+    with nogil, parallel(num_threads=num_threads):
+        state = cconv_ftz_on()
+        for p in prange(g.planes, schedule="static"):
+            average_plane(x + p * g.H * g.W, out + p * g.OH * g.OW, g, below, right, count_include_pad, backward)
+        cconv_ftz_restore(state)
+
+
+cdef Geometry geometry(cnp.ndarray x, cnp.ndarray out, int fh, int fw, int sh, int sw, int pt, int pl, int dh, int dw):
+    cdef Geometry g
+    g.planes = x.shape[0] * x.shape[1]
+    g.H, g.W, g.OH, g.OW = x.shape[2], x.shape[3], out.shape[2], out.shape[3]
+    g.fh, g.fw, g.sh, g.sw, g.pt, g.pl, g.dh, g.dw = fh, fw, sh, sw, pt, pl, dh, dw
+    return g
+
+
+def max_pool(cnp.ndarray x, cnp.ndarray out, cnp.ndarray argmax, int fh, int fw, int sh, int sw, int pt, int pl,
+             int dh, int dw, int num_threads):
+    """Write the maxima into out and their positions in the window into argmax (uint8 or int32, or None)."""
+    cdef Geometry g = geometry(x, out, fh, fw, sh, sw, pt, pl, dh, dw)
+    cdef void* where = NULL if argmax is None else cnp.PyArray_DATA(argmax)
+    cdef bint byte = argmax is not None and cnp.PyArray_ITEMSIZE(argmax) == 1
+    cdef void* source = cnp.PyArray_DATA(x)
+    cdef void* target = cnp.PyArray_DATA(out)
+    if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT:
+        if byte:
+            max_forward[float, uint8_t](<float*>source, <float*>target, <uint8_t*>where, g, num_threads)
+        else:
+            max_forward[float, int32_t](<float*>source, <float*>target, <int32_t*>where, g, num_threads)
+    elif byte:
+        max_forward[double, uint8_t](<double*>source, <double*>target, <uint8_t*>where, g, num_threads)
+    else:
+        max_forward[double, int32_t](<double*>source, <double*>target, <int32_t*>where, g, num_threads)
+
+
+def max_pool_backward(cnp.ndarray dout, cnp.ndarray argmax, cnp.ndarray dx, int fh, int fw, int sh, int sw, int pt,
+                      int pl, int dh, int dw, int num_threads):
+    """Add each value of dout to the input that argmax names, in dx."""
+    cdef Geometry g = geometry(dx, dout, fh, fw, sh, sw, pt, pl, dh, dw)
+    cdef void* where = cnp.PyArray_DATA(argmax)
+    cdef bint byte = cnp.PyArray_ITEMSIZE(argmax) == 1
+    cdef void* source = cnp.PyArray_DATA(dout)
+    cdef void* target = cnp.PyArray_DATA(dx)
+    if cnp.PyArray_TYPE(dx) == cnp.NPY_FLOAT:
+        if byte:
+            max_backward[float, uint8_t](<float*>source, <uint8_t*>where, <float*>target, g, num_threads)
+        else:
+            max_backward[float, int32_t](<float*>source, <int32_t*>where, <float*>target, g, num_threads)
+    elif byte:
+        max_backward[double, uint8_t](<double*>source, <uint8_t*>where, <double*>target, g, num_threads)
+    else:
+        max_backward[double, int32_t](<double*>source, <int32_t*>where, <double*>target, g, num_threads)
+
+
+cdef void run_average(cnp.ndarray x, cnp.ndarray out, Geometry g, Py_ssize_t below, Py_ssize_t right,
+                      bint count_include_pad, bint backward, int num_threads):
+    cdef void* image = cnp.PyArray_DATA(x)
+    cdef void* pooled = cnp.PyArray_DATA(out)
+    if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT:
+        average[float](<float*>image, <float*>pooled, g, below, right, count_include_pad, backward, num_threads)
+    else:
+        average[double](<double*>image, <double*>pooled, g, below, right, count_include_pad, backward, num_threads)
+
+
+def average_pool(cnp.ndarray x, cnp.ndarray out, int fh, int fw, int sh, int sw, int pt, int pl, int pb, int pr,
+                 bint count_include_pad, int num_threads):
+    """Write the averages of the windows into out."""
+    run_average(x, out, geometry(x, out, fh, fw, sh, sw, pt, pl, 1, 1), pb, pr, count_include_pad, False, num_threads)
+
+
+def average_pool_backward(cnp.ndarray dout, cnp.ndarray dx, int fh, int fw, int sh, int sw, int pt, int pl, int pb,
+                          int pr, bint count_include_pad, int num_threads):
+    """Spread each value of dout evenly over its window in dx."""
+    run_average(dx, dout, geometry(dx, dout, fh, fw, sh, sw, pt, pl, 1, 1), pb, pr, count_include_pad, True,
+                num_threads)
