@@ -188,7 +188,7 @@ cdef void gather(const floating* x, const floating* W, Py_ssize_t f_step, Py_ssi
     # With few images, threads share one; each pads the rows it needs.
     parts = 1 if num_threads == 1 or N >= 4 * num_threads else ceil_div(4 * num_threads, N)
     parts = max(min(parts, pixels // STRIP), 1)
-    with nogil, parallel(num_threads=num_threads):
+    with parallel(num_threads=num_threads):
         mine = scratch + threadid() * private
         state = cconv_ftz_on()
         for group in prange(g.groups, schedule="static"):
@@ -233,7 +233,7 @@ cdef void weight_gradient(const floating* dout, const floating* x, floating* dW,
     cdef const floating* gradient
     cdef unsigned state
     total = g.groups * rows * lanes
-    with nogil, parallel(num_threads=num_threads):
+    with parallel(num_threads=num_threads):
         mine = scratch + threadid() * private
         state = cconv_ftz_on()
         for item in prange(sets * blocks * g.groups, schedule="dynamic"):

@@ -95,11 +95,11 @@ cdef inline void max_plane(const floating* x, floating* out, position* argmax, G
 cdef void max_forward(const floating* x, floating* out, position* argmax, Geometry g, int num_threads) noexcept nogil:
     cdef Py_ssize_t p
     cdef unsigned state
-    with nogil, parallel(num_threads=num_threads):
+    with parallel(num_threads=num_threads):
         state = cconv_ftz_on()
         for p in prange(g.planes, schedule="static"):
-            max_plane(x + p * g.H * g.W, out + p * g.OH * g.OW,
-                      NULL if argmax == NULL else argmax + p * g.OH * g.OW, g)
+            max_plane[floating, position](x + p * g.H * g.W, out + p * g.OH * g.OW,
+                                          NULL if argmax == NULL else argmax + p * g.OH * g.OW, g)
         cconv_ftz_restore(state)
 
 
@@ -140,13 +140,15 @@ cdef void max_backward(const floating* dout, const position* argmax, floating* d
     cdef unsigned state
     cdef bint tiled = (g.fh == 2 and g.fw == 2 and g.sh == 2 and g.sw == 2 and g.pt == 0 and g.pl == 0 and g.dh == 1
                        and g.dw == 1 and 2 * g.OH <= g.H and 2 * g.OW <= g.W)
-    with nogil, parallel(num_threads=num_threads):
+    with parallel(num_threads=num_threads):
         state = cconv_ftz_on()
         for p in prange(g.planes, schedule="static"):
             if tiled:
-                spread_plane(dout + p * g.OH * g.OW, argmax + p * g.OH * g.OW, dx + p * g.H * g.W, g)
+                spread_plane[floating, position](dout + p * g.OH * g.OW, argmax + p * g.OH * g.OW,
+                                                 dx + p * g.H * g.W, g)
             else:
-                scatter_plane(dout + p * g.OH * g.OW, argmax + p * g.OH * g.OW, dx + p * g.H * g.W, g)
+                scatter_plane[floating, position](dout + p * g.OH * g.OW, argmax + p * g.OH * g.OW,
+                                                  dx + p * g.H * g.W, g)
         cconv_ftz_restore(state)
 
 
@@ -188,7 +190,7 @@ cdef void average(floating* x, floating* out, Geometry g, Py_ssize_t below, Py_s
                   bint backward, int num_threads) noexcept nogil:
     cdef Py_ssize_t p
     cdef unsigned state
-    with nogil, parallel(num_threads=num_threads):
+    with parallel(num_threads=num_threads):
         state = cconv_ftz_on()
         for p in prange(g.planes, schedule="static"):
             average_plane(x + p * g.H * g.W, out + p * g.OH * g.OW, g, below, right, count_include_pad, backward)
@@ -211,15 +213,17 @@ def max_pool(cnp.ndarray x, cnp.ndarray out, cnp.ndarray argmax, int fh, int fw,
     cdef bint byte = argmax is not None and cnp.PyArray_ITEMSIZE(argmax) == 1
     cdef void* source = cnp.PyArray_DATA(x)
     cdef void* target = cnp.PyArray_DATA(out)
-    if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT:
-        if byte:
-            max_forward[float, uint8_t](<float*>source, <float*>target, <uint8_t*>where, g, num_threads)
+    cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
+    with nogil:
+        if single:
+            if byte:
+                max_forward[float, uint8_t](<float*>source, <float*>target, <uint8_t*>where, g, num_threads)
+            else:
+                max_forward[float, int32_t](<float*>source, <float*>target, <int32_t*>where, g, num_threads)
+        elif byte:
+            max_forward[double, uint8_t](<double*>source, <double*>target, <uint8_t*>where, g, num_threads)
         else:
-            max_forward[float, int32_t](<float*>source, <float*>target, <int32_t*>where, g, num_threads)
-    elif byte:
-        max_forward[double, uint8_t](<double*>source, <double*>target, <uint8_t*>where, g, num_threads)
-    else:
-        max_forward[double, int32_t](<double*>source, <double*>target, <int32_t*>where, g, num_threads)
+            max_forward[double, int32_t](<double*>source, <double*>target, <int32_t*>where, g, num_threads)
 
 
 def max_pool_backward(cnp.ndarray dout, cnp.ndarray argmax, cnp.ndarray dx, int fh, int fw, int sh, int sw, int pt,
@@ -230,25 +234,29 @@ def max_pool_backward(cnp.ndarray dout, cnp.ndarray argmax, cnp.ndarray dx, int 
     cdef bint byte = cnp.PyArray_ITEMSIZE(argmax) == 1
     cdef void* source = cnp.PyArray_DATA(dout)
     cdef void* target = cnp.PyArray_DATA(dx)
-    if cnp.PyArray_TYPE(dx) == cnp.NPY_FLOAT:
-        if byte:
-            max_backward[float, uint8_t](<float*>source, <uint8_t*>where, <float*>target, g, num_threads)
+    cdef bint single = cnp.PyArray_TYPE(dx) == cnp.NPY_FLOAT
+    with nogil:
+        if single:
+            if byte:
+                max_backward[float, uint8_t](<float*>source, <uint8_t*>where, <float*>target, g, num_threads)
+            else:
+                max_backward[float, int32_t](<float*>source, <int32_t*>where, <float*>target, g, num_threads)
+        elif byte:
+            max_backward[double, uint8_t](<double*>source, <uint8_t*>where, <double*>target, g, num_threads)
         else:
-            max_backward[float, int32_t](<float*>source, <int32_t*>where, <float*>target, g, num_threads)
-    elif byte:
-        max_backward[double, uint8_t](<double*>source, <uint8_t*>where, <double*>target, g, num_threads)
-    else:
-        max_backward[double, int32_t](<double*>source, <int32_t*>where, <double*>target, g, num_threads)
+            max_backward[double, int32_t](<double*>source, <int32_t*>where, <double*>target, g, num_threads)
 
 
 cdef void run_average(cnp.ndarray x, cnp.ndarray out, Geometry g, Py_ssize_t below, Py_ssize_t right,
                       bint count_include_pad, bint backward, int num_threads):
     cdef void* image = cnp.PyArray_DATA(x)
     cdef void* pooled = cnp.PyArray_DATA(out)
-    if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT:
-        average[float](<float*>image, <float*>pooled, g, below, right, count_include_pad, backward, num_threads)
-    else:
-        average[double](<double*>image, <double*>pooled, g, below, right, count_include_pad, backward, num_threads)
+    cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
+    with nogil:
+        if single:
+            average[float](<float*>image, <float*>pooled, g, below, right, count_include_pad, backward, num_threads)
+        else:
+            average[double](<double*>image, <double*>pooled, g, below, right, count_include_pad, backward, num_threads)
 
 
 def average_pool(cnp.ndarray x, cnp.ndarray out, int fh, int fw, int sh, int sw, int pt, int pl, int pb, int pr,

@@ -1,0 +1,199 @@
+"""Max and average pooling and their gradients, checked at the door and computed by `cconv.kernels.pool`."""
+
+import numpy as np
+
+from .. import kernels
+from .._arrays import as_input
+from ..geometry import checked_size, padding, pair, window
+
+__all__ = ["average_pool", "average_pool_backward", "max_pool", "max_pool_backward"]
+
+# Nanoseconds that one thread takes for one tap of one window, roughly: it only decides when a second thread pays.
+COST = 0.15
+
+
+def _place(shape, size, stride, pad, dilation, ceil_mode):
+    """Return the window's (fh, fw) and its `Window` over images of `shape`."""
+    size = pair(size, "window", 1)
+    stride = size if stride is None else stride
+    return size, window(*shape[2:], *size, stride, pad, dilation, ceil_mode=bool(ceil_mode), pooling=True)
+
+
+def max_pool(x, window, *, stride=None, pad=0, dilation=1, ceil_mode=False, return_argmax=False):
+    r"""Take the maximum of each window.
+
+    .. math:: out_{n,c,y,z} = \max_{i,j} x_{n,\,c,\,y s_h - p_t + i d_h,\,z s_w - p_l + j d_w}
+
+    over the positions inside the image: padding never wins. A NaN in the window is its maximum.
+
+    Parameters
+    ----------
+    x : ndarray, float32 or float64, shape (N, C, H, W)
+    window : int or (int, int)
+        The window's height and width.
+    stride : int or (int, int), optional
+        The window's own size when not given.
+    pad : int, (int, int) or ((top, bottom), (left, right)), default 0
+        At most half the window.
+    dilation : int or (int, int), default 1
+    ceil_mode : bool, default False
+        Round output sizes up; the last window must begin inside the image or the padding before it.
+    return_argmax : bool, default False
+        Also return where the maxima are, which `max_pool_backward` needs.
+
+    Returns
+    -------
+    out : ndarray, shape (N, C, OH, OW), of x's dtype
+    argmax : ndarray, shape (N, C, OH, OW), only with `return_argmax`
+        Position i * FW + j in the window of the first maximum: uint8 for windows of up to 255 values, else int32.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([[[[1, 2, 3, 0], [0, 1, 2, 3], [3, 0, 1, 2], [2, 3, 0, 1]]]], dtype=np.float32)
+    >>> max_pool(x, 2)
+    array([[[[2., 3.],
+             [3., 2.]]]], dtype=float32)
+    """
+    x = as_input(x, "x", 4)
+    size, place = _place(x.shape, window, stride, pad, dilation, ceil_mode)
+    shape = x.shape[:2] + (place.out_h, place.out_w)
+    checked_size(*shape, itemsize=8)
+    out = kernels.memory.empty(shape, x.dtype)
+    area = size[0] * size[1]
+    argmax = kernels.memory.empty(shape, np.uint8 if area <= 255 else np.int32) if return_argmax else None
+    threads = kernels.cpu.threads_for(COST * out.size * area)
+    kernels.pool.max_pool(x, out, argmax, *size, *place.steps, threads)
+    return (out, argmax) if return_argmax else out
+
+
+def max_pool_backward(dout, argmax, input_shape, window, *, stride=None, pad=0, dilation=1, ceil_mode=False):
+    """Return the gradient of `max_pool`: each value of `dout` goes to its window's maximum, where windows overlap they add.
+
+    Parameters
+    ----------
+    dout : ndarray, shape (N, C, OH, OW)
+        Gradient of the loss with respect to the output.
+    argmax : ndarray
+        What `max_pool` returned.
+    input_shape : tuple of int
+        (N, C, H, W).
+    window, stride, pad, dilation, ceil_mode
+        What `max_pool` was given.
+
+    Returns
+    -------
+    ndarray of shape `input_shape` and dout's dtype
+
+    Raises
+    ------
+    TypeError, ValueError
+        If shapes or dtypes disagree, or `argmax` names a place outside the image.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([[[[1.0, 2.0], [4.0, 3.0]]]])
+    >>> out, argmax = max_pool(x, 2, return_argmax=True)
+    >>> max_pool_backward(np.ones_like(out), argmax, x.shape, 2)
+    array([[[[0., 0.],
+             [1., 0.]]]])
+    """
+    dout = as_input(dout, "dout", 4)
+    size, place = _place(input_shape, window, stride, pad, dilation, ceil_mode)
+    shape = (*input_shape[:2], place.out_h, place.out_w)
+    dtype = np.uint8 if size[0] * size[1] <= 255 else np.int32
+    if dout.shape != shape:
+        raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
+    if not isinstance(argmax, np.ndarray) or argmax.shape != shape or argmax.dtype != dtype:
+        raise ValueError(f"argmax must be the array that max_pool returned, of shape {shape} and {np.dtype(dtype)}")
+    argmax = np.ascontiguousarray(argmax)
+    dx = kernels.memory.empty(tuple(input_shape), dout.dtype)
+    threads = kernels.cpu.threads_for(COST * (dx.size + 4 * dout.size))
+    kernels.pool.max_pool_backward(dout, argmax, dx, *size, *place.steps, threads)
+    return dx
+
+
+def average_pool(x, window, *, stride=None, pad=0, ceil_mode=False, count_include_pad=True):
+    r"""Take the mean of each window.
+
+    .. math:: out_{n,c,y,z} = \frac{1}{size} \sum_{i,j} x_{n,\,c,\,y s_h - p_t + i,\,z s_w - p_l + j}
+
+    Parameters
+    ----------
+    x : ndarray, float32 or float64, shape (N, C, H, W)
+    window, stride, pad, ceil_mode
+        As for `max_pool`.
+    count_include_pad : bool, default True
+        Whether padding counts in `size`; positions beyond the padding, which `ceil_mode` may reach, never do.
+
+    Returns
+    -------
+    ndarray, shape (N, C, OH, OW), of x's dtype
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> average_pool(np.array([[[[1.0, 2.0], [3.0, 6.0]]]]), 2)
+    array([[[[3.]]]])
+    """
+    x = as_input(x, "x", 4)
+    size, place = _place(x.shape, window, stride, pad, 1, ceil_mode)
+    shape = x.shape[:2] + (place.out_h, place.out_w)
+    checked_size(*shape, itemsize=8)
+    out = kernels.memory.empty(shape, x.dtype)
+    threads = kernels.cpu.threads_for(COST * out.size * size[0] * size[1])
+    (_, below), (_, right) = padding(pad, x.shape[2:], size, stride or size)
+    kernels.pool.average_pool(x, out, *size, *place.steps[:4], below, right, bool(count_include_pad), threads)
+    return out
+
+
+def average_pool_backward(dout, input_shape, window, *, stride=None, pad=0, ceil_mode=False, count_include_pad=True):
+    """Return the gradient of `average_pool`: each value of `dout`, divided by its window's size, for the whole window.
+
+    Parameters
+    ----------
+    dout : ndarray, shape (N, C, OH, OW)
+        Gradient of the loss with respect to the output.
+    input_shape : tuple of int
+        (N, C, H, W).
+    window, stride, pad, ceil_mode, count_include_pad
+        What `average_pool` was given.
+
+    Returns
+    -------
+    ndarray of shape `input_shape` and dout's dtype
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> average_pool_backward(np.full((1, 1, 1, 1), 4.0), (1, 1, 2, 2), 2)
+    array([[[[1., 1.],
+             [1., 1.]]]])
+    """
+    dout = as_input(dout, "dout", 4)
+    size, place = _place(input_shape, window, stride, pad, 1, ceil_mode)
+    shape = (*input_shape[:2], place.out_h, place.out_w)
+    if dout.shape != shape:
+        raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
+    dx = kernels.memory.empty(tuple(input_shape), dout.dtype)
+    threads = kernels.cpu.threads_for(COST * dout.size * size[0] * size[1])
+    (_, below), (_, right) = padding(pad, input_shape[2:], size, stride or size)
+    kernels.pool.average_pool_backward(dout, dx, *size, *place.steps[:4], below, right, bool(count_include_pad),
+                                       threads)
+    return dx
