@@ -73,7 +73,7 @@ def max_pool(x, window, *, stride=None, pad=0, dilation=1, ceil_mode=False, retu
 
 
 def max_pool_backward(dout, argmax, input_shape, window, *, stride=None, pad=0, dilation=1, ceil_mode=False):
-    """Return the gradient of `max_pool`: each value of `dout` goes to its window's maximum, where windows overlap they add.
+    """Return the gradient of `max_pool`: each value of `dout` goes to its window's maximum; overlapping windows add.
 
     Parameters
     ----------
@@ -115,7 +115,8 @@ def max_pool_backward(dout, argmax, input_shape, window, *, stride=None, pad=0, 
     argmax = np.ascontiguousarray(argmax)
     dx = kernels.memory.empty(tuple(input_shape), dout.dtype)
     threads = kernels.cpu.threads_for(COST * (dx.size + 4 * dout.size))
-    kernels.pool.max_pool_backward(dout, argmax, dx, *size, *place.steps, threads)
+    if not kernels.pool.max_pool_backward(dout, argmax, dx, *size, *place.steps, threads):
+        raise ValueError("argmax must be the array that max_pool returned, got one that points outside the image")
     return dx
 
 

@@ -103,14 +103,21 @@ cdef void max_forward(const floating* x, floating* out, position* argmax, Geomet
         cconv_ftz_restore(state)
 
 
-cdef inline void scatter_plane(const floating* dout, const position* argmax, floating* dx, Geometry g) noexcept nogil:
-    cdef Py_ssize_t y, z, r, k
+cdef inline bint scatter_plane(const floating* dout, const position* argmax, floating* dx, Geometry g) noexcept nogil:
+    """Scatter one plane; return whether every maximum lay inside the image, as those of max_pool do."""
+    cdef Py_ssize_t y, z, r, q, k
+    cdef bint inside = True
     memset(dx, 0, g.H * g.W * sizeof(floating))
     for y in range(g.OH):
         for z in range(g.OW):
             k = argmax[y * g.OW + z]
             r = y * g.sh - g.pt + k // g.fw * g.dh
-            dx[r * g.W + z * g.sw - g.pl + k % g.fw * g.dw] += dout[y * g.OW + z]
+            q = z * g.sw - g.pl + k % g.fw * g.dw
+            if r < 0 or r >= g.H or q < 0 or q >= g.W:
+                inside = False
+            else:
+                dx[r * g.W + q] += dout[y * g.OW + z]
+    return inside
 
 
 cdef inline void spread_plane(const floating* dout, const position* argmax, floating* dx, Geometry g) noexcept nogil:
@@ -134,9 +141,9 @@ cdef inline void spread_plane(const floating* dout, const position* argmax, floa
             lower[2 * z + 1] = d if k == 3 else 0
 
 
-cdef void max_backward(const floating* dout, const position* argmax, floating* dx, Geometry g,
+cdef bint max_backward(const floating* dout, const position* argmax, floating* dx, Geometry g,
                        int num_threads) noexcept nogil:
-    cdef Py_ssize_t p
+    cdef Py_ssize_t p, outside = 0
     cdef unsigned state
     cdef bint tiled = (g.fh == 2 and g.fw == 2 and g.sh == 2 and g.sw == 2 and g.pt == 0 and g.pl == 0 and g.dh == 1
                        and g.dw == 1 and 2 * g.OH <= g.H and 2 * g.OW <= g.W)
@@ -147,9 +154,10 @@ cdef void max_backward(const floating* dout, const position* argmax, floating* d
                 spread_plane[floating, position](dout + p * g.OH * g.OW, argmax + p * g.OH * g.OW,
                                                  dx + p * g.H * g.W, g)
             else:
-                scatter_plane[floating, position](dout + p * g.OH * g.OW, argmax + p * g.OH * g.OW,
-                                                  dx + p * g.H * g.W, g)
+                outside += not scatter_plane[floating, position](dout + p * g.OH * g.OW, argmax + p * g.OH * g.OW,
+                                                                 dx + p * g.H * g.W, g)
         cconv_ftz_restore(state)
+    return outside == 0
 
 
 cdef inline Py_ssize_t covered(Py_ssize_t start, Py_ssize_t size, Py_ssize_t extent) noexcept nogil:
@@ -228,23 +236,25 @@ def max_pool(cnp.ndarray x, cnp.ndarray out, cnp.ndarray argmax, int fh, int fw,
 
 def max_pool_backward(cnp.ndarray dout, cnp.ndarray argmax, cnp.ndarray dx, int fh, int fw, int sh, int sw, int pt,
                       int pl, int dh, int dw, int num_threads):
-    """Add each value of dout to the input that argmax names, in dx."""
+    """Add each value of dout to the input that argmax names, in dx; return whether all of those are in the image."""
     cdef Geometry g = geometry(dx, dout, fh, fw, sh, sw, pt, pl, dh, dw)
     cdef void* where = cnp.PyArray_DATA(argmax)
     cdef bint byte = cnp.PyArray_ITEMSIZE(argmax) == 1
     cdef void* source = cnp.PyArray_DATA(dout)
     cdef void* target = cnp.PyArray_DATA(dx)
+    cdef bint inside
     cdef bint single = cnp.PyArray_TYPE(dx) == cnp.NPY_FLOAT
     with nogil:
         if single:
             if byte:
-                max_backward[float, uint8_t](<float*>source, <uint8_t*>where, <float*>target, g, num_threads)
+                inside = max_backward[float, uint8_t](<float*>source, <uint8_t*>where, <float*>target, g, num_threads)
             else:
-                max_backward[float, int32_t](<float*>source, <int32_t*>where, <float*>target, g, num_threads)
+                inside = max_backward[float, int32_t](<float*>source, <int32_t*>where, <float*>target, g, num_threads)
         elif byte:
-            max_backward[double, uint8_t](<double*>source, <uint8_t*>where, <double*>target, g, num_threads)
+            inside = max_backward[double, uint8_t](<double*>source, <uint8_t*>where, <double*>target, g, num_threads)
         else:
-            max_backward[double, int32_t](<double*>source, <int32_t*>where, <double*>target, g, num_threads)
+            inside = max_backward[double, int32_t](<double*>source, <int32_t*>where, <double*>target, g, num_threads)
+    return inside
 
 
 cdef void run_average(cnp.ndarray x, cnp.ndarray out, Geometry g, Py_ssize_t below, Py_ssize_t right,
