@@ -2,6 +2,7 @@
 
 from cconv._config import show_config
 from cconv._version import __version__
+from cconv.functional import col2im, im2col
 from cconv.functions import (
     cross_entropy_error,
     identity_function,
@@ -21,12 +22,14 @@ from cconv.kernels._memory import empty_cache
 
 __all__ = [
     "__version__",
+    "col2im",
     "conv_output_size",
     "cross_entropy_error",
     "empty_cache",
     "get_num_threads",
     "gradient_check",
     "identity_function",
+    "im2col",
     "mean_squared_error",
     "numerical_gradient",
     "numerical_gradient_2d",

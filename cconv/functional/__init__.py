@@ -1,1 +1,19 @@
 """The operations of cconv, validated and stateless: the door between people and the compiled kernels."""
+
+from .affine import affine, affine_backward
+from .convolution import convolution, convolution_backward
+from .patches import col2im, im2col
+from .pooling import average_pool, average_pool_backward, max_pool, max_pool_backward
+
+__all__ = [
+    "affine",
+    "affine_backward",
+    "average_pool",
+    "average_pool_backward",
+    "col2im",
+    "convolution",
+    "convolution_backward",
+    "im2col",
+    "max_pool",
+    "max_pool_backward",
+]

@@ -1,0 +1,80 @@
+"""im2col and its adjoint col2im.
+
+    col[(n, y, z), (c, i, j)] = x[n, c, y*sh - pt + i*dh, z*sw - pl + j*dw]
+
+col is C-contiguous, (N*OH*OW, C*FH*FW); positions in the padding read 0. col2im adds every value of col to the pixel it
+was read from: the adjoint, not the inverse, because pixels that several windows cover receive several values.
+One image is one piece of work, so that a pixel's additions always happen in the order of (y, z, i, j).
+"""
+
+cimport numpy as cnp
+from cython cimport floating
+from cython.parallel cimport parallel, prange
+from libc.string cimport memset
+
+from cconv.kernels.tile cimport cconv_ftz_on, cconv_ftz_restore
+
+cnp.import_array()
+
+cdef struct Geometry:
+    Py_ssize_t N, C, H, W, OH, OW
+    int fh, fw, sh, sw, pt, pl, dh, dw
+
+
+cdef inline void image(floating* x, floating* col, Geometry g, bint back) noexcept nogil:
+    cdef Py_ssize_t y, z, c, i, j, r, q
+    cdef floating* row
+    for y in range(g.OH):
+        for z in range(g.OW):
+            for c in range(g.C):
+                for i in range(g.fh):
+                    r = y * g.sh - g.pt + i * g.dh
+                    row = x + (c * g.H + r) * g.W
+                    for j in range(g.fw):
+                        q = z * g.sw - g.pl + j * g.dw
+                        if r >= 0 and r < g.H and q >= 0 and q < g.W:
+                            if back:
+                                row[q] += col[j]
+                            else:
+                                col[j] = row[q]
+                        elif not back:
+                            col[j] = 0
+                    col += g.fw
+
+
+cdef void run(floating* x, floating* col, Geometry g, bint back, int num_threads) noexcept nogil:
+    cdef Py_ssize_t n, pixels = g.C * g.H * g.W, values = g.OH * g.OW * g.C * g.fh * g.fw
+    cdef unsigned state
+    with parallel(num_threads=num_threads):
+        state = cconv_ftz_on()
+        for n in prange(g.N, schedule="static"):
+            if back:
+                memset(x + n * pixels, 0, pixels * sizeof(floating))
+                image(x + n * pixels, col + n * values, g, True)
+            else:
+                image(x + n * pixels, col + n * values, g, False)
+        cconv_ftz_restore(state)
+
+
+cdef void dispatch(cnp.ndarray x, cnp.ndarray col, Geometry g, bint back, int num_threads):
+    cdef void* pixels = cnp.PyArray_DATA(x)
+    cdef void* values = cnp.PyArray_DATA(col)
+    cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
+    g.N, g.C, g.H, g.W = x.shape[0], x.shape[1], x.shape[2], x.shape[3]
+    with nogil:
+        if single:
+            run[float](<float*>pixels, <float*>values, g, back, num_threads)
+        else:
+            run[double](<double*>pixels, <double*>values, g, back, num_threads)
+
+
+def im2col(cnp.ndarray x, cnp.ndarray col, Py_ssize_t OH, Py_ssize_t OW, int fh, int fw, int sh, int sw, int pt,
+           int pl, int dh, int dw, int num_threads):
+    """Write the patches of x (N, C, H, W) into the rows of col."""
+    dispatch(x, col, Geometry(0, 0, 0, 0, OH, OW, fh, fw, sh, sw, pt, pl, dh, dw), False, num_threads)
+
+
+def col2im(cnp.ndarray col, cnp.ndarray dx, Py_ssize_t OH, Py_ssize_t OW, int fh, int fw, int sh, int sw, int pt,
+           int pl, int dh, int dw, int num_threads):
+    """Write the sum of the patches in col's rows into dx (N, C, H, W)."""
+    dispatch(dx, col, Geometry(0, 0, 0, 0, OH, OW, fh, fw, sh, sw, pt, pl, dh, dw), True, num_threads)

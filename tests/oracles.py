@@ -1,0 +1,78 @@
+"""Plain NumPy twins of the compiled operations: slow, short, obviously right, in float64."""
+
+import itertools
+
+import numpy as np
+
+
+def windows(x, filter_h, filter_w, stride, pad, dilation, fill=0.0):
+    """Yield ((y, z), window) with window of shape (N, C, FH, FW); pad is ((top, bottom), (left, right))."""
+    (sh, sw), (dh, dw) = stride, dilation
+    x = np.pad(np.asarray(x, np.float64), ((0, 0), (0, 0), *pad), constant_values=fill)
+    tall, wide = dh * (filter_h - 1) + 1, dw * (filter_w - 1) + 1
+    for y, z in itertools.product(range((x.shape[2] - tall) // sh + 1), range((x.shape[3] - wide) // sw + 1)):
+        yield (y, z), x[:, :, y * sh : y * sh + tall : dh, z * sw : z * sw + wide : dw]
+
+
+def output_shape(x, filter_h, filter_w, stride, pad, dilation):
+    (top, bottom), (left, right) = pad
+    return (
+        (x.shape[2] + top + bottom - dilation[0] * (filter_h - 1) - 1) // stride[0] + 1,
+        (x.shape[3] + left + right - dilation[1] * (filter_w - 1) - 1) // stride[1] + 1,
+    )
+
+
+def im2col(x, filter_h, filter_w, stride=(1, 1), pad=((0, 0), (0, 0)), dilation=(1, 1)):
+    columns = [w.reshape(len(x), -1) for _, w in windows(x, filter_h, filter_w, stride, pad, dilation)]
+    return np.stack(columns, axis=1).reshape(-1, x.shape[1] * filter_h * filter_w)
+
+
+def convolution(x, W, b=None, stride=(1, 1), pad=((0, 0), (0, 0)), dilation=(1, 1), groups=1):
+    W = np.asarray(W, np.float64)
+    filters, channels, filter_h, filter_w = W.shape
+    out = np.empty((len(x), filters, *output_shape(x, filter_h, filter_w, stride, pad, dilation)))
+    W = W.reshape(groups, filters // groups, channels, filter_h, filter_w)
+    for (y, z), window in windows(x, filter_h, filter_w, stride, pad, dilation):
+        window = window.reshape(len(x), groups, channels, filter_h, filter_w)
+        out[:, :, y, z] = np.einsum("ngcij,gfcij->ngf", window, W).reshape(len(x), filters)
+    return out if b is None else out + np.asarray(b, np.float64)[:, None, None]
+
+
+def convolution_backward(dout, x, W, stride=(1, 1), pad=((0, 0), (0, 0)), dilation=(1, 1), groups=1):
+    """Return dx, dW, db, each sum written out: a window's gradient is dout times the filters."""
+    W = np.asarray(W, np.float64)
+    dout = np.asarray(dout, np.float64)
+    filters, channels, filter_h, filter_w = W.shape
+    (top, bottom), (left, right) = pad
+    grouped = W.reshape(groups, filters // groups, channels, filter_h, filter_w)
+    padded = np.zeros((*x.shape[:2], x.shape[2] + top + bottom, x.shape[3] + left + right))
+    dW = np.zeros_like(grouped)
+    (sh, sw), (dh, dw) = stride, dilation
+    for (y, z), window in windows(x, filter_h, filter_w, stride, pad, dilation):
+        d = dout[:, :, y, z].reshape(len(x), groups, -1)
+        window = window.reshape(len(x), groups, channels, filter_h, filter_w)
+        dW += np.einsum("ngf,ngcij->gfcij", d, window)
+        rows = slice(y * sh, y * sh + dh * (filter_h - 1) + 1, dh)
+        columns = slice(z * sw, z * sw + dw * (filter_w - 1) + 1, dw)
+        padded[:, :, rows, columns] += np.einsum("ngf,gfcij->ngcij", d, grouped).reshape(
+            len(x), -1, filter_h, filter_w
+        )
+    dx = padded[:, :, top : top + x.shape[2], left : left + x.shape[3]]
+    return dx, dW.reshape(W.shape), dout.sum(axis=(0, 2, 3))
+
+
+def max_pool(x, window, stride, pad, dilation):
+    """Return the maxima and the position of the first one in each window."""
+    shape = (*x.shape[:2], *output_shape(x, *window, stride, pad, dilation))
+    out, argmax = np.empty(shape), np.empty(shape, int)
+    for (y, z), values in windows(x, *window, stride, pad, dilation, fill=-np.inf):
+        flat = values.reshape(*x.shape[:2], -1)
+        out[:, :, y, z], argmax[:, :, y, z] = flat.max(axis=2), flat.argmax(axis=2)
+    return out, argmax
+
+
+def average_pool(x, window, stride, pad):
+    out = np.empty((*x.shape[:2], *output_shape(x, *window, stride, pad, (1, 1))))
+    for (y, z), values in windows(x, *window, stride, pad, (1, 1)):
+        out[:, :, y, z] = values.mean(axis=(2, 3))
+    return out
