@@ -37,8 +37,9 @@ DIRECTIVES = {
     "wraparound": False,
     "cdivision": True,
     "initializedcheck": False,
-    "embedsignature": True,
     "freethreading_compatible": True,
+    "auto_pickle": False,
+    "autotestdict": False,
 }
 DEBUG_DIRECTIVES = DIRECTIVES | {"boundscheck": True, "initializedcheck": True}
 

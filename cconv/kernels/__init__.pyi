@@ -1,0 +1,13 @@
+from types import SimpleNamespace
+
+from . import _conv as conv
+from . import _cpu as cpu
+from . import _gemm as gemm
+from . import _memory as memory
+
+__all__ = ["LEVEL", "cpu", "levels", "load", "memory"]
+
+LEVEL: str
+
+def levels() -> tuple[str, ...]: ...
+def load(level: str) -> SimpleNamespace: ...

@@ -1,0 +1,9 @@
+from typing import Any, Final
+
+from numpy.typing import DTypeLike, NDArray
+
+cache_limit: Final[int]
+
+def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]: ...
+def empty_cache() -> None: ...
+def cached_bytes() -> int: ...

@@ -1,0 +1,202 @@
+"""What is built, shipped and imported: source distribution, wheel, stubs, configuration errors, a missing build."""
+
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import cconv
+from cconv import kernels
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = Path(cconv.__file__).resolve().parent
+
+needs_source_tree = pytest.mark.skipif(not (ROOT / "setup.py").exists(), reason="needs the source tree")
+
+
+def run(*arguments, cwd, **variables):
+    """Run Python with these arguments in cwd, without this process's configuration of cconv."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CCONV_")} | variables
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)], cwd=cwd, env=environment, capture_output=True, text=True, timeout=600
+    )
+
+
+def sources(suffix, folder=PACKAGE):
+    return {path.relative_to(PACKAGE.parent).as_posix() for path in folder.rglob(f"*{suffix}")}
+
+
+# Import
+
+
+def test_version_is_the_installed_one():
+    try:
+        installed = importlib.metadata.version("cconv")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("built in place, not installed")
+    assert cconv.__version__ == installed
+    assert re.fullmatch(r"\d+\.\d+\.\d+(\.dev\d+|rc\d+)?", cconv.__version__)
+
+
+def test_everything_public_is_there():
+    assert len(set(cconv.__all__)) == len(cconv.__all__)
+    for name in cconv.__all__:
+        assert getattr(cconv, name) is not None
+
+
+def test_import_leaves_extras_alone(tmp_path):
+    code = (
+        "import sys, cconv\n"
+        "print([m for m in ('matplotlib', 'pooch', 'tqdm', 'torch', 'safetensors', 'PIL') if m in sys.modules])"
+    )
+    result = run("-c", code, cwd=tmp_path, PYTHONPATH=str(PACKAGE.parent))
+    assert result.stdout.strip() == "[]", result.stderr
+
+
+def test_import_without_a_build_says_what_to_run(tmp_path):
+    for name in sources(".py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PACKAGE.parent / name, tmp_path / name)
+    result = run("-c", "import cconv", cwd=tmp_path)
+    assert result.returncode != 0
+    assert "ImportError: the compiled kernels of cconv cannot be imported" in result.stderr
+    assert "pip install -e ." in result.stderr
+
+
+# Stubs
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="one run on another system is enough")
+def test_stubs_describe_the_compiled_modules(tmp_path):
+    pytest.importorskip("mypy")
+    result = run("-m", "mypy.stubtest", "cconv.kernels", cwd=tmp_path, MYPYPATH=str(PACKAGE.parent),
+                 PYTHONPATH=str(PACKAGE.parent))  # fmt: skip
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_every_compiled_module_has_a_stub():
+    modules = {f"_{name}" for name in vars(kernels.load(kernels.LEVEL))} | {"_cpu", "_memory"}
+    stubs = {path.stem for path in (PACKAGE / "kernels").glob("_*.pyi")} - {"__init__"}
+    assert stubs == modules
+
+
+# Source distribution and wheel
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory):
+    """The source distribution, unpacked where nothing else of the source tree is."""
+    pytest.importorskip("setuptools")
+    folder = tmp_path_factory.mktemp("sdist")
+    result = run("setup.py", "-q", "egg_info", "--egg-base", folder, "sdist", "--dist-dir", folder, cwd=ROOT)
+    assert result.returncode == 0, result.stderr
+    (archive,) = folder.glob("*.tar.gz")
+    with tarfile.open(archive) as file:
+        file.extractall(folder, filter="data")
+    (tree,) = (path.parent for path in folder.glob("*/setup.py"))
+    return tree
+
+
+@pytest.fixture(scope="module")
+def serial_wheel(sdist, tmp_path_factory):
+    """A wheel built from the source distribution alone: without OpenMP, for one level."""
+    pytest.importorskip("Cython")
+    folder = tmp_path_factory.mktemp("wheel")
+    arguments = ("setup.py", "bdist_wheel", "--dist-dir", folder)
+    result = run(*arguments, cwd=sdist, CCONV_LEVELS="baseline", CCONV_OPENMP="0")
+    assert result.returncode == 0, result.stderr
+    assert "kernels will be serial" in result.stdout + result.stderr
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+@needs_source_tree
+def test_sdist_holds_every_source_and_nothing_built(sdist):
+    files = {path.relative_to(sdist).as_posix() for path in sdist.rglob("*") if path.is_file()}
+    for suffix in (".py", ".pyx", ".pxd", ".h", ".pyi"):
+        assert sources(suffix) <= files
+    assert {"LICENSE", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "pyproject.toml", "cconv/py.typed"} <= files
+    assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").glob("*.py")} <= files
+    assert not [name for name in files if name.endswith((".so", ".pyd", ".pyc", ".c", ".o", "build_info.json"))]
+
+
+@needs_source_tree
+def test_wheel_holds_modules_and_stubs_but_no_sources(serial_wheel):
+    with zipfile.ZipFile(serial_wheel) as archive:
+        files = set(archive.namelist())
+    assert sources(".py") | sources(".pyi") | {"cconv/py.typed", "cconv/kernels/build_info.json"} <= files
+    assert not [name for name in files if name.endswith((".pyx", ".pxd", ".h", ".c")) or name.startswith("tests")]
+    compiled = {name.split(".")[0] for name in files if name.endswith((".so", ".pyd"))}
+    once = {f"cconv/kernels/{name}" for name in ("_cpu", "_memory", "_cyutility")}
+    assert compiled == once | {f"cconv/kernels_baseline/_{name}" for name in vars(kernels.load(kernels.LEVEL))}
+
+
+@needs_source_tree
+def test_serial_wheel_works(serial_wheel, tmp_path):
+    with zipfile.ZipFile(serial_wheel) as archive:
+        archive.extractall(tmp_path)
+    code = """
+import numpy as np
+import cconv
+from cconv import functional
+
+config = cconv.show_config(mode="dicts")
+out = functional.convolution(np.ones((2, 3, 8, 8), np.float32), np.ones((4, 3, 3, 3), np.float32))
+print(cconv.__file__, config["threads"], config["cpu"]["levels"], bool((out == 27).all()), sep="\\n")
+"""
+    result = run("-c", code, cwd=tmp_path)
+    assert result.stdout.splitlines() == [
+        str(tmp_path / "cconv" / "__init__.py"),
+        "{'openmp': False, 'num_threads': 1}",
+        "['baseline']",
+        "True",
+    ], result.stderr
+
+
+# Configuration of the build
+
+
+@needs_source_tree
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"CCONV_LEVELS": "v7"}, r"CCONV_LEVELS: expected a comma-separated list out of \[.*\], got \['v7'\]"),
+        ({"CCONV_DEBUG": "yes"}, "CCONV_DEBUG must be one of 0, 1 or unset, got 'yes'"),
+        ({"CCONV_OPENMP": "on"}, "CCONV_OPENMP must be one of 0, 1 or unset, got 'on'"),
+    ],
+)
+def test_wrong_environment_is_refused(variables, message, tmp_path):
+    pytest.importorskip("setuptools")
+    result = run("setup.py", "build_ext", "-b", tmp_path, "-t", tmp_path, cwd=ROOT, **variables)
+    assert result.returncode != 0
+    assert re.search(message, result.stderr)
+
+
+@needs_source_tree
+def test_directives_in_a_source_file_are_refused(sdist, tmp_path):
+    pytest.importorskip("Cython")
+    tree = tmp_path / "tree"
+    shutil.copytree(sdist, tree, ignore=shutil.ignore_patterns("build", "dist"))
+    (tree / "cconv/kernels/_misspelt.pyx").write_text("# cython: boundschek=False\n")
+    result = run("setup.py", "build_ext", cwd=tree)
+    assert result.returncode != 0
+    assert "_misspelt.pyx: directives belong in setup.py" in result.stderr
+
+
+@needs_source_tree
+def test_an_unknown_directive_in_setup_is_an_error(sdist, tmp_path):
+    pytest.importorskip("Cython")
+    tree = tmp_path / "tree"
+    shutil.copytree(sdist, tree, ignore=shutil.ignore_patterns("build", "dist"))
+    setup = tree / "setup.py"
+    setup.write_text(setup.read_text().replace('"boundscheck": False', '"boundschek": False', 1))
+    result = run("setup.py", "build_ext", cwd=tree)
+    assert result.returncode != 0
+    assert "boundschek" in result.stderr
