@@ -192,7 +192,7 @@ class BuildExt(build_ext):
         """(compile flags, link flags) with which a small OpenMP program builds; None for a serial build."""
         wanted = environment("CCONV_OPENMP", "01")
         if wanted == "0":
-            self.announce("cconv: building without OpenMP, kernels will be serial (CCONV_OPENMP=0)", level=3)
+            self.warn("CCONV_OPENMP=0: building without OpenMP, the kernels will be serial")
             return None
         with tempfile.TemporaryDirectory() as folder:
             program = Path(folder) / "probe.c"
@@ -206,7 +206,7 @@ class BuildExt(build_ext):
                 return compile_flags, link_flags
         if wanted == "1":
             raise SetupError("CCONV_OPENMP=1: the compiler could not build a small OpenMP program")
-        self.announce("cconv: OpenMP does not work with this compiler, kernels will be serial", level=3)
+        self.warn("OpenMP does not work with this compiler: the kernels will be serial")
         return None
 
     def start_afresh_if_changed(self, info):

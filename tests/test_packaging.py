@@ -112,7 +112,7 @@ def serial_wheel(sdist, tmp_path_factory):
     arguments = ("setup.py", "bdist_wheel", "--dist-dir", folder)
     result = run(*arguments, cwd=sdist, CCONV_LEVELS="baseline", CCONV_OPENMP="0")
     assert result.returncode == 0, result.stderr
-    assert "kernels will be serial" in result.stdout + result.stderr
+    assert "the kernels will be serial" in result.stdout + result.stderr
     (wheel,) = folder.glob("*.whl")
     return wheel
 

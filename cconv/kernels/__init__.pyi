@@ -3,7 +3,9 @@ from types import SimpleNamespace
 from . import _conv as conv
 from . import _cpu as cpu
 from . import _gemm as gemm
+from . import _im2col as im2col
 from . import _memory as memory
+from . import _pool as pool
 
 __all__ = ["LEVEL", "cpu", "levels", "load", "memory"]
 
