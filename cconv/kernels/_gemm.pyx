@@ -1,79 +1,237 @@
-"""The three matrix products of an affine layer: x W + b, dout W^T and x^T dout."""
+"""The three matrix products of an affine layer, on the register tile of tile.h.
+
+    output            out[n, m] = b[m] + sum over d of x[n, d] * W[d, m]
+    input gradient    dx[n, d]  = sum over m of dout[n, m] * W[d, m]
+    weight gradient   dW[d, m]  = sum over n of x[n, d] * dout[n, m],  db[m] = sum over n of dout[n, m]
+
+All three are one product, rows times columns, in which the tile broadcasts values of the left factor, wherever they lie
+(`row_step`, `k_step`), against vectors of the right one. Neither factor is packed as a whole: the right one is read in
+place when its columns are contiguous (x W, x^T dout), the last vector overlapping the one before; only W^T, and
+matrices narrower than a vector, are brought into that form, a block of columns at a time.
+
+Order of additions: k is cut into chunks of CHUNK; each is one chain of multiply-adds, and their sums are added in
+order; then comes the bias. A row's bits depend on nothing but the row and W. With a handful of rows the work is
+reading W: then threads share the chunks, and the same sums are added in the same order at the end.
+"""
 
 cimport numpy as cnp
 from cython cimport floating
-from cython.parallel cimport prange
+from cython.parallel cimport parallel, prange, threadid
+from libc.string cimport memcpy, memset
+
+from cconv.kernels.tile cimport (
+    TILE_BYTES, TILE_MAX_V, cconv_ftz_on, cconv_ftz_restore, tile, tile_rows, turn_padded
+)
+
+from cconv.kernels._memory import empty
 
 cnp.import_array()
 
+cdef enum:
+    CHUNK = 256  # multiply-adds in one chain
+    ROWS = 56  # rows of the result that share a block of the right factor: whole tiles of every width
+    FEW_ROWS = 4
 
-cdef void affine_body(const floating[:, ::1] x, const floating[:, ::1] W, const floating* b, floating[:, ::1] out,
-                      bint relu, int num_threads) noexcept nogil:
-    cdef Py_ssize_t N = x.shape[0], D = x.shape[1], M = W.shape[1], n, d, m
-    for n in prange(N, schedule="static", num_threads=num_threads):
-        for m in range(M):
-            out[n, m] = 0
-        for d in range(D):
-            for m in range(M):
-                out[n, m] += x[n, d] * W[d, m]
-        if b != NULL:
-            for m in range(M):
-                out[n, m] += b[m]
-        if relu:
-            for m in range(M):
-                if out[n, m] <= 0:
-                    out[n, m] = 0
+cdef struct Product:
+    Py_ssize_t rows, K, columns
+    Py_ssize_t row_step, k_step  # of the left factor
+    Py_ssize_t b_step  # from row to row of the right factor; with `turned`, from column to column
+    bint turned
+    Py_ssize_t lanes, vectors, V
 
 
-cdef void input_body(const floating[:, ::1] dout, const floating[:, ::1] W, floating[:, ::1] dx,
-                     int num_threads) noexcept nogil:
-    cdef Py_ssize_t N = dout.shape[0], D = W.shape[0], M = W.shape[1], n, d, m
-    cdef floating total
-    for n in prange(N, schedule="static", num_threads=num_threads):
-        for d in range(D):
-            total = 0
-            for m in range(M):
-                total = total + dout[n, m] * W[d, m]
-            dx[n, d] = total
+cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
+    return (a + b - 1) // b
 
 
-cdef void weights_body(const floating[:, ::1] x, const floating[:, ::1] dout, floating[:, ::1] dW, floating* db,
-                       int num_threads) noexcept nogil:
-    cdef Py_ssize_t N = dout.shape[0], D = dW.shape[0], M = dW.shape[1], n, d, m
-    for d in prange(D, schedule="static", num_threads=num_threads):
-        for m in range(M):
-            dW[d, m] = 0
-        for n in range(N):
-            for m in range(M):
-                dW[d, m] += x[n, d] * dout[n, m]
-    if db != NULL:
-        for m in range(M):
-            db[m] = 0
-        for n in range(N):
-            for m in range(M):
-                db[m] += dout[n, m]
-
-
-cdef inline void* data_or_null(object array):
-    return NULL if array is None else cnp.PyArray_DATA(<cnp.ndarray>array)
-
-
-def affine(cnp.ndarray x, cnp.ndarray W, object b, cnp.ndarray out, bint relu, int num_threads):
-    if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT:
-        affine_body[float](x, W, <const float*>data_or_null(b), out, relu, num_threads)
+cdef inline const floating* right_factor(const floating* b, Product* g, Py_ssize_t k, Py_ssize_t count,
+                                         Py_ssize_t first, Py_ssize_t width, floating* packed,
+                                         Py_ssize_t* step) noexcept nogil:
+    """Rows k to k + count of columns first to first + width, in place or packed, and their step."""
+    cdef Py_ssize_t i, c, valid = min(width, g.columns - first)
+    if g.turned:
+        turn_padded(b + first * g.b_step + k, g.b_step, valid, count, packed, width)
+        if valid < width:
+            for i in range(count):
+                for c in range(ceil_div(valid, g.lanes) * g.lanes, width):
+                    packed[i * width + c] = 0
+    elif valid < width:
+        for i in range(count):
+            memcpy(packed + i * width, b + (k + i) * g.b_step + first, valid * sizeof(floating))
+            memset(packed + i * width + valid, 0, (width - valid) * sizeof(floating))
     else:
-        affine_body[double](x, W, <const double*>data_or_null(b), out, relu, num_threads)
+        step[0] = g.b_step
+        return b + k * g.b_step + first
+    step[0] = width
+    return packed
+
+
+cdef inline void finish(const floating* strip, Py_ssize_t step, Py_ssize_t rows, Py_ssize_t columns,
+                        const floating* bias, bint relu, floating* out, Py_ssize_t out_step) noexcept nogil:
+    """Move a finished strip to the result, with bias and relu."""
+    cdef Py_ssize_t r, c
+    for r in range(rows):
+        if bias == NULL:
+            memcpy(out + r * out_step, strip + r * step, columns * sizeof(floating))
+        else:
+            for c in range(columns):
+                out[r * out_step + c] = strip[r * step + c] + bias[c]
+        if relu:
+            for c in range(columns):
+                out[r * out_step + c] = 0 if out[r * out_step + c] <= 0 else out[r * out_step + c]
+
+
+cdef inline void block_columns(Product* g, Py_ssize_t block, Py_ssize_t* first, Py_ssize_t* own,
+                               Py_ssize_t* V) noexcept nogil:
+    """A block's first column, the first it owns (the ones before it overlap the previous block), and its vectors."""
+    V[0] = min(g.V, g.vectors - block * g.V)
+    own[0] = block * g.V * g.lanes
+    first[0] = own[0]
+    if not g.turned and g.columns >= V[0] * g.lanes:
+        first[0] = min(own[0], g.columns - V[0] * g.lanes)
+
+
+cdef void product(const floating* a, const floating* b, const floating* bias, bint relu, floating* out, Product* g,
+                  floating* scratch, Py_ssize_t private, int num_threads) noexcept nogil:
+    cdef Py_ssize_t blocks = ceil_div(g.vectors, g.V), parts = ceil_div(g.rows, ROWS)
+    cdef Py_ssize_t item, block, row, rows, r, ri, k, ki, count, first, own, V, P, width, step, valid
+    cdef Py_ssize_t[32] off
+    cdef Py_ssize_t[1] zero
+    cdef floating* strip
+    cdef const floating* right
+    cdef unsigned state
+    zero[0] = 0
+    for r in range(32):
+        off[r] = r * g.row_step
+    with parallel(num_threads=num_threads):
+        strip = scratch + threadid() * private
+        state = cconv_ftz_on()
+        for item in prange(blocks * parts, schedule="dynamic"):
+            block = item // parts
+            row = item % parts * g.rows // parts
+            rows = (item % parts + 1) * g.rows // parts - row
+            first = own = V = step = 0
+            block_columns(g, block, &first, &own, &V)
+            width = V * g.lanes
+            P = ceil_div(rows, ceil_div(rows, tile_rows(V)))
+            for ki in range(ceil_div(g.K, CHUNK)):
+                k = ki * CHUNK
+                count = min(CHUNK, g.K - k)
+                right = right_factor(b, g, k, count, first, width, strip + ROWS * width, &step)
+                for ri in range(ceil_div(rows, P)):
+                    r = ri * P
+                    tile(min(P, rows - r), V, a + (row + r) * g.row_step + k * g.k_step, off, count, g.k_step, 1,
+                         zero, right, step, strip + r * width, width, k > 0)
+            if g.K == 0:
+                memset(strip, 0, rows * width * sizeof(floating))
+            valid = min(width - (own - first), g.columns - own)
+            finish(strip + own - first, width, rows, valid, NULL if bias == NULL else bias + own, relu,
+                   out + row * g.columns + own, g.columns)
+        cconv_ftz_restore(state)
+
+
+cdef void product_of_few_rows(const floating* a, const floating* b, const floating* bias, bint relu, floating* out,
+                              Product* g, floating* sums, int num_threads) noexcept nogil:
+    """The same, for up to FEW_ROWS rows and a right factor that is read in place: threads share the chunks."""
+    cdef Py_ssize_t chunks = ceil_div(g.K, CHUNK), blocks = ceil_div(g.vectors, g.V)
+    cdef Py_ssize_t item, block, k, count, first, own, V, r, c, size = g.rows * g.columns
+    cdef Py_ssize_t[FEW_ROWS] off
+    cdef Py_ssize_t[1] zero
+    cdef unsigned state
+    zero[0] = 0
+    for r in range(g.rows):
+        off[r] = r * g.row_step
+    with parallel(num_threads=num_threads):
+        state = cconv_ftz_on()
+        for item in prange(chunks, schedule="static"):
+            k = item * CHUNK
+            count = min(CHUNK, g.K - k)
+            for block in range(blocks):
+                first = own = V = 0
+                block_columns(g, block, &first, &own, &V)
+                tile(<int>g.rows, <int>V, a + k * g.k_step, off, count, g.k_step, 1, zero, b + k * g.b_step + first,
+                     g.b_step, sums + item * size + first, g.columns, 0)
+        cconv_ftz_restore(state)
+    state = cconv_ftz_on()
+    for item in range(1, chunks):
+        for c in range(size):
+            sums[c] += sums[item * size + c]
+    finish(sums, g.columns, g.rows, g.columns, bias, relu, out, g.columns)
+    cconv_ftz_restore(state)
+
+
+cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray out, Py_ssize_t rows, Py_ssize_t K,
+              Py_ssize_t columns, Py_ssize_t row_step, Py_ssize_t k_step, bint turned, int num_threads):
+    cdef Product g = Product(rows, K, columns, row_step, k_step, b.shape[1], turned, TILE_BYTES // a.itemsize, 0, 0)
+    cdef Py_ssize_t private, V, least = 1 << 62, cost, P
+    cdef void* left = cnp.PyArray_DATA(a)
+    cdef void* right = cnp.PyArray_DATA(b)
+    cdef void* result = cnp.PyArray_DATA(out)
+    cdef void* biases = NULL if bias is None else cnp.PyArray_DATA(<cnp.ndarray>bias)
+    cdef void* work
+    cdef cnp.ndarray scratch
+    cdef bint single = cnp.PyArray_TYPE(out) == cnp.NPY_FLOAT, few
+    if rows == 0:
+        return
+    g.vectors = ceil_div(columns, g.lanes)
+    for V in range(1, min(g.vectors, TILE_MAX_V) + 1):
+        # Whole registers first, then fewer loads of the right factor.
+        P = ceil_div(min(rows, ROWS), ceil_div(min(rows, ROWS), tile_rows(<int>V)))
+        cost = ceil_div(g.vectors, V) * ceil_div(min(rows, ROWS), P) * (4 * max(P * V, 8) + P + V + 8)
+        if cost < least:
+            least = cost
+            g.V = V
+    few = rows <= FEW_ROWS and not turned and columns >= g.lanes and K > CHUNK
+    private = (ROWS + CHUNK) * TILE_MAX_V * g.lanes
+    if few:
+        # One vector less than a block may start before column 0: blocks are no wider than the matrix.
+        g.V = min(g.V, columns // g.lanes)
+        scratch = empty((ceil_div(K, CHUNK) * rows * columns,), a.dtype)
+    else:
+        scratch = empty((private * num_threads,), a.dtype)
+    work = cnp.PyArray_DATA(scratch)
+    with nogil:
+        if few and single:
+            product_of_few_rows[float](<float*>left, <float*>right, <float*>biases, relu, <float*>result, &g,
+                                       <float*>work, num_threads)
+        elif few:
+            product_of_few_rows[double](<double*>left, <double*>right, <double*>biases, relu, <double*>result, &g,
+                                        <double*>work, num_threads)
+        elif single:
+            product[float](<float*>left, <float*>right, <float*>biases, relu, <float*>result, &g, <float*>work,
+                           private, num_threads)
+        else:
+            product[double](<double*>left, <double*>right, <double*>biases, relu, <double*>result, &g, <double*>work,
+                            private, num_threads)
+
+
+cdef void column_sums(const floating* a, Py_ssize_t rows, Py_ssize_t columns, floating* out) noexcept nogil:
+    cdef Py_ssize_t r, c
+    cdef unsigned state = cconv_ftz_on()
+    memset(out, 0, columns * sizeof(floating))
+    for r in range(rows):
+        for c in range(columns):
+            out[c] += a[r * columns + c]
+    cconv_ftz_restore(state)
+
+
+def affine(cnp.ndarray x, cnp.ndarray W, cnp.ndarray b, cnp.ndarray out, bint relu, int num_threads):
+    """Write x (N, D) times W (D, M), plus b (M,) or None, into out (N, M)."""
+    run(x, W, b, relu, out, x.shape[0], x.shape[1], W.shape[1], x.shape[1], 1, False, num_threads)
 
 
 def affine_backward_input(cnp.ndarray dout, cnp.ndarray W, cnp.ndarray dx, int num_threads):
-    if cnp.PyArray_TYPE(dx) == cnp.NPY_FLOAT:
-        input_body[float](dout, W, dx, num_threads)
-    else:
-        input_body[double](dout, W, dx, num_threads)
+    """Write dout (N, M) times the transpose of W (D, M) into dx (N, D)."""
+    run(dout, W, None, False, dx, dout.shape[0], W.shape[1], W.shape[0], W.shape[1], 1, True, num_threads)
 
 
-def affine_backward_weights(cnp.ndarray x, cnp.ndarray dout, cnp.ndarray dW, object db, int num_threads):
-    if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT:
-        weights_body[float](x, dout, dW, <float*>data_or_null(db), num_threads)
-    else:
-        weights_body[double](x, dout, dW, <double*>data_or_null(db), num_threads)
+def affine_backward_weights(cnp.ndarray x, cnp.ndarray dout, cnp.ndarray dW, cnp.ndarray db, int num_threads):
+    """Write the transpose of x (N, D) times dout (N, M) into dW (D, M), and dout's column sums into db unless None."""
+    cdef void* gradient = cnp.PyArray_DATA(dout)
+    cdef void* sums = NULL if db is None else cnp.PyArray_DATA(db)
+    run(x, dout, None, False, dW, x.shape[1], x.shape[0], dout.shape[1], 1, x.shape[1], False, num_threads)
+    if db is not None:
+        if cnp.PyArray_TYPE(db) == cnp.NPY_FLOAT:
+            column_sums[float](<float*>gradient, dout.shape[0], dout.shape[1], <float*>sums)
+        else:
+            column_sums[double](<double*>gradient, dout.shape[0], dout.shape[1], <double*>sums)
