@@ -26,27 +26,22 @@ except ImportError as error:
         "'pip install --force-reinstall cconv'"
     ) from error
 
-__all__ = ["LEVEL", "cpu", "levels", "load", "memory"]
-
 
 @functools.cache
-def _module_names(level: str) -> tuple[str, ...]:
-    """The file names of a level's compiled modules, from its package; none where it was not built."""
+def _names(level: str) -> tuple[str, ...]:
+    """The names of a level's modules, without their underscores; none where it was not built."""
     package = importlib.import_module(f"{__name__}_{level}")
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(package.__path__)))
+    return tuple(sorted(module.name.removeprefix("_") for module in pkgutil.iter_modules(package.__path__)))
 
 
 def levels() -> tuple[str, ...]:
     """The levels that were built and that this machine can run, best last."""
-    return tuple(level for level in cpu.levels() if _module_names(level))
+    return tuple(level for level in cpu.levels() if _names(level))
 
 
 def load(level: str) -> SimpleNamespace:
     """The kernel modules of one of `levels`, by the names they have here (``conv``, ``pool``, ...)."""
-    package = f"{__name__}_{level}"
-    return SimpleNamespace(
-        **{name.removeprefix("_"): importlib.import_module(f"{package}.{name}") for name in _module_names(level)}
-    )
+    return SimpleNamespace(**{name: importlib.import_module(f"{__name__}_{level}._{name}") for name in _names(level)})
 
 
 def _choose(wanted: str | None) -> str:
@@ -75,3 +70,5 @@ def _publish(modules: SimpleNamespace) -> None:
 
 LEVEL = _choose(os.environ.get("CCONV_CPU"))
 _publish(load(LEVEL))
+
+__all__ = ["LEVEL", "cpu", "levels", "load", "memory", *_names(LEVEL)]

@@ -7,7 +7,7 @@ from . import _im2col as im2col
 from . import _memory as memory
 from . import _pool as pool
 
-__all__ = ["LEVEL", "cpu", "levels", "load", "memory"]
+__all__ = ["LEVEL", "conv", "cpu", "gemm", "im2col", "levels", "load", "memory", "pool"]
 
 LEVEL: str
 
