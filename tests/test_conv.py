@@ -1,0 +1,161 @@
+"""Convolution and its gradients against the oracle, at every CPU level, in both dtypes, on several threads."""
+
+import numpy as np
+import oracles
+import pytest
+
+from cconv import kernels
+from cconv.functional import convolution, convolution_backward
+
+GEOMETRIES = [  # N, C, H, W, FN, FH, FW, stride, pad, dilation, groups
+    (1, 1, 4, 4, 1, 3, 3, (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
+    (3, 1, 28, 28, 30, 5, 5, (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
+    (2, 3, 17, 23, 7, 2, 5, (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
+    (2, 7, 9, 8, 33, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    (1, 5, 13, 6, 100, 3, 2, (3, 2), ((1, 1), (0, 0)), (1, 1), 1),
+    (2, 4, 7, 7, 65, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    (5, 6, 11, 12, 8, 3, 2, (2, 3), ((2, 2), (1, 1)), (2, 1), 2),
+    (1, 20, 6, 9, 18, 1, 1, (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
+    (2, 3, 9, 9, 4, 1, 1, (2, 2), ((0, 0), (0, 0)), (1, 1), 1),
+    (2, 8, 10, 7, 8, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 8),
+    (2, 2, 8, 9, 3, 3, 2, (2, 2), ((0, 3), (1, 2)), (1, 2), 1),
+    (1, 2, 5, 5, 3, 5, 5, (1, 1), ((4, 4), (5, 5)), (1, 1), 1),
+    (1, 64, 30, 31, 40, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+]
+
+
+def arrays(geometry, dtype, seed=0):
+    N, C, H, W, FN, FH, FW, *steps, groups = geometry
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((N, C, H, W)).astype(dtype)
+    filters = rng.standard_normal((FN, C // groups, FH, FW)).astype(dtype)
+    b = rng.standard_normal(FN).astype(dtype)
+    out = oracles.convolution(x, filters, b, *steps, groups)
+    return x, filters, b, rng.standard_normal(out.shape).astype(dtype), out
+
+
+def keywords(geometry):
+    return dict(zip(("stride", "pad", "dilation", "groups"), geometry[7:], strict=True))
+
+
+def assert_within_bound(actual, expected, magnitude, terms, dtype):
+    """Compare with c * K * eps * sum |a||b|, the error bound of a sum of K products."""
+    assert actual.dtype == dtype and actual.shape == expected.shape
+    bound = 4 * (terms + 2) * np.finfo(dtype).eps * magnitude + terms * np.finfo(dtype).tiny
+    assert np.all(np.abs(actual - expected) <= bound)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
+def test_against_oracle(geometry, dtype, cpu_level, num_threads):
+    x, W, b, dout, expected = arrays(geometry, dtype)
+    options = keywords(geometry)
+    out = convolution(x, W, b, **options)
+    terms = W[0].size
+    assert_within_bound(out, expected, oracles.convolution(abs(x), abs(W), abs(b), *options.values()), terms, dtype)
+    grads = convolution_backward(dout, x, W, **options)
+    oracle = oracles.convolution_backward(dout, x, W, *options.values())
+    sizes = oracles.convolution_backward(abs(dout), abs(x), abs(W), *options.values())
+    for actual, wanted, magnitude, count in zip(
+        grads, oracle, sizes, (W.size // W.shape[1], dout.size, dout.size), strict=True
+    ):
+        assert_within_bound(actual, wanted, magnitude, count, dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
+def test_same_bits_on_any_number_of_threads(geometry, dtype, cpu_level, monkeypatch):
+    x, W, b, dout, _ = arrays(geometry, dtype, seed=1)
+    options = keywords(geometry)
+    results = []
+    for threads in (1, 2, 3, 16):
+        monkeypatch.setattr(kernels.cpu, "threads_for", lambda work, threads=threads: threads)
+        results.append((convolution(x, W, b, **options), *convolution_backward(dout, x, W, **options)))
+    for other in results[1:]:
+        for first, array in zip(results[0], other, strict=True):
+            assert first.tobytes() == array.tobytes()
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
+def test_an_image_does_not_feel_its_batch(geometry, cpu_level, num_threads):
+    x, W, b, _, _ = arrays(geometry, np.float32)
+    whole = convolution(np.concatenate([x, x[::-1], x]), W, b, **keywords(geometry))
+    for n, image in enumerate(x):
+        assert convolution(image[None], W, b, **keywords(geometry)).tobytes() == whole[n].tobytes()
+
+
+def test_empty_batch(cpu_level):
+    x, W, b = np.zeros((0, 2, 5, 5)), np.ones((3, 2, 3, 3)), np.ones(3)
+    assert convolution(x, W, b).shape == (0, 3, 3, 3)
+    dx, dW, db = convolution_backward(np.zeros((0, 3, 3, 3)), x, W)
+    assert dx.shape == x.shape and not dW.any() and not db.any() and dW.shape == W.shape
+
+
+def test_nan_stays_where_it_is_read(cpu_level):
+    x = np.zeros((1, 1, 5, 5), np.float32)
+    x[0, 0, 0, 0] = np.nan
+    out = convolution(x, np.ones((1, 1, 3, 3), np.float32))
+    assert np.isnan(out[0, 0, 0, 0]) and np.isnan(out).sum() == 1
+
+
+def test_optional_gradients():
+    x, W, _, dout, _ = arrays(GEOMETRIES[2], np.float64)
+    dx, dW, db = convolution_backward(dout, x, W, bias=False, input_gradient=False)
+    assert dx is None and db is None and dW.shape == W.shape
+
+
+def test_mixed_dtypes_promote_and_gradients_keep_their_arrays_dtype():
+    x, W, b, _, _ = arrays(GEOMETRIES[2], np.float64)
+    out = convolution(x.astype(np.float32), W, b)
+    assert out.dtype == np.float64
+    dx, dW, db = convolution_backward(out, x.astype(np.float32), W)
+    assert (dx.dtype, dW.dtype, db.dtype) == (np.float32, np.float64, np.float64)
+    dx, dW, db = convolution_backward(out, x, W.astype(np.float32))
+    assert (dx.dtype, dW.dtype, db.dtype) == (np.float64, np.float32, np.float32)
+
+
+def test_any_layout_gives_the_same_and_nothing_is_written():
+    x, W, b, _, _ = arrays(GEOMETRIES[3], np.float64)
+    expected = convolution(x, W, b)
+    x.flags.writeable = False
+    unaligned = np.frombuffer(b"\0" + x.tobytes(), np.uint8)[1:].view(x.dtype).reshape(x.shape)
+    for other in (x, np.asfortranarray(x), x[:, ::-1][:, ::-1], x.astype(">f8"), unaligned):
+        np.testing.assert_array_equal(convolution(other, W, b), expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"x": np.zeros((2, 5, 5))}, ValueError, "x must have 4 dimensions"),
+        ({"x": np.zeros((1, 2, 5, 5), np.uint8)}, TypeError, "255"),
+        ({"x": np.zeros((1, 2, 5, 5), complex)}, TypeError, "float32 or float64"),
+        ({"x": np.zeros((1, 3, 5, 5))}, ValueError, "channels"),
+        ({"x": np.zeros((1, 2, 2, 5))}, ValueError, "larger than the padded input"),
+        ({"W": np.zeros((0, 2, 3, 3))}, ValueError, "W must not be empty"),
+        ({"b": np.zeros(2)}, ValueError, "b must have one value for each"),
+        ({"stride": 0}, ValueError, "stride must be at least 1"),
+        ({"stride": 1.5}, TypeError, "stride must be an integer"),
+        ({"pad": -1}, ValueError, "pad must be at least 0"),
+        ({"dilation": (1, 2, 3)}, ValueError, "dilation"),
+        ({"groups": 2}, ValueError, "groups"),
+        ({"groups": 0}, ValueError, "groups"),
+    ],
+    ids=str,
+)
+def test_errors(change, error, message):
+    arguments = {"x": np.zeros((1, 2, 5, 5)), "W": np.zeros((3, 2, 3, 3)), "b": np.zeros(3)} | change
+    with pytest.raises(error, match=message):
+        convolution(**arguments)
+
+
+def test_dout_must_have_the_outputs_shape():
+    with pytest.raises(ValueError, match=r"dout must have the output's shape \(1, 3, 3, 3\)"):
+        convolution_backward(np.zeros((1, 3, 3, 2)), np.zeros((1, 2, 5, 5)), np.zeros((3, 2, 3, 3)))
+
+
+@pytest.mark.parametrize(("channels", "pixels"), [(16, 784), (30, 576), (64, 49), (100, 400), (7, 5)])
+def test_the_rule_that_chooses_the_tile_fills_registers(channels, pixels, cpu_level):
+    rows, vectors, lanes = kernels.conv.plan(channels, pixels, 4)
+    assert 1 <= vectors <= min(4, -(-channels // lanes))
+    assert 1 <= rows * vectors <= {16: 28, 8: 12, 4: 24}[lanes]
+    assert rows >= min(pixels, 2)
