@@ -19,8 +19,15 @@ from cconv.geometry import conv_output_size
 from cconv.gradient import gradient_check, numerical_gradient, numerical_gradient_2d
 from cconv.kernels._cpu import get_num_threads, set_num_threads
 from cconv.kernels._memory import empty_cache
+from cconv.optimizers import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop
 
 __all__ = [
+    "SGD",
+    "AdaGrad",
+    "Adam",
+    "Momentum",
+    "Nesterov",
+    "RMSprop",
     "__version__",
     "col2im",
     "conv_output_size",
