@@ -19,15 +19,37 @@ from cconv.geometry import conv_output_size
 from cconv.gradient import gradient_check, numerical_gradient, numerical_gradient_2d
 from cconv.kernels._cpu import get_num_threads, set_num_threads
 from cconv.kernels._memory import empty_cache
+from cconv.layers import (
+    Affine,
+    AveragePooling,
+    BatchNormalization,
+    Convolution,
+    Dropout,
+    Layer,
+    Pooling,
+    Relu,
+    Sigmoid,
+    SoftmaxWithLoss,
+)
 from cconv.optimizers import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop
 
 __all__ = [
     "SGD",
     "AdaGrad",
     "Adam",
+    "Affine",
+    "AveragePooling",
+    "BatchNormalization",
+    "Convolution",
+    "Dropout",
+    "Layer",
     "Momentum",
     "Nesterov",
+    "Pooling",
     "RMSprop",
+    "Relu",
+    "Sigmoid",
+    "SoftmaxWithLoss",
     "__version__",
     "col2im",
     "conv_output_size",

@@ -1,7 +1,9 @@
 """The operations of cconv, validated and stateless: the door between people and the compiled kernels."""
 
+from .activation import relu, relu_backward
 from .affine import affine, affine_backward
 from .convolution import convolution, convolution_backward
+from .loss import softmax_cross_entropy, softmax_cross_entropy_backward
 from .patches import col2im, im2col
 from .pooling import average_pool, average_pool_backward, max_pool, max_pool_backward
 
@@ -16,4 +18,8 @@ __all__ = [
     "im2col",
     "max_pool",
     "max_pool_backward",
+    "relu",
+    "relu_backward",
+    "softmax_cross_entropy",
+    "softmax_cross_entropy_backward",
 ]

@@ -1,0 +1,41 @@
+"""The rectified linear unit."""
+
+from ..functional import relu, relu_backward
+from .layer import Layer
+
+__all__ = ["Relu"]
+
+
+class Relu(Layer):
+    r"""Replace negative values by 0.
+
+    .. math:: out = \max(x, 0), \qquad dx = dout \cdot [x > 0]
+
+    The gradient at 0 is 0; NaN passes. x may have any shape.
+
+    Attributes
+    ----------
+    out : ndarray
+        The last output, whose positive values mark where the gradient passes. Copy it before you change it.
+
+    Examples
+    --------
+    >>> layer = Relu()
+    >>> layer.forward(np.array([-1.0, 0.0, 2.0]))
+    array([0., 0., 2.])
+    >>> layer.backward(np.ones(3))
+    array([0., 0., 1.])
+    """
+
+    def __init__(self):
+        self.out = None
+
+    def forward(self, x):
+        self.out = out = relu(x)
+        return out
+
+    def backward(self, dout, *, input_gradient=True):
+        out = self._kept("out")
+        if not input_gradient:
+            return None
+        return relu_backward(dout, out).astype(out.dtype, copy=False)

@@ -1,0 +1,55 @@
+"""Softmax and cross-entropy in one layer: the end of a classifier."""
+
+from .._arrays import as_input, as_labels
+from ..functional import softmax_cross_entropy, softmax_cross_entropy_backward
+from .layer import Layer
+
+__all__ = ["SoftmaxWithLoss"]
+
+
+class SoftmaxWithLoss(Layer):
+    r"""The mean cross-entropy of the softmax of x against targets t.
+
+    .. math:: loss = -\frac1N \sum_n \log y_{n,t_n}, \quad y = softmax(x), \qquad
+        dx_{n,m} = \frac{dout}{N} (y_{n,m} - [m = t_n])
+
+    computed as an exact log-softmax. x of shape (M,) is a batch of one.
+
+    Attributes
+    ----------
+    loss : float
+        What the last forward returned.
+    y : ndarray
+        The softmax, of x's shape.
+    t : ndarray
+        The targets as class indices, or as one row of probabilities per sample.
+
+    Examples
+    --------
+    >>> layer = SoftmaxWithLoss()
+    >>> round(layer.forward(np.zeros((1, 4)), np.array([2])), 4)
+    1.3863
+    >>> layer.backward()
+    array([[ 0.25,  0.25, -0.75,  0.25]])
+    """
+
+    def __init__(self):
+        self.loss = None
+        self.y = None
+        self.t = None
+
+    def forward(self, x, t):
+        x = as_input(x, "x")
+        if x.ndim not in (1, 2):
+            raise ValueError(f"x must have 1 or 2 dimensions, got {x.ndim} (shape {x.shape})")
+        rows = x.reshape(1, -1) if x.ndim == 1 else x
+        t = as_labels(t, *rows.shape)
+        loss, y = softmax_cross_entropy(rows, t)
+        self.loss, self.y, self.t = loss, y.reshape(x.shape), t
+        return loss
+
+    def backward(self, dout=1, *, input_gradient=True):
+        y = self._kept("y")
+        if not input_gradient:
+            return None
+        return softmax_cross_entropy_backward(y.reshape(-1, y.shape[-1]), self.t, dout).reshape(y.shape)
