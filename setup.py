@@ -66,7 +66,7 @@ OPENMP_FLAGS = {
 }
 OPENMP_PROGRAM = """
 #include <omp.h>
-int main(void) {
+int probe(void) {
     int total = 0;
     #pragma omp parallel for reduction(+:total)
     for (int i = 0; i < omp_get_max_threads(); i++) total += i;
@@ -200,7 +200,8 @@ class BuildExt(build_ext):
             for compile_flags, link_flags in OPENMP_FLAGS[family]:
                 try:
                     objects = self.compiler.compile([str(program)], output_dir=folder, extra_postargs=compile_flags)
-                    self.compiler.link_executable(objects, str(Path(folder) / "probe"), extra_postargs=link_flags)
+                    # A shared object, as the kernels are: distutils links programs without LDFLAGS.
+                    self.compiler.link_shared_object(objects, str(Path(folder) / "probe"), extra_postargs=link_flags)
                 except (CompileError, LinkError):
                     continue
                 return compile_flags, link_flags

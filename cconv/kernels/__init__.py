@@ -17,8 +17,8 @@ import sys
 from types import SimpleNamespace
 
 try:
-    from . import _cpu as cpu
-    from . import _memory as memory
+    cpu = importlib.import_module(f"{__name__}._cpu")
+    memory = importlib.import_module(f"{__name__}._memory")
 except ImportError as error:
     raise ImportError(
         f"the compiled kernels of cconv cannot be imported ({error}). In a source tree, build them with "
