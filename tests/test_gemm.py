@@ -6,7 +6,9 @@ import pytest
 from cconv import kernels
 from cconv.functional import affine, affine_backward
 
-SHAPES = [(1, 1, 1), (1, 700, 100), (2, 300, 17), (4, 513, 64), (5, 256, 3), (60, 33, 47), (100, 257, 10), (130, 7, 129)]
+SHAPES = [
+    (1, 1, 1), (1, 700, 100), (2, 300, 17), (4, 513, 64), (5, 256, 3), (60, 33, 47), (100, 257, 10), (130, 7, 129)
+]  # fmt: skip
 
 
 def arrays(shape, dtype):
