@@ -31,6 +31,7 @@ from cconv.layers import (
     Sigmoid,
     SoftmaxWithLoss,
 )
+from cconv.networks import Network, SimpleConvNet
 from cconv.optimizers import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop
 
 __all__ = [
@@ -45,10 +46,12 @@ __all__ = [
     "Layer",
     "Momentum",
     "Nesterov",
+    "Network",
     "Pooling",
     "RMSprop",
     "Relu",
     "Sigmoid",
+    "SimpleConvNet",
     "SoftmaxWithLoss",
     "__version__",
     "col2im",
