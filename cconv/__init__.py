@@ -33,6 +33,7 @@ from cconv.layers import (
 )
 from cconv.networks import Network, SimpleConvNet
 from cconv.optimizers import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop
+from cconv.trainer import Trainer
 
 __all__ = [
     "SGD",
@@ -53,6 +54,7 @@ __all__ = [
     "Sigmoid",
     "SimpleConvNet",
     "SoftmaxWithLoss",
+    "Trainer",
     "__version__",
     "col2im",
     "conv_output_size",
