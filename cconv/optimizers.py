@@ -45,12 +45,15 @@ class Optimizer:
         if params.keys() != grads.keys():
             missing = sorted(map(str, params.keys() ^ grads.keys()))
             raise KeyError(f"params and grads must have the same keys, only one of them has {', '.join(missing)}")
-        # Everything is checked before the first parameter changes.
-        prepared = [(key, *_prepare(key, params[key], grads[key])) for key in params]
-        for key, values, gradient in prepared:
+        # Everything is checked, and each gradient made safe from the updates, before the first parameter changes.
+        owners = {id(_owner(p)) for p in params.values()}
+        prepared = [(key, _prepare(key, params[key], grads[key], owners)) for key in params]
+        for key, gradient in prepared:
+            target = params[key]
+            # Copied only now: a parameter under an earlier key may share its memory (tied weights).
+            values = _ready(target, gradient.dtype)
             state = self._state_of(key, values)
             self._step(values, gradient, state, kernels.cpu.threads_for(COST * values.size))
-            target = params[key]
             if not isinstance(target, np.ndarray):
                 params[key] = float(values)
             elif target is not values:
@@ -68,29 +71,39 @@ class Optimizer:
         raise NotImplementedError(f"{type(self).__name__} must define _step(p, g, state, threads)")
 
 
-def _prepare(key, p, g):
-    """Return a contiguous array of the parameter's values and its gradient in the same dtype and layout."""
+def _prepare(key, p, g, owners):
+    """Check a parameter and its gradient; return the gradient in the parameter's dtype, as the kernels take it."""
     name = f"params[{key!r}]"
+    g = np.asarray(g)
+    if g.dtype.kind not in "iubf":
+        raise TypeError(f"grads[{key!r}] must hold real numbers, got {g.dtype}")
     if isinstance(p, float):
-        gradient = np.asarray(g, np.float64)
-        if gradient.ndim:
-            raise ValueError(f"grads[{key!r}] must be a number like {name}, got shape {gradient.shape}")
-        return np.array(p, np.float64), gradient
+        if g.ndim:
+            raise ValueError(f"grads[{key!r}] must be a number like {name}, got shape {g.shape}")
+        return np.array(g, np.float64)  # a copy: it may be an element of another parameter
     if not isinstance(p, np.ndarray) or p.dtype.kind != "f" or p.dtype.itemsize not in (4, 8):
         raise TypeError(f"{name} must be a float32 or float64 array or a float, got {getattr(p, 'dtype', type(p))}")
     if not p.flags.writeable:
         raise ValueError(f"{name} must be writeable, got a read-only array")
-    g = np.asarray(g)
     if g.shape != p.shape:
         raise ValueError(f"grads[{key!r}] must have the shape {p.shape} of {name}, got {g.shape}")
-    if g.dtype.kind not in "iubf":
-        raise TypeError(f"grads[{key!r}] must hold real numbers, got {g.dtype}")
-    values = p if is_ready(p) else np.ascontiguousarray(p, p.dtype.newbyteorder("=")).reshape(p.shape)
-    if g.dtype != values.dtype or not is_ready(g):
-        g = np.ascontiguousarray(g, values.dtype).reshape(p.shape)
-    if np.may_share_memory(values, g):
+    if id(_owner(g)) in owners or np.may_share_memory(p, g):
         g = g.copy()
-    return values, g
+    return _ready(g, p.dtype.newbyteorder("="))
+
+
+def _ready(array, dtype):
+    """Return `array`, or a copy of it, in the form that the kernels take."""
+    if is_ready(array) and array.dtype == dtype:
+        return array
+    return np.require(array, dtype, "CA")
+
+
+def _owner(array):
+    """Return the object that holds an array's memory: views of one array have one owner."""
+    while isinstance(array, np.ndarray) and array.base is not None:
+        array = array.base
+    return array.obj if isinstance(array, memoryview) else array
 
 
 def _positive(value, name):
@@ -108,7 +121,7 @@ def _fraction(value, name):
 
 
 class SGD(Optimizer):
-    r"""Stochastic gradient descent.
+    r"""Stochastic gradient descent (Robbins and Monro, Ann. Math. Statist. 22, 1951).
 
     .. math:: p \leftarrow p - lr \cdot g
 
@@ -132,7 +145,7 @@ class SGD(Optimizer):
 
 
 class Momentum(Optimizer):
-    r"""Gradient descent with momentum.
+    r"""Gradient descent with momentum (Polyak, USSR Comput. Math. Math. Phys. 4, 1964).
 
     .. math:: v \leftarrow m v - lr \cdot g, \qquad p \leftarrow p + v
 

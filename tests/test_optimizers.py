@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cconv import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop
+from cconv import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop, kernels
 
 
 def sgd(p, g, s, t):
@@ -71,8 +71,11 @@ def test_against_the_formula(make, rule, dtype, cpu_level, num_threads):
 def test_any_layout_and_python_floats(make):
     rng = np.random.default_rng(1)
     start, gradient = rng.standard_normal((4, 6)), rng.standard_normal((4, 6))
+    unaligned = np.zeros(start.nbytes + 1, np.uint8)[1:].view(np.float64).reshape(start.shape)
+    unaligned[...] = start
     layouts = {
         "plain": start.copy(),
+        "unaligned": unaligned,
         "fortran": np.asfortranarray(start),
         "strided": np.repeat(start, 2, axis=1)[:, ::2],
         "swapped": start.astype(">f8"),
@@ -80,7 +83,7 @@ def test_any_layout_and_python_floats(make):
     }
     optimizer = make()
     for _ in range(3):
-        optimizer.update(layouts, {key: gradient for key in layouts})
+        optimizer.update(layouts, dict.fromkeys(layouts, gradient))
     for array in layouts.values():
         np.testing.assert_array_equal(array, layouts["plain"])
     params = {"x": float(start[0, 0])}
@@ -112,6 +115,7 @@ def test_a_parameter_added_later_starts_afresh():
         (np.broadcast_to(1.0, 2), np.ones(2), ValueError, "writeable"),
         (np.ones(2), np.ones(2, complex), TypeError, "real numbers"),
         (1.0, np.ones(2), ValueError, "must be a number"),
+        (1.0, None, TypeError, "real numbers"),
     ],
     ids=str,
 )
@@ -131,6 +135,51 @@ def test_a_gradient_that_is_the_parameter_itself():
     p = np.array([1.0, 2.0])
     Momentum(0.5).update({"p": p}, {"p": p})
     np.testing.assert_array_equal(p, [0.5, 1.0])
+
+
+def test_kernels_see_aligned_arrays(monkeypatch):
+    seen = []
+    monkeypatch.setattr(kernels.optimize, "sgd", lambda p, g, *rest: seen.extend([p, g]))
+    unaligned = np.zeros(17, np.uint8)[1:].view(np.float64)
+    SGD().update({"p": unaligned}, {"p": unaligned.copy()})
+    SGD().update({"p": np.ones(2)}, {"p": unaligned})
+    assert len(seen) == 4
+    assert all(array.flags.aligned and array.flags.c_contiguous for array in seen)
+
+
+def test_parameters_that_share_memory_take_both_steps():
+    W = np.ones((2, 3))
+    SGD(0.25).update({"W": W, "tied": W.T}, {"W": np.ones((2, 3)), "tied": np.ones((3, 2))})
+    np.testing.assert_array_equal(W, 0.5)
+
+
+def test_a_gradient_that_is_another_parameter():
+    a, b = np.ones(4), np.ones(2)
+    SGD(0.25).update({"a": a, "b": b}, {"a": np.ones(4), "b": a[1:3]})
+    np.testing.assert_array_equal(b, 0.75)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("make", [make for make, _ in RULES])
+def test_any_number_of_threads_gives_the_same_bits(make, dtype, cpu_level, monkeypatch):
+    rng = np.random.default_rng(2)
+    start, gradient = rng.standard_normal((2, 50_003)).astype(dtype)
+    results = []
+    for threads in (1, 2, 3):
+        monkeypatch.setattr(kernels.cpu, "threads_for", lambda work, threads=threads: threads)
+        params, optimizer = {"p": start.copy()}, make()
+        for _ in range(3):
+            optimizer.update(params, {"p": gradient})
+        results.append(params["p"].tobytes())
+    assert results[0] == results[1] == results[2]
+
+
+def test_another_dtype_starts_afresh():
+    optimizer = Momentum(0.25)
+    optimizer.update({"p": np.ones(2)}, {"p": np.ones(2)})
+    params = {"p": np.ones(2, np.float32)}
+    optimizer.update(params, {"p": np.ones(2)})
+    np.testing.assert_array_equal(params["p"], np.full(2, 0.75, np.float32))
 
 
 @pytest.mark.parametrize(("make", "message"), [(lambda: SGD(0), "lr"), (lambda: Adam(beta1=1.0), "beta1")])
