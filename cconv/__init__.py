@@ -2,6 +2,7 @@
 
 from cconv._config import show_config
 from cconv._version import __version__
+from cconv.datasets import DatasetNotFoundError, load_mnist, load_synthetic_digits, read_idx, read_idx_pair
 from cconv.functional import col2im, im2col
 from cconv.functions import (
     cross_entropy_error,
@@ -33,6 +34,7 @@ from cconv.layers import (
 )
 from cconv.networks import Network, SimpleConvNet
 from cconv.optimizers import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop
+from cconv.plotting import filter_show, plot_accuracy
 from cconv.trainer import Trainer
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "AveragePooling",
     "BatchNormalization",
     "Convolution",
+    "DatasetNotFoundError",
     "Dropout",
     "Layer",
     "Momentum",
@@ -60,13 +63,19 @@ __all__ = [
     "conv_output_size",
     "cross_entropy_error",
     "empty_cache",
+    "filter_show",
     "get_num_threads",
     "gradient_check",
     "identity_function",
     "im2col",
+    "load_mnist",
+    "load_synthetic_digits",
     "mean_squared_error",
     "numerical_gradient",
     "numerical_gradient_2d",
+    "plot_accuracy",
+    "read_idx",
+    "read_idx_pair",
     "relu",
     "relu_grad",
     "set_num_threads",

@@ -1,0 +1,16 @@
+"""The three flags that every image data set of the library takes."""
+
+import math
+
+import numpy as np
+
+
+def present(images, labels, normalize, flatten, one_hot_label, num_classes=10):
+    """Bring uint8 images (N, H, W) and uint8 labels (N,) into the form the flags ask for."""
+    if normalize:
+        images = images.astype(np.float32)
+        images /= 255
+    images = images.reshape(len(images), math.prod(images.shape[1:])) if flatten else images[:, None]
+    if one_hot_label:
+        labels = np.eye(num_classes, dtype=np.float32)[labels]
+    return images, labels
