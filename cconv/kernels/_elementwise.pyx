@@ -1,34 +1,59 @@
-"""relu, softmax cross-entropy and their gradients.
+"""relu, sigmoid, softmax, softmax cross-entropy and the gradients of relu and of the loss.
 
     relu                    out = x where x > 0 or x is NaN, else 0;  dx = dout where out > 0 or out is NaN, else 0
+    sigmoid                 out = 1 / (1 + exp(-x)), from exp(-|x|), which does not overflow
     softmax                 y[n, m] = exp(x[n, m] - max x[n]) / sum over m of exp(x[n, m] - max x[n])
-    cross-entropy           loss[n] = log(sum over m of exp(x[n, m] - max x[n])) + max x[n] - x[n, t[n]]
+    cross-entropy           loss[n] = log(sum over m of exp(x[n, m] - max x[n])) - (x[n, t[n]] - max x[n])
     its gradient            dx[n, m] = (y[n, m] - [m = t[n]]) * scale
 
-Arrays are contiguous; relu sees them as one row. The loss is the exact log-softmax: no constant is added inside the
-logarithm, and the largest score is subtracted first, so that nothing overflows. A row that holds NaN or +inf gives NaN.
+Arrays are contiguous; relu and sigmoid see them as one row. A piece of softmax is as many rows as stay in the cache,
+so that its exponentials are one long loop also where rows are short. The loss is the exact log-softmax: no constant is added inside the
+logarithm, and the largest score is subtracted first, so that nothing overflows or cancels. A row that holds NaN or +inf gives NaN.
 Probabilities `t` of the same shape as x may stand for class indices: loss[n] = -sum over m of t[n, m] * log y[n, m].
 """
 
 cimport numpy as cnp
 from cython cimport floating
 from cython.parallel cimport parallel, prange
-from libc.math cimport exp, expf, log, logf
+from libc.math cimport log, logf
 from libc.stdint cimport int64_t
 
 from cconv.kernels.tile cimport cconv_ftz_on, cconv_ftz_restore
+
+cdef extern from "vmath.h" nogil:
+    float exp_float(float x) noexcept
+    double exp_double(double x) noexcept
+    float largest_float(const float* x, Py_ssize_t size) noexcept
+    double largest_double(const double* x, Py_ssize_t size) noexcept
+    float sum_float(const float* x, Py_ssize_t size) noexcept
+    double sum_double(const double* x, Py_ssize_t size) noexcept
 
 cnp.import_array()
 
 cdef enum:
     CHUNK = 8192  # values in one piece of work
+    ROWS = 2048   # values in one piece of softmax, which is written three times over
 
 
 cdef inline floating exponential(floating x) noexcept nogil:
     if floating is float:
-        return expf(x)
+        return exp_float(x)
     else:
-        return exp(x)
+        return exp_double(x)
+
+
+cdef inline floating largest(const floating* x, Py_ssize_t size) noexcept nogil:
+    if floating is float:
+        return largest_float(x, size)
+    else:
+        return largest_double(x, size)
+
+
+cdef inline floating sum_of(const floating* x, Py_ssize_t size) noexcept nogil:
+    if floating is float:
+        return sum_float(x, size)
+    else:
+        return sum_double(x, size)
 
 
 cdef inline floating logarithm(floating x) noexcept nogil:
@@ -63,40 +88,68 @@ cdef void relu_gradient(const floating* dout, const floating* y, floating* dx, P
         cconv_ftz_restore(state)
 
 
-cdef inline floating softmax_row(const floating* x, floating* y, Py_ssize_t M) noexcept nogil:
-    """Write the softmax of one row; return the logarithm of its sum of exponentials."""
-    cdef Py_ssize_t m
-    cdef floating most = x[0], total = 0
-    for m in range(1, M):
-        # A NaN is never greater; it reaches the sum through its own exponential.
-        most = x[m] if x[m] > most else most
-    for m in range(M):
-        y[m] = exponential[floating](x[m] - most)
-        total += y[m]
-    for m in range(M):
-        y[m] = y[m] / total
-    return most + logarithm[floating](total)
-
-
-cdef void cross_entropy_rows(const floating* x, const int64_t* labels, const floating* targets, floating* y,
-                             floating* losses, Py_ssize_t N, Py_ssize_t M, int num_threads) noexcept nogil:
-    cdef Py_ssize_t n, m
-    cdef floating level, loss
+cdef void sigmoid_values(const floating* x, floating* out, Py_ssize_t size, int num_threads) noexcept nogil:
+    cdef Py_ssize_t c, i
+    cdef floating decay
     cdef unsigned state
     with parallel(num_threads=num_threads):
         state = 0
         state = cconv_ftz_on()
-        for n in prange(N, schedule="static"):
-            level = softmax_row(x + n * M, y + n * M, M)
-            if losses == NULL:
-                continue
-            if labels != NULL:
-                losses[n] = level - x[n * M + labels[n]]
-            else:
-                loss = 0
-                for m in range(M):
-                    loss = loss + (0 if targets[n * M + m] == 0 else targets[n * M + m] * (level - x[n * M + m]))
-                losses[n] = loss
+        for c in prange((size + CHUNK - 1) // CHUNK, schedule="static"):
+            for i in range(c * CHUNK, min((c + 1) * CHUNK, size)):
+                decay = exponential[floating](x[i] if x[i] < 0 else -x[i])
+                out[i] = (decay if x[i] < 0 else 1) / (1 + decay)
+        cconv_ftz_restore(state)
+
+
+cdef inline floating row_loss(const floating* x, const int64_t* label, const floating* target, floating most,
+                              floating level, Py_ssize_t M) noexcept nogil:
+    """The loss of one row, whose largest score and logarithm of the sum of exponentials are known."""
+    cdef Py_ssize_t m
+    cdef floating loss = 0
+    if label != NULL:
+        return level - (x[label[0]] - most)
+    for m in range(M):
+        # A class of probability 0 adds nothing, however small its softmax.
+        loss += 0 if target[m] == 0 else target[m] * (level - (x[m] - most))
+    return loss
+
+
+cdef void softmax_rows(const floating* x, const int64_t* labels, const floating* targets, floating* y,
+                       floating* losses, Py_ssize_t rows, Py_ssize_t M) noexcept nogil:
+    """The softmax of some rows, and their losses unless that is NULL."""
+    cdef Py_ssize_t n, i
+    cdef floating most, total
+    for n in range(rows):
+        # A NaN is not the largest; it reaches the sum through its own exponential.
+        most = largest(x + n * M, M)
+        for i in range(n * M, (n + 1) * M):
+            y[i] = x[i] - most
+    for i in range(rows * M):
+        y[i] = exponential[floating](y[i])
+    for n in range(rows):
+        total = sum_of(y + n * M, M)
+        for i in range(n * M, (n + 1) * M):
+            y[i] = y[i] / total
+        if losses != NULL:
+            losses[n] = row_loss(x + n * M, NULL if labels == NULL else labels + n,
+                                 NULL if labels != NULL else targets + n * M, largest(x + n * M, M),
+                                 logarithm[floating](total), M)
+
+
+cdef void cross_entropy_rows(const floating* x, const int64_t* labels, const floating* targets, floating* y,
+                             floating* losses, Py_ssize_t N, Py_ssize_t M, int num_threads) noexcept nogil:
+    """The softmax of all rows, and their losses unless that is NULL."""
+    cdef Py_ssize_t rows = max(1, ROWS // M), c, n
+    cdef unsigned state
+    with parallel(num_threads=num_threads):
+        state = 0
+        state = cconv_ftz_on()
+        for c in prange((N + rows - 1) // rows, schedule="static"):
+            n = c * rows
+            softmax_rows(x + n * M, NULL if labels == NULL else labels + n,
+                         NULL if labels != NULL or targets == NULL else targets + n * M, y + n * M,
+                         NULL if losses == NULL else losses + n, min(rows, N - n), M)
         cconv_ftz_restore(state)
 
 
@@ -151,19 +204,42 @@ def relu_backward(cnp.ndarray dout, cnp.ndarray y, cnp.ndarray dx, int num_threa
             relu_gradient[double](<double*>gradient, <double*>output, <double*>target, size, num_threads)
 
 
-def softmax_cross_entropy(cnp.ndarray x, cnp.ndarray t, cnp.ndarray y, cnp.ndarray losses, int num_threads):
-    """Write the softmax of x (N, M) into y and each row's loss for t (int64 (N,) or x's dtype (N, M)) into losses.
+def sigmoid(cnp.ndarray x, cnp.ndarray out, int num_threads):
+    """Write 1 / (1 + exp(-x)) into out."""
+    cdef Py_ssize_t size = cnp.PyArray_SIZE(x)
+    cdef void* source = cnp.PyArray_DATA(x)
+    cdef void* target = cnp.PyArray_DATA(out)
+    cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
+    with nogil:
+        if single:
+            sigmoid_values[float](<float*>source, <float*>target, size, num_threads)
+        else:
+            sigmoid_values[double](<double*>source, <double*>target, size, num_threads)
 
-    Without t and losses it is the softmax alone.
-    """
+
+def softmax(cnp.ndarray x, cnp.ndarray out, int num_threads):
+    """Write the softmax over the last axis of x, which is not empty, into out."""
+    cdef Py_ssize_t M = x.shape[x.ndim - 1]
+    cdef Py_ssize_t N = cnp.PyArray_SIZE(x) // M
+    cdef void* source = cnp.PyArray_DATA(x)
+    cdef void* target = cnp.PyArray_DATA(out)
+    cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
+    with nogil:
+        if single:
+            cross_entropy_rows[float](<float*>source, NULL, NULL, <float*>target, NULL, N, M, num_threads)
+        else:
+            cross_entropy_rows[double](<double*>source, NULL, NULL, <double*>target, NULL, N, M, num_threads)
+
+
+def softmax_cross_entropy(cnp.ndarray x, cnp.ndarray t, cnp.ndarray y, cnp.ndarray losses, int num_threads):
+    """Write the softmax of x (N, M) into y and each row's loss for t (int64 (N,) or x's dtype (N, M)) into losses."""
     cdef Py_ssize_t N = x.shape[0], M = x.shape[1]
     cdef void* source = cnp.PyArray_DATA(x)
     cdef void* target = cnp.PyArray_DATA(y)
-    cdef void* loss = NULL if losses is None else cnp.PyArray_DATA(losses)
-    cdef bint indices = t is not None and cnp.PyArray_NDIM(t) == 1
-    cdef void* truth = NULL if t is None else cnp.PyArray_DATA(t)
+    cdef void* loss = cnp.PyArray_DATA(losses)
+    cdef void* truth = cnp.PyArray_DATA(t)
     cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
-    cdef int64_t* labels = <int64_t*>truth if indices else NULL
+    cdef int64_t* labels = <int64_t*>truth if cnp.PyArray_NDIM(t) == 1 else NULL
     with nogil:
         if single:
             cross_entropy_rows[float](<float*>source, labels, <float*>truth, <float*>target, <float*>loss, N, M,
