@@ -1,6 +1,6 @@
 """The operations of cconv, validated and stateless: the door between people and the compiled kernels."""
 
-from .activation import relu, relu_backward
+from .activation import relu, relu_backward, sigmoid, softmax
 from .affine import affine, affine_backward
 from .convolution import convolution, convolution_backward
 from .loss import softmax_cross_entropy, softmax_cross_entropy_backward
@@ -20,6 +20,8 @@ __all__ = [
     "max_pool_backward",
     "relu",
     "relu_backward",
+    "sigmoid",
+    "softmax",
     "softmax_cross_entropy",
     "softmax_cross_entropy_backward",
 ]

@@ -23,6 +23,8 @@ from cconv.kernels.tile cimport cconv_ftz_on, cconv_ftz_restore
 cdef extern from "vmath.h" nogil:
     float exp_float(float x) noexcept
     double exp_double(double x) noexcept
+    float sigmoid_float(float x) noexcept
+    double sigmoid_double(double x) noexcept
     float largest_float(const float* x, Py_ssize_t size) noexcept
     double largest_double(const double* x, Py_ssize_t size) noexcept
     float sum_float(const float* x, Py_ssize_t size) noexcept
@@ -40,6 +42,13 @@ cdef inline floating exponential(floating x) noexcept nogil:
         return exp_float(x)
     else:
         return exp_double(x)
+
+
+cdef inline floating logistic(floating x) noexcept nogil:
+    if floating is float:
+        return sigmoid_float(x)
+    else:
+        return sigmoid_double(x)
 
 
 cdef inline floating largest(const floating* x, Py_ssize_t size) noexcept nogil:
@@ -90,15 +99,13 @@ cdef void relu_gradient(const floating* dout, const floating* y, floating* dx, P
 
 cdef void sigmoid_values(const floating* x, floating* out, Py_ssize_t size, int num_threads) noexcept nogil:
     cdef Py_ssize_t c, i
-    cdef floating decay
     cdef unsigned state
     with parallel(num_threads=num_threads):
         state = 0
         state = cconv_ftz_on()
         for c in prange((size + CHUNK - 1) // CHUNK, schedule="static"):
             for i in range(c * CHUNK, min((c + 1) * CHUNK, size)):
-                decay = exponential[floating](x[i] if x[i] < 0 else -x[i])
-                out[i] = (decay if x[i] < 0 else 1) / (1 + decay)
+                out[i] = logistic[floating](x[i])
         cconv_ftz_restore(state)
 
 

@@ -1,5 +1,5 @@
-/* exp without branches or tables, so that a compiler turns a loop over it into vector instructions; and the two
- * reductions over a row that it would not vectorise by itself, since that changes the order of the additions.
+/* exp and sigmoid without branches or tables, so that a compiler turns a loop over them into vector instructions; and
+ * two reductions over a row that it would not vectorise by itself, since that changes the order of the operations.
  *
  * exp(x) = 2^n * exp(r) with n = round(x / ln 2), r = x - n*ln 2 and so |r| <= ln(2)/2, where exp(r) is
  * 1 + r + r^2 * q(r), q a Chebyshev fit (relative error 1.0e-8 for float, 1.7e-17 for double, before rounding).
@@ -73,7 +73,18 @@ static inline double exp_double(double x) {
     return (1.0 + (r + r * r * q)) * power_of_two_double(half) * power_of_two_double(n - half);
 }
 
-/* LANES results are kept side by side, whatever the width of a vector. */
+/* 1 / (1 + exp(-x)), from exp(-|x|): it cannot overflow, and keeps its relative precision at both ends. */
+static inline float sigmoid_float(float x) {
+    float decay = exp_float(x < 0 ? x : -x);
+    return (x < 0 ? decay : 1.0f) / (1.0f + decay);
+}
+
+static inline double sigmoid_double(double x) {
+    double decay = exp_double(x < 0 ? x : -x);
+    return (x < 0 ? decay : 1.0) / (1.0 + decay);
+}
+
+/* VMATH_LANES results are kept side by side, whatever the width of a vector. */
 #define VMATH_LANES 16
 #define VMATH_ROWS(type)                                                                              \
     /* The largest of a row, NaNs aside. */                                                           \

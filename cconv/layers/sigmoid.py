@@ -1,7 +1,7 @@
 """The logistic function."""
 
 from .._arrays import as_input
-from ..functions import sigmoid
+from ..functional import sigmoid
 from .layer import Layer
 
 __all__ = ["Sigmoid"]
@@ -27,7 +27,7 @@ class Sigmoid(Layer):
         self.out = None
 
     def forward(self, x):
-        self.out = out = sigmoid(as_input(x, "x"))
+        self.out = out = sigmoid(x)
         return out
 
     def backward(self, dout, *, input_gradient=True):
