@@ -28,7 +28,7 @@ _FINE = 2  # grid points of a distance field per pixel
 _FIELD = _FINE * _SIZE + 1  # grid points along a side of a distance field
 _THICKENING = (-0.3, 1.2)  # pixels added to each side of a stroke
 _CONTRAST = (0.6, 1.0)
-_SHIFT = 1.5  # pixels, to either side, as all that follow
+_SHIFT = 2.0  # pixels, to either side, as all that follow
 _ROTATION = 0.25  # radians
 _SHEAR = 0.3
 _SCALING = 0.15  # logarithm, each axis for itself
@@ -46,7 +46,7 @@ def load_synthetic_digits(
     flatten=True,
     one_hot_label=False,
     distortion=1.0,
-    noise=0.1,
+    noise=0.05,
 ):
     """Draw a data set of digits like MNIST's from the fonts that matplotlib brings.
 
@@ -64,7 +64,7 @@ def load_synthetic_digits(
         As in `load_mnist`.
     distortion : float, default 1.0
         Scales every geometric distortion; 0 leaves each font's digit upright and centred.
-    noise : float, default 0.1
+    noise : float, default 0.05
         Standard deviation of the noise of a pixel, in units of the full range.
 
     Returns
