@@ -1,0 +1,42 @@
+"""The examples, run as a user runs them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def run(name, *arguments, cwd):
+    command = [sys.executable, str(EXAMPLES / name), *map(str, arguments)]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_train_on_synthetic_digits_and_draw_the_filters(tmp_path):
+    out = run("train_mnist.py", "--quick", "--epochs", 1, "--dataset", "synthetic", cwd=tmp_path)
+    assert "Final accuracy on 1,000 test images: 0." in out
+    names = {"params.safetensors", "accuracy.png", "filters_before.png", "filters_after.png"}
+    assert names == {path.name for path in (tmp_path / "output").iterdir()}
+    for name in names:
+        assert name in out
+    before, after = ((tmp_path / "output" / f"filters_{name}.png").read_bytes() for name in ("before", "after"))
+    assert before[:4] == after[:4] == b"\x89PNG" and before != after
+    out = run("visualize_filters.py", cwd=tmp_path)
+    assert (tmp_path / "output" / "filters_trained.png").is_file() and "filters_untrained.png" in out
+
+
+def test_auto_says_when_it_takes_synthetic_digits(tmp_path, monkeypatch):
+    monkeypatch.delenv("CCONV_DATA", raising=False)
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nothing listens there: as good as no network
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    out = run("train_mnist.py", "--quick", "--epochs", 1, cwd=tmp_path)
+    assert "MNIST is neither on this machine nor can it be downloaded: training on synthetic digits instead." in out
+
+
+def test_quick_run_on_mnist(tmp_path, mnist_dir):
+    out = run("train_mnist.py", "--quick", "--data-dir", mnist_dir, cwd=tmp_path)
+    accuracy = float(out.split("Final accuracy on 1,000 test images: ")[1].split()[0])
+    assert accuracy >= 0.9
