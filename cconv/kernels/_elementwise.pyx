@@ -7,9 +7,10 @@
     its gradient            dx[n, m] = (y[n, m] - [m = t[n]]) * scale
 
 Arrays are contiguous; relu and sigmoid see them as one row. A piece of softmax is as many rows as stay in the cache,
-so that its exponentials are one long loop also where rows are short. The loss is the exact log-softmax: no constant is added inside the
-logarithm, and the largest score is subtracted first, so that nothing overflows or cancels. A row that holds NaN or +inf gives NaN.
-Probabilities `t` of the same shape as x may stand for class indices: loss[n] = -sum over m of t[n, m] * log y[n, m].
+so that its exponentials are one long loop also where rows are short. The loss is the exact log-softmax: no constant is
+added inside the logarithm, and the largest score is subtracted first, so that nothing overflows or cancels. A row that
+holds NaN or +inf gives NaN. Probabilities `t` of the same shape as x may stand for class indices:
+loss[n] = -sum over m of t[n, m] * log y[n, m].
 """
 
 cimport numpy as cnp
