@@ -74,11 +74,11 @@ def test_import_without_a_build_says_what_to_run(tmp_path):
 # Stubs
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="one run on another system is enough")
-def test_stubs_describe_the_compiled_modules(tmp_path):
+@needs_source_tree
+def test_stubs_describe_the_compiled_modules():
     pytest.importorskip("mypy")
-    result = run("-m", "mypy.stubtest", "cconv.kernels", cwd=tmp_path, MYPYPATH=str(PACKAGE.parent),
-                 PYTHONPATH=str(PACKAGE.parent))  # fmt: skip
+    config = ROOT / "pyproject.toml"
+    result = run("-m", "mypy.stubtest", "--mypy-config-file", config, "cconv.kernels", cwd=ROOT)
     assert result.returncode == 0, result.stdout + result.stderr
 
 

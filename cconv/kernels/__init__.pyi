@@ -2,12 +2,26 @@ from types import SimpleNamespace
 
 from . import _conv as conv
 from . import _cpu as cpu
+from . import _elementwise as elementwise
 from . import _gemm as gemm
 from . import _im2col as im2col
 from . import _memory as memory
+from . import _optimize as optimize
 from . import _pool as pool
 
-__all__ = ["LEVEL", "conv", "cpu", "gemm", "im2col", "levels", "load", "memory", "pool"]
+__all__ = [
+    "LEVEL",
+    "conv",
+    "cpu",
+    "elementwise",
+    "gemm",
+    "im2col",
+    "levels",
+    "load",
+    "memory",
+    "optimize",
+    "pool",
+]
 
 LEVEL: str
 
