@@ -26,13 +26,13 @@ _SIZE = 28  # pixels of an image
 _DIGIT = 20  # pixels a digit's larger side takes before distortion, as in MNIST
 _FINE = 2  # grid points of a distance field per pixel
 _FIELD = _FINE * _SIZE + 1  # grid points along a side of a distance field
-_THICKENING = (-0.3, 1.2)  # pixels added to each side of a stroke
-_CONTRAST = (0.6, 1.0)
-_SHIFT = 2.0  # pixels, to either side, as all that follow
-_ROTATION = 0.25  # radians
-_SHEAR = 0.3
-_SCALING = 0.15  # logarithm, each axis for itself
-_ELASTIC = 0.7  # standard deviation, pixels
+_THICKENING = (0.4, 1.2)  # pixels added to each side of a stroke
+_CONTRAST = (0.7, 1.0)
+_SHIFT = 2.5  # pixels, to either side, as all that follow
+_ROTATION = 0.2  # radians
+_SHEAR = 0.2
+_SCALING = 0.25  # logarithm, each axis for itself
+_ELASTIC = 0.3  # standard deviation, pixels
 _KNOTS = 7  # of the elastic displacement along a side
 _BLOCK = 250  # images drawn at a time, each block from its own generator
 
@@ -46,7 +46,7 @@ def load_synthetic_digits(
     flatten=True,
     one_hot_label=False,
     distortion=1.0,
-    noise=0.05,
+    noise=0.04,
 ):
     """Draw a data set of digits like MNIST's from the fonts that matplotlib brings.
 
@@ -64,7 +64,7 @@ def load_synthetic_digits(
         As in `load_mnist`.
     distortion : float, default 1.0
         Scales every geometric distortion; 0 leaves each font's digit upright and centred.
-    noise : float, default 0.05
+    noise : float, default 0.04
         Standard deviation of the noise of a pixel, in units of the full range.
 
     Returns
