@@ -1,0 +1,112 @@
+"""Pooling and its gradients against the oracle, at every CPU level, in both dtypes, on several threads."""
+
+import numpy as np
+import oracles
+import pytest
+
+from cconv.functional import average_pool, average_pool_backward, max_pool, max_pool_backward
+
+GEOMETRIES = [  # H, W, window, stride, pad, dilation
+    (4, 4, (2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1)),
+    (24, 24, (2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1)),
+    (9, 7, (2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1)),
+    (9, 8, (3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1)),
+    (7, 11, (3, 2), (1, 3), ((1, 0), (0, 1)), (1, 1)),
+    (12, 10, (2, 3), (2, 1), ((0, 0), (1, 1)), (3, 2)),
+    (5, 300, (2, 2), (1, 1), ((0, 0), (1, 1)), (1, 1)),
+    (17, 16, (16, 16), (1, 1), ((0, 0), (0, 0)), (1, 1)),
+]
+
+
+def images(geometry, dtype, ties=False):
+    x = np.random.default_rng(0).standard_normal((2, 3, *geometry[:2])).astype(dtype)
+    return np.round(x) if ties else x
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
+def test_max_against_oracle(geometry, dtype, ties, cpu_level, num_threads):
+    _, _, window, stride, pad, dilation = geometry
+    x = images(geometry, dtype, ties)
+    options = {"stride": stride, "pad": pad, "dilation": dilation}
+    out, argmax = max_pool(x, window, **options, return_argmax=True)
+    expected, places = oracles.max_pool(x, window, stride, pad, dilation)
+    np.testing.assert_array_equal(out, expected)
+    np.testing.assert_array_equal(argmax, places)
+    assert out.dtype == dtype and argmax.dtype == (np.uint8 if np.prod(window) <= 255 else np.int32)
+    dout = np.random.default_rng(1).standard_normal(out.shape).astype(dtype)
+    dx = max_pool_backward(dout, argmax, x.shape, window, **options)
+    wanted = np.zeros((2, 3, x.shape[2] + sum(pad[0]), x.shape[3] + sum(pad[1])))
+    for n, c, y, z in np.ndindex(out.shape):
+        i, j = divmod(places[n, c, y, z], window[1])
+        wanted[n, c, y * stride[0] + i * dilation[0], z * stride[1] + j * dilation[1]] += dout[n, c, y, z]
+    wanted = wanted[:, :, pad[0][0] : pad[0][0] + x.shape[2], pad[1][0] : pad[1][0] + x.shape[3]]
+    np.testing.assert_allclose(dx, wanted, atol=1e-5 if dtype == np.float32 else 1e-13)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("geometry", [g for g in GEOMETRIES if g[5] == (1, 1)], ids=str)
+def test_average_against_oracle(geometry, dtype, cpu_level, num_threads):
+    _, _, window, stride, pad, _ = geometry
+    x = images(geometry, dtype)
+    out = average_pool(x, window, stride=stride, pad=pad)
+    assert out.dtype == dtype
+    np.testing.assert_allclose(out, oracles.average_pool(x, window, stride, pad), atol=1e-5)
+    dout = np.random.default_rng(1).standard_normal(out.shape).astype(dtype)
+    dx = average_pool_backward(dout, x.shape, window, stride=stride, pad=pad)
+    # The gradient of a linear map is its adjoint.
+    np.testing.assert_allclose(np.vdot(out, dout), np.vdot(x, dx), rtol=1e-3 if dtype == np.float32 else 1e-11)
+
+
+def test_padding_never_wins_and_nan_does(cpu_level):
+    x = np.full((1, 1, 3, 3), -5.0, np.float32)
+    assert (max_pool(x, 3, stride=1, pad=1) == -5).all()
+    x[0, 0, 1, 1] = np.nan
+    assert np.isnan(max_pool(x, 3, stride=1, pad=1)).all()
+    x[:] = -np.inf
+    out, argmax = max_pool(x, 2, stride=1, return_argmax=True)
+    assert (out == -np.inf).all() and (argmax == 0).all()
+
+
+def test_ceil_mode_and_padding_left_out_of_the_count():
+    x = np.ones((1, 1, 5, 5))
+    assert max_pool(x, 2, ceil_mode=True).shape == (1, 1, 3, 3)
+    np.testing.assert_array_equal(average_pool(x, 2, ceil_mode=True), 1)
+    np.testing.assert_array_equal(average_pool(x, 3, stride=2, pad=1, count_include_pad=False), 1)
+    assert average_pool(x, 3, stride=2, pad=1)[0, 0, 0, 0] == pytest.approx(4 / 9)
+
+
+def test_empty_batch():
+    out, argmax = max_pool(np.zeros((0, 2, 4, 4)), 2, return_argmax=True)
+    assert out.shape == argmax.shape == (0, 2, 2, 2)
+    assert max_pool_backward(out, argmax, (0, 2, 4, 4), 2).shape == (0, 2, 4, 4)
+    assert average_pool(np.zeros((0, 2, 4, 4)), 2).shape == (0, 2, 2, 2)
+
+
+@pytest.mark.parametrize("window", [2, 3])
+def test_an_argmax_that_points_outside_is_refused(window, cpu_level):
+    x = np.ones((1, 1, 7, 7))
+    out, argmax = max_pool(x, window, stride=1, pad=1, return_argmax=True)
+    with pytest.raises(ValueError, match="points outside the image"):
+        max_pool_backward(out, np.full_like(argmax, 255), x.shape, window, stride=1, pad=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((np.zeros((2, 4, 4)), 2), ValueError, "x must have 4 dimensions"),
+        ((np.zeros((1, 1, 4, 4), int), 2), TypeError, "float32 or float64"),
+        ((np.zeros((1, 1, 4, 4)), 5), ValueError, "larger than the padded input"),
+        ((np.zeros((1, 1, 4, 4)), 0), ValueError, "window must be at least 1"),
+    ],
+)
+def test_errors(arguments, error, message):
+    for pool in (max_pool, average_pool):
+        with pytest.raises(error, match=message):
+            pool(*arguments)
+
+
+def test_pad_above_half_the_window_is_refused():
+    with pytest.raises(ValueError, match="pad must be at most half"):
+        max_pool(np.zeros((1, 1, 4, 4)), 2, pad=2)
