@@ -29,8 +29,8 @@ def run(*arguments, cwd, **variables):
     )
 
 
-def sources(suffix, folder=PACKAGE):
-    return {path.relative_to(PACKAGE.parent).as_posix() for path in folder.rglob(f"*{suffix}")}
+def sources(suffix, package=ROOT / "cconv"):
+    return {path.relative_to(package.parent).as_posix() for path in package.rglob(f"*{suffix}")}
 
 
 # Import
@@ -61,7 +61,7 @@ def test_import_leaves_extras_alone(tmp_path):
 
 
 def test_import_without_a_build_says_what_to_run(tmp_path):
-    for name in sources(".py"):
+    for name in sources(".py", PACKAGE):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(PACKAGE.parent / name, tmp_path / name)
     result = run("-c", "import cconv", cwd=tmp_path)
@@ -75,10 +75,11 @@ def test_import_without_a_build_says_what_to_run(tmp_path):
 
 
 @needs_source_tree
-def test_stubs_describe_the_compiled_modules():
+def test_stubs_describe_the_compiled_modules(tmp_path):
     pytest.importorskip("mypy")
-    config = ROOT / "pyproject.toml"
-    result = run("-m", "mypy.stubtest", "--mypy-config-file", config, "cconv.kernels", cwd=ROOT)
+    variables = {"PYTHONPATH": str(ROOT), "MYPYPATH": str(ROOT)} if PACKAGE.parent == ROOT else {}
+    arguments = ("-m", "mypy.stubtest", "--mypy-config-file", ROOT / "pyproject.toml", "cconv.kernels")
+    result = run(*arguments, cwd=tmp_path, **variables)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
