@@ -15,7 +15,7 @@ import sys
 from functools import lru_cache
 from typing import NamedTuple
 
-__all__ = ["Window", "checked_size", "conv_output_size", "output_size", "padding", "pair", "window"]
+__all__ = ["Window", "checked_size", "conv_output_size", "output_size", "padding", "pair", "window", "window_settings"]
 
 
 def integer(value, name, minimum=None):
@@ -157,6 +157,21 @@ def _same(size, filter_size, stride, dilation):
     extent = dilation * (filter_size - 1) + 1
     total = max(0, (-(-size // stride) - 1) * stride + extent - size)
     return total // 2, total - total // 2
+
+
+def window_settings(stride, pad, dilation=1):
+    """Check how a window moves, as far as that can be before an image is seen; return it written out in full.
+
+    Examples
+    --------
+    >>> window_settings(2, (1, 0))
+    {'stride': (2, 2), 'pad': ((1, 1), (0, 0)), 'dilation': (1, 1)}
+    """
+    return {
+        "stride": pair(stride, "stride", 1),
+        "pad": pad if isinstance(pad, str) and pad == "same" else padding(pad),
+        "dilation": pair(dilation, "dilation", 1),
+    }
 
 
 class Window(NamedTuple):

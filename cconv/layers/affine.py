@@ -1,5 +1,7 @@
 """The fully connected layer."""
 
+import math
+
 from .._arrays import as_input
 from ..functional import affine, affine_backward
 from .layer import Layer
@@ -24,7 +26,8 @@ class Affine(Layer):
 
     Notes
     -----
-    x of shape (N, ...) is read as (N, D), features in C order; `backward` returns x's own shape.
+    x of shape (N, ...) is read as (N, D), features in C order, and x of shape (D,) as a batch of one; `backward`
+    returns x's own shape.
 
     Examples
     --------
@@ -38,7 +41,6 @@ class Affine(Layer):
     def __init__(self, W, b):
         self.W = W
         self.b = b
-        self.x = None
         self.dW = None
         self.db = None
 
@@ -49,22 +51,14 @@ class Affine(Layer):
         if x.ndim == 1:
             rows = x.reshape(1, -1)
         else:
-            rows = x if x.ndim == 2 else x.reshape(len(x), _features(x.shape))
+            rows = x if x.ndim == 2 else x.reshape(len(x), math.prod(x.shape[1:]))
         out = affine(rows, self.W, self.b)
-        self.x = x
+        self._saved = rows, x.shape
         return out
 
     def backward(self, dout, *, input_gradient=True):
-        x = self._kept("x")
-        rows = x.reshape(1 if x.ndim == 1 else len(x), _features(x.shape) if x.ndim > 1 else len(x))
+        rows, shape = self._recall()
         dx, self.dW, self.db = affine_backward(
             dout, rows, self.W, bias=self.b is not None, input_gradient=input_gradient
         )
-        return None if dx is None else dx.reshape(x.shape)
-
-
-def _features(shape):
-    size = 1
-    for length in shape[1:]:
-        size *= length
-    return size
+        return None if dx is None else dx.reshape(shape)

@@ -1,5 +1,7 @@
 """Batch normalization."""
 
+import math
+
 import numpy as np
 
 from .._arrays import as_input, promote
@@ -8,6 +10,7 @@ from .layer import Layer
 __all__ = ["BatchNormalization"]
 
 EPS = 10e-7
+OVER = (0, 2)  # the axes of a (samples, features, pixels) view that are averaged over
 
 
 class BatchNormalization(Layer):
@@ -31,11 +34,12 @@ class BatchNormalization(Layer):
     Attributes
     ----------
     dgamma, dbeta : ndarray
+        The gradients that the last backward computed, in the parameters' dtype.
 
     Raises
     ------
     ValueError
-        In training, if there is but one value per feature: its variance says nothing.
+        In training, if there are fewer than two values per feature: their variance says nothing.
 
     Examples
     --------
@@ -46,81 +50,84 @@ class BatchNormalization(Layer):
     """
 
     param_names = ("gamma", "beta")
+    buffer_names = ("running_mean", "running_var")
     takes_train_flg = True
 
     def __init__(self, gamma, beta, momentum=0.9, running_mean=None, running_var=None):
         self.gamma = gamma
         self.beta = beta
         self.momentum = momentum
-        self.running_mean = running_mean
-        self.running_var = running_var
+        self.running_mean = np.zeros_like(gamma) if running_mean is None else running_mean
+        self.running_var = np.zeros_like(gamma) if running_var is None else running_var
         self.dgamma = None
         self.dbeta = None
-        self.normalised = None
 
     def forward(self, x, train_flg=True):
         x = as_input(x, "x")
-        gamma, beta = as_input(self.gamma, "gamma"), as_input(self.beta, "beta")
-        view, axes, shape = self._features(x, gamma, beta)
-        view, gamma, beta = promote(view, gamma.reshape(shape), beta.reshape(shape))
-        mean = self._running("running_mean", gamma)
-        var = self._running("running_var", gamma)
+        size = np.size(self.gamma)
+        rows = _by_feature(x, size)
+        columns = [self._column(name, size) for name in self.param_names + self.buffer_names]
+        gamma, beta, running_mean, running_var = (column.astype(columns[0].dtype, copy=False) for column in columns)
+        rows, gamma, beta = promote(rows, gamma, beta)
         if train_flg:
-            count = view.size // gamma.size
+            count = rows.size // size
             if count < 2:
-                raise ValueError(f"batch normalization in training needs more than one value per feature, got {count}")
-            batch_mean = view.mean(axis=axes, keepdims=True, dtype=np.float64).astype(view.dtype)
-            centred = view - batch_mean
-            batch_var = np.square(centred).mean(axis=axes, keepdims=True, dtype=np.float64).astype(view.dtype)
-            self.running_mean = self.momentum * mean + (1 - self.momentum) * batch_mean.reshape(mean.shape)
-            self.running_var = self.momentum * var + (1 - self.momentum) * batch_var.reshape(var.shape)
+                raise ValueError(
+                    f"x must hold at least two values per feature in training, got {count} (shape {x.shape})"
+                )
+            mean = rows.mean(axis=OVER, keepdims=True, dtype=np.float64)
+            centred = rows - mean.astype(rows.dtype)
+            var = np.square(centred).mean(axis=OVER, keepdims=True, dtype=np.float64)
+            self.running_mean = self._follow(running_mean, mean).reshape(np.shape(self.running_mean))
+            self.running_var = self._follow(running_var, var).reshape(np.shape(self.running_var))
         else:
-            centred = view - mean.reshape(shape).astype(view.dtype, copy=False)
-            batch_var = var.reshape(shape).astype(view.dtype, copy=False)
-        self.scale = 1 / np.sqrt(batch_var + EPS)
-        self.normalised = centred * self.scale
-        self.trained, self.input_shape, self.dtype = bool(train_flg), x.shape, x.dtype
-        return (gamma * self.normalised + beta).reshape(x.shape)
+            centred = rows - running_mean.astype(rows.dtype, copy=False)
+            var = running_var
+        scale = (1 / np.sqrt(var + EPS)).astype(rows.dtype)
+        normalised = centred * scale
+        self._saved = normalised, scale, bool(train_flg), x.shape, x.dtype
+        return (gamma * normalised + beta).reshape(x.shape)
 
     def backward(self, dout, *, input_gradient=True):
-        normalised = self._kept("normalised")
+        normalised, scale, trained, shape, dtype = self._recall()
         dout = as_input(dout, "dout")
-        if dout.shape != self.input_shape:
-            raise ValueError(f"dout must have the output's shape {self.input_shape}, got {dout.shape}")
-        _, axes, shape = self._features(dout, self.gamma, self.beta)
-        dout = dout.reshape(normalised.shape)
-        dbeta = dout.sum(axis=axes, keepdims=True)
-        dgamma = (dout * normalised).sum(axis=axes, keepdims=True)
-        self.dgamma = dgamma.reshape(self.gamma.shape).astype(self.gamma.dtype, copy=False)
-        self.dbeta = dbeta.reshape(self.beta.shape).astype(self.beta.dtype, copy=False)
+        if dout.shape != shape:
+            raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
+        gamma = self._column("gamma", np.size(self.gamma))
+        dout, normalised, scale, gamma = promote(dout.reshape(normalised.shape), normalised, scale, gamma)
+        dbeta = dout.sum(axis=OVER, keepdims=True, dtype=np.float64)
+        dgamma = (dout * normalised).sum(axis=OVER, keepdims=True, dtype=np.float64)
+        self.dgamma = dgamma.astype(self.gamma.dtype).reshape(self.gamma.shape)
+        self.dbeta = dbeta.astype(self.beta.dtype).reshape(self.beta.shape)
         if not input_gradient:
             return None
-        if self.trained:
-            count = normalised.size // dbeta.size
-            dout = dout - (dbeta + normalised * dgamma) / count
-        dx = dout * (self.gamma.reshape(shape) * self.scale)
-        return dx.reshape(self.input_shape).astype(self.dtype, copy=False)
+        if trained:
+            count = normalised.size // gamma.size
+            dout = dout - (dbeta / count).astype(dout.dtype) - normalised * (dgamma / count).astype(dout.dtype)
+        return (dout * (gamma * scale)).reshape(shape).astype(dtype, copy=False)
 
-    @staticmethod
-    def _features(x, gamma, beta):
-        """Return x seen as samples and features, the axes that are averaged over, and gamma's shape beside it."""
-        if x.ndim == 4 and gamma.size == x.shape[1]:
-            view, axes, shape = x.reshape(*x.shape[:2], -1), (0, 2), (1, -1, 1)
-        else:
-            view, axes, shape = x.reshape(len(x), -1) if x.size else x.reshape(len(x), gamma.size), (0,), (1, -1)
-        if x.ndim < 2 or gamma.size != view.shape[1] or beta.size != gamma.size:
-            raise ValueError(
-                f"gamma and beta must have one value per feature of x, which has shape {x.shape}; got gamma of shape "
-                f"{gamma.shape} and beta of shape {beta.shape}"
-            )
-        return view, axes, shape
+    def describe(self):
+        return {"momentum": self.momentum}
 
-    def _running(self, name, gamma):
-        """Return a running array, zeros before the first batch."""
-        value = getattr(self, name)
-        if value is None:
-            return np.zeros(gamma.size, gamma.dtype)
-        value = as_input(value, name)
-        if value.size != gamma.size:
-            raise ValueError(f"{name} must have one value per feature, {gamma.size}, got shape {value.shape}")
-        return value
+    def _column(self, name, size):
+        """Return one of the arrays of one value per feature, as it stands beside a (samples, features, pixels) view."""
+        array = as_input(getattr(self, name), name)
+        if array.size != size:
+            raise ValueError(f"{name} must have one value per feature, {size} as gamma has, got shape {array.shape}")
+        return array.reshape(1, size, 1)
+
+    def _follow(self, running, batch):
+        return (self.momentum * running + (1 - self.momentum) * batch).astype(running.dtype)
+
+
+def _by_feature(x, size):
+    """Return x as (samples, features, pixels), where there are `size` features."""
+    if x.ndim >= 2:
+        pixels = math.prod(x.shape[2:])
+        if size == x.shape[1]:
+            return x.reshape(len(x), size, pixels)
+        if size == x.shape[1] * pixels:
+            return x.reshape(len(x), size, 1)
+    raise ValueError(
+        f"gamma must have one value per channel or per activation of x, which has shape {x.shape}, got {size} values"
+    )

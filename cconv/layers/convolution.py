@@ -4,7 +4,7 @@ import numpy as np
 
 from .._arrays import as_input, promote
 from ..functional import col2im, convolution, convolution_backward, im2col
-from ..geometry import window
+from ..geometry import integer, window, window_settings
 from .layer import Layer
 
 __all__ = ["Convolution"]
@@ -25,7 +25,7 @@ class Convolution(Layer):
     groups : int, default 1
     algorithm : {'direct', 'im2col'}, default 'direct'
         'im2col' is the chapter's method, a matrix of all patches times the filters: much slower, kept to teach and to
-        check against. It knows no groups.
+        check against. It knows no groups, and its memory grows with the filters' area.
 
     Attributes
     ----------
@@ -47,37 +47,30 @@ class Convolution(Layer):
     param_names = ("W", "b")
 
     def __init__(self, W, b, stride=1, pad=0, *, dilation=1, groups=1, algorithm="direct"):
-        if algorithm not in ("direct", "im2col"):
+        window_settings(stride, pad, dilation)
+        if algorithm not in ALGORITHMS:
             raise ValueError(f"algorithm must be 'direct' or 'im2col', got {algorithm!r}")
-        if algorithm == "im2col" and groups != 1:
-            raise ValueError(f"algorithm 'im2col' knows no groups, got groups={groups!r}")
         self.W = W
         self.b = b
         self.stride = stride
         self.pad = pad
         self.dilation = dilation
-        self.groups = groups
+        self.groups = integer(groups, "groups", 1)
         self.algorithm = algorithm
-        self.x = None
         self.dW = None
         self.db = None
 
     def forward(self, x):
         x = as_input(x, "x", 4)
-        if self.algorithm == "im2col":
-            out = self._forward_by_matrix(x)
-        else:
-            out = convolution(
-                x, self.W, self.b, stride=self.stride, pad=self.pad, dilation=self.dilation, groups=self.groups
-            )
-        self.x = x
+        forward, _ = ALGORITHMS[self.algorithm]
+        out = forward(x, self.W, self.b, stride=self.stride, pad=self.pad, dilation=self.dilation, groups=self.groups)
+        self._saved = x
         return out
 
     def backward(self, dout, *, input_gradient=True):
-        x = self._kept("x")
-        if self.algorithm == "im2col":
-            return self._backward_by_matrix(dout, x, input_gradient)
-        dx, self.dW, self.db = convolution_backward(
+        x = self._recall()
+        _, backward = ALGORITHMS[self.algorithm]
+        dx, self.dW, self.db = backward(
             dout,
             x,
             self.W,
@@ -90,26 +83,47 @@ class Convolution(Layer):
         )
         return dx
 
-    def _forward_by_matrix(self, x):
-        x, W, b = promote(x, as_input(self.W, "W", 4), None if self.b is None else as_input(self.b, "b", 1))
-        FN, C, FH, FW = W.shape
-        if C != x.shape[1]:
-            raise ValueError(f"W must have x's {x.shape[1]} channels, got shape {W.shape}")
-        place = window(*x.shape[2:], FH, FW, self.stride, self.pad, self.dilation)
-        out = im2col(x, FH, FW, self.stride, self.pad, dilation=self.dilation) @ W.reshape(FN, -1).T
-        if b is not None:
-            out += b
-        return np.ascontiguousarray(out.reshape(len(x), place.out_h, place.out_w, FN).transpose(0, 3, 1, 2))
+    def describe(self):
+        return {**window_settings(self.stride, self.pad, self.dilation), "groups": self.groups}
 
-    def _backward_by_matrix(self, dout, x, input_gradient):
-        dout, wide, W = promote(as_input(dout, "dout", 4), x, as_input(self.W, "W", 4))
-        FN, C, FH, FW = W.shape
-        steps = (FH, FW, self.stride, self.pad)
-        rows = dout.transpose(0, 2, 3, 1).reshape(-1, FN)
-        col = im2col(wide, *steps, dilation=self.dilation)
-        self.dW = (rows.T @ col).reshape(W.shape).astype(self.W.dtype, copy=False)
-        self.db = None if self.b is None else rows.sum(axis=0).astype(self.b.dtype, copy=False)
-        if not input_gradient:
-            return None
-        dx = col2im(rows @ W.reshape(FN, -1), x.shape, *steps, dilation=self.dilation)
-        return dx.astype(x.dtype, copy=False)
+
+def im2col_convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1):
+    """Return what `convolution` does, by the chapter's method: the matrix of all patches times the filters."""
+    x, W, b = promote(x, as_input(W, "W", 4), None if b is None else as_input(b, "b", 1))
+    FN, C, FH, FW = W.shape
+    if groups != 1 or C != x.shape[1]:
+        raise ValueError(
+            f"algorithm 'im2col' needs groups=1 and W with the {x.shape[1]} channels of x, got groups={groups} and W "
+            f"of shape {W.shape}"
+        )
+    if b is not None and len(b) != FN:
+        raise ValueError(f"b must have one value for each of the {FN} filters, got shape {b.shape}")
+    place = window(*x.shape[2:], FH, FW, stride, pad, dilation)
+    out = im2col(x, FH, FW, stride, pad, dilation=dilation) @ W.reshape(FN, -1).T
+    if b is not None:
+        out += b
+    return np.ascontiguousarray(out.reshape(len(x), place.out_h, place.out_w, FN).transpose(0, 3, 1, 2))
+
+
+def im2col_convolution_backward(dout, x, W, *, stride=1, pad=0, dilation=1, groups=1, bias=True, input_gradient=True):
+    """Return what `convolution_backward` does, by the chapter's method."""
+    x_dtype, W_dtype = x.dtype, W.dtype
+    dout, x, W = promote(as_input(dout, "dout", 4), x, as_input(W, "W", 4))
+    FN, _, FH, FW = W.shape
+    place = window(*x.shape[2:], FH, FW, stride, pad, dilation)
+    if dout.shape != (len(x), FN, place.out_h, place.out_w):
+        shape = (len(x), FN, place.out_h, place.out_w)
+        raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
+    rows = dout.transpose(0, 2, 3, 1).reshape(-1, FN)
+    dW = (rows.T @ im2col(x, FH, FW, stride, pad, dilation=dilation)).reshape(W.shape).astype(W_dtype, copy=False)
+    db = rows.sum(axis=0).astype(W_dtype, copy=False) if bias else None
+    if not input_gradient:
+        return None, dW, db
+    dx = col2im(rows @ W.reshape(FN, -1), x.shape, FH, FW, stride, pad, dilation=dilation)
+    return dx.astype(x_dtype, copy=False), dW, db
+
+
+ALGORITHMS = {
+    "direct": (convolution, convolution_backward),
+    "im2col": (im2col_convolution, im2col_convolution_backward),
+}

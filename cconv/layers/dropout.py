@@ -3,6 +3,7 @@
 import numpy as np
 
 from .._arrays import as_input
+from .._random import generator
 from .layer import Layer
 
 __all__ = ["Dropout"]
@@ -17,8 +18,10 @@ class Dropout(Layer):
     ----------
     dropout_ratio : float, default 0.5
         The share of values that is dropped, at least 0 and below 1.
-    rng : int, numpy.random.Generator or None, default None
-        Draws the masks; an int is a seed.
+    rng : numpy.random.Generator, keyword only
+        Draws the masks.
+    seed : int, keyword only
+        Makes the masks repeatable, in place of `rng`.
 
     Examples
     --------
@@ -28,27 +31,29 @@ class Dropout(Layer):
 
     takes_train_flg = True
 
-    def __init__(self, dropout_ratio=0.5, *, rng=None):
+    def __init__(self, dropout_ratio=0.5, *, rng=None, seed=None):
         if not 0 <= dropout_ratio < 1:
             raise ValueError(f"dropout_ratio must be at least 0 and below 1, got {dropout_ratio!r}")
-        self.dropout_ratio = dropout_ratio
-        self.rng = np.random.default_rng(rng)
-        self.factor = None
+        self.dropout_ratio = float(dropout_ratio)
+        self.rng = generator(rng, seed)
 
     def forward(self, x, train_flg=True):
         x = as_input(x, "x")
         if train_flg:
             factor = self.rng.random(x.shape, np.float32) >= self.dropout_ratio
         else:
-            factor = np.array(1 - self.dropout_ratio, x.dtype)
-        self.factor, self.shape, self.dtype = factor, x.shape, x.dtype
+            factor = x.dtype.type(1 - self.dropout_ratio)
+        self._saved = factor, x.shape, x.dtype
         return x * factor
 
     def backward(self, dout, *, input_gradient=True):
-        factor = self._kept("factor")
+        factor, shape, dtype = self._recall()
         if not input_gradient:
             return None
         dout = as_input(dout, "dout")
-        if dout.shape != self.shape:
-            raise ValueError(f"dout must have the output's shape {self.shape}, got {dout.shape}")
-        return (dout * factor).astype(self.dtype, copy=False)
+        if dout.shape != shape:
+            raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
+        return (dout * factor).astype(dtype, copy=False)
+
+    def describe(self):
+        return {"dropout_ratio": self.dropout_ratio}

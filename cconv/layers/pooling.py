@@ -2,20 +2,24 @@
 
 from .._arrays import as_input
 from ..functional import average_pool, average_pool_backward, max_pool, max_pool_backward
+from ..geometry import integer, window_settings
 from .layer import Layer
 
 __all__ = ["AveragePooling", "Pooling"]
 
 
 class _Window(Layer):
-    """What both kinds of pooling are given, and what both keep."""
+    """What both kinds of pooling are given."""
 
-    def __init__(self, pool_h, pool_w, stride, pad):
-        self.pool_h = pool_h
-        self.pool_w = pool_w
+    def __init__(self, pool_h, pool_w, stride=1, pad=0):
+        self.pool_h = integer(pool_h, "pool_h", 1)
+        self.pool_w = integer(pool_w, "pool_w", 1)
+        window_settings(stride, pad)
         self.stride = stride
         self.pad = pad
-        self.input_shape = None
+
+    def describe(self):
+        return {"window": (self.pool_h, self.pool_w), **window_settings(self.stride, self.pad)}
 
 
 class Pooling(_Window):
@@ -42,24 +46,20 @@ class Pooling(_Window):
     [[[[0.0, 0.0], [1.0, 0.0]]]]
     """
 
-    def __init__(self, pool_h, pool_w, stride=1, pad=0):
-        super().__init__(pool_h, pool_w, stride, pad)
-        self.argmax = None
-
     def forward(self, x):
         x = as_input(x, "x", 4)
         window = (self.pool_h, self.pool_w)
-        out, self.argmax = max_pool(x, window, stride=self.stride, pad=self.pad, return_argmax=True)
-        self.input_shape, self.dtype = x.shape, x.dtype
+        out, argmax = max_pool(x, window, stride=self.stride, pad=self.pad, return_argmax=True)
+        self._saved = argmax, x.shape, x.dtype
         return out
 
     def backward(self, dout, *, input_gradient=True):
-        argmax = self._kept("argmax")
+        argmax, shape, dtype = self._recall()
         if not input_gradient:
             return None
         window = (self.pool_h, self.pool_w)
-        dx = max_pool_backward(dout, argmax, self.input_shape, window, stride=self.stride, pad=self.pad)
-        return dx.astype(self.dtype, copy=False)
+        dx = max_pool_backward(dout, argmax, shape, window, stride=self.stride, pad=self.pad)
+        return dx.astype(dtype, copy=False)
 
 
 class AveragePooling(_Window):
@@ -81,19 +81,16 @@ class AveragePooling(_Window):
     array([[[[2.5]]]])
     """
 
-    def __init__(self, pool_h, pool_w, stride=1, pad=0):
-        super().__init__(pool_h, pool_w, stride, pad)
-
     def forward(self, x):
         x = as_input(x, "x", 4)
         out = average_pool(x, (self.pool_h, self.pool_w), stride=self.stride, pad=self.pad)
-        self.input_shape, self.dtype = x.shape, x.dtype
+        self._saved = x.shape, x.dtype
         return out
 
     def backward(self, dout, *, input_gradient=True):
-        shape = self._kept("input_shape")
+        shape, dtype = self._recall()
         if not input_gradient:
             return None
         window = (self.pool_h, self.pool_w)
         dx = average_pool_backward(dout, shape, window, stride=self.stride, pad=self.pad)
-        return dx.astype(self.dtype, copy=False)
+        return dx.astype(dtype, copy=False)

@@ -13,10 +13,9 @@ class Relu(Layer):
 
     The gradient at 0 is 0; NaN passes. x may have any shape.
 
-    Attributes
-    ----------
-    out : ndarray
-        The last output, whose positive values mark where the gradient passes. Copy it before you change it.
+    Notes
+    -----
+    The last output is kept, as its positive values mark where the gradient passes: copy it before you change it.
 
     Examples
     --------
@@ -27,15 +26,13 @@ class Relu(Layer):
     array([0., 0., 1.])
     """
 
-    def __init__(self):
-        self.out = None
-
     def forward(self, x):
-        self.out = out = relu(x)
+        out = relu(x)
+        self._saved = out
         return out
 
     def backward(self, dout, *, input_gradient=True):
-        out = self._kept("out")
+        out = self._recall()
         if not input_gradient:
             return None
         return relu_backward(dout, out).astype(out.dtype, copy=False)

@@ -12,10 +12,9 @@ class Sigmoid(Layer):
 
     .. math:: y = \frac{1}{1 + e^{-x}}, \qquad dx = dout \cdot y (1 - y)
 
-    Attributes
-    ----------
-    out : ndarray
-        The last output, from which the gradient is computed.
+    Notes
+    -----
+    The last output is kept, as the gradient is computed from it: copy it before you change it.
 
     Examples
     --------
@@ -23,15 +22,13 @@ class Sigmoid(Layer):
     array([0.5])
     """
 
-    def __init__(self):
-        self.out = None
-
     def forward(self, x):
-        self.out = out = sigmoid(x)
+        out = sigmoid(x)
+        self._saved = out
         return out
 
     def backward(self, dout, *, input_gradient=True):
-        out = self._kept("out")
+        out = self._recall()
         if not input_gradient:
             return None
         dout = as_input(dout, "dout")

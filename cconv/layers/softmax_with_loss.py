@@ -22,7 +22,7 @@ class SoftmaxWithLoss(Layer):
     y : ndarray
         The softmax, of x's shape.
     t : ndarray
-        The targets as class indices, or as one row of probabilities per sample.
+        The targets, as they were given.
 
     Examples
     --------
@@ -43,13 +43,14 @@ class SoftmaxWithLoss(Layer):
         if x.ndim not in (1, 2):
             raise ValueError(f"x must have 1 or 2 dimensions, got {x.ndim} (shape {x.shape})")
         rows = x.reshape(1, -1) if x.ndim == 1 else x
-        t = as_labels(t, *rows.shape)
-        loss, y = softmax_cross_entropy(rows, t)
+        labels = as_labels(t, *rows.shape)
+        loss, y = softmax_cross_entropy(rows, labels)
         self.loss, self.y, self.t = loss, y.reshape(x.shape), t
+        self._saved = y, labels, x.shape
         return loss
 
     def backward(self, dout=1, *, input_gradient=True):
-        y = self._kept("y")
+        y, labels, shape = self._recall()
         if not input_gradient:
             return None
-        return softmax_cross_entropy_backward(y.reshape(-1, y.shape[-1]), self.t, dout).reshape(y.shape)
+        return softmax_cross_entropy_backward(y, labels, dout).reshape(shape)
