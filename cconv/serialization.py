@@ -2,7 +2,7 @@
 
 import json
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ def save_params(file_name, params, architecture):
     ----------
     file_name : str or path
         Used as given, whatever its ending.
-    params : dict of str to ndarray
+    params : mapping of str to ndarray
     architecture : dict
         JSON values that a network must agree with to load the file.
     """
@@ -34,22 +34,22 @@ def save_params(file_name, params, architecture):
         "architecture": json.dumps(architecture, sort_keys=True),
     }
     data = save({name: np.ascontiguousarray(value) for name, value in params.items()}, metadata)
-    _write_atomically(Path(file_name), data)
+    write_atomically(file_name, data)
 
 
-def _write_atomically(path, data):
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+def write_atomically(file_name, data):
+    """Write `data` beside `file_name` and rename it: whoever looks finds the old file or the new, never a part."""
+    path = Path(os.path.realpath(file_name))  # through a link, which would be replaced itself
+    temporary = path.with_name(f".{path.name[:64]}.{secrets.token_hex(8)}")
+    file = open(temporary, "xb")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)  # mkstemp's file is the owner's alone
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        temporary.unlink()
         raise
 
 
@@ -59,7 +59,8 @@ def load_params(file_name, params, architecture):
     Parameters
     ----------
     file_name : str or path
-    params : dict of str to ndarray
+    params : mapping of str to ndarray
+        Values are cast to the dtype of these arrays.
     architecture : dict
         What the file's must be.
 
@@ -68,43 +69,62 @@ def load_params(file_name, params, architecture):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is not such a file, is damaged, or belongs to another architecture; nothing has changed then.
+        If it is not such a file, is damaged, or belongs to another architecture, or an array is read-only; nothing has
+        changed then.
     """
     path = Path(file_name)
-    data = path.read_bytes()
-    if data[:1] == b"\x80":  # the opcode every binary pickle begins with
+    arrays, stored = _read(path, path.read_bytes())
+    expected = json.loads(json.dumps(architecture))
+    if stored != expected:
+        raise ValueError(f"{path} holds parameters of another network: {'; '.join(_differences(expected, stored))}")
+    if arrays.keys() != params.keys():
+        raise ValueError(f"{path} must hold the parameters {sorted(params)}, got {sorted(arrays)}")
+    for name, value in params.items():
+        array = arrays[name]
+        if array.shape != value.shape or array.dtype.kind != "f":
+            raise ValueError(
+                f"{path}: {name} must be floats of shape {value.shape}, got {array.dtype} of shape {array.shape}"
+            )
+        if not value.flags.writeable:
+            raise ValueError(f"{name} must be writeable to load parameters into it, got a read-only array")
+    for name, value in params.items():
+        value[...] = arrays[name]
+
+
+def _read(path, data):
+    """Return the arrays and the architecture in a file's bytes."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    if data[:1] == b"\x80" and data[8:9] != b"{":  # how a binary pickle begins; safetensors has its header at byte 8
         raise ValueError(
             f"{path} is a pickle, and loading one runs whatever code it holds; cconv reads safetensors. If you trust "
             "the file, convert it once:\n"
             "    import pickle\n"
-            f"    params = pickle.load(open({str(path)!r}, 'rb'))\n"
-            "    for name, value in params.items():\n"
+            f"    for name, value in pickle.load(open({str(path)!r}, 'rb')).items():\n"
             "        network.params[name][...] = value\n"
             "    network.save_params('params.safetensors')"
         )
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
     try:
-        length = int.from_bytes(data[:8], "little")
-        metadata = json.loads(data[8 : 8 + length])["__metadata__"]
         arrays = load(data)
-    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path} is not a parameter file of cconv, or it is damaged ({error})") from None
+        length = int.from_bytes(data[:8], "little")
+        metadata = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a safetensors file, or it is damaged: {error}") from None
     if metadata.get("format") != FORMAT:
-        raise ValueError(f"{path} is not a parameter file of cconv: its format is {metadata.get('format')!r}")
+        raise ValueError(f"{path} was not written by cconv: its format is {metadata.get('format')!r}, not {FORMAT!r}")
     if metadata.get("version") != str(VERSION):
         raise ValueError(f"{path} has format version {metadata.get('version')}, this cconv reads version {VERSION}")
-    stored = json.loads(metadata["architecture"])
-    if stored != json.loads(json.dumps(architecture)):
-        raise ValueError(f"{path} holds parameters of another network: expected {architecture}, got {stored}")
-    if arrays.keys() != params.keys():
-        raise ValueError(f"{path} must hold the parameters {sorted(params)}, got {sorted(arrays)}")
-    for name, value in params.items():
-        if arrays[name].shape != value.shape or arrays[name].dtype.kind != "f":
-            raise ValueError(
-                f"{path}: {name} must have shape {value.shape} and hold floats, got {arrays[name].shape} of "
-                f"{arrays[name].dtype}"
-            )
-    for name, value in params.items():
-        value[...] = arrays[name]
+    try:
+        return arrays, json.loads(metadata["architecture"])
+    except (ValueError, KeyError):
+        raise ValueError(f"{path} is damaged: it does not say which architecture it is of") from None
+
+
+def _differences(expected, stored, place=""):
+    """Yield in words where two JSON values differ."""
+    if isinstance(expected, dict) and isinstance(stored, dict):
+        for key in sorted(expected.keys() | stored.keys()):
+            yield from _differences(expected.get(key), stored.get(key), f"{place}.{key}" if place else key)
+    elif expected != stored:
+        yield f"{place or 'architecture'} must be {expected}, got {stored}"

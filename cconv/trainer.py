@@ -6,6 +6,7 @@ import time
 import numpy as np
 
 from . import optimizers
+from ._random import generator
 from .geometry import integer
 
 __all__ = ["Trainer"]
@@ -107,9 +108,7 @@ class Trainer:
             known = ", ".join(cls.__name__ for cls in OPTIMIZERS.values())
             raise ValueError(f"optimizer must be one of {known}, got {optimizer!r}")
         self.optimizer = OPTIMIZERS[name](**(optimizer_param or {}))
-        if rng is not None and seed is not None:
-            raise ValueError("give rng or seed, not both")
-        self.rng = np.random.default_rng(seed) if rng is None else rng
+        self.rng = generator(rng, seed)
 
         self.train_size = len(self.x_train)
         self.iter_per_epoch = -(-self.train_size // self.batch_size)
@@ -130,7 +129,7 @@ class Trainer:
         x, t = self.x_train[batch], self.t_train[batch]
         grads = self.network.gradient(x, t)
         loss = getattr(getattr(self.network, "last_layer", None), "loss", None)
-        if not isinstance(loss, (float, np.floating)):
+        if loss is None:
             loss = self.network.loss(x, t)
         self.optimizer.update(self.network.params, grads)
         self.train_loss_list.append(float(loss))

@@ -6,9 +6,11 @@ from collections import OrderedDict
 import numpy as np
 
 from .._arrays import as_input, as_labels
+from ..geometry import integer
 from ..gradient import numerical_gradient
 from ..layers import Layer, SoftmaxWithLoss
 from ..serialization import load_params, save_params
+from .parameters import Parameters
 
 __all__ = ["Network"]
 
@@ -16,15 +18,8 @@ __all__ = ["Network"]
 class Network:
     """An ordered stack of named layers with a loss at its end.
 
-    Attributes
-    ----------
-    params : dict of str to ndarray
-        The parameters; the layers hold the same arrays, so an update in place reaches them.
-    layers : OrderedDict of str to Layer
-    last_layer : Layer
-        The loss: ``forward(x, t)`` and ``backward()``.
-    dtype : numpy.dtype
-        Of parameters and activations; inputs are cast to it.
+    A layer is anything with ``forward(x)`` and ``backward(dout)``; one that has `takes_train_flg` set is called as
+    ``forward(x, train_flg)``. It may be replaced in `layers` at any time.
 
     Parameters
     ----------
@@ -36,6 +31,17 @@ class Network:
     dtype : float32 or float64
     last_layer : Layer, optional
         SoftmaxWithLoss when not given.
+
+    Attributes
+    ----------
+    params : mapping of str to ndarray
+        The parameters: the very arrays that the layers hold, so that an update in place, or an assignment on either
+        side, reaches both.
+    layers : OrderedDict of str to Layer
+    last_layer : Layer
+        The loss: ``forward(x, t)`` and ``backward()``.
+    dtype : numpy.dtype
+        Of parameters and activations; inputs are cast to it.
     """
 
     def __init__(self, layers, owners, input_shape, dtype, last_layer=None):
@@ -43,17 +49,10 @@ class Network:
         self.last_layer = SoftmaxWithLoss() if last_layer is None else last_layer
         self.input_shape = tuple(input_shape)
         self.dtype = np.dtype(dtype)
-        self._owners = dict(owners)
-        self.params = {name: getattr(self.layers[layer], attribute) for name, (layer, attribute) in owners.items()}
-
-    def __setstate__(self, state):
-        # pickle and deepcopy keep the layers' arrays the parameters' arrays; joblib stores each array on its own.
-        self.__dict__.update(state)
-        for name, (layer, attribute) in self._owners.items():
-            setattr(self.layers[layer], attribute, self.params[name])
+        self.params = Parameters(self.layers, owners)
 
     def predict(self, x):
-        """Return the scores of each class (before the softmax).
+        """Return the scores of each class (before the softmax), outside training.
 
         Parameters
         ----------
@@ -89,14 +88,19 @@ class Network:
         Returns
         -------
         float
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `predict`, and if there are no images or t does not fit.
         """
-        x = self._images(x)
-        if isinstance(batch_size, bool) or int(batch_size) != batch_size or batch_size < 1:
-            raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
-        if len(x) == 0:
-            raise ValueError(f"the accuracy of no images is not defined: x has shape {x.shape}")
-        batch_size = int(batch_size)
-        scores = [self._forward(x[n : n + batch_size], False) for n in range(0, len(x), batch_size)]
+        batch_size = integer(batch_size, "batch_size", 1)
+        if np.shape(x) == self.input_shape:
+            x = np.expand_dims(x, 0)
+        if np.ndim(x) == 0 or len(x) == 0:
+            raise ValueError(f"x must hold at least one image, got shape {np.shape(x)}")
+        # A batch at a time, so that neither a cast nor a copy of all images is ever made.
+        scores = [self.predict(x[n : n + batch_size]) for n in range(0, len(x), batch_size)]
         scores = scores[0] if len(scores) == 1 else np.concatenate(scores)
         t = as_labels(t, *scores.shape)
         if t.ndim == 2:
@@ -108,27 +112,27 @@ class Network:
 
         The forward pass is one in training; its loss is `last_layer.loss` afterwards.
 
+        Parameters
+        ----------
+        x : ndarray, shape (N, C, H, W)
+        t : array_like
+            Class indices or one-hot rows.
+
         Returns
         -------
         dict of str to ndarray
             With the keys, shapes and dtypes of `params`.
         """
         self.last_layer.forward(self._forward(self._images(x), True), t)
-        dout = self.last_layer.backward()
-        layers = list(self.layers.values())
-        for layer in reversed(layers[1:]):
-            dout = layer.backward(dout)
-        first = layers[0]
-        if isinstance(first, Layer):
-            first.backward(dout, input_gradient=False)  # nobody reads the gradient of the images
-        else:
-            first.backward(dout)
-        return {name: getattr(self.layers[layer], "d" + attribute) for name, (layer, attribute) in self._owners.items()}
+        self._backward(self.last_layer.backward())
+        return self.params.gradients()
 
     def numerical_gradient(self, x, t):
         """Return the same by central differences, computed on a float64 copy of the network: slow, and independent."""
         twin = copy.deepcopy(self)
-        twin._cast(np.float64)
+        twin.dtype = np.dtype(np.float64)
+        for name, value in twin.params.items():
+            twin.params[name] = value.astype(np.float64)
         x = twin._images(x)
 
         def loss(_):
@@ -140,30 +144,42 @@ class Network:
 
     def save_params(self, file_name="params.pkl"):
         """Write the parameters to `file_name`, as safetensors whatever its ending, all of it or nothing."""
-        save_params(file_name, self.params, self.architecture())
+        save_params(file_name, self._state(), self.architecture())
 
     def load_params(self, file_name="params.pkl"):
         """Read parameters that `save_params` wrote, into the arrays that are there.
 
         Raises
         ------
+        FileNotFoundError
+            If there is no such file.
         ValueError
             If the file is of another network, damaged, or a pickle of the chapter's; nothing changes then.
         """
-        load_params(file_name, self.params, self.architecture())
+        load_params(file_name, self._state(), self.architecture())
 
     def architecture(self):
         """Return what a parameter file must agree with, as a dict of JSON values."""
-        layers = {name: type(layer).__name__ for name, layer in self.layers.items()}
-        return {"class": type(self).__name__, "input_shape": list(self.input_shape), "layers": layers}
+        layers = {}
+        for name, layer in self.layers.items():
+            settings = layer.describe() if isinstance(layer, Layer) else {}
+            layers[name] = {"type": type(layer).__name__, **settings}
+        return {"input_shape": self.input_shape, "layers": layers}
+
+    def _state(self):
+        """Return all arrays that a file holds: the parameters, and what layers accumulate beside them."""
+        state = dict(self.params)
+        for name, layer in self.layers.items():
+            state.update((f"{name}.{buffer}", getattr(layer, buffer)) for buffer in getattr(layer, "buffer_names", ()))
+        return state
 
     def _images(self, x):
         """Return x as images of this network's dtype."""
         x = as_input(x, "x")
-        if x.shape == self.input_shape:
+        if x.shape[1:] != self.input_shape:
+            if x.shape != self.input_shape:
+                raise ValueError(f"x must have shape (N, {', '.join(map(str, self.input_shape))}), got {x.shape}")
             x = x.reshape(1, *x.shape)
-        if x.shape[1:] != self.input_shape or x.ndim != len(self.input_shape) + 1:
-            raise ValueError(f"x must have shape (N, {', '.join(map(str, self.input_shape))}), got {x.shape}")
         return x if x.dtype is self.dtype else x.astype(self.dtype, copy=False)
 
     def _forward(self, x, train_flg):
@@ -171,8 +187,11 @@ class Network:
             x = layer.forward(x, train_flg) if getattr(layer, "takes_train_flg", False) else layer.forward(x)
         return x
 
-    def _cast(self, dtype):
-        self.dtype = np.dtype(dtype)
-        for name, (layer, attribute) in self._owners.items():
-            self.params[name] = self.params[name].astype(dtype)
-            setattr(self.layers[layer], attribute, self.params[name])
+    def _backward(self, dout):
+        first, *others = self.layers.values()
+        for layer in reversed(others):
+            dout = layer.backward(dout)
+        if isinstance(first, Layer):
+            first.backward(dout, input_gradient=False)  # nobody reads the gradient of the images
+        else:
+            first.backward(dout)

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from ..geometry import pair, window
+from .._random import generator
+from ..geometry import integer, pair, window
 from ..layers import Affine, Convolution, Pooling, Relu
 from .network import Network
 
@@ -20,7 +21,7 @@ class SimpleConvNet(Network):
     ----------
     input_dim : (int, int, int), default (1, 28, 28)
         (C, H, W) of one image; it need not be square.
-    conv_param : dict, optional
+    conv_param : dict
         `filter_num` (30), `filter_size` (5; an int or a pair), `pad` (0), `stride` (1).
     hidden_size, output_size : int, default 100 and 10
     weight_init_std : float or str, default 0.01
@@ -55,7 +56,7 @@ class SimpleConvNet(Network):
     def __init__(
         self,
         input_dim=(1, 28, 28),
-        conv_param=None,
+        conv_param=CONV_PARAM,
         hidden_size=100,
         output_size=10,
         weight_init_std=0.01,
@@ -67,20 +68,18 @@ class SimpleConvNet(Network):
         dtype = np.dtype(dtype)
         if dtype not in (np.float32, np.float64):
             raise ValueError(f"dtype must be float32 or float64, got {dtype}")
-        if rng is not None and seed is not None:
-            raise ValueError("give rng or seed, not both")
-        rng = np.random.default_rng(seed) if rng is None else rng
-        unknown = set(conv_param or ()) - set(CONV_PARAM)
+        rng = generator(rng, seed)
+        unknown = set(conv_param) - set(CONV_PARAM)
         if unknown:
             raise ValueError(f"conv_param must have keys out of {sorted(CONV_PARAM)}, got {sorted(unknown)}")
-        options = CONV_PARAM | dict(conv_param or {})
+        options = CONV_PARAM | dict(conv_param)
         filter_num, stride, pad = options["filter_num"], options["stride"], options["pad"]
-        for name, size in (("filter_num", filter_num), ("hidden_size", hidden_size), ("output_size", output_size)):
-            if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
-                raise ValueError(f"{name} must be a positive integer, got {size!r}")
-        if len(input_dim) != 3:
+        filter_num = integer(filter_num, "filter_num", 1)
+        hidden_size = integer(hidden_size, "hidden_size", 1)
+        output_size = integer(output_size, "output_size", 1)
+        if np.shape(input_dim) != (3,):
             raise ValueError(f"input_dim must be (channels, height, width), got {input_dim!r}")
-        channels, height, width = map(int, input_dim)
+        channels, height, width = (integer(size, "input_dim", 1) for size in input_dim)
         filter_h, filter_w = pair(options["filter_size"], "filter_size", 1)
         conv = window(height, width, filter_h, filter_w, stride, pad)
         pool = window(conv.out_h, conv.out_w, 2, 2, 2)
