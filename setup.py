@@ -184,7 +184,6 @@ class BuildExt(build_ext):
             force=self.force or outdated,
             compiler_directives=DEBUG_DIRECTIVES if self.debug_build else DIRECTIVES,
             shared_utility_qualified_name=f"{PACKAGE}.{UTILITY}",
-            emit_linenums=False,
         )
         return dict(zip(unique, (module.sources[0] for module in modules), strict=True))
 

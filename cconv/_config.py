@@ -1,8 +1,5 @@
 """What this build is and what it runs on."""
 
-import json
-import platform
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +33,10 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     >>> config["cpu"]["level"] in config["cpu"]["levels"]
     True
     """
+    import json  # here, since only this function needs them and they would slow the import of cconv
+    import platform
+    from pathlib import Path
+
     if mode not in ("stdout", "dicts"):
         raise ValueError(f"mode must be 'stdout' or 'dicts', got {mode!r}")
     build = json.loads(Path(kernels.__file__).with_name("build_info.json").read_text(encoding="utf-8"))
