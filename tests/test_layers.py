@@ -1,17 +1,23 @@
-"""The layers: gradients in float64, dtypes, shapes, errors, and that they survive pickling."""
+"""The layers: worked numbers, gradients, dtypes, state, and what they refuse."""
 
 import copy
+import doctest
+import importlib
 import pickle
+import pkgutil
 
 import numpy as np
+import oracles
 import pytest
 
+import cconv
 from cconv import (
     Affine,
     AveragePooling,
     BatchNormalization,
     Convolution,
     Dropout,
+    Layer,
     Pooling,
     Relu,
     Sigmoid,
@@ -19,156 +25,477 @@ from cconv import (
     gradient_check,
 )
 
+DTYPES = [np.float32, np.float64]
 
-def draw(*shape):
-    return np.random.default_rng(sum(shape)).standard_normal(shape)
+X = np.array([[1, 2, 3, 0], [0, 1, 2, 3], [3, 0, 1, 2], [2, 3, 0, 1]], np.float64)[None, None]
+W = np.array([[2, 0, 1], [0, 1, 2], [1, 0, 2]], np.float64)[None, None]
 
 
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+# Each entry makes a layer for input of shape (3, 4, 7, 6); the arguments after it go to forward.
 LAYERS = {
-    "convolution": (lambda: Convolution(draw(3, 2, 3, 2), draw(3), (2, 1), 1), (2, 2, 7, 5)),
-    "convolution without bias": (lambda: Convolution(draw(3, 2, 2, 3), None, pad=((0, 1), (2, 0))), (2, 2, 6, 5)),
-    "grouped": (lambda: Convolution(draw(4, 1, 2, 2), draw(4), dilation=(1, 2), groups=2), (2, 2, 5, 6)),
-    "by matrix": (lambda: Convolution(draw(3, 2, 3, 2), draw(3), 2, 1, algorithm="im2col"), (2, 2, 7, 5)),
-    "affine": (lambda: Affine(draw(30, 4), draw(4)), (3, 2, 3, 5)),
-    "affine without bias": (lambda: Affine(draw(6, 4), None), (3, 6)),
-    "relu": (Relu, (3, 4, 2)),
-    "sigmoid": (Sigmoid, (3, 4)),
-    "pooling": (lambda: Pooling(2, 3, 2, 1), (2, 2, 7, 5)),
-    "average pooling": (lambda: AveragePooling(3, 2, (1, 2), (1, 0)), (2, 2, 5, 6)),
-    "dropout": (lambda: Dropout(0.4, rng=0), (5, 6)),
-    "batch normalization": (lambda: BatchNormalization(draw(5), draw(5)), (7, 5)),
-    "per channel": (lambda: BatchNormalization(draw(2), draw(2)), (3, 2, 4, 5)),
-    "per activation": (lambda: BatchNormalization(draw(12), draw(12)), (6, 2, 3, 2)),
+    "convolution": (lambda: Convolution(normal(5, 4, 3, 2), normal(5)),),
+    "convolution-stride-pad": (lambda: Convolution(normal(5, 4, 3, 2), normal(5), 2, 1),),
+    "convolution-no-bias": (lambda: Convolution(normal(5, 4, 3, 3), None, pad="same"),),
+    "convolution-uneven": (
+        lambda: Convolution(normal(6, 2, 2, 3), normal(6), (3, 1), ((0, 1), (2, 0)), dilation=(2, 1), groups=2),
+    ),
+    "convolution-im2col": (lambda: Convolution(normal(5, 4, 3, 2), normal(5), 2, 1, algorithm="im2col"),),
+    "pooling": (lambda: Pooling(2, 2, 2),),
+    "pooling-overlapping": (lambda: Pooling(3, 2, 1, 1),),
+    "average-pooling": (lambda: AveragePooling(3, 2, stride=2, pad=1),),
+    "affine": (lambda: Affine(normal(168, 5), normal(5)),),
+    "affine-no-bias": (lambda: Affine(normal(168, 5), None),),
+    "relu": (Relu,),
+    "sigmoid": (Sigmoid,),
+    "dropout": (lambda: Dropout(0.4, seed=1),),
+    "dropout-evaluation": (lambda: Dropout(0.4, seed=1), False),
+    "batch-normalization-channels": (lambda: BatchNormalization(normal(4), normal(4, seed=1)),),
+    "batch-normalization-activations": (lambda: BatchNormalization(normal(168), normal(168, seed=1)),),
+    "batch-normalization-evaluation": (
+        lambda: BatchNormalization(normal(4), normal(4, seed=1), 0.9, normal(4, seed=2), normal(4, seed=3) ** 2),
+        False,
+    ),
 }
 
 
-@pytest.mark.parametrize("name", LAYERS)
-def test_gradients_agree_with_central_differences(name):
-    make, shape = LAYERS[name]
-    errors = gradient_check(make(), draw(*shape))
+@pytest.fixture(params=LAYERS.values(), ids=LAYERS.keys())
+def made(request):
+    """A layer and the arguments that its forward takes after x."""
+    make, *args = request.param
+    return make(), args
+
+
+def sample(dtype=np.float64):
+    return normal(3, 4, 7, 6, seed=9).astype(dtype)
+
+
+def cast(layer, dtype):
+    for name in (*layer.param_names, *layer.buffer_names):
+        if getattr(layer, name) is not None:
+            setattr(layer, name, getattr(layer, name).astype(dtype))
+    return layer
+
+
+def run(layer, x, args):
+    """Return the output, the gradient of x and those of the parameters, for a dout of fixed values."""
+    out = layer.forward(x, *args)
+    dx = layer.backward(normal(*out.shape, seed=5).astype(out.dtype))
+    return [out, dx, *(getattr(layer, "d" + name) for name in layer.param_names)]
+
+
+# ---- worked numbers
+
+
+@pytest.mark.parametrize("algorithm", ["direct", "im2col"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("stride", "pad", "expected"),
+    [
+        (1, 0, [[15, 16], [6, 15]]),
+        (1, 1, [[7, 12, 10, 2], [4, 15, 16, 10], [10, 6, 15, 6], [8, 10, 4, 3]]),
+        (3, 1, [[7, 2], [8, 3]]),
+    ],
+)
+def test_convolution_of_the_chapter(stride, pad, expected, dtype, algorithm, cpu_level):
+    layer = Convolution(W.astype(dtype), np.zeros(1, dtype), stride, pad, algorithm=algorithm)
+    out = layer.forward(X.astype(dtype))
+    assert out.dtype == dtype
+    np.testing.assert_array_equal(out[0, 0], expected)
+    layer.b = np.full(1, 3, dtype)
+    np.testing.assert_array_equal(layer.forward(X.astype(dtype))[0, 0], np.add(expected, 3))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_pooling_of_the_chapter(dtype, cpu_level):
+    out = Pooling(2, 2, stride=2).forward(X.astype(dtype))
+    assert out.dtype == dtype
+    np.testing.assert_array_equal(out[0, 0], [[2, 3], [3, 2]])
+    np.testing.assert_array_equal(AveragePooling(2, 2, 2).forward(X.astype(dtype))[0, 0], [[1, 2], [2, 1]])
+
+
+def test_pooling_has_the_chapters_default_stride():
+    assert Pooling(2, 2).forward(X).shape == AveragePooling(2, 2).forward(X).shape == (1, 1, 3, 3)
+
+
+def test_average_pooling_counts_its_padding():
+    out = AveragePooling(2, 2, 2, 1).forward(np.full((1, 1, 2, 2), 4.0))
+    np.testing.assert_array_equal(out, np.ones((1, 1, 2, 2)))
+
+
+def test_affine():
+    layer = Affine(np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]), np.array([10.0, 20.0]))
+    np.testing.assert_array_equal(layer.forward(np.array([[1.0, 0.0, 2.0]])), [[21, 34]])
+    np.testing.assert_array_equal(layer.backward(np.array([[1.0, 10.0]])), [[21, 43, 65]])
+    np.testing.assert_array_equal(layer.dW, [[1, 10], [0, 0], [2, 20]])
+    np.testing.assert_array_equal(layer.db, [1, 10])
+
+
+def test_affine_restores_the_shape_of_its_input():
+    layer = Affine(normal(24, 5), normal(5))
+    x = normal(3, 4, 2, 3)
+    np.testing.assert_allclose(layer.forward(x), x.reshape(3, 24) @ layer.W + layer.b, rtol=1e-12)
+    assert layer.backward(normal(3, 5)).shape == x.shape
+    assert layer.forward(normal(24)).shape == (1, 5)
+    assert layer.backward(normal(1, 5)).shape == (24,)
+
+
+def test_softmax_with_loss():
+    x = normal(4, 5)
+    labels = np.array([3, 0, 1, 1])
+    log_y = x - np.log(np.exp(x).sum(axis=1, keepdims=True))
+    layer = SoftmaxWithLoss()
+    for t in (labels, labels[:, None], labels.astype(np.uint8), np.eye(5)[labels], np.eye(5, dtype=bool)[labels]):
+        loss = layer.forward(x, t)
+        assert loss == layer.loss == pytest.approx(-log_y[np.arange(4), labels].mean(), rel=1e-14)
+        assert layer.t is t
+        np.testing.assert_allclose(layer.y, np.exp(log_y), rtol=1e-14)
+        np.testing.assert_allclose(layer.backward(), (np.exp(log_y) - np.eye(5)[labels]) / 4, atol=1e-16)
+    single = layer.forward(x[0], 3)
+    assert single == pytest.approx(-log_y[0, 3], rel=1e-14)
+    assert layer.y.shape == layer.backward().shape == (5,)
+
+
+def test_softmax_with_loss_is_exact_where_probabilities_vanish():
+    layer = SoftmaxWithLoss()
+    assert layer.forward(np.array([[0.0, 2000.0]]), [0]) == 2000.0
+    np.testing.assert_array_equal(layer.backward(), [[-1, 1]])
+
+
+def test_dropout_drops_its_share_and_scales_at_evaluation():
+    layer, x = Dropout(0.3, seed=0), np.ones((200, 500), np.float32)
+    out = layer.forward(x)
+    assert set(np.unique(out)) == {0, 1}
+    assert abs((out == 0).mean() - 0.3) < 0.01
+    np.testing.assert_array_equal(layer.backward(x), out)
+    np.testing.assert_array_equal(layer.forward(x, train_flg=False), np.float32(0.7))
+    np.testing.assert_array_equal(layer.backward(x), np.float32(0.7))
+    np.testing.assert_array_equal(Dropout(0.0).forward(x), x)
+
+
+def test_dropout_draws_what_its_seed_says():
+    x = np.ones((20, 30))
+    masks = [Dropout(0.5, seed=seed).forward(x) for seed in (1, 1, 2)]
+    np.testing.assert_array_equal(masks[0], masks[1])
+    assert (masks[0] != masks[2]).any()
+    np.testing.assert_array_equal(Dropout(rng=np.random.default_rng(1)).forward(x), masks[0])
+    layer = Dropout(seed=1)
+    assert (layer.forward(x) != layer.forward(x)).any()
+    with pytest.raises(ValueError, match="give rng or seed, not both"):
+        Dropout(rng=np.random.default_rng(1), seed=1)
+
+
+def test_random_seed_makes_what_has_no_seed_repeatable():
+    x, masks = np.ones((20, 30)), []
+    for _ in range(2):
+        np.random.seed(3)
+        masks.append(Dropout().forward(x))
+    np.testing.assert_array_equal(*masks)
+    assert (Dropout().forward(x) != masks[0]).any()
+
+
+@pytest.mark.parametrize("shape", [(30, 4), (30, 4, 3, 5)])
+def test_batch_normalization(shape):
+    gamma, beta, x = normal(4, seed=1), normal(4, seed=2), 3 * normal(*shape) + 7
+    layer = BatchNormalization(gamma, beta)
+    per_feature = (1, 4, *[1] * (len(shape) - 2))
+    axes = tuple(axis for axis in range(len(shape)) if axis != 1)
+    mean, var = x.mean(axes), x.var(axes)
+    expected = (x - mean.reshape(per_feature)) / np.sqrt(var.reshape(per_feature) + 10e-7)
+    expected = gamma.reshape(per_feature) * expected + beta.reshape(per_feature)
+    np.testing.assert_allclose(layer.forward(x), expected, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(layer.running_mean, 0.1 * mean, rtol=1e-12)
+    np.testing.assert_allclose(layer.running_var, 0.1 * var, rtol=1e-12)
+    layer.forward(x, train_flg=True)
+    np.testing.assert_allclose(layer.running_mean, 0.19 * mean, rtol=1e-12)
+    out = layer.forward(x, train_flg=False)
+    np.testing.assert_allclose(layer.running_mean, 0.19 * mean, rtol=1e-12)  # evaluation does not move them
+    expected = (x - 0.19 * mean.reshape(per_feature)) / np.sqrt(0.19 * var.reshape(per_feature) + 10e-7)
+    np.testing.assert_allclose(out, gamma.reshape(per_feature) * expected + beta.reshape(per_feature), rtol=1e-10)
+
+
+def test_batch_normalization_per_activation_is_that_of_the_flattened_input():
+    gamma, beta, x = normal(24, seed=1), normal(24, seed=2), normal(5, 2, 3, 4)
+    per_activation, flat = BatchNormalization(gamma, beta), BatchNormalization(gamma, beta)
+    dout = normal(*x.shape, seed=3)
+    np.testing.assert_array_equal(per_activation.forward(x).reshape(5, 24), flat.forward(x.reshape(5, 24)))
+    np.testing.assert_array_equal(per_activation.backward(dout).reshape(5, 24), flat.backward(dout.reshape(5, 24)))
+
+
+def test_batch_normalization_does_not_write_into_the_arrays_it_was_given():
+    mean, var = np.zeros(4), np.ones(4)
+    BatchNormalization(np.ones(4), np.zeros(4), 0.5, mean, var).forward(normal(8, 4))
+    np.testing.assert_array_equal([mean, var], [np.zeros(4), np.ones(4)])
+
+
+def test_batch_normalization_of_float32_does_not_cancel():
+    x = (1000 + normal(4000, 2)).astype(np.float32)
+    out = BatchNormalization(np.ones(2, np.float32), np.zeros(2, np.float32)).forward(x)
+    np.testing.assert_allclose(out, (x - x.mean(0, np.float64)) / x.std(0, dtype=np.float64), atol=1e-3)
+
+
+def test_im2col_and_direct_convolution_agree():
+    x, options = sample(), {"stride": (2, 1), "pad": ((1, 0), (2, 1)), "dilation": (1, 2)}
+    layers = [Convolution(normal(5, 4, 3, 2), normal(5), **options, algorithm=a) for a in ("direct", "im2col")]
+    for direct, matrix in zip(*(run(layer, x, ()) for layer in layers), strict=True):
+        np.testing.assert_allclose(direct, matrix, rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(
+        layers[0].forward(x),
+        oracles.convolution(x, layers[0].W, layers[0].b, (2, 1), ((1, 0), (2, 1)), (1, 2)),
+        rtol=1e-11,
+        atol=1e-12,
+    )
+
+
+# ---- gradients
+
+
+def test_gradients_agree_with_central_differences(made, cpu_level):
+    layer, args = made
+    errors = gradient_check(layer, normal(10, 4, 7, 6, seed=9), *args)
+    assert errors.keys() == {"x", *(name for name in layer.param_names if getattr(layer, name) is not None)}
     assert max(errors.values()) <= 1e-7, errors
 
 
-@pytest.mark.parametrize("t", [np.array([0, 3, 2]), np.eye(4)[[0, 3, 2]]], ids=["indices", "one-hot"])
-def test_the_loss_has_the_right_gradient(t):
-    assert gradient_check(SoftmaxWithLoss(), draw(3, 4), t)["x"] <= 1e-7
+@pytest.mark.parametrize(
+    "t", [np.array([4, 0, 2]), np.eye(5)[[4, 0, 2]], np.full((3, 5), 0.2)], ids=["1d", "2d", "soft"]
+)
+def test_gradient_of_the_loss(t):
+    assert gradient_check(SoftmaxWithLoss(), normal(3, 5), t)["x"] <= 1e-7
 
 
-def test_frozen_layers_have_the_gradient_of_evaluation():
-    layer = BatchNormalization(draw(5), draw(5), running_mean=draw(5), running_var=draw(5) ** 2)
-    assert max(gradient_check(layer, draw(7, 5), False).values()) <= 1e-7
-    assert gradient_check(Dropout(0.4), draw(7, 5), False)["x"] <= 1e-7
+# ---- dtypes, layouts, and what is not touched
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", LAYERS)
-def test_dtype_in_is_dtype_out(name, dtype):
-    make, shape = LAYERS[name]
-    layer = make()
-    for parameter in layer.param_names:
-        if getattr(layer, parameter) is not None:
-            setattr(layer, parameter, getattr(layer, parameter).astype(dtype))
-    x = draw(*shape).astype(dtype)
-    before = x.copy()
-    out = layer.forward(x)
-    assert out.dtype == dtype
-    dout = np.ones_like(out)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_dtype_in_is_dtype_out_and_nothing_is_written(made, dtype):
+    layer, args = made
+    cast(layer, dtype)
+    x = sample(dtype)
+    x.flags.writeable = False
+    for array in (getattr(layer, name) for name in layer.param_names if getattr(layer, name) is not None):
+        array.flags.writeable = False
+    out = layer.forward(x, *args)
+    dout = normal(*out.shape, seed=5).astype(dtype)
+    dout.flags.writeable = False
     dx = layer.backward(dout)
-    assert dx.dtype == dtype and dx.shape == x.shape
-    np.testing.assert_array_equal(x, before)
-    np.testing.assert_array_equal(dout, 1)
-    for parameter in layer.param_names:
-        if getattr(layer, parameter) is not None:
-            assert getattr(layer, "d" + parameter).dtype == dtype
-    assert layer.backward(dout, input_gradient=False) is None
+    assert out.dtype == dx.dtype == dtype
+    assert dx.shape == x.shape
+    for name in layer.param_names:
+        parameter, gradient = getattr(layer, name), getattr(layer, "d" + name)
+        assert (gradient is None) == (parameter is None)
+        if gradient is not None:
+            assert gradient.dtype == dtype
+            assert gradient.shape == parameter.shape
 
 
-@pytest.mark.parametrize("name", ["convolution", "by matrix", "affine", "batch normalization"])
-def test_mixed_dtypes(name):
-    """float64 weights, float32 images: NumPy's promotion forwards, each array's own dtype backwards."""
-    make, shape = LAYERS[name]
-    layer = make()
-    out = layer.forward(draw(*shape).astype(np.float32))
-    assert out.dtype == np.float64
-    assert layer.backward(out).dtype == np.float32
-    assert getattr(layer, "d" + layer.param_names[0]).dtype == np.float64
+def test_float32_is_near_float64(made):
+    layer, args = made
+    wide = run(layer, sample(), args)
+    narrow = run(cast(copy.deepcopy(made[0]), np.float32), sample(np.float32), args)
+    if isinstance(layer, Dropout) and not args:
+        return  # the second forward draws another mask
+    for expected, actual in zip(wide, narrow, strict=True):
+        if expected is not None:
+            assert actual.dtype == np.float32
+            np.testing.assert_allclose(actual, expected, rtol=2e-4, atol=2e-4)
 
 
-@pytest.mark.parametrize("name", LAYERS)
-def test_backward_needs_a_forward(name):
+@pytest.mark.parametrize(("x_dtype", "param_dtype"), [DTYPES, DTYPES[::-1]])
+def test_mixed_dtypes_promote_and_gradients_come_back_in_their_own(made, x_dtype, param_dtype):
+    layer, args = made
+    cast(layer, param_dtype)
+    out = layer.forward(sample(x_dtype), *args)
+    assert out.dtype == (np.float64 if layer.param_names else x_dtype)
+    dx = layer.backward(np.ones(out.shape, np.float64))
+    assert dx.dtype == x_dtype
+    for name in layer.param_names:
+        if getattr(layer, name) is not None:
+            assert getattr(layer, "d" + name).dtype == param_dtype
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        np.asfortranarray,
+        lambda a: a.astype(a.dtype.newbyteorder()),
+        lambda a: np.repeat(a, 2, axis=-1)[..., ::2],
+        lambda a: a[::-1].copy()[::-1],
+        lambda a: np.frombuffer(b"\0" + a.tobytes(), np.uint8)[1:].view(a.dtype).reshape(a.shape),
+    ],
+    ids=["fortran", "swapped", "strided", "reversed", "unaligned"],
+)
+def test_any_layout_gives_the_same_bits(made, layout):
+    layer, args = made
+    same = copy.deepcopy(layer)
+    expected = run(layer, sample(), args)
+    x = layout(sample())
+    out = same.forward(x, *args)
+    dx = same.backward(layout(normal(*out.shape, seed=5)))
+    np.testing.assert_array_equal(out, expected[0])
+    np.testing.assert_array_equal(dx, expected[1])
+
+
+def test_an_empty_batch_gives_empty_output_and_zero_gradients(made):
+    layer, args = made
+    if isinstance(layer, BatchNormalization) and not args:
+        pytest.skip("training on an empty batch is an error")
+    out = layer.forward(sample()[:0], *args)
+    assert out.shape == (0, *layer.forward(sample(), *args).shape[1:])
+    layer.forward(sample()[:0], *args)
+    dx = layer.backward(out)
+    assert dx.shape == (0, 4, 7, 6)
+    for name in layer.param_names:
+        gradient = getattr(layer, "d" + name)
+        assert gradient is None or not gradient.any()
+
+
+@pytest.mark.parametrize("size", [(0, 4), (1, 4)])
+def test_batch_normalization_cannot_train_on_less_than_two(size):
+    with pytest.raises(ValueError, match=f"two values per feature in training, got {size[0]}"):
+        BatchNormalization(np.ones(4), np.zeros(4)).forward(np.zeros(size))
+
+
+def test_nan_passes_through(made):
+    layer, args = made
+    x = sample()
+    x[0, 1, 2, 2] = np.nan
+    if isinstance(layer, Dropout):
+        args = [False]
+    assert np.isnan(layer.forward(x, *args)).any()
+
+
+# ---- state
+
+
+def test_backward_before_forward_is_an_error(made):
+    layer, _ = made
+    with pytest.raises(RuntimeError, match=f"{type(layer).__name__}.backward was called before forward"):
+        layer.backward(sample())
+    with pytest.raises(RuntimeError, match="SoftmaxWithLoss.backward was called before forward"):
+        SoftmaxWithLoss().backward()
+
+
+def test_input_gradient_can_be_left_out(made):
+    layer, args = made
+    same = copy.deepcopy(layer)
+    out, _, *gradients = run(layer, sample(), args)
+    same.forward(sample(), *args)
+    assert same.backward(normal(*out.shape, seed=5), input_gradient=False) is None
+    for name, gradient in zip(layer.param_names, gradients, strict=True):
+        np.testing.assert_array_equal(getattr(same, "d" + name), gradient)
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))])
+def test_a_copy_does_the_same_and_does_not_carry_the_last_batch(made, duplicate):
+    layer, args = made
+    fresh = duplicate(layer)
+    layer.forward(sample(), *args)
+    later = duplicate(layer)
     with pytest.raises(RuntimeError, match="before forward"):
-        LAYERS[name][0]().backward(np.zeros((1, 1, 1, 1)))
+        later.backward(sample())
+    if not isinstance(layer, (Dropout, BatchNormalization)):  # whose state has moved on
+        np.testing.assert_array_equal(fresh.forward(sample()), layer.forward(sample()))
+    layer.backward(normal(*layer.forward(sample(), *args).shape))  # the original keeps its own
 
 
-@pytest.mark.parametrize("name", LAYERS)
-def test_copies_and_pickles_work_alone(name):
-    make, shape = LAYERS[name]
+def test_layers_hold_the_arrays_they_were_given():
+    weights, bias = normal(5, 4, 3, 2), normal(5)
+    layer = Convolution(weights, bias)
+    assert layer.W is weights
+    assert layer.b is bias
+    affine = Affine(normal(168, 5), bias)
+    assert affine.b is bias
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: Convolution(normal(5, 4, 3, 2), normal(5)), lambda: Affine(normal(168, 5), normal(5))]
+)
+def test_a_changed_parameter_takes_effect_at_the_next_call(make):
     layer = make()
-    x = draw(*shape)
-    twins = copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))
-    out = layer.forward(x)
-    for twin in twins:
-        np.testing.assert_array_equal(twin.forward(x), out)
+    before = layer.forward(sample())
+    layer.W[...] *= 2
+    layer.b[...] *= 2
+    np.testing.assert_allclose(layer.forward(sample()), 2 * before, rtol=1e-12)
+    layer.W, layer.b = layer.W * 3, layer.b * 3
+    np.testing.assert_allclose(layer.forward(sample()), 6 * before, rtol=1e-12)
+    dx = layer.backward(np.ones_like(before))
+    layer.W *= -1
+    np.testing.assert_allclose(layer.backward(np.ones_like(before)), -dx, rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", LAYERS)
-def test_integer_images_are_refused(name):
-    make, shape = LAYERS[name]
-    with pytest.raises(TypeError, match="255"):
-        make().forward(np.ones(shape, np.uint8))
+def test_relu_has_gradient_zero_at_zero():
+    layer = Relu()
+    layer.forward(np.array([[-1.0, -0.0, 0.0, 1e-30]]))
+    np.testing.assert_array_equal(layer.backward(np.full((1, 4), 5.0)), [[0, 0, 0, 5]])
 
 
-def test_a_written_or_assigned_weight_takes_effect():
-    layer = Convolution(np.ones((1, 1, 2, 2)), np.zeros(1))
-    x = np.ones((1, 1, 2, 2))
-    assert layer.forward(x).item() == 4
-    layer.W[...] = 2
-    assert layer.forward(x).item() == 8
-    layer.W = np.full((1, 1, 2, 2), 3.0)
-    assert layer.forward(x).item() == 12
+def test_pooling_sends_the_gradient_to_the_first_maximum():
+    layer = Pooling(2, 2, 2)
+    layer.forward(np.full((1, 1, 2, 2), 7.0))
+    np.testing.assert_array_equal(layer.backward(np.ones((1, 1, 1, 1)))[0, 0], [[1, 0], [0, 0]])
 
 
-def test_the_matrix_method_agrees_with_the_direct_one():
-    x, W, b = draw(2, 3, 9, 8), draw(5, 3, 3, 2), draw(5)
-    options = {"stride": (2, 1), "pad": ((1, 0), (2, 1)), "dilation": (1, 2)}
-    layers = [Convolution(W, b, algorithm=algorithm, **options) for algorithm in ("direct", "im2col")]
-    out, other = (layer.forward(x) for layer in layers)
-    np.testing.assert_allclose(out, other, rtol=1e-12, atol=1e-12)
-    dx, dx2 = (layer.backward(out) for layer in layers)
-    np.testing.assert_allclose(dx, dx2, rtol=1e-11, atol=1e-11)
-    np.testing.assert_allclose(layers[0].dW, layers[1].dW, rtol=1e-11, atol=1e-11)
-    np.testing.assert_allclose(layers[0].db, layers[1].db, rtol=1e-11)
+# ---- what is refused
+
+IMAGES = np.zeros((2, 3, 6, 6))
 
 
-def test_batch_normalization_keeps_running_statistics_of_its_own():
-    given = np.zeros(2), np.zeros(2)
-    layer = BatchNormalization(np.ones(2), np.zeros(2), 0.9, *given)
-    x = np.array([[1.0, 2.0], [3.0, 6.0]])
-    layer.forward(x)
-    np.testing.assert_allclose(layer.running_mean, 0.1 * x.mean(axis=0))
-    np.testing.assert_allclose(layer.running_var, 0.1 * x.var(axis=0))
-    assert not given[0].any() and not given[1].any()
-    with pytest.raises(ValueError, match="more than one value per feature"):
-        layer.forward(x[:1])
-    with pytest.raises(ValueError, match="one value per feature of x"):
-        layer.forward(np.ones((4, 3)))
+@pytest.mark.parametrize(
+    ("act", "error", "words"),
+    [
+        (lambda: Convolution(np.ones((1, 3, 3, 3)), None, 0), ValueError, "stride must be at least 1, got 0"),
+        (lambda: Convolution(np.ones((1, 3, 3, 3)), None, 1.5), TypeError, "stride must be an integer, got 1.5"),
+        (lambda: Convolution(np.ones((1, 3, 3, 3)), None, 1, -1), ValueError, "pad must be at least 0, got -1"),
+        (lambda: Convolution(np.ones((1, 3, 3, 3)), None, pad="full"), ValueError, "'same' or 'valid', got 'full'"),
+        (lambda: Convolution(np.ones((1, 3, 3, 3)), None, algorithm="fft"), ValueError, "algorithm must be"),
+        (lambda: Convolution(np.ones((1, 3, 3, 3)), None, groups=0), ValueError, "groups must be at least 1"),
+        (lambda: Convolution(np.ones((1, 3, 7, 7)), None).forward(IMAGES), ValueError, "7 is larger than the padded"),
+        (lambda: Convolution(np.ones((1, 4, 3, 3)), None).forward(IMAGES), ValueError, "W must have x's channels"),
+        (lambda: Convolution(np.ones((3, 3, 3)), None).forward(IMAGES), ValueError, "W must have 4 dimensions"),
+        (lambda: Convolution(np.ones((2, 3, 3, 3)), np.ones(3)).forward(IMAGES), ValueError, "b must have one value"),
+        (lambda: Convolution(np.ones((1, 3, 3, 3)), None).forward(IMAGES[0]), ValueError, "x must have 4 dimensions"),
+        (lambda: Convolution(np.ones((1, 3, 3, 3)), None).forward(IMAGES.astype(np.uint8)), TypeError, r"/ 255"),
+        (lambda: Convolution(np.ones((1, 3, 3, 3), int), None).forward(IMAGES), TypeError, "W must be float32"),
+        (lambda: Pooling(0, 2), ValueError, "pool_h must be at least 1, got 0"),
+        (lambda: Pooling(2, 2, 0), ValueError, "stride must be at least 1, got 0"),
+        (lambda: Pooling(2, 2, 2, 2).forward(IMAGES), ValueError, "at most half the pooling window"),
+        (lambda: Pooling(7, 2).forward(IMAGES), ValueError, "7 is larger than the padded input"),
+        (lambda: AveragePooling(2, 2, 2, 2).forward(IMAGES), ValueError, "at most half the pooling window"),
+        (lambda: Pooling(2, 2).forward(IMAGES.astype(int)), TypeError, "x must be float32 or float64, got int64"),
+        (lambda: Affine(np.ones((5, 2)), np.ones(2)).forward(IMAGES), ValueError, "108 features"),
+        (lambda: Affine(np.ones((108, 2)), np.ones(3)).forward(IMAGES), ValueError, "b must have one value"),
+        (lambda: Affine(np.ones((1, 2)), None).forward(np.float64(3)), ValueError, "at least 1 dimension"),
+        (lambda: Relu().forward(np.array([1j])), TypeError, "got complex128"),
+        (lambda: Sigmoid().forward(np.array([None])), TypeError, "got object"),
+        (lambda: Dropout(1.0), ValueError, "dropout_ratio must be at least 0 and below 1, got 1.0"),
+        (lambda: Dropout(-0.1), ValueError, "dropout_ratio"),
+        (lambda: BatchNormalization(np.ones(5), np.zeros(5)).forward(IMAGES), ValueError, "got 5 values"),
+        (lambda: BatchNormalization(np.ones(3), np.zeros(4)).forward(IMAGES), ValueError, "beta must have one value"),
+        (lambda: SoftmaxWithLoss().forward(np.zeros((2, 3)), [0, 3]), ValueError, "from 0 to 2, got 3 for sample 1"),
+        (lambda: SoftmaxWithLoss().forward(np.zeros((2, 3)), [0, -1]), ValueError, "got -1"),
+        (lambda: SoftmaxWithLoss().forward(np.zeros((2, 3)), [0, 1, 2]), ValueError, "t must be class indices"),
+        (lambda: SoftmaxWithLoss().forward(np.zeros((0, 3)), np.zeros(0, int)), ValueError, "empty batch"),
+        (lambda: SoftmaxWithLoss().forward(np.zeros((2, 3, 1)), [0, 1]), ValueError, "1 or 2 dimensions"),
+        (lambda: Layer().forward(IMAGES), NotImplementedError, r"Layer must define forward"),
+    ],
+)  # fmt: skip
+def test_errors_name_the_argument_and_what_came(act, error, words):
+    with pytest.raises(error, match=words):
+        act()
 
 
-def test_dropout_is_repeatable_and_keeps_its_share():
-    x = np.ones((100, 100), np.float32)
-    first, second = (Dropout(0.3, rng=1).forward(x) for _ in range(2))
-    np.testing.assert_array_equal(first, second)
-    assert abs(first.mean() - 0.7) < 0.02 and set(np.unique(first)) == {0, 1}
-    np.testing.assert_allclose(Dropout(0.3).forward(x, train_flg=False), 0.7)
-    with pytest.raises(ValueError, match="dropout_ratio"):
-        Dropout(1)
+def test_backward_refuses_a_dout_of_another_shape(made):
+    layer, args = made
+    out = layer.forward(sample(), *args)
+    with pytest.raises(ValueError, match="dout must have"):
+        layer.backward(np.ones((*out.shape[:-1], out.shape[-1] + 1)))
 
 
-def test_softmax_with_loss_of_one_sample_and_of_none():
-    layer = SoftmaxWithLoss()
-    assert layer.forward(np.zeros(4), 2) == pytest.approx(np.log(4))
-    assert layer.y.shape == (4,) and layer.backward().shape == (4,)
-    with pytest.raises(ValueError, match="empty batch"):
-        layer.forward(np.zeros((0, 4)), np.zeros(0, int))
-    with pytest.raises(ValueError, match="0 to 3"):
-        layer.forward(np.zeros((1, 4)), [4])
+@pytest.mark.parametrize("name", [module.name for module in pkgutil.iter_modules(cconv.layers.__path__)])
+def test_docstrings(name):
+    module = importlib.import_module(f"cconv.layers.{name}")
+    assert doctest.testmod(module, extraglobs={"np": np}).failed == 0
