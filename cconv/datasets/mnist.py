@@ -214,7 +214,8 @@ def _download(pooch, mirror, file, path):
             tqdm(desc=path.name, total=file.size, unit="B", unit_scale=True, disable=None) as bar,
         ):
             fetch = pooch.HTTPDownloader(progressbar=bar, timeout=_TIMEOUT)
-            fetch(mirror + path.name, _Bounded(stream, file.size), None)
+            # Compressed or not, a file takes no more than its size and what gzip adds where it cannot compress.
+            fetch(mirror + path.name, _Bounded(stream, file.size + file.size // 100 + 1000), None)
         array = _read_checked(file, part)
         os.replace(part, path)  # within one folder: the file is there whole or not at all
         return array

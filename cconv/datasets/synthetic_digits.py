@@ -151,7 +151,8 @@ def _distance_field(segments):
 def _draw(n, sequence, fields, distortion, noise):
     """`n` uint8 images (n, 28, 28) and labels (n,), drawn in whole blocks and cut to length."""
     blocks = [
-        _draw_block(np.random.default_rng(child), fields, distortion, noise) for child in sequence.spawn(-(-n // _BLOCK))
+        _draw_block(np.random.default_rng(child), fields, distortion, noise)
+        for child in sequence.spawn(-(-n // _BLOCK))
     ]
     images = np.concatenate([np.empty((0, _SIZE, _SIZE), np.uint8), *(images for images, _ in blocks)])
     labels = np.concatenate([np.empty(0, np.uint8), *(labels for _, labels in blocks)])
