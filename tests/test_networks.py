@@ -13,7 +13,8 @@ from cconv import Adam, SimpleConvNet, gradient_check
 
 def network(dtype="float32", seed=0, **options):
     options = {"weight_init_std": "he"} | options
-    return SimpleConvNet((2, 9, 7), {"filter_num": 3, "filter_size": (3, 2), "pad": 1}, 5, 4, dtype=dtype, seed=seed, **options)
+    conv_param = {"filter_num": 3, "filter_size": (3, 2), "pad": 1}
+    return SimpleConvNet((2, 9, 7), conv_param, 5, 4, dtype=dtype, seed=seed, **options)
 
 
 def data(n=6, dtype=np.float32):

@@ -31,9 +31,8 @@ def test_errors(arguments, error, message):
 def test_a_convolution_reads_what_a_linear_model_cannot():
     (x, t), (x_test, t_test) = load_synthetic_digits(flatten=False)
     network = SimpleConvNet(seed=0)
-    trainer = Trainer(
-        network, x, t, x_test, t_test, epochs=5, optimizer="Adam", evaluate_sample_num_per_epoch=2000, verbose=False, seed=0
-    )
+    options = {"epochs": 5, "optimizer": "Adam", "evaluate_sample_num_per_epoch": 2000}
+    trainer = Trainer(network, x, t, x_test, t_test, **options, verbose=False, seed=0)
     trainer.train()
     assert trainer.test_acc_list[-1] > 0.97
     params = {"W": np.zeros((784, 10), np.float32), "b": np.zeros(10, np.float32)}
