@@ -49,7 +49,11 @@ class Network:
         self.last_layer = SoftmaxWithLoss() if last_layer is None else last_layer
         self.input_shape = tuple(input_shape)
         self.dtype = np.dtype(dtype)
-        self.params = Parameters(self.layers, owners)
+        self._owners = dict(owners)
+
+    @property
+    def params(self):
+        return Parameters(self.layers, self._owners)
 
     def predict(self, x):
         """Return the scores of each class (before the softmax), outside training.
@@ -98,7 +102,7 @@ class Network:
         if np.shape(x) == self.input_shape:
             x = np.expand_dims(x, 0)
         if np.ndim(x) == 0 or len(x) == 0:
-            raise ValueError(f"x must hold at least one image, got shape {np.shape(x)}")
+            raise ValueError(f"the accuracy of no images is not defined: x has shape {np.shape(x)}")
         # A batch at a time, so that neither a cast nor a copy of all images is ever made.
         scores = [self.predict(x[n : n + batch_size]) for n in range(0, len(x), batch_size)]
         scores = scores[0] if len(scores) == 1 else np.concatenate(scores)

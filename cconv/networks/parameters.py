@@ -20,7 +20,7 @@ class Parameters(Mapping):
 
     def __init__(self, layers, owners):
         self._layers = layers
-        self._owners = dict(owners)
+        self._owners = owners
 
     def __getitem__(self, name):
         layer, attribute = self._owners[name]
