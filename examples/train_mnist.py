@@ -1,7 +1,7 @@
 """Train SimpleConvNet on handwritten digits; save its parameters, the accuracy curve and its filters.
 
-    python examples/train_mnist.py --quick      the chapter's run: 2,000 training and 1,000 test images, 20 epochs
-    python examples/train_mnist.py              all of MNIST, 5 epochs
+python examples/train_mnist.py --quick      the chapter's run: 2,000 training and 1,000 test images, 20 epochs
+python examples/train_mnist.py              all of MNIST, 5 epochs
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Draw the first layer's filters before and after training: noise becomes edges and blobs.
 
-    python examples/visualize_filters.py output/params.safetensors
+python examples/visualize_filters.py output/params.safetensors
 """
 
 import argparse

@@ -54,9 +54,7 @@ def convolution_backward(dout, x, W, stride=(1, 1), pad=((0, 0), (0, 0)), dilati
         dW += np.einsum("ngf,ngcij->gfcij", d, window)
         rows = slice(y * sh, y * sh + dh * (filter_h - 1) + 1, dh)
         columns = slice(z * sw, z * sw + dw * (filter_w - 1) + 1, dw)
-        padded[:, :, rows, columns] += np.einsum("ngf,gfcij->ngcij", d, grouped).reshape(
-            len(x), -1, filter_h, filter_w
-        )
+        padded[:, :, rows, columns] += np.einsum("ngf,gfcij->ngcij", d, grouped).reshape(len(x), -1, filter_h, filter_w)
     dx = padded[:, :, top : top + x.shape[2], left : left + x.shape[3]]
     return dx, dW.reshape(W.shape), dout.sum(axis=(0, 2, 3))
 
