@@ -83,7 +83,7 @@ def load_params(file_name, params, architecture):
         array = arrays[name]
         if array.shape != value.shape or array.dtype.kind != "f":
             raise ValueError(
-                f"{path}: {name} must have shape {value.shape} and hold floats, got {array.dtype} of shape {array.shape}"
+                f"{path}: {name} must have shape {value.shape} and hold floats, got {array.shape} of {array.dtype}"
             )
         if not value.flags.writeable:
             raise ValueError(f"{name} must be writeable to load parameters into it, got a read-only array")
