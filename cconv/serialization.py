@@ -101,7 +101,9 @@ def _read(path, data):
             f"{path} is a pickle, and loading one runs whatever code it holds; cconv reads safetensors. If you trust "
             "the file, convert it once:\n"
             "    import pickle\n"
-            f"    for name, value in pickle.load(open({str(path)!r}, 'rb')).items():\n"
+            f"    with open({str(path)!r}, 'rb') as file:\n"
+            "        params = pickle.load(file)\n"
+            "    for name, value in params.items():\n"
             "        network.params[name][...] = value\n"
             "    network.save_params('params.safetensors')"
         )

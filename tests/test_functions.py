@@ -1,12 +1,10 @@
 """The elementwise functions and losses against their definitions in float64, and at the ends of the range."""
 
-import doctest
 import math
 
 import numpy as np
 import pytest
 
-import cconv.functions
 from cconv.functions import (
     cross_entropy_error,
     identity_function,
@@ -136,7 +134,3 @@ def test_softmax_loss_is_the_exact_log_softmax():
 def test_losses_refuse(function, y, t, error, words):
     with pytest.raises(error, match=words):
         function(y, t)
-
-
-def test_docstrings():
-    assert doctest.testmod(cconv.functions).failed == 0

@@ -1,11 +1,8 @@
 """Output sizes and padding against brute force: slide the window and count."""
 
-import doctest
-
 import numpy as np
 import pytest
 
-import cconv.geometry
 from cconv.geometry import checked_size, conv_output_size, output_size, padding, pair, window
 
 
@@ -124,7 +121,3 @@ def test_checked_size():
     assert checked_size(2, 3, itemsize=8) == 48
     with pytest.raises(ValueError, match="more than can be addressed"):
         checked_size(2**40, 2**40, itemsize=4)
-
-
-def test_docstrings():
-    assert doctest.testmod(cconv.geometry).failed == 0
