@@ -140,7 +140,6 @@ def test_any_layout_gives_the_same_and_nothing_is_written():
         ({"groups": 2}, ValueError, "groups"),
         ({"groups": 0}, ValueError, "groups"),
     ],
-    ids=str,
 )
 def test_errors(change, error, message):
     arguments = {"x": np.zeros((1, 2, 5, 5)), "W": np.zeros((3, 2, 3, 3)), "b": np.zeros(3)} | change

@@ -74,7 +74,6 @@ def test_nan_passes_through_relu():
         ({"W": np.zeros((3, 0)), "b": None}, ValueError, "W must not be empty"),
         ({"b": np.zeros(3)}, ValueError, "b must have one value"),
     ],
-    ids=str,
 )
 def test_errors(change, error, message):
     with pytest.raises(error, match=message):

@@ -117,7 +117,6 @@ def test_a_parameter_added_later_starts_afresh():
         (1.0, np.ones(2), ValueError, "must be a number"),
         (1.0, None, TypeError, "real numbers"),
     ],
-    ids=str,
 )
 def test_errors_change_nothing(bad, gradient, error, message):
     params = {"good": np.ones(2), "bad": bad}

@@ -151,7 +151,7 @@ def test_cross_entropy(seed, dtype):
     (tx,) = tensors(x)
     expected = F.cross_entropy(tx, torch.from_numpy(t))
     loss, y = softmax_cross_entropy(x, t)
-    assert loss == pytest.approx(float(expected), rel=20 * np.finfo(dtype).eps)
+    assert loss == pytest.approx(expected.item(), rel=20 * float(np.finfo(dtype).eps))
     assert_close(y, F.softmax(tx, dim=1), dtype)
     expected.backward()
     assert_close(softmax_cross_entropy_backward(y, t), tx.grad, dtype)

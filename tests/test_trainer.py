@@ -112,7 +112,6 @@ def test_verbose_prints_each_epoch_and_the_end(capsys):
         ({"rng": np.random.default_rng(0)}, "rng or seed"),
         ({"samples": 0}, "at least one sample"),
     ],
-    ids=str,
 )
 def test_errors(options, message):
     with pytest.raises(ValueError, match=message):
