@@ -1,10 +1,13 @@
 """Fixtures that several test files use."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import cconv
 from cconv import kernels
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # plots are drawn into files, on machines without a display too
@@ -39,3 +42,22 @@ def mnist_dir():
     if missing:
         pytest.fail(f"CCONV_DATA is {value!r}, but it lacks (plain or .gz): {', '.join(missing)}")
     return directory
+
+
+@pytest.fixture
+def run_python(tmp_path):
+    """A function that runs code on this very cconv in a fresh interpreter, configured by its keyword arguments only."""
+
+    def run(code, **variables):
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("CCONV_", "OMP_"))}
+        environment["PYTHONPATH"] = str(Path(cconv.__file__).parents[1])
+        return subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            env=environment | variables,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    return run

@@ -3,7 +3,6 @@
 import math
 import os
 import pickle
-import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -15,14 +14,6 @@ from cconv import kernels
 from cconv.kernels import cpu
 
 LEVELS = ("baseline", "v3", "v4")
-
-
-def run_python(code, **environment):
-    """Run code in a fresh interpreter; return its result with text output."""
-    variables = {name: value for name, value in os.environ.items() if not name.startswith(("CCONV_", "OMP_"))}
-    return subprocess.run(
-        [sys.executable, "-c", code], env=variables | environment, capture_output=True, text=True, timeout=120
-    )
 
 
 # CPU levels
@@ -70,12 +61,12 @@ def test_kernels_are_pickled_by_the_name_of_the_chosen_level():
 
 
 @pytest.mark.parametrize("level", kernels.levels())
-def test_environment_chooses_a_level(level):
+def test_environment_chooses_a_level(level, run_python):
     result = run_python("import cconv; print(cconv.show_config(mode='dicts')['cpu']['level'])", CCONV_CPU=level)
     assert result.stdout.strip() == level, result.stderr
 
 
-def test_environment_level_that_is_unknown_is_refused():
+def test_environment_level_that_is_unknown_is_refused(run_python):
     result = run_python("import cconv", CCONV_CPU="v5")
     assert result.returncode != 0
     assert "ImportError: CCONV_CPU must name a level that was built" in result.stderr
@@ -158,7 +149,7 @@ def test_threads_for(threads):
         ({"CCONV_NUM_THREADS": "", "OMP_NUM_THREADS": "2"}, 2),
     ],
 )
-def test_environment_sets_the_default(environment, expected):
+def test_environment_sets_the_default(environment, expected, run_python):
     assert cpu._default_num_threads(environment) == expected
     result = run_python("import cconv; print(cconv.get_num_threads())", **environment)
     assert result.stdout.strip() == str(expected), result.stderr
@@ -176,7 +167,7 @@ def test_omp_num_threads_that_openmp_ignores_is_ignored(value):
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs CPU affinity")
-def test_affinity_bounds_the_default():
+def test_affinity_bounds_the_default(run_python):
     first = min(os.sched_getaffinity(0))
     code = f"import os; os.sched_setaffinity(0, {{{first}}}); import cconv; print(cconv.get_num_threads())"
     assert run_python(code).stdout.strip() == "1"
@@ -234,7 +225,7 @@ def test_cgroup_quota(tmp_path, files, expected):
 
 @needs_openmp
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_child_computes_serially_instead_of_hanging():
+def test_a_forked_child_computes_serially_instead_of_hanging(run_python):
     code = """
 import os
 import numpy as np

@@ -3,7 +3,6 @@
 import gc
 import multiprocessing
 import os
-import subprocess
 import sys
 import threading
 
@@ -238,10 +237,9 @@ def test_a_forked_child_starts_with_an_empty_cache():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_fork_handlers_of_others_may_allocate():
+def test_fork_handlers_of_others_may_allocate(run_python):
     code = """
 import os
-import subprocess
 import numpy as np
 from cconv.kernels import memory
 
@@ -256,4 +254,5 @@ if child == 0:
     os._exit(0)
 raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    result = run_python(code)
+    assert result.returncode == 0, result.stderr

@@ -51,12 +51,12 @@ def test_everything_public_is_there():
         assert getattr(cconv, name) is not None
 
 
-def test_import_leaves_extras_alone(tmp_path):
+def test_import_leaves_extras_alone(run_python):
     code = (
         "import sys, cconv\n"
         "print([m for m in ('matplotlib', 'pooch', 'tqdm', 'torch', 'safetensors', 'PIL') if m in sys.modules])"
     )
-    result = run("-c", code, cwd=tmp_path, PYTHONPATH=str(PACKAGE.parent))
+    result = run_python(code)
     assert result.stdout.strip() == "[]", result.stderr
 
 
