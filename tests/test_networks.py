@@ -8,7 +8,17 @@ import threading
 import numpy as np
 import pytest
 
-from cconv import Adam, SimpleConvNet, gradient_check
+from cconv import (
+    Adam,
+    Affine,
+    BatchNormalization,
+    Dropout,
+    Network,
+    Relu,
+    Sigmoid,
+    SimpleConvNet,
+    gradient_check,
+)
 
 
 def network(dtype="float32", seed=0, **options):
@@ -201,3 +211,208 @@ def test_empty_batches_and_bad_labels():
 def test_arguments_that_do_not_fit(options, error, message):
     with pytest.raises(error, match=message):
         SimpleConvNet(**options)
+
+
+def test_params_and_layers_are_one(tmp_path):
+    net = network()
+    params = net.params
+    assert list(params) == ["W1", "b1", "W2", "b2", "W3", "b3"] and len(params) == 6
+    assert "W1: " not in repr(params) and "'W1': float32 array of shape (3, 2, 3, 2)" in repr(params)
+    params["b2"] = np.ones(5, np.float32)
+    assert net.layers["Affine1"].b is net.params["b2"] is params["b2"]
+    net.layers["Conv1"].W = np.zeros((3, 2, 3, 2), np.float32)
+    assert not params["W1"].any()
+    assert params.copy()["W1"] is net.layers["Conv1"].W and type(params.copy()) is dict
+    for name, value, error, message in (
+        ("W4", np.ones(2), KeyError, "'W4' is not one of this network's W1, b1"),
+        ("b1", np.ones(4), ValueError, r"b1 must be an array of floats of shape \(3,\), got float64 of shape \(4,\)"),
+        ("b1", np.ones(3, int), ValueError, "got int64"),
+        ("b1", [1.0, 2.0, 3.0], ValueError, "got list"),
+    ):
+        with pytest.raises(error, match=message):
+            params[name] = value
+
+
+@pytest.mark.parametrize("assign", ["layer", "params"])
+def test_an_assigned_parameter_is_what_everything_sees(assign, tmp_path):
+    import joblib
+
+    net = network("float64")
+    x, t = data(3, np.float64)
+    changed = np.random.default_rng(5).standard_normal((5, 4))
+    before = net.predict(x)
+    if assign == "layer":
+        net.layers["Affine2"].W = changed
+    else:
+        net.params["W3"] = changed
+    out = net.predict(x)
+    assert not np.allclose(out, before)
+    joblib.dump(net, tmp_path / "net")
+    for twin in (copy.deepcopy(net), pickle.loads(pickle.dumps(net)), joblib.load(tmp_path / "net")):
+        np.testing.assert_array_equal(twin.predict(x), out)
+        np.testing.assert_array_equal(twin.params["W3"], changed)
+    assert max(gradient_check(net, x, t).values()) <= 1e-7
+    Adam(0.1).update(net.params, net.gradient(x, t))
+    assert not np.allclose(net.predict(x), out)
+
+
+def test_copies_do_not_carry_the_last_batch():
+    net = network()
+    bare = len(pickle.dumps(net))
+    net.gradient(*data(500))
+    assert len(pickle.dumps(net)) < bare + 20_000  # the loss layer's y and t and the gradients, no images
+
+
+def with_modes():
+    """A network in float64 whose layers behave otherwise in training."""
+    rng = np.random.default_rng(0)
+    layers = {
+        "Affine1": Affine(rng.standard_normal((12, 6)), rng.standard_normal(6)),
+        "Norm1": BatchNormalization(rng.standard_normal(6), rng.standard_normal(6)),
+        "Sigmoid1": Sigmoid(),
+        "Dropout1": Dropout(0.4, seed=3),
+        "Affine2": Affine(rng.standard_normal((6, 3)), rng.standard_normal(3)),
+    }
+    owners = {
+        "W1": ("Affine1", "W"),
+        "b1": ("Affine1", "b"),
+        "gamma1": ("Norm1", "gamma"),
+        "beta1": ("Norm1", "beta"),
+        "W2": ("Affine2", "W"),
+        "b2": ("Affine2", "b"),
+    }
+    return Network(layers, owners, (3, 2, 2), np.float64)
+
+
+def test_gradient_is_training_and_the_rest_is_not():
+    net = with_modes()
+    x, t = np.random.default_rng(1).standard_normal((20, 3, 2, 2)), np.arange(20) % 3
+    for measure in (lambda: net.predict(x), lambda: net.loss(x, t), lambda: net.accuracy(x, t)):
+        assert np.array_equal(measure(), measure())
+        assert not net.layers["Norm1"].running_mean.any()
+    net.gradient(x, t)
+    assert net.layers["Norm1"].running_mean.any()
+    assert net.last_layer.loss != net.loss(x, t)
+
+
+def test_gradient_agrees_with_central_differences_through_batch_normalization_and_dropout():
+    net = with_modes()
+    x, t = np.random.default_rng(1).standard_normal((20, 3, 2, 2)), np.arange(20) % 3
+    errors = gradient_check(net, x, t)
+    errors.pop("b1")  # batch normalization takes it out again: both gradients are zero but for rounding
+    assert max(errors.values()) <= 1e-7, errors
+
+
+def test_numerical_gradient_works_on_a_float64_copy():
+    net = network()
+    x, t = data(2)
+    before = {name: value.copy() for name, value in net.params.items()}
+    numerical = net.numerical_gradient(x, t)
+    for name, value in net.params.items():
+        assert value.dtype == np.float32 and numerical[name].dtype == np.float64
+        np.testing.assert_array_equal(value, before[name])
+    analytic = net.gradient(x, t)
+    for name, value in numerical.items():
+        np.testing.assert_allclose(analytic[name], value, atol=1e-5 * abs(value).max())
+
+
+def test_a_layer_of_ones_own_drops_in():
+    class Scale:
+        """Knows nothing of cconv: no base class, no input_gradient."""
+
+        def forward(self, x):
+            return 2 * x
+
+        def backward(self, dout):
+            return 2 * dout
+
+    net = network("float64")
+    x, t = data(3, np.float64)
+    before = net.predict(x)
+    net.layers["Scale"] = Scale()
+    np.testing.assert_allclose(net.predict(x), 2 * before, rtol=1e-12)
+    assert max(gradient_check(net, x, t).values()) <= 1e-7
+    net.layers.move_to_end("Scale", last=False)
+    assert max(gradient_check(net, x, t).values()) <= 1e-7
+
+
+def test_an_overridden_layer_is_honoured_at_the_next_call():
+    net = network()
+    x, t = data()
+    net.predict(x)
+    calls = []
+    pool = net.layers["Pool1"]
+    forward, backward = pool.forward, pool.backward
+    pool.forward = lambda x: calls.append("forward") or forward(x)
+    pool.backward = lambda dout: calls.append("backward") or backward(dout)
+    net.predict(x)
+    net.accuracy(x, t)
+    net.gradient(x, t)
+    assert calls == ["forward", "forward", "forward", "backward"]
+    del pool.forward, pool.backward
+
+    class Louder(Relu):
+        def forward(self, x):
+            return 3 * super().forward(x)
+
+    plain = net.predict(x)
+    net.layers["Relu2"] = Louder()
+    bias = net.params["b3"]
+    np.testing.assert_allclose(net.predict(x) - bias, 3 * (plain - bias), rtol=1e-4, atol=1e-5)
+
+
+def test_accuracy_by_batches_counts_every_image_once():
+    net = network()
+    x, _ = data(25)
+    t = net.predict(x).argmax(axis=1)
+    t[[3, 24]] = (t[[3, 24]] + 1) % 4
+    for batch_size in (1, 7, 25, 100, np.int64(10)):
+        assert net.accuracy(x, t, batch_size) == 23 / 25
+    assert net.accuracy(x.astype(">f8"), t.tolist()) == net.accuracy(x[::-1], t[::-1]) == 23 / 25
+    assert net.accuracy(x[0], t[:1]) == 1.0
+    with pytest.raises(ValueError, match="t must be class indices"):
+        net.accuracy(x, t[:24])
+
+
+def test_one_image_may_leave_its_batch_out():
+    net = network()
+    x, _ = data(2)
+    np.testing.assert_array_equal(net.predict(x[0]), net.predict(x)[:1])
+
+
+def test_an_image_does_not_feel_its_batch():
+    net = network()
+    x, _ = data(13)
+    whole = net.predict(x)
+    for n in range(13):
+        np.testing.assert_array_equal(net.predict(x[n : n + 1])[0], whole[n])
+
+
+@pytest.mark.parametrize("draw", [{"seed": 3}, {"rng": 3}, "random.seed"])
+def test_weights_are_repeatable(draw):
+    weights = []
+    for _ in range(2):
+        np.random.seed(3)
+        options = {} if draw == "random.seed" else draw
+        weights.append([value.copy() for value in SimpleConvNet(**options).params.values()])
+    for first, second in zip(*weights, strict=True):
+        np.testing.assert_array_equal(first, second)
+    assert (SimpleConvNet(seed=4).params["W1"] != weights[0][0]).any()
+
+
+def test_the_callers_images_are_not_written_to():
+    net = network()
+    x, t = data()
+    x.flags.writeable = False
+    net.predict(x)
+    net.gradient(x, t)
+    net.accuracy(x, t)
+
+
+def test_the_default_conv_param_is_the_chapters_and_stays_it():
+    import inspect
+
+    default = inspect.signature(SimpleConvNet).parameters["conv_param"].default
+    assert default == {"filter_num": 30, "filter_size": 5, "pad": 0, "stride": 1}
+    SimpleConvNet(conv_param={"filter_num": 2, "filter_size": 3})
+    assert default["filter_num"] == 30
