@@ -1,5 +1,8 @@
 """The trainer: what it records, in which order it sees the data, and what it asks of a network."""
 
+import io
+import sys
+
 import numpy as np
 import pytest
 
@@ -121,3 +124,62 @@ def test_errors(options, message):
 def test_samples_and_labels_must_agree():
     with pytest.raises(ValueError, match="x_test and t_test must have as many samples"):
         Trainer(Counter(), np.zeros((3, 1)), np.zeros(3), np.zeros((3, 1)), np.zeros(2))
+
+
+def test_a_terminal_gets_a_progress_bar(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    trainer(verbose=False).train()
+    assert sys.stderr.getvalue() == ""
+    trainer(verbose=True, epochs=2).train()
+    assert "/6 [" in sys.stderr.getvalue()
+    assert [line for line in sys.stdout.getvalue().splitlines() if line.startswith("epoch 2/2: loss 6.0000")]
+
+
+def test_the_random_order_follows_numpys_seed():
+    orders = []
+    for _ in range(2):
+        np.random.seed(4)
+        run = trainer(seed=None)
+        run.train()
+        orders.append(run.network.batches)
+    assert orders[0] == orders[1]
+
+
+def test_a_network_without_last_layer_is_asked_for_its_loss_before_the_update():
+    class Follower(Counter):
+        def loss(self, x, t):
+            return float(self.params["w"][0])
+
+    run = trainer(Follower(), optimizer="sgd", optimizer_param={"lr": 1.0}, epochs=1)
+    run.train()
+    assert run.train_loss_list == [0.0, -1.0, -2.0]
+
+
+def test_one_hot_labels_and_lists():
+    rng = np.random.default_rng(0)
+    x, t = rng.random((30, 1, 8, 8), np.float32), rng.integers(0, 3, 30)
+    runs = []
+    for labels in (t, np.eye(3)[t], t.tolist(), t[:, None]):
+        network = SimpleConvNet((1, 8, 8), {"filter_num": 2, "filter_size": 3}, 4, 3, weight_init_std="he", seed=0)
+        run = Trainer(
+            network, x, labels, x, labels, epochs=2, mini_batch_size=7, optimizer="adam", verbose=False, seed=0
+        )
+        run.train()
+        runs.append((run.train_loss_list, run.train_acc_list))
+    for losses, accuracies in runs[1:]:
+        assert losses == pytest.approx(runs[0][0], rel=1e-5)
+        assert accuracies == runs[0][1]
+
+
+@pytest.mark.parametrize("batch", [1, 7, 10, 29, 30, 31, 1000])
+def test_every_batch_size_gives_whole_epochs(batch):
+    run = trainer(samples=30, mini_batch_size=batch, epochs=2)
+    run.train()
+    assert len(run.train_loss_list) == run.max_iter == run.current_iter == 2 * -(-30 // batch)
+    assert len(run.train_acc_list) == len(run.test_acc_list) == run.current_epoch == 2
+    assert sorted(sum(run.network.batches, [])) == sorted(2 * list(range(30)))
