@@ -30,6 +30,14 @@ ctypedef fused position:
     uint8_t
     int32_t
 
+cdef extern from "pool.h" nogil:
+    void max_of_fours_float(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, float*, uint8_t*) noexcept
+    void max_of_fours_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*, uint8_t*) noexcept
+    void spread_to_fours_float(const float*, const uint8_t*, Py_ssize_t, Py_ssize_t, Py_ssize_t, float*) noexcept
+    void spread_to_fours_double(const double*, const uint8_t*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*) noexcept
+    void max_of_tap_float(const float*, Py_ssize_t, Py_ssize_t, float, float*, float*) noexcept
+    void max_of_tap_double(const double*, Py_ssize_t, Py_ssize_t, double, double*, double*) noexcept
+
 cdef struct Geometry:
     Py_ssize_t planes, H, W, OH, OW
     int fh, fw, sh, sw, pt, pl, dh, dw
@@ -45,22 +53,42 @@ cdef inline Py_ssize_t end_inside(Py_ssize_t start, Py_ssize_t stride, Py_ssize_
     return 0 if start >= size else (size - 1 - start) // stride + 1
 
 
-cdef inline void max_tap(const floating* row, Py_ssize_t stride, Py_ssize_t count, int32_t tap, floating* best,
-                         int32_t* where) noexcept nogil:
-    cdef Py_ssize_t q
-    cdef floating v
-    cdef bint take
-    for q in range(count):
-        v = row[q * stride]
-        take = (v > best[q]) | (v != v)
-        best[q] = v if take else best[q]
-        where[q] = tap if take else where[q]
+cdef inline void max_of_fours(const floating* x, floating* out, uint8_t* where, Geometry g) noexcept nogil:
+    if floating is float:
+        max_of_fours_float(x, g.W, g.OH, g.OW, out, where)
+    else:
+        max_of_fours_double(x, g.W, g.OH, g.OW, out, where)
+
+
+cdef inline void spread_to_fours(const floating* dout, const uint8_t* where, floating* dx, Geometry g) noexcept nogil:
+    if floating is float:
+        spread_to_fours_float(dout, where, g.W, g.OH, g.OW, dx)
+    else:
+        spread_to_fours_double(dout, where, g.W, g.OH, g.OW, dx)
+
+
+cdef inline void max_of_tap(const floating* row, Py_ssize_t stride, Py_ssize_t n, floating tap, floating* best,
+                            floating* where) noexcept nogil:
+    if floating is float:
+        max_of_tap_float(row, stride, n, tap, best, where)
+    else:
+        max_of_tap_double(row, stride, n, tap, best, where)
+
+
+cdef inline bint tiled(Geometry g) noexcept nogil:
+    """Whether windows are 2 x 2, side by side and all inside the image: then each has the four values to itself."""
+    return (g.fh == 2 and g.fw == 2 and g.sh == 2 and g.sw == 2 and g.pt == 0 and g.pl == 0 and g.dh == 1
+            and g.dw == 1 and 2 * g.OH <= g.H and 2 * g.OW <= g.W)
 
 
 cdef inline void max_plane(const floating* x, floating* out, position* argmax, Geometry g) noexcept nogil:
     cdef Py_ssize_t y, z, r, q, i, j, start, lo, hi, count, segment
     cdef floating[SEGMENT] best
-    cdef int32_t[SEGMENT] where
+    cdef floating[SEGMENT] where
+    if tiled(g):
+        # 2 x 2 windows have positions of one byte, if these are wanted at all.
+        max_of_fours(x, out, <uint8_t*>argmax, g)
+        return
     for y in range(g.OH):
         for segment in range((g.OW + SEGMENT - 1) // SEGMENT):
             z = segment * SEGMENT
@@ -76,15 +104,7 @@ cdef inline void max_plane(const floating* x, floating* out, position* argmax, G
                     start = z * g.sw - g.pl + j * g.dw
                     lo = min(first_inside(start, g.sw), count)
                     hi = max(min(end_inside(start, g.sw, g.W), count), lo)
-                    for q in range(lo, hi):
-                        # The first tap inside is where a window of -inf has its maximum.
-                        where[q] = i * g.fw + j if where[q] < 0 else where[q]
-                    if g.sw == 1:
-                        max_tap(x + r * g.W + start + lo, 1, hi - lo, i * g.fw + j, best + lo, where + lo)
-                    elif g.sw == 2:
-                        max_tap(x + r * g.W + start + lo * 2, 2, hi - lo, i * g.fw + j, best + lo, where + lo)
-                    else:
-                        max_tap(x + r * g.W + start + lo * g.sw, g.sw, hi - lo, i * g.fw + j, best + lo, where + lo)
+                    max_of_tap(x + r * g.W + start + lo * g.sw, g.sw, hi - lo, i * g.fw + j, best + lo, where + lo)
             for q in range(count):
                 out[y * g.OW + z + q] = best[q]
             if argmax != NULL:
@@ -122,35 +142,19 @@ cdef inline bint scatter_plane(const floating* dout, const position* argmax, flo
 
 cdef inline void spread_plane(const floating* dout, const position* argmax, floating* dx, Geometry g) noexcept nogil:
     """2 x 2 windows side by side: each output writes its four inputs, without looking where its maximum is."""
-    cdef Py_ssize_t y, z
-    cdef floating d
-    cdef floating* upper
-    cdef floating* lower
-    cdef int k
     if g.H != 2 * g.OH or g.W != 2 * g.OW:
         memset(dx, 0, g.H * g.W * sizeof(floating))
-    for y in range(g.OH):
-        upper = dx + 2 * y * g.W
-        lower = upper + g.W
-        for z in range(g.OW):
-            d = dout[y * g.OW + z]
-            k = argmax[y * g.OW + z]
-            upper[2 * z] = d if k == 0 else 0
-            upper[2 * z + 1] = d if k == 1 else 0
-            lower[2 * z] = d if k == 2 else 0
-            lower[2 * z + 1] = d if k == 3 else 0
+    spread_to_fours(dout, <const uint8_t*>argmax, dx, g)
 
 
 cdef bint max_backward(const floating* dout, const position* argmax, floating* dx, Geometry g,
                        int num_threads) noexcept nogil:
     cdef Py_ssize_t p, outside = 0
     cdef unsigned state
-    cdef bint tiled = (g.fh == 2 and g.fw == 2 and g.sh == 2 and g.sw == 2 and g.pt == 0 and g.pl == 0 and g.dh == 1
-                       and g.dw == 1 and 2 * g.OH <= g.H and 2 * g.OW <= g.W)
     with parallel(num_threads=num_threads):
         state = cconv_ftz_on()
         for p in prange(g.planes, schedule="static"):
-            if tiled:
+            if tiled(g):
                 spread_plane[floating, position](dout + p * g.OH * g.OW, argmax + p * g.OH * g.OW,
                                                  dx + p * g.H * g.W, g)
             else:
