@@ -20,7 +20,7 @@ the pixels of a strip, strips and images are added in order, and groups of image
 alone) at the end. Neither the batch nor the number of threads changes a bit of an output.
 
 Edge cases: padding reads zeros; a negative padding of the input gradient's pass (pad beyond the filter) starts inside
-dout; an empty batch leaves the output empty and the weight gradient 0; input pixels that no window reads get gradient 0.
+dout; an empty batch leaves the output empty and the weight gradient 0; input pixels that no window reads get 0.
 """
 
 cimport numpy as cnp
@@ -215,7 +215,8 @@ cdef void gather(const floating* x, const floating* W, Py_ssize_t f_step, Py_ssi
                     start = first + si * STRIP
                     for group in range(g.groups):
                         gather_strip(mine + TILE_MAX_V * STRIP * g.lanes if g.padded else image, packed, bias, relu,
-                                     g, p, group, start, min(STRIP, last - start), mine, out + n * g.groups * g.F * g.area)
+                                     g, p, group, start, min(STRIP, last - start), mine,
+                                     out + n * g.groups * g.F * g.area)
         cconv_ftz_restore(state)
 
 
@@ -224,7 +225,7 @@ cdef void weight_gradient(const floating* dout, const floating* x, floating* dW,
                           const Py_ssize_t* k_off, floating* sums, floating* scratch, Py_ssize_t private,
                           int num_threads) noexcept nogil:
     cdef Pass* p = g.each
-    cdef Py_ssize_t lanes = g.vectors * g.lanes, K = g.C * p.taps, rows = K + 1, plane = g.PH * g.PW
+    cdef Py_ssize_t lanes = g.vectors * g.lanes, K = g.C * p.taps, rows = K + 1
     cdef Py_ssize_t item, n, k, q, qi, b, c, channels, group, v, vi, V, P, m, size, count, total, f, fi
     cdef floating* mine
     cdef floating* turned
