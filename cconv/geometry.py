@@ -54,6 +54,10 @@ def pair(value, name, minimum=None):
     >>> pair(3, "stride"), pair((2, 1), "stride")
     ((3, 3), (2, 1))
     """
+    if type(value) is tuple and len(value) == 2:  # what a layer passes at every call: no need to look closer
+        height, width = value
+        if type(height) is type(width) is int and (minimum is None or min(value) >= minimum):
+            return value
     if _is_sequence(value):
         if len(value) != 2:
             raise ValueError(f"{name} must be an int or a (height, width) pair, got {len(value)} values: {value!r}")
