@@ -92,7 +92,9 @@ def test_weight_scales_by_name(name, variance):
 
 
 def share(net):
-    return all(getattr(net.layers[layer], name) is net.params[key] for key, (layer, name) in net._owners.items())
+    places = zip(net.params, [("Conv1", "W"), ("Conv1", "b"), ("Affine1", "W"), ("Affine1", "b"), ("Affine2", "W"),
+                              ("Affine2", "b")], strict=True)  # fmt: skip
+    return all(getattr(net.layers[layer], name) is net.params[key] for key, (layer, name) in places)
 
 
 def test_copies_share_arrays_within_but_not_between(tmp_path):
@@ -273,15 +275,7 @@ def with_modes():
         "Dropout1": Dropout(0.4, seed=3),
         "Affine2": Affine(rng.standard_normal((6, 3)), rng.standard_normal(3)),
     }
-    owners = {
-        "W1": ("Affine1", "W"),
-        "b1": ("Affine1", "b"),
-        "gamma1": ("Norm1", "gamma"),
-        "beta1": ("Norm1", "beta"),
-        "W2": ("Affine2", "W"),
-        "b2": ("Affine2", "b"),
-    }
-    return Network(layers, owners, (3, 2, 2), np.float64)
+    return Network(layers, (3, 2, 2), dtype=np.float64)
 
 
 def test_gradient_is_training_and_the_rest_is_not():
@@ -416,3 +410,14 @@ def test_the_default_conv_param_is_the_chapters_and_stays_it():
     assert default == {"filter_num": 30, "filter_size": 5, "pad": 0, "stride": 1}
     SimpleConvNet(conv_param={"filter_num": 2, "filter_size": 3})
     assert default["filter_num"] == 30
+
+
+def test_parameters_are_numbered_by_their_name_and_layers_may_come_later():
+    net = with_modes()
+    assert list(net.params) == ["W1", "b1", "gamma1", "beta1", "W2", "b2"]
+    net.layers["Affine2"].b = None
+    net.layers["Affine3"] = Affine(np.eye(3), np.zeros(3))
+    assert list(net.params) == ["W1", "b1", "gamma1", "beta1", "W2", "W3", "b3"]
+    x, t = np.random.default_rng(1).standard_normal((20, 3, 2, 2)), np.arange(20) % 3
+    assert net.gradient(x, t).keys() == net.params.keys()
+    assert net.params["W3"] is net.layers["Affine3"].W

@@ -83,13 +83,7 @@ def test_running_statistics_are_kept_too(tmp_path):
             Norm1=BatchNormalization(np.ones(3), np.zeros(3)),
             Relu1=Relu(),
         )
-        owners = {
-            "W1": ("Affine1", "W"),
-            "b1": ("Affine1", "b"),
-            "gamma1": ("Norm1", "gamma"),
-            "beta1": ("Norm1", "beta"),
-        }
-        return Network(layers, owners, (4,), np.float64)
+        return Network(layers, (4,), dtype=np.float64)
 
     x = np.random.default_rng(0).standard_normal((8, 4))
     trained, other = normalised(1), normalised(2)

@@ -24,36 +24,42 @@ class Network:
     Parameters
     ----------
     layers : mapping of str to Layer
-    owners : mapping of str to (str, str)
-        For each parameter the layer that holds it and its name there.
     input_shape : tuple of int
         (C, H, W) of one image.
-    dtype : float32 or float64
-    last_layer : Layer, optional
+    dtype : float32 or float64, keyword only
+    last_layer : Layer, optional, keyword only
         SoftmaxWithLoss when not given.
 
     Attributes
     ----------
     params : mapping of str to ndarray
-        The parameters: the very arrays that the layers hold, so that an update in place, or an assignment on either
-        side, reaches both.
+        The parameters, W1, b1, W2, ...: the very arrays that the layers hold, so that an update in place, or an
+        assignment on either side, reaches both.
     layers : OrderedDict of str to Layer
     last_layer : Layer
         The loss: ``forward(x, t)`` and ``backward()``.
     dtype : numpy.dtype
         Of parameters and activations; inputs are cast to it.
+
+    Examples
+    --------
+    >>> W1, W2 = np.random.default_rng(0).standard_normal((2, 4, 4), np.float32)
+    >>> layers = {"Affine1": Affine(W1, None), "Relu1": Relu(), "Affine2": Affine(W2, None)}
+    >>> network = Network(layers, input_shape=(1, 2, 2))
+    >>> list(network.params), network.predict(np.zeros((3, 1, 2, 2), np.float32)).shape
+    (['W1', 'W2'], (3, 4))
     """
 
-    def __init__(self, layers, owners, input_shape, dtype, last_layer=None):
+    def __init__(self, layers, input_shape, *, dtype="float32", last_layer=None):
         self.layers = OrderedDict(layers)
         self.last_layer = SoftmaxWithLoss() if last_layer is None else last_layer
         self.input_shape = tuple(input_shape)
         self.dtype = np.dtype(dtype)
-        self._owners = dict(owners)
 
     @property
     def params(self):
-        return Parameters(self.layers, self._owners)
+        # Made anew each time, from whatever layers there are now.
+        return Parameters(self.layers)
 
     def predict(self, x):
         """Return the scores of each class (before the softmax), outside training.

@@ -1,12 +1,13 @@
 """The parameters of a network, seen under the network's names."""
 
+from collections import Counter
 from collections.abc import Mapping
 
 __all__ = ["Parameters"]
 
 
 class Parameters(Mapping):
-    """The arrays of a network's layers, by name: ``params["W1"]`` is the very array that a layer holds.
+    """The arrays of a network's layers, by name: ``params["W2"]`` is the W of the second layer that has one.
 
     It stores no array. Whatever is assigned here is assigned in the layer, and whatever a layer holds is seen here, so
     that the two cannot come apart, however the network is copied, pickled or changed.
@@ -14,33 +15,35 @@ class Parameters(Mapping):
     Parameters
     ----------
     layers : mapping of str to Layer
-    owners : mapping of str to (str, str)
-        For each name the layer that holds the array, and its attribute there.
+        Layers whose `param_names` name their parameters; one that is None is left out, but counted.
     """
 
-    def __init__(self, layers, owners):
-        self._layers = layers
-        self._owners = owners
+    def __init__(self, layers):
+        self._places = {}
+        counts = Counter()
+        for layer in layers.values():
+            for attribute in getattr(layer, "param_names", ()):
+                counts[attribute] += 1
+                if getattr(layer, attribute) is not None:
+                    self._places[f"{attribute}{counts[attribute]}"] = layer, attribute
 
     def __getitem__(self, name):
-        layer, attribute = self._owners[name]
-        return getattr(self._layers[layer], attribute)
+        return getattr(*self._places[name])
 
     def __setitem__(self, name, value):
-        if name not in self._owners:
+        if name not in self._places:
             raise KeyError(f"{name!r} is not one of this network's {', '.join(self)}")
-        old = self[name]
-        if getattr(value, "shape", None) != old.shape or value.dtype.kind != "f":
+        shape = self[name].shape
+        if getattr(value, "shape", None) != shape or value.dtype.kind != "f":
             got = f"{value.dtype} of shape {value.shape}" if hasattr(value, "shape") else type(value).__name__
-            raise ValueError(f"{name} must be an array of floats of shape {old.shape}, got {got}")
-        layer, attribute = self._owners[name]
-        setattr(self._layers[layer], attribute, value)
+            raise ValueError(f"{name} must be an array of floats of shape {shape}, got {got}")
+        setattr(*self._places[name], value)
 
     def __iter__(self):
-        return iter(self._owners)
+        return iter(self._places)
 
     def __len__(self):
-        return len(self._owners)
+        return len(self._places)
 
     def __repr__(self):
         lines = (f"{name!r}: {value.dtype} array of shape {value.shape}" for name, value in self.items())
@@ -52,5 +55,4 @@ class Parameters(Mapping):
 
     def gradients(self):
         """Return a dict of the gradient that lies beside each array in its layer."""
-        owners = self._owners.items()
-        return {name: getattr(self._layers[layer], "d" + attribute) for name, (layer, attribute) in owners}
+        return {name: getattr(layer, "d" + attribute) for name, (layer, attribute) in self._places.items()}

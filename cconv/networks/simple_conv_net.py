@@ -99,12 +99,7 @@ class SimpleConvNet(Network):
             "Relu2": Relu(),
             "Affine2": Affine(W3, np.zeros(output_size, dtype)),
         }
-        owners = {
-            f"{name}{number}": (layer, name)
-            for number, layer in enumerate(("Conv1", "Affine1", "Affine2"), start=1)
-            for name in ("W", "b")
-        }
-        super().__init__(layers, owners, (channels, height, width), dtype)
+        super().__init__(layers, (channels, height, width), dtype=dtype)
 
 
 def _standard_deviation(value, fan_in):
