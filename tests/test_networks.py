@@ -208,7 +208,6 @@ def test_empty_batches_and_bad_labels():
         ({"input_dim": (28, 28)}, ValueError, "input_dim"),
         ({"seed": 1, "rng": np.random.default_rng(0)}, ValueError, "rng or seed"),
     ],
-    ids=str,
 )
 def test_arguments_that_do_not_fit(options, error, message):
     with pytest.raises(error, match=message):
