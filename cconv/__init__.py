@@ -21,16 +21,21 @@ from cconv.gradient import gradient_check, numerical_gradient, numerical_gradien
 from cconv.kernels._cpu import get_num_threads, set_num_threads
 from cconv.kernels._memory import empty_cache
 from cconv.layers import (
+    AdaptiveAveragePooling,
     Affine,
     AveragePooling,
     BatchNormalization,
     Convolution,
     Dropout,
+    GlobalAveragePooling,
+    GlobalMaxPooling,
     Layer,
     Pooling,
     Relu,
     Sigmoid,
     SoftmaxWithLoss,
+    Upsample,
+    ZeroPad,
 )
 from cconv.networks import Network, SimpleConvNet
 from cconv.optimizers import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop
@@ -41,12 +46,15 @@ __all__ = [
     "SGD",
     "AdaGrad",
     "Adam",
+    "AdaptiveAveragePooling",
     "Affine",
     "AveragePooling",
     "BatchNormalization",
     "Convolution",
     "DatasetNotFoundError",
     "Dropout",
+    "GlobalAveragePooling",
+    "GlobalMaxPooling",
     "Layer",
     "Momentum",
     "Nesterov",
@@ -58,6 +66,8 @@ __all__ = [
     "SimpleConvNet",
     "SoftmaxWithLoss",
     "Trainer",
+    "Upsample",
+    "ZeroPad",
     "__version__",
     "col2im",
     "conv_output_size",

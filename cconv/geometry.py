@@ -10,12 +10,25 @@ places. ``ceil_mode`` rounds up instead, and then drops a last place that would 
 before it, as PyTorch does.
 """
 
+import math
 import operator
 import sys
 from functools import lru_cache
 from typing import NamedTuple
 
-__all__ = ["Window", "checked_size", "conv_output_size", "output_size", "padding", "pair", "window", "window_settings"]
+__all__ = [
+    "Window",
+    "checked_size",
+    "conv_output_size",
+    "image_shape",
+    "output_size",
+    "padding",
+    "pair",
+    "scale_pair",
+    "scaled_size",
+    "window",
+    "window_settings",
+]
 
 
 def integer(value, name, minimum=None):
@@ -237,6 +250,60 @@ def _window(height, width, filter_h, filter_w, stride, pad, dilation, ceil_mode,
     out_h = output_size(height, filter_h, stride_h, top, bottom, dilation_h, ceil_mode, "height")
     out_w = output_size(width, filter_w, stride_w, left, right, dilation_w, ceil_mode, "width")
     return Window(out_h, out_w, (stride_h, stride_w, top, left, dilation_h, dilation_w))
+
+
+def image_shape(shape, name="input_shape", ndim=4):
+    """Return the shape of a batch of images, (N, C, H, W), or of one image, (C, H, W), as a tuple of ints.
+
+    Examples
+    --------
+    >>> image_shape([100, 1, 28, 28]), image_shape((1, 28, 28), ndim=3)
+    ((100, 1, 28, 28), (1, 28, 28))
+    """
+    letters = "(N, C, H, W)" if ndim == 4 else "(C, H, W)"
+    if not _is_sequence(shape):
+        raise TypeError(f"{name} must be {letters}, got {shape!r}")
+    if len(shape) != ndim:
+        raise ValueError(f"{name} must be {letters}, got {tuple(shape)}")
+    shape = tuple(integer(size, name, 0) for size in shape)
+    if min(shape[-2:]) < 1:
+        raise ValueError(f"{name} must have images of at least 1 x 1, got {shape}")
+    return shape
+
+
+def scale_pair(scale):
+    """Return `scale`, a positive number or a (height, width) pair of them, as a pair of floats.
+
+    Examples
+    --------
+    >>> scale_pair(2), scale_pair((1.5, 0.5))
+    ((2.0, 2.0), (1.5, 0.5))
+    """
+    pair = tuple(scale) if _is_sequence(scale) else (scale, scale)
+    if len(pair) != 2:
+        raise ValueError(f"scale must be a number or a (height, width) pair, got {scale!r}")
+    for value in pair:
+        if isinstance(value, (bool, str)) or not hasattr(value, "__float__"):
+            raise TypeError(f"scale must be a number or a (height, width) pair, got {scale!r}")
+        if not (math.isfinite(value) and value > 0):
+            raise ValueError(f"scale must be positive and finite, got {scale!r}")
+    return float(pair[0]), float(pair[1])
+
+
+def scaled_size(size, scale):
+    """Return the (height, width) of images of `size` made `scale` times as large, rounded down.
+
+    Examples
+    --------
+    >>> scaled_size((3, 5), 1.5)
+    (4, 7)
+    """
+    scaled = tuple(math.floor(length * factor) for length, factor in zip(size, scale_pair(scale), strict=True))
+    if min(scaled) < 1:
+        raise ValueError(
+            f"scale must leave images of at least 1 x 1, got {scale!r} for images of {size[0]} x {size[1]}"
+        )
+    return scaled
 
 
 def checked_size(*dims, itemsize=1):

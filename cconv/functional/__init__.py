@@ -5,9 +5,19 @@ from .affine import affine, affine_backward
 from .convolution import convolution, convolution_backward
 from .loss import softmax_cross_entropy, softmax_cross_entropy_backward
 from .patches import col2im, im2col
-from .pooling import average_pool, average_pool_backward, max_pool, max_pool_backward
+from .pooling import (
+    adaptive_average_pool,
+    adaptive_average_pool_backward,
+    average_pool,
+    average_pool_backward,
+    max_pool,
+    max_pool_backward,
+)
+from .resampling import upsample, upsample_backward, zero_pad, zero_pad_backward
 
 __all__ = [
+    "adaptive_average_pool",
+    "adaptive_average_pool_backward",
     "affine",
     "affine_backward",
     "average_pool",
@@ -24,4 +34,8 @@ __all__ = [
     "softmax",
     "softmax_cross_entropy",
     "softmax_cross_entropy_backward",
+    "upsample",
+    "upsample_backward",
+    "zero_pad",
+    "zero_pad_backward",
 ]

@@ -4,9 +4,16 @@ import numpy as np
 
 from .. import kernels
 from .._arrays import as_input
-from ..geometry import checked_size, padding, pair, window
+from ..geometry import checked_size, image_shape, padding, pair, window
 
-__all__ = ["average_pool", "average_pool_backward", "max_pool", "max_pool_backward"]
+__all__ = [
+    "adaptive_average_pool",
+    "adaptive_average_pool_backward",
+    "average_pool",
+    "average_pool_backward",
+    "max_pool",
+    "max_pool_backward",
+]
 
 # Nanoseconds that one thread takes for one tap of one window, roughly: it only decides when a second thread pays.
 COST = 0.15
@@ -105,6 +112,7 @@ def max_pool_backward(dout, argmax, input_shape, window, *, stride=None, pad=0, 
              [1., 0.]]]])
     """
     dout = as_input(dout, "dout", 4)
+    input_shape = image_shape(input_shape)
     size, place = _place(input_shape, window, stride, pad, dilation, ceil_mode)
     shape = (*input_shape[:2], place.out_h, place.out_w)
     dtype = np.uint8 if size[0] * size[1] <= 255 else np.int32
@@ -113,7 +121,7 @@ def max_pool_backward(dout, argmax, input_shape, window, *, stride=None, pad=0, 
     if not isinstance(argmax, np.ndarray) or argmax.shape != shape or argmax.dtype != dtype:
         raise ValueError(f"argmax must be the array that max_pool returned, of shape {shape} and {np.dtype(dtype)}")
     argmax = np.ascontiguousarray(argmax)
-    dx = kernels.memory.empty(tuple(input_shape), dout.dtype)
+    dx = kernels.memory.empty(input_shape, dout.dtype)
     threads = kernels.cpu.threads_for(COST * (dx.size + 4 * dout.size))
     if not kernels.pool.max_pool_backward(dout, argmax, dx, *size, *place.steps, threads):
         raise ValueError("argmax must be the array that max_pool returned, got one that points outside the image")
@@ -188,14 +196,88 @@ def average_pool_backward(dout, input_shape, window, *, stride=None, pad=0, ceil
              [1., 1.]]]])
     """
     dout = as_input(dout, "dout", 4)
+    input_shape = image_shape(input_shape)
     size, place = _place(input_shape, window, stride, pad, 1, ceil_mode)
     shape = (*input_shape[:2], place.out_h, place.out_w)
     if dout.shape != shape:
         raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
-    dx = kernels.memory.empty(tuple(input_shape), dout.dtype)
+    dx = kernels.memory.empty(input_shape, dout.dtype)
     threads = kernels.cpu.threads_for(COST * dout.size * size[0] * size[1])
     (_, below), (_, right) = padding(pad, input_shape[2:], size, stride or size)
     kernels.pool.average_pool_backward(
         dout, dx, *size, *place.steps[:4], below, right, bool(count_include_pad), threads
     )
+    return dx
+
+
+def adaptive_average_pool(x, output_size):
+    r"""Take means over windows that cut the image into `output_size` parts, as near to equal as they can be.
+
+    .. math:: rows\ of\ y = \lfloor y H / OH \rfloor \ldots \lceil (y + 1) H / OH \rceil - 1
+
+    and so for columns, as in ``torch.nn.functional.adaptive_avg_pool2d``.
+
+    Parameters
+    ----------
+    x : ndarray, float32 or float64, shape (N, C, H, W)
+    output_size : int or (int, int)
+
+    Returns
+    -------
+    ndarray, shape (N, C, OH, OW), of x's dtype
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> adaptive_average_pool(np.array([[[[1.0, 2.0, 3.0]]]]), (1, 2)).tolist()
+    [[[[1.5, 2.5]]]]
+    """
+    x = as_input(x, "x", 4)
+    image_shape(x.shape, "x's shape")
+    shape = x.shape[:2] + pair(output_size, "output_size", 1)
+    checked_size(*shape, itemsize=8)
+    out = kernels.memory.empty(shape, x.dtype)
+    kernels.pool.adaptive_average_pool(x, out, kernels.cpu.threads_for(COST * (x.size + 4 * out.size)))
+    return out
+
+
+def adaptive_average_pool_backward(dout, input_shape, output_size):
+    """Return the gradient of `adaptive_average_pool`: each value of `dout`, divided by its window's size, for all of it.
+
+    Parameters
+    ----------
+    dout : ndarray, shape (N, C, OH, OW)
+        Gradient of the loss with respect to the output.
+    input_shape : tuple of int
+        (N, C, H, W).
+    output_size : int or (int, int)
+        What `adaptive_average_pool` was given.
+
+    Returns
+    -------
+    ndarray of shape `input_shape` and dout's dtype
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> adaptive_average_pool_backward(np.ones((1, 1, 1, 2)), (1, 1, 1, 3), (1, 2)).tolist()
+    [[[[0.5, 1.0, 0.5]]]]
+    """
+    dout = as_input(dout, "dout", 4)
+    input_shape = image_shape(input_shape)
+    shape = input_shape[:2] + pair(output_size, "output_size", 1)
+    if dout.shape != shape:
+        raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
+    dx = kernels.memory.empty(input_shape, dout.dtype)
+    kernels.pool.adaptive_average_pool_backward(dout, dx, kernels.cpu.threads_for(COST * (dx.size + 4 * dout.size)))
     return dx

@@ -8,6 +8,7 @@ from . import _im2col as im2col
 from . import _memory as memory
 from . import _optimize as optimize
 from . import _pool as pool
+from . import _resample as resample
 
 __all__ = [
     "LEVEL",
@@ -21,6 +22,7 @@ __all__ = [
     "memory",
     "optimize",
     "pool",
+    "resample",
 ]
 
 LEVEL: str

@@ -38,6 +38,10 @@ cdef extern from "pool.h" nogil:
     void max_of_tap_float(const float*, Py_ssize_t, Py_ssize_t, float, float*, float*) noexcept
     void max_of_tap_double(const double*, Py_ssize_t, Py_ssize_t, double, double*, double*) noexcept
 
+cdef extern from "vmath.h" nogil:
+    float sum_float(const float* x, Py_ssize_t size) noexcept
+    double sum_double(const double* x, Py_ssize_t size) noexcept
+
 cdef struct Geometry:
     Py_ssize_t planes, H, W, OH, OW
     int fh, fw, sh, sw, pt, pl, dh, dw
@@ -73,6 +77,13 @@ cdef inline void max_of_tap(const floating* row, Py_ssize_t stride, Py_ssize_t n
         max_of_tap_float(row, stride, n, tap, best, where)
     else:
         max_of_tap_double(row, stride, n, tap, best, where)
+
+
+cdef inline floating sum_of(const floating* x, Py_ssize_t size) noexcept nogil:
+    if floating is float:
+        return sum_float(x, size)
+    else:
+        return sum_double(x, size)
 
 
 cdef inline bint tiled(Geometry g) noexcept nogil:
@@ -116,6 +127,7 @@ cdef void max_forward(const floating* x, floating* out, position* argmax, Geomet
     cdef Py_ssize_t p
     cdef unsigned state
     with parallel(num_threads=num_threads):
+        state = 0
         state = cconv_ftz_on()
         for p in prange(g.planes, schedule="static"):
             max_plane[floating, position](x + p * g.H * g.W, out + p * g.OH * g.OW,
@@ -209,6 +221,42 @@ cdef void average(floating* x, floating* out, Geometry g, Py_ssize_t below, Py_s
         cconv_ftz_restore(state)
 
 
+cdef void adaptive_plane(floating* x, floating* out, Geometry g, bint backward) noexcept nogil:
+    """Windows that cut the image into OH x OW parts: row y has the rows from floor(y H / OH) to ceil((y + 1) H / OH)."""
+    cdef Py_ssize_t y, z, r, q, top, bottom, left, right
+    cdef floating total
+    if backward:
+        memset(x, 0, g.H * g.W * sizeof(floating))
+    for y in range(g.OH):
+        top, bottom = y * g.H // g.OH, ((y + 1) * g.H + g.OH - 1) // g.OH
+        for z in range(g.OW):
+            left, right = z * g.W // g.OW, ((z + 1) * g.W + g.OW - 1) // g.OW
+            if backward:
+                total = out[y * g.OW + z] / ((bottom - top) * (right - left))
+                for r in range(top, bottom):
+                    for q in range(left, right):
+                        x[r * g.W + q] += total
+                continue
+            if g.OW == 1:  # whole rows are one piece
+                total = sum_of(x + top * g.W, (bottom - top) * g.W)
+            else:
+                total = 0
+                for r in range(top, bottom):
+                    total += sum_of(x + r * g.W + left, right - left)
+            out[y * g.OW + z] = total / ((bottom - top) * (right - left))
+
+
+cdef void adaptive(floating* x, floating* out, Geometry g, bint backward, int num_threads) noexcept nogil:
+    cdef Py_ssize_t p
+    cdef unsigned state
+    with parallel(num_threads=num_threads):
+        state = 0
+        state = cconv_ftz_on()
+        for p in prange(g.planes, schedule="static"):
+            adaptive_plane(x + p * g.H * g.W, out + p * g.OH * g.OW, g, backward)
+        cconv_ftz_restore(state)
+
+
 cdef Geometry geometry(cnp.ndarray x, cnp.ndarray out, int fh, int fw, int sh, int sw, int pt, int pl, int dh, int dw):
     cdef Geometry g
     g.planes = x.shape[0] * x.shape[1]
@@ -284,3 +332,25 @@ def average_pool_backward(cnp.ndarray dout, cnp.ndarray dx, int fh, int fw, int 
     """Spread each value of dout evenly over its window in dx."""
     run_average(dx, dout, geometry(dx, dout, fh, fw, sh, sw, pt, pl, 1, 1), pb, pr, count_include_pad, True,
                 num_threads)
+
+
+cdef void run_adaptive(cnp.ndarray x, cnp.ndarray out, bint backward, int num_threads):
+    cdef Geometry g = geometry(x, out, 1, 1, 1, 1, 0, 0, 1, 1)
+    cdef void* image = cnp.PyArray_DATA(x)
+    cdef void* pooled = cnp.PyArray_DATA(out)
+    cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
+    with nogil:
+        if single:
+            adaptive[float](<float*>image, <float*>pooled, g, backward, num_threads)
+        else:
+            adaptive[double](<double*>image, <double*>pooled, g, backward, num_threads)
+
+
+def adaptive_average_pool(cnp.ndarray x, cnp.ndarray out, int num_threads):
+    """Write the averages of the parts that out's shape cuts the images into."""
+    run_adaptive(x, out, False, num_threads)
+
+
+def adaptive_average_pool_backward(cnp.ndarray dout, cnp.ndarray dx, int num_threads):
+    """Spread each value of dout evenly over its part in dx."""
+    run_adaptive(dx, dout, True, num_threads)

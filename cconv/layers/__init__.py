@@ -4,21 +4,29 @@ from .affine import Affine
 from .batch_normalization import BatchNormalization
 from .convolution import Convolution
 from .dropout import Dropout
+from .global_pooling import AdaptiveAveragePooling, GlobalAveragePooling, GlobalMaxPooling
 from .layer import Layer
 from .pooling import AveragePooling, Pooling
 from .relu import Relu
 from .sigmoid import Sigmoid
 from .softmax_with_loss import SoftmaxWithLoss
+from .upsample import Upsample
+from .zero_pad import ZeroPad
 
 __all__ = [
+    "AdaptiveAveragePooling",
     "Affine",
     "AveragePooling",
     "BatchNormalization",
     "Convolution",
     "Dropout",
+    "GlobalAveragePooling",
+    "GlobalMaxPooling",
     "Layer",
     "Pooling",
     "Relu",
     "Sigmoid",
     "SoftmaxWithLoss",
+    "Upsample",
+    "ZeroPad",
 ]

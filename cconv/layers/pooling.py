@@ -2,30 +2,62 @@
 
 from .._arrays import as_input
 from ..functional import average_pool, average_pool_backward, max_pool, max_pool_backward
-from ..geometry import integer, window_settings
+from ..geometry import image_shape, integer, window, window_settings
 from .layer import Layer
 
 __all__ = ["AveragePooling", "Pooling"]
 
 
+def expect_images(input_shape):
+    """Return the shape of one input as (channels, height, width); any other is an error for `Network` to complete."""
+    if len(input_shape) != 3:
+        raise ValueError(f"expects images of shape (C, H, W), gets {tuple(input_shape)}")
+    return image_shape(input_shape, "the input's shape", 3)
+
+
 class _Window(Layer):
     """What both kinds of pooling are given."""
 
-    def __init__(self, pool_h, pool_w, stride=1, pad=0):
+    dilation = 1
+
+    def __init__(self, pool_h, pool_w, stride, pad, ceil_mode):
         self.pool_h = integer(pool_h, "pool_h", 1)
         self.pool_w = integer(pool_w, "pool_w", 1)
         window_settings(stride, pad)
         self.stride = stride
         self.pad = pad
+        self.ceil_mode = bool(ceil_mode)
+
+    def build(self, input_shape, rng, dtype):
+        channels, height, width = expect_images(input_shape)
+        try:
+            place = window(
+                height,
+                width,
+                self.pool_h,
+                self.pool_w,
+                self.stride,
+                self.pad,
+                self.dilation,
+                ceil_mode=self.ceil_mode,
+                pooling=True,
+            )
+        except ValueError as error:
+            size = f"{self.pool_h} x {self.pool_w}"
+            raise ValueError(
+                f"expects images that a window of {size} fits, gets {tuple(input_shape)}: {error}"
+            ) from None
+        return channels, place.out_h, place.out_w
 
     def describe(self):
-        return {"window": (self.pool_h, self.pool_w), **window_settings(self.stride, self.pad)}
+        settings = window_settings(self.stride, self.pad, self.dilation)
+        return {"window": (self.pool_h, self.pool_w), **settings, "ceil_mode": self.ceil_mode}
 
 
 class Pooling(_Window):
     r"""Take the maximum of each window.
 
-    .. math:: out_{n,c,y,z} = \max_{i,j} x_{n,\,c,\,y s_h - p_t + i,\,z s_w - p_l + j}
+    .. math:: out_{n,c,y,z} = \max_{i,j} x_{n,\,c,\,y s_h - p_t + i d_h,\,z s_w - p_l + j d_w}
 
     Padding never wins, NaN does, and of equal values the first one gets the gradient.
 
@@ -36,6 +68,15 @@ class Pooling(_Window):
     stride : int or (int, int), default 1
     pad : int, (int, int) or ((top, bottom), (left, right)), default 0
         At most half the window.
+    dilation : int or (int, int), default 1, keyword only
+        Distance between the window's values.
+    ceil_mode : bool, default False, keyword only
+        Round output sizes up: the last window may reach beyond the image, but must begin inside it or before.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
 
     Examples
     --------
@@ -46,10 +87,17 @@ class Pooling(_Window):
     [[[[0.0, 0.0], [1.0, 0.0]]]]
     """
 
+    def __init__(self, pool_h, pool_w, stride=1, pad=0, *, dilation=1, ceil_mode=False):
+        super().__init__(pool_h, pool_w, stride, pad, ceil_mode)
+        window_settings(stride, pad, dilation)
+        self.dilation = dilation
+
+    def _options(self):
+        return {"stride": self.stride, "pad": self.pad, "dilation": self.dilation, "ceil_mode": self.ceil_mode}
+
     def forward(self, x):
         x = as_input(x, "x", 4)
-        window = (self.pool_h, self.pool_w)
-        out, argmax = max_pool(x, window, stride=self.stride, pad=self.pad, return_argmax=True)
+        out, argmax = max_pool(x, (self.pool_h, self.pool_w), **self._options(), return_argmax=True)
         self._saved = argmax, x.shape, x.dtype
         return out
 
@@ -57,15 +105,14 @@ class Pooling(_Window):
         argmax, shape, dtype = self._recall()
         if not input_gradient:
             return None
-        window = (self.pool_h, self.pool_w)
-        dx = max_pool_backward(dout, argmax, shape, window, stride=self.stride, pad=self.pad)
+        dx = max_pool_backward(dout, argmax, shape, (self.pool_h, self.pool_w), **self._options())
         return dx.astype(dtype, copy=False)
 
 
 class AveragePooling(_Window):
-    r"""Take the mean of each window; padding counts as zeros.
+    r"""Take the mean of each window; padding counts as zeros unless told otherwise.
 
-    .. math:: out_{n,c,y,z} = \frac{1}{F_h F_w} \sum_{i,j} x_{n,\,c,\,y s_h - p_t + i,\,z s_w - p_l + j}
+    .. math:: out_{n,c,y,z} = \frac{1}{size} \sum_{i,j} x_{n,\,c,\,y s_h - p_t + i,\,z s_w - p_l + j}
 
     Parameters
     ----------
@@ -74,6 +121,15 @@ class AveragePooling(_Window):
     stride : int or (int, int), default 1
     pad : int, (int, int) or ((top, bottom), (left, right)), default 0
         At most half the window.
+    ceil_mode : bool, default False, keyword only
+        Round output sizes up: the last window may reach beyond the image, but must begin inside it or before.
+    count_include_pad : bool, default True, keyword only
+        Whether padding counts in the divisor; what lies beyond the padding never does.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
 
     Examples
     --------
@@ -81,9 +137,20 @@ class AveragePooling(_Window):
     array([[[[2.5]]]])
     """
 
+    def __init__(self, pool_h, pool_w, stride=1, pad=0, *, ceil_mode=False, count_include_pad=True):
+        super().__init__(pool_h, pool_w, stride, pad, ceil_mode)
+        self.count_include_pad = bool(count_include_pad)
+
+    def _options(self):
+        include = self.count_include_pad
+        return {"stride": self.stride, "pad": self.pad, "ceil_mode": self.ceil_mode, "count_include_pad": include}
+
+    def describe(self):
+        return {**super().describe(), "count_include_pad": self.count_include_pad}
+
     def forward(self, x):
         x = as_input(x, "x", 4)
-        out = average_pool(x, (self.pool_h, self.pool_w), stride=self.stride, pad=self.pad)
+        out = average_pool(x, (self.pool_h, self.pool_w), **self._options())
         self._saved = x.shape, x.dtype
         return out
 
@@ -91,6 +158,5 @@ class AveragePooling(_Window):
         shape, dtype = self._recall()
         if not input_gradient:
             return None
-        window = (self.pool_h, self.pool_w)
-        dx = average_pool_backward(dout, shape, window, stride=self.stride, pad=self.pad)
+        dx = average_pool_backward(dout, shape, (self.pool_h, self.pool_w), **self._options())
         return dx.astype(dtype, copy=False)

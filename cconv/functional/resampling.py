@@ -1,0 +1,200 @@
+"""Upsampling and zero padding, checked at the door and computed by `cconv.kernels.resample`."""
+
+from functools import lru_cache
+
+import numpy as np
+
+from .. import kernels
+from .._arrays import as_input
+from ..geometry import checked_size, image_shape, padding, scale_pair, scaled_size
+
+__all__ = ["upsample", "upsample_backward", "zero_pad", "zero_pad_backward"]
+
+# Nanoseconds that one thread takes for one output, roughly: it only decides when a second thread pays.
+COST = 0.8
+COPY_COST = 0.15
+
+
+def upsample(x, scale, *, mode="nearest", align_corners=False):
+    r"""Enlarge images, repeating or interpolating their pixels, as ``torch.nn.functional.interpolate`` does.
+
+    Output y of an axis stands at s of the input:
+
+    .. math:: nearest:\ s = \lfloor y / scale \rfloor \qquad
+              bilinear:\ s = \max((y + 0.5) / scale - 0.5,\ 0) \qquad
+              corners\ aligned:\ s = y \frac{H - 1}{OH - 1}
+
+    Bilinear mixes the pixels before and after s, by their distance, first down the columns and then along the rows.
+
+    Parameters
+    ----------
+    x : ndarray, float32 or float64, shape (N, C, H, W)
+    scale : number or (number, number)
+        How many times as high and wide the output is; it may be below 1. Sizes are rounded down.
+    mode : {'nearest', 'bilinear'}
+    align_corners : bool, default False
+        For 'bilinear': let the corners' centres, and not their outer edges, fall on each other.
+
+    Returns
+    -------
+    ndarray, shape (N, C, floor(H * scale), floor(W * scale)), of x's dtype
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([[[[1.0, 3.0]]]])
+    >>> upsample(x, 2).tolist()
+    [[[[1.0, 1.0, 3.0, 3.0], [1.0, 1.0, 3.0, 3.0]]]]
+    >>> upsample(x, (1, 2), mode="bilinear").tolist()
+    [[[[1.0, 1.5, 2.5, 3.0]]]]
+    """
+    x = as_input(x, "x", 4)
+    size = scaled_size(x.shape[2:], scale)
+    tables = _tables(x.shape[2:], scale, mode, align_corners)
+    shape = x.shape[:2] + size
+    checked_size(*shape, itemsize=8)
+    out = kernels.memory.empty(shape, x.dtype)
+    kernels.resample.upsample(x, out, *tables, kernels.cpu.threads_for(COST * out.size))
+    return out
+
+
+def upsample_backward(dout, input_shape, scale, *, mode="nearest", align_corners=False):
+    """Return the gradient of `upsample`: each value of `dout` goes to the pixels it was made of, by their weights.
+
+    Parameters
+    ----------
+    dout : ndarray, shape (N, C, OH, OW)
+        Gradient of the loss with respect to the output.
+    input_shape : tuple of int
+        (N, C, H, W).
+    scale, mode, align_corners
+        What `upsample` was given.
+
+    Returns
+    -------
+    ndarray of shape `input_shape` and dout's dtype
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> upsample_backward(np.ones((1, 1, 2, 4)), (1, 1, 1, 2), 2).tolist()
+    [[[[4.0, 4.0]]]]
+    """
+    dout = as_input(dout, "dout", 4)
+    input_shape = image_shape(input_shape)
+    shape = input_shape[:2] + scaled_size(input_shape[2:], scale)
+    if dout.shape != shape:
+        raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
+    tables = _tables(input_shape[2:], scale, mode, align_corners)
+    dx = kernels.memory.empty(input_shape, dout.dtype)
+    kernels.resample.upsample_backward(dout, dx, *tables, kernels.cpu.threads_for(COST * dout.size))
+    return dx
+
+
+def zero_pad(x, pad):
+    """Surround each image with zeros.
+
+    Parameters
+    ----------
+    x : ndarray, float32 or float64, shape (N, C, H, W)
+    pad : int, (int, int) or ((top, bottom), (left, right))
+
+    Returns
+    -------
+    ndarray, shape (N, C, top + H + bottom, left + W + right), of x's dtype
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> zero_pad(np.ones((1, 1, 1, 2)), ((0, 1), (1, 0))).tolist()
+    [[[[0.0, 1.0, 1.0], [0.0, 0.0, 0.0]]]]
+    """
+    x = as_input(x, "x", 4)
+    shape, top, left = _padded(x.shape, pad)
+    checked_size(*shape, itemsize=8)
+    out = kernels.memory.empty(shape, x.dtype)
+    kernels.resample.zero_pad(x, out, top, left, kernels.cpu.threads_for(COPY_COST * out.size))
+    return out
+
+
+def zero_pad_backward(dout, pad):
+    """Return the gradient of `zero_pad`: `dout` without its border.
+
+    Parameters
+    ----------
+    dout : ndarray, shape (N, C, OH, OW)
+        Gradient of the loss with respect to the output.
+    pad
+        What `zero_pad` was given.
+
+    Returns
+    -------
+    ndarray, shape (N, C, H, W), of dout's dtype
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> zero_pad_backward(np.arange(6.0).reshape(1, 1, 2, 3), ((0, 1), (1, 0))).tolist()
+    [[[[1.0, 2.0]]]]
+    """
+    dout = as_input(dout, "dout", 4)
+    (top, bottom), (left, right) = padding(pad)
+    N, C, OH, OW = dout.shape
+    shape = N, C, OH - top - bottom, OW - left - right
+    if min(shape[2:]) < 1:
+        raise ValueError(f"dout must be larger than its border, pad={pad!r}, got shape {dout.shape}")
+    dx = kernels.memory.empty(shape, dout.dtype)
+    kernels.resample.crop(dout, dx, top, left, kernels.cpu.threads_for(COPY_COST * dx.size))
+    return dx
+
+
+def _padded(shape, pad):
+    """Return the shape of padded images, and where the image begins in them."""
+    (top, bottom), (left, right) = padding(pad)
+    N, C, H, W = image_shape(shape, "x's shape")
+    return (N, C, H + top + bottom, W + left + right), top, left
+
+
+def _tables(size, scale, mode, align_corners):
+    """Return where each output row and each output column reads, as the kernels take it."""
+    if mode not in ("nearest", "bilinear"):
+        raise ValueError(f"mode must be 'nearest' or 'bilinear', got {mode!r}")
+    if align_corners and mode == "nearest":
+        raise ValueError("align_corners is for mode='bilinear', got mode='nearest'")
+    lengths = zip(size, scaled_size(size, scale), scale_pair(scale), strict=True)
+    return [_table(*axis, mode == "bilinear", bool(align_corners)) for axis in lengths]
+
+
+@lru_cache(maxsize=256)
+def _table(length, out, scale, linear, align_corners):
+    places = np.arange(out)
+    if not linear:
+        # A quotient that should be a whole number may come out just below it.
+        first = np.minimum(np.floor(places / scale * (1 + 1e-12)).astype(np.int32), length - 1)
+        return first, first, None
+    if align_corners:
+        source = places * ((length - 1) / (out - 1) if out > 1 else 0.0)
+    else:
+        source = np.maximum((places + 0.5) / scale - 0.5, 0)
+    first = np.minimum(source.astype(np.int32), length - 1)
+    return first, np.minimum(first + 1, np.int32(length - 1)), np.minimum(source - first, 1.0)

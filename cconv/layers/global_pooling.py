@@ -1,0 +1,105 @@
+"""Pooling whose output size is fixed, whatever the size of the image."""
+
+from .._arrays import as_input
+from ..functional import adaptive_average_pool, adaptive_average_pool_backward, max_pool, max_pool_backward
+from ..geometry import pair
+from .layer import Layer
+from .pooling import expect_images
+
+__all__ = ["AdaptiveAveragePooling", "GlobalAveragePooling", "GlobalMaxPooling"]
+
+
+class AdaptiveAveragePooling(Layer):
+    r"""Take means over windows that cut the image into `output_size` parts, as near to equal as they can be.
+
+    .. math:: rows\ of\ y = \lfloor y H / OH \rfloor \ldots \lceil (y + 1) H / OH \rceil - 1
+
+    and so for columns; where OH does not divide H, neighbours share a row (as in ``torch.nn.AdaptiveAvgPool2d``).
+
+    Parameters
+    ----------
+    output_size : int or (int, int)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `output_size` is not positive.
+
+    Examples
+    --------
+    >>> AdaptiveAveragePooling((1, 2)).forward(np.array([[[[1.0, 2.0, 3.0, 4.0]]]])).tolist()
+    [[[[1.5, 3.5]]]]
+    """
+
+    def __init__(self, output_size):
+        self.output_size = pair(output_size, "output_size", 1)
+
+    def build(self, input_shape, rng, dtype):
+        return (expect_images(input_shape)[0], *self.output_size)
+
+    def forward(self, x):
+        x = as_input(x, "x", 4)
+        out = adaptive_average_pool(x, self.output_size)
+        self._saved = x.shape, x.dtype
+        return out
+
+    def backward(self, dout, *, input_gradient=True):
+        shape, dtype = self._recall()
+        if not input_gradient:
+            return None
+        return adaptive_average_pool_backward(dout, shape, self.output_size).astype(dtype, copy=False)
+
+    def describe(self):
+        return {"output_size": self.output_size}
+
+
+class GlobalAveragePooling(AdaptiveAveragePooling):
+    r"""Take the mean of each channel (Lin, Chen and Yan, "Network in network", arXiv 1312.4400).
+
+    .. math:: out_{n,c,0,0} = \frac{1}{H W} \sum_{y,z} x_{n,c,y,z}
+
+    (N, C, H, W) becomes (N, C, 1, 1).
+
+    Examples
+    --------
+    >>> GlobalAveragePooling().forward(np.array([[[[1.0, 2.0], [4.0, 3.0]]]]))
+    array([[[[2.5]]]])
+    """
+
+    def __init__(self):
+        super().__init__(1)
+
+    def describe(self):
+        return {}
+
+
+class GlobalMaxPooling(Layer):
+    r"""Take the maximum of each channel; NaN wins, and of equal values the first one gets the gradient.
+
+    .. math:: out_{n,c,0,0} = \max_{y,z} x_{n,c,y,z}
+
+    (N, C, H, W) becomes (N, C, 1, 1).
+
+    Examples
+    --------
+    >>> layer = GlobalMaxPooling()
+    >>> layer.forward(np.array([[[[1.0, 2.0], [4.0, 3.0]]]]))
+    array([[[[4.]]]])
+    >>> layer.backward(np.ones((1, 1, 1, 1))).tolist()
+    [[[[0.0, 0.0], [1.0, 0.0]]]]
+    """
+
+    def build(self, input_shape, rng, dtype):
+        return expect_images(input_shape)[0], 1, 1
+
+    def forward(self, x):
+        x = as_input(x, "x", 4)
+        out, argmax = max_pool(x, x.shape[2:], stride=1, return_argmax=True)
+        self._saved = argmax, x.shape, x.dtype
+        return out
+
+    def backward(self, dout, *, input_gradient=True):
+        argmax, shape, dtype = self._recall()
+        if not input_gradient:
+            return None
+        return max_pool_backward(dout, argmax, shape, shape[2:], stride=1).astype(dtype, copy=False)

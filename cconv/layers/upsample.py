@@ -1,0 +1,66 @@
+"""Upsampling by repetition or interpolation."""
+
+from .._arrays import as_input
+from ..functional import upsample, upsample_backward
+from ..geometry import scale_pair, scaled_size
+from .layer import Layer
+from .pooling import expect_images
+
+__all__ = ["Upsample"]
+
+
+class Upsample(Layer):
+    r"""Enlarge images, repeating or interpolating their pixels, as ``torch.nn.Upsample`` does.
+
+    See `cconv.functional.upsample` for the equations.
+
+    Parameters
+    ----------
+    scale : number or (number, number)
+        How many times as high and wide the output is; sizes are rounded down.
+    mode : {'nearest', 'bilinear'}
+    align_corners : bool, default False
+        For 'bilinear': let the corners' centres, and not their outer edges, fall on each other.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
+    Examples
+    --------
+    >>> layer = Upsample(2)
+    >>> layer.forward(np.array([[[[1.0, 3.0]]]])).tolist()
+    [[[[1.0, 1.0, 3.0, 3.0], [1.0, 1.0, 3.0, 3.0]]]]
+    >>> layer.backward(np.ones((1, 1, 2, 4))).tolist()
+    [[[[4.0, 4.0]]]]
+    """
+
+    def __init__(self, scale, mode="nearest", align_corners=False):
+        if mode not in ("nearest", "bilinear"):
+            raise ValueError(f"mode must be 'nearest' or 'bilinear', got {mode!r}")
+        if align_corners and mode == "nearest":
+            raise ValueError("align_corners is for mode='bilinear', got mode='nearest'")
+        self.scale = scale_pair(scale)
+        self.mode = mode
+        self.align_corners = bool(align_corners)
+
+    def build(self, input_shape, rng, dtype):
+        channels, *size = expect_images(input_shape)
+        return (channels, *scaled_size(size, self.scale))
+
+    def forward(self, x):
+        x = as_input(x, "x", 4)
+        out = upsample(x, self.scale, mode=self.mode, align_corners=self.align_corners)
+        self._saved = x.shape, x.dtype
+        return out
+
+    def backward(self, dout, *, input_gradient=True):
+        shape, dtype = self._recall()
+        if not input_gradient:
+            return None
+        dx = upsample_backward(dout, shape, self.scale, mode=self.mode, align_corners=self.align_corners)
+        return dx.astype(dtype, copy=False)
+
+    def describe(self):
+        return {"scale": self.scale, "mode": self.mode, "align_corners": self.align_corners}

@@ -1,0 +1,53 @@
+"""Zero padding."""
+
+from .._arrays import as_input
+from ..functional import zero_pad, zero_pad_backward
+from ..geometry import padding
+from .layer import Layer
+from .pooling import expect_images
+
+__all__ = ["ZeroPad"]
+
+
+class ZeroPad(Layer):
+    """Surround each image with zeros.
+
+    Parameters
+    ----------
+    pad : int, (int, int) or ((top, bottom), (left, right))
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `pad` is none of these.
+
+    Examples
+    --------
+    >>> ZeroPad(((0, 1), (1, 0))).forward(np.ones((1, 1, 1, 2))).tolist()
+    [[[[0.0, 1.0, 1.0], [0.0, 0.0, 0.0]]]]
+    """
+
+    def __init__(self, pad):
+        self.pad = padding(pad)
+
+    def build(self, input_shape, rng, dtype):
+        channels, height, width = expect_images(input_shape)
+        return channels, height + sum(self.pad[0]), width + sum(self.pad[1])
+
+    def forward(self, x):
+        x = as_input(x, "x", 4)
+        out = zero_pad(x, self.pad)
+        self._saved = out.shape, x.dtype
+        return out
+
+    def backward(self, dout, *, input_gradient=True):
+        shape, dtype = self._recall()
+        if not input_gradient:
+            return None
+        dout = as_input(dout, "dout", 4)
+        if dout.shape != shape:
+            raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
+        return zero_pad_backward(dout, self.pad).astype(dtype, copy=False)
+
+    def describe(self):
+        return {"pad": self.pad}
