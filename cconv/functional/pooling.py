@@ -247,7 +247,7 @@ def adaptive_average_pool(x, output_size):
 
 
 def adaptive_average_pool_backward(dout, input_shape, output_size):
-    """Return the gradient of `adaptive_average_pool`: each value of `dout`, divided by its window's size, for all of it.
+    """Return the gradient of `adaptive_average_pool`: each value of `dout`, spread evenly over its window.
 
     Parameters
     ----------

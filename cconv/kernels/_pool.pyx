@@ -125,9 +125,8 @@ cdef inline void max_plane(const floating* x, floating* out, position* argmax, G
 
 cdef void max_forward(const floating* x, floating* out, position* argmax, Geometry g, int num_threads) noexcept nogil:
     cdef Py_ssize_t p
-    cdef unsigned state
+    cdef unsigned state = 0
     with parallel(num_threads=num_threads):
-        state = 0
         state = cconv_ftz_on()
         for p in prange(g.planes, schedule="static"):
             max_plane[floating, position](x + p * g.H * g.W, out + p * g.OH * g.OW,
@@ -162,7 +161,7 @@ cdef inline void spread_plane(const floating* dout, const position* argmax, floa
 cdef bint max_backward(const floating* dout, const position* argmax, floating* dx, Geometry g,
                        int num_threads) noexcept nogil:
     cdef Py_ssize_t p, outside = 0
-    cdef unsigned state
+    cdef unsigned state = 0
     with parallel(num_threads=num_threads):
         state = cconv_ftz_on()
         for p in prange(g.planes, schedule="static"):
@@ -213,7 +212,7 @@ cdef inline void average_plane(floating* x, floating* out, Geometry g, Py_ssize_
 cdef void average(floating* x, floating* out, Geometry g, Py_ssize_t below, Py_ssize_t right, bint count_include_pad,
                   bint backward, int num_threads) noexcept nogil:
     cdef Py_ssize_t p
-    cdef unsigned state
+    cdef unsigned state = 0
     with parallel(num_threads=num_threads):
         state = cconv_ftz_on()
         for p in prange(g.planes, schedule="static"):
@@ -222,7 +221,7 @@ cdef void average(floating* x, floating* out, Geometry g, Py_ssize_t below, Py_s
 
 
 cdef void adaptive_plane(floating* x, floating* out, Geometry g, bint backward) noexcept nogil:
-    """Windows that cut the image into OH x OW parts: row y has the rows from floor(y H / OH) to ceil((y + 1) H / OH)."""
+    """Windows that cut the image into OH x OW parts; part y begins at floor(y H / OH), ends at ceil((y + 1) H / OH)."""
     cdef Py_ssize_t y, z, r, q, top, bottom, left, right
     cdef floating total
     if backward:
@@ -248,9 +247,8 @@ cdef void adaptive_plane(floating* x, floating* out, Geometry g, bint backward) 
 
 cdef void adaptive(floating* x, floating* out, Geometry g, bint backward, int num_threads) noexcept nogil:
     cdef Py_ssize_t p
-    cdef unsigned state
+    cdef unsigned state = 0
     with parallel(num_threads=num_threads):
-        state = 0
         state = cconv_ftz_on()
         for p in prange(g.planes, schedule="static"):
             adaptive_plane(x + p * g.H * g.W, out + p * g.OH * g.OW, g, backward)

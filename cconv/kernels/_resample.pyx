@@ -79,11 +79,9 @@ cdef bint resample(floating* x, floating* out, Py_ssize_t planes, Axis rows, Axi
     """Run either way; return False when there is no memory for a row per thread."""
     cdef Py_ssize_t p, image = rows.size * columns.size, result = rows.out * columns.out
     cdef Py_ssize_t failed = 0
-    cdef floating* mixed
-    cdef unsigned state
+    cdef floating* mixed = NULL
+    cdef unsigned state = 0
     with parallel(num_threads=num_threads):
-        state = 0
-        mixed = NULL
         state = cconv_ftz_on()
         mixed = <floating*>malloc(columns.size * sizeof(floating))
         for p in prange(planes, schedule="static"):
@@ -104,7 +102,7 @@ cdef Axis axis(Py_ssize_t size, Py_ssize_t out, tuple table):
     a.size, a.out = size, out
     a.first = <const int32_t*>cnp.PyArray_DATA(first)
     a.second = <const int32_t*>cnp.PyArray_DATA(second)
-    a.weight = NULL if weight is None else <const double*>cnp.PyArray_DATA(weight)
+    a.weight = NULL if weight is None else <double*>cnp.PyArray_DATA(weight)
     return a
 
 
