@@ -8,16 +8,21 @@ import oracles
 import pytest
 
 from cconv import (
+    AdaptiveAveragePooling,
     Affine,
     AveragePooling,
     BatchNormalization,
     Convolution,
     Dropout,
+    GlobalAveragePooling,
+    GlobalMaxPooling,
     Layer,
     Pooling,
     Relu,
     Sigmoid,
     SoftmaxWithLoss,
+    Upsample,
+    ZeroPad,
     gradient_check,
 )
 
@@ -43,6 +48,15 @@ LAYERS = {
     "pooling": (lambda: Pooling(2, 2, 2),),
     "pooling-overlapping": (lambda: Pooling(3, 2, 1, 1),),
     "average-pooling": (lambda: AveragePooling(3, 2, stride=2, pad=1),),
+    "pooling-options": (lambda: Pooling(2, 2, (2, 1), ((1, 0), (0, 1)), dilation=(2, 1), ceil_mode=True),),
+    "average-pooling-options": (lambda: AveragePooling(3, 2, 2, 1, ceil_mode=True, count_include_pad=False),),
+    "adaptive-average-pooling": (lambda: AdaptiveAveragePooling((3, 4)),),
+    "global-average-pooling": (GlobalAveragePooling,),
+    "global-max-pooling": (GlobalMaxPooling,),
+    "upsample-nearest": (lambda: Upsample((2, 1.5)),),
+    "upsample-bilinear": (lambda: Upsample(2, "bilinear"),),
+    "upsample-corners": (lambda: Upsample((1.5, 3), "bilinear", align_corners=True),),
+    "zero-pad": (lambda: ZeroPad(((1, 0), (2, 3))),),
     "affine": (lambda: Affine(normal(168, 5), normal(5)),),
     "affine-no-bias": (lambda: Affine(normal(168, 5), None),),
     "relu": (Relu,),
