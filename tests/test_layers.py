@@ -48,7 +48,7 @@ LAYERS = {
     "pooling": (lambda: Pooling(2, 2, 2),),
     "pooling-overlapping": (lambda: Pooling(3, 2, 1, 1),),
     "average-pooling": (lambda: AveragePooling(3, 2, stride=2, pad=1),),
-    "pooling-options": (lambda: Pooling(2, 2, (2, 1), ((1, 0), (0, 1)), dilation=(2, 1), ceil_mode=True),),
+    "pooling-options": (lambda: Pooling(2, 2, (2, 1), ((0, 1), (1, 0)), dilation=(2, 1), ceil_mode=True),),
     "average-pooling-options": (lambda: AveragePooling(3, 2, 2, 1, ceil_mode=True, count_include_pad=False),),
     "adaptive-average-pooling": (lambda: AdaptiveAveragePooling((3, 4)),),
     "global-average-pooling": (GlobalAveragePooling,),

@@ -107,7 +107,7 @@ def test_build_says_the_output_shape(layer):
 
 
 def test_build_refuses_images_smaller_than_the_window():
-    with pytest.raises(ValueError, match=r"expects images that a 3 x 3 window fits, gets \(3, 2, 9\)"):
+    with pytest.raises(ValueError, match=r"expects images that a window of 3 x 3 fits, gets \(3, 2, 9\)"):
         Pooling(3, 3).build((3, 2, 9), np.random.default_rng(0), np.float32)
 
 
