@@ -4,8 +4,9 @@
     average  out[n, c, y, z] = 1/size * sum over the same window
 
 Arrays are NCHW; the output's shape decides how far the windows go. One image plane (n, c) is one piece of work.
-A row of outputs is computed tap by tap, so that the inner loop runs along the row and vectorises; its maxima and their
-positions wait in two small arrays on the stack.
+Windows of up to 255 values go through window.h, a vector of outputs at a time, and 2 x 2 windows side by side through
+pool.h. What these leave is computed here, a row of outputs tap by tap, so that the inner loop runs along the row; its
+maxima and their positions wait in two small arrays on the stack.
 
 Edge cases: padding is left out of a maximum (as -inf would be); a NaN in a window is its maximum; of equal values the
 first, in the order of (i, j), wins; `argmax` is its i*FW + j. An average counts padding as zeros in `size`, or leaves
@@ -17,6 +18,7 @@ from cython cimport floating
 from cython.parallel cimport parallel, prange
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, uint8_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from cconv.kernels.tile cimport cconv_ftz_on, cconv_ftz_restore
@@ -25,6 +27,7 @@ cnp.import_array()
 
 cdef enum:
     SEGMENT = 128  # outputs of a row that are computed together
+    SPARE = 16     # divisors beyond the last output: a vector of them may be read
 
 ctypedef fused position:
     uint8_t
@@ -42,9 +45,19 @@ cdef extern from "vmath.h" nogil:
     float sum_float(const float* x, Py_ssize_t size) noexcept
     double sum_double(const double* x, Py_ssize_t size) noexcept
 
-cdef struct Geometry:
-    Py_ssize_t planes, H, W, OH, OW
-    int fh, fw, sh, sw, pt, pl, dh, dw
+cdef extern from "window.h" nogil:
+    ctypedef struct Geometry "window_geometry":
+        Py_ssize_t planes, H, W, OH, OW
+        int fh, fw, sh, sw, pt, pl, dh, dw
+    Py_ssize_t window_rows(const Geometry*, Py_ssize_t) noexcept
+    bint max_windows_float(const float*, const Geometry*, float*, uint8_t*) noexcept
+    bint max_windows_double(const double*, const Geometry*, double*, uint8_t*) noexcept
+    void sum_windows_float(const float*, const Geometry*, const float*, const float*, float*) noexcept
+    void sum_windows_double(const double*, const Geometry*, const double*, const double*, double*) noexcept
+    void spread_windows_float(const float*, const uint8_t*, const Geometry*, const float*, const float*,
+                              float*) noexcept
+    void spread_windows_double(const double*, const uint8_t*, const Geometry*, const double*, const double*,
+                               double*) noexcept
 
 
 cdef inline Py_ssize_t first_inside(Py_ssize_t start, Py_ssize_t stride) noexcept nogil:
@@ -86,6 +99,60 @@ cdef inline floating sum_of(const floating* x, Py_ssize_t size) noexcept nogil:
         return sum_double(x, size)
 
 
+cdef inline bint max_windows(const floating* x, const Geometry* g, floating* out, uint8_t* where) noexcept nogil:
+    if floating is float:
+        return max_windows_float(x, g, out, where)
+    else:
+        return max_windows_double(x, g, out, where)
+
+
+cdef inline void spread_windows(const floating* dout, const uint8_t* where, const Geometry* g, const floating* rows,
+                                const floating* columns, floating* dx) noexcept nogil:
+    if floating is float:
+        spread_windows_float(dout, where, g, rows, columns, dx)
+    else:
+        spread_windows_double(dout, where, g, rows, columns, dx)
+
+
+cdef inline void sum_windows(const floating* x, const Geometry* g, const floating* rows, const floating* columns,
+                             floating* out) noexcept nogil:
+    if floating is float:
+        sum_windows_float(x, g, rows, columns, out)
+    else:
+        sum_windows_double(x, g, rows, columns, out)
+
+
+cdef inline bint fits_backward(const Geometry* g) noexcept nogil:
+    return window_rows(g, (g.W + g.pl + g.sw - 1) // g.sw) > 0
+
+
+cdef inline bint points_inside(const uint8_t* argmax, Geometry g) noexcept nogil:
+    """Whether all positions lie in their window and in the image."""
+    cdef Py_ssize_t y, z, k, r, q
+    cdef int most = 0, span = (g.fh - 1) * g.dh, reach = (g.fw - 1) * g.dw
+    cdef bint edge
+    for k in range(g.OH * g.OW):
+        most = max(most, <int>argmax[k])
+    if most >= g.fh * g.fw:
+        return False
+    for y in range(g.OH):
+        r = y * g.sh - g.pt
+        edge = r < 0 or r + span >= g.H
+        z = 0
+        while z < g.OW:
+            q = z * g.sw - g.pl
+            if not edge and q >= 0 and q + reach < g.W:
+                # From here on windows are inside, up to the last one that ends in the image.
+                z = (g.W - 1 - reach + g.pl) // g.sw + 1
+                continue
+            k = argmax[y * g.OW + z]
+            if (r + k // g.fw * g.dh < 0 or r + k // g.fw * g.dh >= g.H
+                    or q + k % g.fw * g.dw < 0 or q + k % g.fw * g.dw >= g.W):
+                return False
+            z += 1
+    return True
+
+
 cdef inline bint tiled(Geometry g) noexcept nogil:
     """Whether windows are 2 x 2, side by side and all inside the image: then each has the four values to itself."""
     return (g.fh == 2 and g.fw == 2 and g.sh == 2 and g.sw == 2 and g.pt == 0 and g.pl == 0 and g.dh == 1
@@ -99,6 +166,9 @@ cdef inline void max_plane(const floating* x, floating* out, position* argmax, G
     if tiled(g):
         # 2 x 2 windows have positions of one byte, if these are wanted at all.
         max_of_fours(x, out, <uint8_t*>argmax, g)
+        return
+    if ((position is uint8_t or argmax == NULL) and window_rows(&g, g.OW) > 0
+            and max_windows(x, &g, out, <uint8_t*>argmax)):
         return
     for y in range(g.OH):
         for segment in range((g.OW + SEGMENT - 1) // SEGMENT):
@@ -168,6 +238,10 @@ cdef bint max_backward(const floating* dout, const position* argmax, floating* d
             if tiled(g):
                 spread_plane[floating, position](dout + p * g.OH * g.OW, argmax + p * g.OH * g.OW,
                                                  dx + p * g.H * g.W, g)
+            elif position is uint8_t and fits_backward(&g):
+                outside += not points_inside(<const uint8_t*>argmax + p * g.OH * g.OW, g)
+                spread_windows(dout + p * g.OH * g.OW, <const uint8_t*>argmax + p * g.OH * g.OW, &g, <floating*>NULL,
+                               <floating*>NULL, dx + p * g.H * g.W)
             else:
                 outside += not scatter_plane[floating, position](dout + p * g.OH * g.OW, argmax + p * g.OH * g.OW,
                                                                  dx + p * g.H * g.W, g)
@@ -209,15 +283,48 @@ cdef inline void average_plane(floating* x, floating* out, Geometry g, Py_ssize_
                 out[y * g.OW + z] = total / size
 
 
+cdef void divisors(const Geometry* g, Py_ssize_t below, Py_ssize_t right, bint count_include_pad, floating* rows,
+                   floating* columns) noexcept nogil:
+    """How many rows, and how many columns, count in each output's average."""
+    cdef Py_ssize_t y, z, top, left
+    for y in range(g.OH):
+        top = y * g.sh - g.pt
+        if count_include_pad:
+            rows[y] = covered(top + g.pt, g.H + g.pt + below, g.fh)
+        else:
+            rows[y] = covered(top, g.H, g.fh)
+    for z in range(g.OW):
+        left = z * g.sw - g.pl
+        if count_include_pad:
+            columns[z] = covered(left + g.pl, g.W + g.pl + right, g.fw)
+        else:
+            columns[z] = covered(left, g.W, g.fw)
+    for z in range(g.OW, g.OW + SPARE):
+        columns[z] = 1
+
+
 cdef void average(floating* x, floating* out, Geometry g, Py_ssize_t below, Py_ssize_t right, bint count_include_pad,
                   bint backward, int num_threads) noexcept nogil:
     cdef Py_ssize_t p
     cdef unsigned state = 0
+    cdef bint fits = fits_backward(&g) if backward else window_rows(&g, g.OW) > 0
+    # Without memory for the divisors, which a few thousand bytes hold, windows are added one by one.
+    cdef floating* rows = <floating*>malloc((g.OH + g.OW + SPARE) * sizeof(floating)) if fits else NULL
+    cdef floating* columns = NULL
+    if rows != NULL:
+        columns = rows + g.OH
+        divisors(&g, below, right, count_include_pad, rows, columns)
     with parallel(num_threads=num_threads):
         state = cconv_ftz_on()
         for p in prange(g.planes, schedule="static"):
-            average_plane(x + p * g.H * g.W, out + p * g.OH * g.OW, g, below, right, count_include_pad, backward)
+            if rows == NULL:
+                average_plane(x + p * g.H * g.W, out + p * g.OH * g.OW, g, below, right, count_include_pad, backward)
+            elif backward:
+                spread_windows(out + p * g.OH * g.OW, NULL, &g, rows, columns, x + p * g.H * g.W)
+            else:
+                sum_windows(x + p * g.H * g.W, &g, rows, columns, out + p * g.OH * g.OW)
         cconv_ftz_restore(state)
+    free(rows)
 
 
 cdef void adaptive_plane(floating* x, floating* out, Geometry g, bint backward) noexcept nogil:
