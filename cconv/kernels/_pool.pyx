@@ -130,6 +130,7 @@ cdef inline bint points_inside(const uint8_t* argmax, Geometry g) noexcept nogil
     """Whether all positions lie in their window and in the image."""
     cdef Py_ssize_t y, z, k, r, q
     cdef int most = 0, span = (g.fh - 1) * g.dh, reach = (g.fw - 1) * g.dw
+    cdef Py_ssize_t beyond = (g.W - 1 - reach + g.pl) // g.sw + 1  # where windows begin to end outside the image
     cdef bint edge
     for k in range(g.OH * g.OW):
         most = max(most, <int>argmax[k])
@@ -142,8 +143,7 @@ cdef inline bint points_inside(const uint8_t* argmax, Geometry g) noexcept nogil
         while z < g.OW:
             q = z * g.sw - g.pl
             if not edge and q >= 0 and q + reach < g.W:
-                # From here on windows are inside, up to the last one that ends in the image.
-                z = (g.W - 1 - reach + g.pl) // g.sw + 1
+                z = beyond  # all windows up to there are inside
                 continue
             k = argmax[y * g.OW + z]
             if (r + k // g.fw * g.dh < 0 or r + k // g.fw * g.dh >= g.H

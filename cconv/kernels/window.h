@@ -249,11 +249,13 @@ static void NAME(spread_windows)(const T *dout, const uint8_t *where, const wind
     T value[WINDOW_SCRATCH + 4 * LANES];
     INT place[WINDOW_SCRATCH + 4 * LANES];
     ptrdiff_t off[WINDOW_TAPS];
-    int tap[WINDOW_TAPS], first[WINDOW_TAPS + 2];
+    INT tap[WINDOW_TAPS];
+    int first[WINDOW_TAPS + 2];
     const ptrdiff_t up = reach_h(g), back = reach_w(g), width = (g->W + g->pl + g->sw - 1) / g->sw;
     const ptrdiff_t height = (g->H + g->pt + g->sh - 1) / g->sh, pitch = width + back, band = window_rows(g, width);
     const int sw = g->sw;
     T *const end = dx + g->H * g->W;
+    const T *const dout_end = dout + g->OH * g->OW;
     int n = 0;
     /* The taps of each phase, and how far back their outputs are. */
     for (int a = 0; a < g->sh; a++)
@@ -275,13 +277,24 @@ static void NAME(spread_windows)(const T *dout, const uint8_t *where, const wind
             INT *const w = place + R * pitch;
             const ptrdiff_t length = inside ? window_min(g->OW, width) : 0;
             const T *const from = dout + y * g->OW;
-            for (ptrdiff_t z = 0; z < (inside ? back : pitch); z++) v[z] = 0, w[z] = -1;
-            if (where)
-                for (ptrdiff_t z = 0; z < length; z++) v[back + z] = from[z], w[back + z] = where[y * g->OW + z];
-            else
-                for (ptrdiff_t z = 0; z < length; z++) v[back + z] = from[z] / (rows[y] * columns[z]);
+            for (ptrdiff_t k = 0; k < (inside ? back : pitch); k++) v[k] = 0, w[k] = -1;
+            ptrdiff_t z = 0;
+            for (; z < length && dout_end - (from + z) >= LANES; z += LANES) {
+                const V d = LOAD(from + z);
+                if (!where) {
+                    *(V *)(v + back + z) = d / (LOAD(columns + z) * rows[y]);
+                } else {
+                    *(V *)(v + back + z) = d;
+                    const NAME(wbyte) bytes = *(const NAME(wbyte) *)(where + y * g->OW + z);
+                    *(M *)(w + back + z) = __builtin_convertvector(bytes, M);
+                }
+            }
+            for (; z < length; z++) {
+                v[back + z] = where ? from[z] : from[z] / (rows[y] * columns[z]);
+                w[back + z] = where ? where[y * g->OW + z] : 0;
+            }
             if (inside)
-                for (ptrdiff_t z = back + length; z < pitch; z++) v[z] = 0, w[z] = -1;
+                for (ptrdiff_t k = back + length; k < pitch; k++) v[k] = 0, w[k] = -1;
         }
         for (ptrdiff_t Y = 0; Y < count; Y++)
             for (int a = 0; a < g->sh; a++) {
@@ -294,13 +307,14 @@ static void NAME(spread_windows)(const T *dout, const uint8_t *where, const wind
                     T *const row = dx + r * g->W;
                     for (int b = 0; b < sw; b++) {
                         V total = {0};
-                        for (int t = first[a * sw + b]; t < first[a * sw + b + 1]; t++) {
-                            const ptrdiff_t k = Y * pitch + Z + off[t];
-                            if (where)
-                                total += (V)((M)LOAD(value + k) & (*(const M *)(place + k) == (M){0} + (INT)tap[t]));
-                            else
-                                total += LOAD(value + k);
-                        }
+                        const T *const at = value + Y * pitch + Z;
+                        const INT *const hit = place + Y * pitch + Z;
+                        const int last = first[a * sw + b + 1];
+                        if (where)
+                            for (int t = first[a * sw + b]; t < last; t++)
+                                total += (V)((M)LOAD(at + off[t]) & (*(const M *)(hit + off[t]) == (M){0} + tap[t]));
+                        else
+                            for (int t = first[a * sw + b]; t < last; t++) total += LOAD(at + off[t]);
                         if (sw <= 2)
                             pair[b] = total;
                         else
