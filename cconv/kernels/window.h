@@ -261,11 +261,13 @@ static void NAME(spread_windows)(const T *dout, const uint8_t *where, const wind
     for (int a = 0; a < g->sh; a++)
         for (int b = 0; b < sw; b++) {
             first[a * sw + b] = n;
-            for (int t = 0; t < g->fh * g->fw; t++) {
-                const ptrdiff_t r = (ptrdiff_t)(t / g->fw) * g->dh, c = (ptrdiff_t)(t % g->fw) * g->dw;
-                if (r % g->sh != a || c % sw != b) continue;
-                off[n] = (up - r / g->sh) * pitch + back - c / sw;
-                tap[n++] = t;
+            for (int i = 0; i < g->fh; i++) {
+                if (i * g->dh % g->sh != a) continue;
+                for (int j = 0; j < g->fw; j++) {
+                    if (j * g->dw % sw != b) continue;
+                    off[n] = (up - i * g->dh / g->sh) * pitch + back - j * g->dw / sw;
+                    tap[n++] = i * g->fw + j;
+                }
             }
         }
     first[g->sh * sw] = n;
@@ -302,7 +304,7 @@ static void NAME(spread_windows)(const T *dout, const uint8_t *where, const wind
                 if (r < 0 || r >= g->H) continue;
                 for (ptrdiff_t Z = 0; Z < width; Z += LANES) {
                     T chunk[WINDOW_TAPS * LANES];
-                    V pair[2];
+                    V even = {0}, odd = {0};
                     const ptrdiff_t q = Z * sw - g->pl; /* the image's column of the chunk's first value */
                     T *const row = dx + r * g->W;
                     for (int b = 0; b < sw; b++) {
@@ -315,22 +317,25 @@ static void NAME(spread_windows)(const T *dout, const uint8_t *where, const wind
                                 total += (V)((M)LOAD(at + off[t]) & (*(const M *)(hit + off[t]) == (M){0} + tap[t]));
                         else
                             for (int t = first[a * sw + b]; t < last; t++) total += LOAD(at + off[t]);
-                        if (sw <= 2)
-                            pair[b] = total;
+                        if (sw <= 2 && b == 0)
+                            even = total;
+                        else if (sw <= 2)
+                            odd = total;
                         else
                             for (int l = 0; l < LANES; l++) chunk[l * sw + b] = total[l];
                     }
                     if (sw == 2) {
-                        const V low = __builtin_shufflevector(pair[0], pair[1], NAME(W_LOW));
-                        pair[1] = __builtin_shufflevector(pair[0], pair[1], NAME(W_HIGH));
-                        pair[0] = low;
+                        const V low = __builtin_shufflevector(even, odd, NAME(W_LOW));
+                        odd = __builtin_shufflevector(even, odd, NAME(W_HIGH));
+                        even = low;
                     }
                     if (sw <= 2 && q >= 0 && end - (row + q) >= sw * LANES) {
-                        *(V *)(row + q) = pair[0];
-                        if (sw == 2) *(V *)(row + q + LANES) = pair[1];
+                        *(V *)(row + q) = even;
+                        if (sw == 2) *(V *)(row + q + LANES) = odd;
                         continue;
                     }
-                    if (sw <= 2) memcpy(chunk, pair, sw * sizeof(V));
+                    if (sw <= 2) *(V *)chunk = even;
+                    if (sw == 2) *(V *)(chunk + LANES) = odd;
                     const ptrdiff_t lo = window_max(-q, 0), hi = window_min(sw * LANES, g->W - q);
                     if (hi > lo) memcpy(row + q + lo, chunk + lo, (size_t)(hi - lo) * sizeof(T));
                 }
