@@ -29,7 +29,7 @@ from cython.parallel cimport parallel, prange, threadid
 from libc.string cimport memcpy, memset
 
 from cconv.kernels.tile cimport (
-    TILE_BYTES, TILE_MAX_V, add_rows, cconv_ftz_on, cconv_ftz_restore, tile, tile_rows, turn, turn_biased, turn_padded
+    TILE_ADD, TILE_BYTES, TILE_MAX_V, TILE_NEW, TILE_RESUME, add_rows, cconv_ftz_on, cconv_ftz_restore, tile, tile_rows, turn, turn_biased, turn_padded
 )
 
 import numpy as np
@@ -45,6 +45,7 @@ cdef enum:
     GRADIENT_ITEMS = 16  # pieces of work a weight gradient is cut into, where it can be
     GRADIENT_BYTES = 4 << 20  # memory for the sums of groups of images
     ALIGNMENT = 64
+    FIRST_CACHE = 16384  # bytes of packed weights that one strip goes through at a time
 
 cdef struct Pass:
     Py_ssize_t pixels  # outputs of one channel
@@ -149,21 +150,25 @@ cdef void pack(const floating* W, Gather* g, Py_ssize_t group, Py_ssize_t f_step
                     to += V * g.lanes
 
 
-cdef void gather_strip(const floating* image, const floating* packed, const floating* bias, bint relu, Gather* g,
+cdef void gather_strip(const floating* image, const floating* packed, floating* bias, bint relu, Gather* g,
                        Pass* p, Py_ssize_t group, Py_ssize_t start, Py_ssize_t n, floating* strip,
                        floating* out) noexcept nogil:
     """Compute outputs `start` to `start + n` of one pass for all channels of one group."""
-    cdef Py_ssize_t plane = g.PH * g.PW, K = g.C * p.taps, v, vi, V, P, q, qi, f, l, F, step
+    cdef Py_ssize_t plane = g.PH * g.PW, K = g.C * p.taps, v, vi, V, P, q, qi, f, l, F, step, c, ci, block
     image = image + group * g.C * plane
     for vi in range(ceil_div(g.vectors, g.V)):
         v = vi * g.V
         V = min(g.V, g.vectors - v)
         step = V * g.lanes
         P = ceil_div(n, ceil_div(n, tile_rows(V)))
-        for qi in range(ceil_div(n, P)):
-            q = qi * P
-            tile(min(P, n - q), V, image, p.off + start + q, g.C, plane, p.taps, p.table,
-                 packed + group * g.weights + p.weights + K * v * g.lanes, step, strip + q * step, step, 0)
+        block = max(FIRST_CACHE // (max(p.taps, 1) * step * <Py_ssize_t>sizeof(floating)), 1)
+        for ci in range(ceil_div(g.C, block)):
+            c = ci * block
+            for qi in range(ceil_div(n, P)):
+                q = qi * P
+                tile(min(P, n - q), V, image + c * plane, p.off + start + q, min(block, g.C - c), plane, p.taps, p.table,
+                     packed + group * g.weights + p.weights + (K * v + c * p.taps * V) * g.lanes, step, strip + q * step,
+                     step, TILE_NEW if c == 0 else TILE_RESUME)
         F = min(step, g.F - v * g.lanes)
         f = group * g.F + v * g.lanes
         if p.at == NULL:
@@ -174,7 +179,7 @@ cdef void gather_strip(const floating* image, const floating* packed, const floa
                     out[(f + l) * g.area + p.at[start + q]] = strip[q * step + l]
 
 
-cdef void gather(const floating* x, const floating* W, Py_ssize_t f_step, Py_ssize_t c_step, const floating* bias,
+cdef void gather(const floating* x, const floating* W, Py_ssize_t f_step, Py_ssize_t c_step, floating* bias,
                  bint relu, floating* out, Py_ssize_t N, Gather* g, floating* packed, floating* scratch,
                  Py_ssize_t private, int num_threads) noexcept nogil:
     cdef Py_ssize_t n, s, group, item, parts, part, first, last, start, si, strips, y0, y1
@@ -269,7 +274,7 @@ cdef void weight_gradient(const floating* dout, const floating* x, floating* dW,
                         for fi in range(ceil_div(size, P)):
                             f = fi * P
                             tile(min(P, size - f), V, image, k_off + f, 1, 0, count, p.off + q,
-                                 turned + v * g.lanes, lanes, mysum + (k + f) * lanes + v * g.lanes, lanes, 1)
+                                 turned + v * g.lanes, lanes, mysum + (k + f) * lanes + v * g.lanes, lanes, TILE_ADD)
         for k in prange(g.groups * rows, schedule="static"):
             for m in range(1, sets):
                 for f in range(k * lanes, (k + 1) * lanes):

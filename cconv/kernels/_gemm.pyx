@@ -20,7 +20,7 @@ from cython.parallel cimport parallel, prange, threadid
 from libc.string cimport memcpy, memset
 
 from cconv.kernels.tile cimport (
-    TILE_BYTES, TILE_MAX_V, cconv_ftz_on, cconv_ftz_restore, tile, tile_rows, turn_padded
+    TILE_ADD, TILE_BYTES, TILE_MAX_V, TILE_NEW, cconv_ftz_on, cconv_ftz_restore, tile, tile_rows, turn_padded
 )
 
 from cconv.kernels._memory import empty
@@ -91,7 +91,7 @@ cdef inline void block_columns(Product* g, Py_ssize_t block, Py_ssize_t* first, 
         first[0] = min(own[0], g.columns - V[0] * g.lanes)
 
 
-cdef void product(const floating* a, const floating* b, const floating* bias, bint relu, floating* out, Product* g,
+cdef void product(const floating* a, const floating* b, floating* bias, bint relu, floating* out, Product* g,
                   floating* scratch, Py_ssize_t private, int num_threads) noexcept nogil:
     cdef Py_ssize_t blocks = ceil_div(g.vectors, g.V), parts = ceil_div(g.rows, ROWS)
     cdef Py_ssize_t item, block, row, rows, r, ri, k, ki, count, first, own, V, P, width, step, valid
@@ -121,7 +121,7 @@ cdef void product(const floating* a, const floating* b, const floating* bias, bi
                 for ri in range(ceil_div(rows, P)):
                     r = ri * P
                     tile(min(P, rows - r), V, a + (row + r) * g.row_step + k * g.k_step, off, count, g.k_step, 1,
-                         zero, right, step, strip + r * width, width, k > 0)
+                         zero, right, step, strip + r * width, width, TILE_ADD if k > 0 else TILE_NEW)
             if g.K == 0:
                 memset(strip, 0, rows * width * sizeof(floating))
             valid = min(width - (own - first), g.columns - own)
@@ -130,7 +130,7 @@ cdef void product(const floating* a, const floating* b, const floating* bias, bi
         cconv_ftz_restore(state)
 
 
-cdef void product_of_few_rows(const floating* a, const floating* b, const floating* bias, bint relu, floating* out,
+cdef void product_of_few_rows(const floating* a, const floating* b, floating* bias, bint relu, floating* out,
                               Product* g, floating* sums, int num_threads) noexcept nogil:
     """The same, for up to FEW_ROWS rows and a right factor that is read in place: threads share the chunks."""
     cdef Py_ssize_t chunks = ceil_div(g.K, CHUNK), blocks = ceil_div(g.vectors, g.V)
@@ -150,7 +150,7 @@ cdef void product_of_few_rows(const floating* a, const floating* b, const floati
                 first = own = V = 0
                 block_columns(g, block, &first, &own, &V)
                 tile(<int>g.rows, <int>V, a + k * g.k_step, off, count, g.k_step, 1, zero, b + k * g.b_step + first,
-                     g.b_step, sums + item * size + first, g.columns, 0)
+                     g.b_step, sums + item * size + first, g.columns, TILE_NEW)
         cconv_ftz_restore(state)
     state = cconv_ftz_on()
     for item in range(1, chunks):

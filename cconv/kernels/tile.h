@@ -12,7 +12,8 @@
  *     x^T dout           p features,       l columns of dout,  c rows
  *
  * Each output is one chain of fused multiply-adds from 0 in the order of (c, t): P, V and whoever computes the
- * neighbouring outputs do not change its bits. `accumulate` adds the finished sum to what `out` holds.
+ * neighbouring outputs do not change its bits. `mode` TILE_RESUME goes on with the chain that `out` holds, so that a long
+ * one can be computed in pieces that fit the first cache; TILE_ADD adds the finished sum to what `out` holds.
  *
  * The vector is as wide as the level's registers. It is GCC's and Clang's vector extension; other compilers get an
  * array of the same length and their own vectoriser. The body is compiled twice, for float and for double, by including
@@ -38,6 +39,7 @@
 #define TILE_REGISTERS 12
 #endif
 #define TILE_MAX_V 4
+enum { TILE_NEW, TILE_RESUME, TILE_ADD };
 
 #if defined(__GNUC__)
 #define TILE_INLINE static inline __attribute__((always_inline))
@@ -94,14 +96,17 @@ TILE_INLINE NAME(vec) NAME(multiply_add)(NAME(vec) a, NAME(vec) b, NAME(vec) c)
 /* P and V are constants wherever this is inlined, so that `sum` becomes registers. */
 TILE_INLINE void NAME(tile_body)(const int P, const int V, const T *a, const ptrdiff_t *off, ptrdiff_t outer,
                                  ptrdiff_t a_step, ptrdiff_t inner, const ptrdiff_t *table, const T *b,
-                                 ptrdiff_t b_step, T *out, ptrdiff_t out_step, int accumulate)
+                                 ptrdiff_t b_step, T *out, ptrdiff_t out_step, int mode)
 {
     NAME(vec) sum[TILE_REGISTERS];
     const T *at[TILE_REGISTERS];
     TILE_UNROLL
-    for (int i = 0; i < P * V; i++) sum[i] = NAME(spread)(0);
-    TILE_UNROLL
-    for (int p = 0; p < P; p++) at[p] = a + off[p];
+    for (int p = 0; p < P; p++) {
+        at[p] = a + off[p];
+        TILE_UNROLL
+        for (int v = 0; v < V; v++)
+            sum[p * V + v] = mode == TILE_RESUME ? NAME(load)(out + p * out_step + v * LANES) : NAME(spread)(0);
+    }
     for (ptrdiff_t c = 0; c < outer; c++) {
         for (ptrdiff_t t = 0; t < inner; t++) {
             const ptrdiff_t here = c * a_step + table[t];
@@ -123,20 +128,20 @@ TILE_INLINE void NAME(tile_body)(const int P, const int V, const T *a, const ptr
         TILE_UNROLL
         for (int v = 0; v < V; v++) {
             T *to = out + p * out_step + v * LANES;
-            NAME(store)(to, accumulate ? NAME(add)(NAME(load)(to), sum[p * V + v]) : sum[p * V + v]);
+            NAME(store)(to, mode == TILE_ADD ? NAME(add)(NAME(load)(to), sum[p * V + v]) : sum[p * V + v]);
         }
     }
 }
 
 #define TILE(P_, V_)                                                                                                   \
     case (V_) * 64 + (P_):                                                                                             \
-        NAME(tile_body)(P_, V_, a, off, outer, a_step, inner, table, b, b_step, out, out_step, accumulate);            \
+        NAME(tile_body)(P_, V_, a, off, outer, a_step, inner, table, b, b_step, out, out_step, mode);            \
         return;
 
 /* The tile of `P` rows and `V` vectors; 1 <= P <= tile_rows(V). */
 static void NAME(tile)(int P, int V, const T *a, const ptrdiff_t *off, ptrdiff_t outer, ptrdiff_t a_step,
                        ptrdiff_t inner, const ptrdiff_t *table, const T *b, ptrdiff_t b_step, T *out,
-                       ptrdiff_t out_step, int accumulate)
+                       ptrdiff_t out_step, int mode)
 {
     switch (V * 64 + P) {
         TILE(1, 1) TILE(2, 1) TILE(3, 1) TILE(4, 1) TILE(5, 1) TILE(6, 1) TILE(7, 1) TILE(8, 1) TILE(9, 1) TILE(10, 1)

@@ -11,6 +11,9 @@ cdef extern from "denormals.h" nogil:
 cdef extern from "tile.h" nogil:
     const int TILE_BYTES
     const int TILE_MAX_V
+    const int TILE_NEW
+    const int TILE_RESUME
+    const int TILE_ADD
     int tile_rows(int V) noexcept
 
     void tile_float(int, int, const float*, const Py_ssize_t*, Py_ssize_t, Py_ssize_t, Py_ssize_t, const Py_ssize_t*,
@@ -31,11 +34,11 @@ cdef extern from "tile.h" nogil:
 
 cdef inline void tile(int P, int V, const floating* a, const Py_ssize_t* off, Py_ssize_t outer, Py_ssize_t a_step,
                       Py_ssize_t inner, const Py_ssize_t* table, const floating* b, Py_ssize_t b_step, floating* out,
-                      Py_ssize_t out_step, int accumulate) noexcept nogil:
+                      Py_ssize_t out_step, int mode) noexcept nogil:
     if floating is float:
-        tile_float(P, V, a, off, outer, a_step, inner, table, b, b_step, out, out_step, accumulate)
+        tile_float(P, V, a, off, outer, a_step, inner, table, b, b_step, out, out_step, mode)
     else:
-        tile_double(P, V, a, off, outer, a_step, inner, table, b, b_step, out, out_step, accumulate)
+        tile_double(P, V, a, off, outer, a_step, inner, table, b, b_step, out, out_step, mode)
 
 
 cdef inline void turn(const floating* a, Py_ssize_t a_step, Py_ssize_t rows, Py_ssize_t columns, floating* to,
