@@ -75,9 +75,8 @@ cdef inline floating logarithm(floating x) noexcept nogil:
 
 cdef void relu_values(const floating* x, floating* out, Py_ssize_t size, int num_threads) noexcept nogil:
     cdef Py_ssize_t c, i
-    cdef unsigned state
+    cdef unsigned state = 0
     with parallel(num_threads=num_threads):
-        state = 0
         state = cconv_ftz_on()
         for c in prange((size + CHUNK - 1) // CHUNK, schedule="static"):
             for i in range(c * CHUNK, min((c + 1) * CHUNK, size)):
@@ -88,9 +87,8 @@ cdef void relu_values(const floating* x, floating* out, Py_ssize_t size, int num
 cdef void relu_gradient(const floating* dout, const floating* y, floating* dx, Py_ssize_t size,
                         int num_threads) noexcept nogil:
     cdef Py_ssize_t c, i
-    cdef unsigned state
+    cdef unsigned state = 0
     with parallel(num_threads=num_threads):
-        state = 0
         state = cconv_ftz_on()
         for c in prange((size + CHUNK - 1) // CHUNK, schedule="static"):
             for i in range(c * CHUNK, min((c + 1) * CHUNK, size)):
@@ -100,9 +98,8 @@ cdef void relu_gradient(const floating* dout, const floating* y, floating* dx, P
 
 cdef void sigmoid_values(const floating* x, floating* out, Py_ssize_t size, int num_threads) noexcept nogil:
     cdef Py_ssize_t c, i
-    cdef unsigned state
+    cdef unsigned state = 0
     with parallel(num_threads=num_threads):
-        state = 0
         state = cconv_ftz_on()
         for c in prange((size + CHUNK - 1) // CHUNK, schedule="static"):
             for i in range(c * CHUNK, min((c + 1) * CHUNK, size)):
@@ -110,54 +107,48 @@ cdef void sigmoid_values(const floating* x, floating* out, Py_ssize_t size, int 
         cconv_ftz_restore(state)
 
 
-cdef inline floating row_loss(const floating* x, const int64_t* label, const floating* target, floating most,
-                              floating level, Py_ssize_t M) noexcept nogil:
-    """The loss of one row, whose largest score and logarithm of the sum of exponentials are known."""
-    cdef Py_ssize_t m
+cdef inline floating row_loss(const floating* x, const int64_t* labels, const floating* targets, Py_ssize_t n,
+                              floating most, floating level, Py_ssize_t M) noexcept nogil:
+    """The loss of row n, whose largest score and logarithm of the sum of exponentials are known."""
+    cdef Py_ssize_t i
     cdef floating loss = 0
-    if label != NULL:
-        return level - (x[label[0]] - most)
-    for m in range(M):
+    if labels != NULL:
+        return level - (x[n * M + labels[n]] - most)
+    for i in range(n * M, (n + 1) * M):
         # A class of probability 0 adds nothing, however small its softmax.
-        loss += 0 if target[m] == 0 else target[m] * (level - (x[m] - most))
+        loss += 0 if targets[i] == 0 else targets[i] * (level - (x[i] - most))
     return loss
 
 
 cdef void softmax_rows(const floating* x, const int64_t* labels, const floating* targets, floating* y,
-                       floating* losses, Py_ssize_t rows, Py_ssize_t M) noexcept nogil:
-    """The softmax of some rows, and their losses unless that is NULL."""
+                       floating* losses, Py_ssize_t first, Py_ssize_t last, Py_ssize_t M) noexcept nogil:
+    """The softmax of the rows from first to before last, and their losses unless that is NULL."""
     cdef Py_ssize_t n, i
     cdef floating most, total
-    for n in range(rows):
+    for n in range(first, last):
         # A NaN is not the largest; it reaches the sum through its own exponential.
         most = largest(x + n * M, M)
         for i in range(n * M, (n + 1) * M):
             y[i] = x[i] - most
-    for i in range(rows * M):
+    for i in range(first * M, last * M):
         y[i] = exponential[floating](y[i])
-    for n in range(rows):
+    for n in range(first, last):
         total = sum_of(y + n * M, M)
         for i in range(n * M, (n + 1) * M):
             y[i] = y[i] / total
         if losses != NULL:
-            losses[n] = row_loss(x + n * M, NULL if labels == NULL else labels + n,
-                                 NULL if labels != NULL else targets + n * M, largest(x + n * M, M),
-                                 logarithm[floating](total), M)
+            losses[n] = row_loss(x, labels, targets, n, largest(x + n * M, M), logarithm[floating](total), M)
 
 
 cdef void cross_entropy_rows(const floating* x, const int64_t* labels, const floating* targets, floating* y,
                              floating* losses, Py_ssize_t N, Py_ssize_t M, int num_threads) noexcept nogil:
     """The softmax of all rows, and their losses unless that is NULL."""
-    cdef Py_ssize_t rows = max(1, ROWS // M), c, n
-    cdef unsigned state
+    cdef Py_ssize_t rows = max(1, ROWS // M), c
+    cdef unsigned state = 0
     with parallel(num_threads=num_threads):
-        state = 0
         state = cconv_ftz_on()
         for c in prange((N + rows - 1) // rows, schedule="static"):
-            n = c * rows
-            softmax_rows(x + n * M, NULL if labels == NULL else labels + n,
-                         NULL if labels != NULL or targets == NULL else targets + n * M, y + n * M,
-                         NULL if losses == NULL else losses + n, min(rows, N - n), M)
+            softmax_rows(x, labels, targets, y, losses, c * rows, min((c + 1) * rows, N), M)
         cconv_ftz_restore(state)
 
 
@@ -165,9 +156,8 @@ cdef void cross_entropy_gradient(const floating* y, const int64_t* labels, const
                                  floating* dx, Py_ssize_t N, Py_ssize_t M, int num_threads) noexcept nogil:
     cdef Py_ssize_t n, m
     cdef floating weight
-    cdef unsigned state
+    cdef unsigned state = 0
     with parallel(num_threads=num_threads):
-        state = 0
         state = cconv_ftz_on()
         for n in prange(N, schedule="static"):
             if labels != NULL:
