@@ -2,7 +2,7 @@
 
 from .activation import relu, relu_backward, sigmoid, softmax
 from .affine import affine, affine_backward
-from .convolution import convolution, convolution_backward
+from .convolution import convolution, convolution_backward, convolution_relu_max_pool
 from .loss import softmax_cross_entropy, softmax_cross_entropy_backward
 from .patches import col2im, im2col
 from .pooling import (
@@ -25,6 +25,7 @@ __all__ = [
     "col2im",
     "convolution",
     "convolution_backward",
+    "convolution_relu_max_pool",
     "im2col",
     "max_pool",
     "max_pool_backward",

@@ -4,7 +4,7 @@ from .. import kernels
 from .._arrays import as_input, promote
 from ..geometry import checked_size, integer, window
 
-__all__ = ["convolution", "convolution_backward"]
+__all__ = ["convolution", "convolution_backward", "convolution_relu_max_pool"]
 
 # Nanoseconds that one thread takes for one multiply-add, roughly: it only decides when a second thread pays.
 COST = 0.03
@@ -29,6 +29,16 @@ def _door(x, W, groups):
     if W.size == 0:
         raise ValueError(f"W must not be empty, got shape {W.shape}")
     return x, W, groups
+
+
+def _forward_door(x, W, b, groups):
+    x, W, groups = _door(x, W, groups)
+    if b is not None:
+        b = as_input(b, "b", 1)
+        if b.shape[0] != W.shape[0]:
+            raise ValueError(f"b must have one value for each of the {W.shape[0]} filters, got shape {b.shape}")
+        x, W, b = promote(x, W, b)
+    return x, W, b, groups
 
 
 def convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1):
@@ -80,12 +90,7 @@ def convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1):
     array([[[[15., 16.],
              [ 6., 15.]]]], dtype=float32)
     """
-    x, W, groups = _door(x, W, groups)
-    if b is not None:
-        b = as_input(b, "b", 1)
-        if b.shape[0] != W.shape[0]:
-            raise ValueError(f"b must have one value for each of the {W.shape[0]} filters, got shape {b.shape}")
-        x, W, b = promote(x, W, b)
+    x, W, b, groups = _forward_door(x, W, b, groups)
     N, _, height, width = x.shape
     filters, channels, filter_h, filter_w = W.shape
     out_h, out_w, steps = window(height, width, filter_h, filter_w, stride, pad, dilation)
@@ -94,6 +99,53 @@ def convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1):
     threads = kernels.cpu.threads_for(COST * out.size * channels * filter_h * filter_w)
     kernels.conv.forward(x, W, b, out, *steps, groups, threads)
     return out
+
+
+def convolution_relu_max_pool(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1, return_argmax=False):
+    r"""Compute ``max_pool(relu(convolution(x, W, b)), 2)`` without ever holding the convolution's output of the batch.
+
+    .. math:: out_{n,f,y,z} = \max_{i,j \in \{0, 1\}} \max(conv_{n,f,2y+i,2z+j}, 0)
+
+    Windows of 2 x 2 with a stride of 2; an odd last row or column of the convolution's output is left out.
+
+    Parameters
+    ----------
+    x, W, b, stride, pad, dilation, groups
+        As `convolution`.
+    return_argmax : bool, default False
+        Also return where each maximum lies, as `max_pool` does.
+
+    Returns
+    -------
+    ndarray, shape (N, FN, OH // 2, OW // 2)
+        The very bits of the three operations one by one.
+    argmax : ndarray of uint8, only with `return_argmax`
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `convolution`, and if the convolution's output is smaller than the window.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x, W = np.ones((1, 1, 3, 3)), np.ones((1, 1, 2, 2))
+    >>> convolution_relu_max_pool(x, W, np.array([-1.0]))
+    array([[[[3.]]]])
+    """
+    x, W, b, groups = _forward_door(x, W, b, groups)
+    N, _, height, width = x.shape
+    filters, channels, filter_h, filter_w = W.shape
+    out_h, out_w, steps = window(height, width, filter_h, filter_w, stride, pad, dilation)
+    if out_h < 2 or out_w < 2:
+        raise ValueError(f"x must be large enough for an output of 2 x 2 before pooling, got {out_h} x {out_w}")
+    shape = (N, filters, out_h // 2, out_w // 2)
+    checked_size(N, filters, out_h, out_w, itemsize=x.itemsize)
+    out = kernels.memory.empty(shape, x.dtype)
+    argmax = kernels.memory.empty(shape, "uint8") if return_argmax else None
+    threads = kernels.cpu.threads_for(COST * N * filters * out_h * out_w * channels * filter_h * filter_w)
+    kernels.conv.forward_pooled(x, W, b, out, argmax, out_h, out_w, *steps, groups, threads)
+    return (out, argmax) if return_argmax else out
 
 
 def convolution_backward(dout, x, W, *, stride=1, pad=0, dilation=1, groups=1, bias=True, input_gradient=True):

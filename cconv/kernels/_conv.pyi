@@ -17,6 +17,23 @@ def forward(
     groups: int,
     num_threads: int,
 ) -> None: ...
+def forward_pooled(
+    x: NDArray[Any],
+    W: NDArray[Any],
+    b: NDArray[Any] | None,
+    out: NDArray[Any],
+    argmax: NDArray[Any] | None,
+    OH: int,
+    OW: int,
+    sh: int,
+    sw: int,
+    pt: int,
+    pl: int,
+    dh: int,
+    dw: int,
+    groups: int,
+    num_threads: int,
+) -> None: ...
 def backward_input(
     dout: NDArray[Any],
     W: NDArray[Any],

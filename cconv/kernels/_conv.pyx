@@ -12,6 +12,8 @@ and the three passes are one table read in three ways:
     input gradient    an output pass over dout with the filters turned; with a stride, one such pass for each phase
                       (y + pt) mod sh, (z + pl) mod sw of the input, which only some taps reach
 
+A fourth pass, the output with relu and 2 x 2 maxima, keeps the outputs of one image per thread and writes only the maxima.
+
 The lanes f are channels: weights are packed as [block of lanes][c][t][lane], dout is transposed to [q][lane], and
 results are transposed back when they are stored.
 
@@ -26,10 +28,12 @@ dout; an empty batch leaves the output empty and the weight gradient 0; input pi
 cimport numpy as cnp
 from cython cimport floating
 from cython.parallel cimport parallel, prange, threadid
+from libc.stdint cimport uint8_t
 from libc.string cimport memcpy, memset
 
 from cconv.kernels.tile cimport (
-    TILE_ADD, TILE_BYTES, TILE_MAX_V, TILE_NEW, TILE_RESUME, add_rows, cconv_ftz_on, cconv_ftz_restore, tile, tile_rows, turn, turn_biased, turn_padded
+    TILE_ADD, TILE_BYTES, TILE_MAX_V, TILE_NEW, TILE_RESUME, add_rows, cconv_ftz_on, cconv_ftz_restore, tile, tile_rows,
+    turn, turn_biased, turn_padded
 )
 
 import numpy as np
@@ -37,6 +41,10 @@ import numpy as np
 from cconv.kernels._memory import empty
 
 cnp.import_array()
+
+cdef extern from "pool.h" nogil:
+    void max_of_fours_float(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, float*, uint8_t*) noexcept
+    void max_of_fours_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*, uint8_t*) noexcept
 
 cdef enum:
     STRIP = 112  # pixels between two transposes: a multiple of every tile's rows and of every vector's lanes
@@ -62,7 +70,7 @@ cdef struct Gather:
     Py_ssize_t H, W  # the source image,
     Py_ssize_t top, left, PH, PW  # and its place in the padded one
     bint padded
-    Py_ssize_t area  # values of one output channel
+    Py_ssize_t area, width  # values of one output channel, and of one of its rows
     Py_ssize_t lanes, vectors, V  # per vector, for F, and the most per tile
     Py_ssize_t weights  # packed values of one group
     Py_ssize_t passes
@@ -75,6 +83,14 @@ cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
 
 cdef inline Py_ssize_t round_up(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
     return (a + b - 1) // b * b
+
+
+cdef inline void max_of_fours(const floating* x, Py_ssize_t width, Py_ssize_t rows, Py_ssize_t columns, floating* out,
+                              uint8_t* where) noexcept nogil:
+    if floating is float:
+        max_of_fours_float(x, width, rows, columns, out, where)
+    else:
+        max_of_fours_double(x, width, rows, columns, out, where)
 
 
 cdef Py_ssize_t tile_width(Py_ssize_t vectors, Py_ssize_t pixels) noexcept nogil:
@@ -166,9 +182,9 @@ cdef void gather_strip(const floating* image, const floating* packed, floating* 
             c = ci * block
             for qi in range(ceil_div(n, P)):
                 q = qi * P
-                tile(min(P, n - q), V, image + c * plane, p.off + start + q, min(block, g.C - c), plane, p.taps, p.table,
-                     packed + group * g.weights + p.weights + (K * v + c * p.taps * V) * g.lanes, step, strip + q * step,
-                     step, TILE_NEW if c == 0 else TILE_RESUME)
+                tile(min(P, n - q), V, image + c * plane, p.off + start + q, min(block, g.C - c), plane, p.taps,
+                     p.table, packed + group * g.weights + p.weights + (K * v + c * p.taps * V) * g.lanes, step,
+                     strip + q * step, step, TILE_NEW if c == 0 else TILE_RESUME)
         F = min(step, g.F - v * g.lanes)
         f = group * g.F + v * g.lanes
         if p.at == NULL:
@@ -180,19 +196,22 @@ cdef void gather_strip(const floating* image, const floating* packed, floating* 
 
 
 cdef void gather(const floating* x, const floating* W, Py_ssize_t f_step, Py_ssize_t c_step, floating* bias,
-                 bint relu, floating* out, Py_ssize_t N, Gather* g, floating* packed, floating* scratch,
-                 Py_ssize_t private, int num_threads) noexcept nogil:
+                 bint relu, floating* out, uint8_t* where, bint pooled, Py_ssize_t N, Gather* g, floating* packed,
+                 floating* scratch, Py_ssize_t private, int num_threads) noexcept nogil:
+    cdef Py_ssize_t channels_out = g.groups * g.F, rows = g.area // g.width // 2, columns = g.width // 2, f
+    cdef floating* target
     cdef Py_ssize_t n, s, group, item, parts, part, first, last, start, si, strips, y0, y1
     cdef Py_ssize_t channels = g.groups * g.C, pixels = 0
     cdef floating* mine
     cdef const floating* image
+    cdef const floating* scene
     cdef unsigned state
     cdef Pass* p
     for s in range(g.passes):
         pixels = max(pixels, g.each[s].pixels)
     # With few images, threads share one; each pads the rows it needs.
     parts = 1 if num_threads == 1 or N >= 4 * num_threads else ceil_div(4 * num_threads, N)
-    parts = max(min(parts, pixels // STRIP), 1)
+    parts = 1 if pooled else max(min(parts, pixels // STRIP), 1)
     with parallel(num_threads=num_threads):
         mine = scratch + threadid() * private
         state = cconv_ftz_on()
@@ -202,6 +221,11 @@ cdef void gather(const floating* x, const floating* W, Py_ssize_t f_step, Py_ssi
             n = item // parts
             part = item % parts
             image = x + n * channels * g.H * g.W
+            target = mine + private - round_up(channels_out * g.area, ALIGNMENT) if pooled else (
+                out + n * channels_out * g.area)
+            scene = image
+            if g.padded:
+                scene = mine + TILE_MAX_V * STRIP * g.lanes
             for s in range(g.passes):
                 p = g.each + s
                 strips = ceil_div(p.pixels, STRIP)
@@ -219,9 +243,13 @@ cdef void gather(const floating* x, const floating* W, Py_ssize_t f_step, Py_ssi
                 for si in range(ceil_div(last - first, STRIP)):
                     start = first + si * STRIP
                     for group in range(g.groups):
-                        gather_strip(mine + TILE_MAX_V * STRIP * g.lanes if g.padded else image, packed, bias, relu,
-                                     g, p, group, start, min(STRIP, last - start), mine,
-                                     out + n * g.groups * g.F * g.area)
+                        gather_strip(scene, packed, bias, relu,
+                                     g, p, group, start, min(STRIP, last - start), mine, target)
+            if pooled:
+                for f in range(n * channels_out, (n + 1) * channels_out):
+                    max_of_fours(target, g.width, rows, columns, out + f * rows * columns,
+                                 NULL if where == NULL else where + f * rows * columns)
+                    target = target + g.area
         cconv_ftz_restore(state)
 
 
@@ -300,18 +328,19 @@ cdef class Plan:
     def __init__(self, tuple source, tuple filters, tuple target, Py_ssize_t sh, Py_ssize_t sw, Py_ssize_t pt,
                  Py_ssize_t pl, Py_ssize_t dh, Py_ssize_t dw, Py_ssize_t groups, Py_ssize_t itemsize, bint backward):
         cdef Gather* g = &self.g
-        cdef Py_ssize_t FH = filters[2], FW = filters[3], H = target[2], W = target[3], y, z, i, j, py, pz, end
+        cdef Py_ssize_t FH = filters[2], FW = filters[3], H = target[1], W = target[2], y, z, i, j, py, pz, end
         cdef Py_ssize_t below, right
         cdef Pass* p
         cdef Py_ssize_t* room
         self.itemsize = itemsize
         self.backward = backward
         g.groups = groups
-        g.C = source[1] // groups
-        g.F = target[1] // groups
-        g.H = source[2]
-        g.W = source[3]
+        g.C = source[0] // groups
+        g.F = target[0] // groups
+        g.H = source[1]
+        g.W = source[2]
         g.area = H * W
+        g.width = W
         if not backward:
             g.top = pt
             g.left = pl
@@ -412,14 +441,18 @@ cdef inline Py_ssize_t floor_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
 cdef dict plans = {}
 
 
-cdef Plan find_plan(cnp.ndarray source, cnp.ndarray W, cnp.ndarray target, tuple steps, bint backward):
+cdef inline tuple sizes(cnp.ndarray images):
+    """The channels, height and width of one image."""
+    return images.shape[1], images.shape[2], images.shape[3]
+
+
+cdef Plan find_plan(cnp.ndarray source, cnp.ndarray W, tuple target, tuple steps, bint backward):
     """Return the plan of a geometry, from the last few that were used."""
     cdef tuple key = (source.shape[1], source.shape[2], source.shape[3], W.shape[0], W.shape[2], W.shape[3],
-                      target.shape[1], target.shape[2], target.shape[3], steps, cnp.PyArray_ITEMSIZE(W), backward)
+                      target, steps, cnp.PyArray_ITEMSIZE(W), backward)
     found = plans.get(key)
     if found is None:
-        shape = [tuple([array.shape[i] for i in range(4)]) for array in (<object>source, <object>W, <object>target)]
-        found = Plan(*shape, *steps, cnp.PyArray_ITEMSIZE(W), backward)
+        found = Plan(sizes(source), (<object>W).shape, target, *steps, cnp.PyArray_ITEMSIZE(W), backward)
         if len(plans) >= 256:
             plans.clear()
         plans[key] = found
@@ -427,7 +460,7 @@ cdef Plan find_plan(cnp.ndarray source, cnp.ndarray W, cnp.ndarray target, tuple
 
 
 cdef void run_gather(cnp.ndarray source, cnp.ndarray W, object b, cnp.ndarray target, Plan plan, bint relu,
-                     int num_threads):
+                     bint pooled, object argmax, int num_threads):
     cdef Gather* g = &plan.g
     cdef Py_ssize_t taps = W.shape[2] * W.shape[3], N = source.shape[0]
     cdef Py_ssize_t packed = round_up(g.groups * g.weights, ALIGNMENT)
@@ -438,6 +471,7 @@ cdef void run_gather(cnp.ndarray source, cnp.ndarray W, object b, cnp.ndarray ta
     cdef void* xs = cnp.PyArray_DATA(source)
     cdef void* ws = cnp.PyArray_DATA(W)
     cdef void* out = cnp.PyArray_DATA(target)
+    cdef uint8_t* where = NULL if argmax is None else <uint8_t*>cnp.PyArray_DATA(<cnp.ndarray>argmax)
     cdef void* work
     if target.shape[0] == 0:
         return
@@ -446,34 +480,49 @@ cdef void run_gather(cnp.ndarray source, cnp.ndarray W, object b, cnp.ndarray ta
         c_step = taps * g.F
     if g.padded:
         private += round_up(g.groups * g.C * g.PH * g.PW, ALIGNMENT)
+    if pooled:
+        private += round_up(g.groups * g.F * g.area, ALIGNMENT)
     scratch = empty((packed + private * num_threads,), W.dtype)
     work = cnp.PyArray_DATA(scratch)
     if cnp.PyArray_TYPE(W) == cnp.NPY_FLOAT:
         with nogil:
-            gather[float](<float*>xs, <float*>ws, f_step, c_step, <float*>bias, relu, <float*>out, N, g, <float*>work,
-                          <float*>work + packed, private, num_threads)
+            gather[float](<float*>xs, <float*>ws, f_step, c_step, <float*>bias, relu, <float*>out, where, pooled, N, g,
+                          <float*>work, <float*>work + packed, private, num_threads)
     else:
         with nogil:
-            gather[double](<double*>xs, <double*>ws, f_step, c_step, <double*>bias, relu, <double*>out, N, g,
-                           <double*>work, <double*>work + packed, private, num_threads)
+            gather[double](<double*>xs, <double*>ws, f_step, c_step, <double*>bias, relu, <double*>out, where, pooled,
+                           N, g, <double*>work, <double*>work + packed, private, num_threads)
 
 
 def forward(cnp.ndarray x, cnp.ndarray W, object b, cnp.ndarray out,
             int sh, int sw, int pt, int pl, int dh, int dw, int groups, int num_threads):
     """Write the convolution of x (N, C, H, W) with W (FN, C / groups, FH, FW), plus b (FN,) or None, into out."""
-    run_gather(x, W, b, out, find_plan(x, W, out, (sh, sw, pt, pl, dh, dw, groups), False), False, num_threads)
+    cdef Plan plan = find_plan(x, W, sizes(out), (sh, sw, pt, pl, dh, dw, groups), False)
+    run_gather(x, W, b, out, plan, False, False, None, num_threads)
+
+
+def forward_pooled(cnp.ndarray x, cnp.ndarray W, object b, cnp.ndarray out, object argmax, int OH, int OW,
+                   int sh, int sw, int pt, int pl, int dh, int dw, int groups, int num_threads):
+    """Write the 2 x 2 maxima, stride 2, of relu(convolution) into out, and where they lie into argmax unless None.
+
+    OH and OW are the size of the convolution's own output, of which a thread holds one image at a time.
+    """
+    cdef tuple steps = (sh, sw, pt, pl, dh, dw, groups)
+    cdef Plan plan = find_plan(x, W, (W.shape[0], OH, OW), steps, False)
+    run_gather(x, W, b, out, plan, True, True, argmax, num_threads)
 
 
 def backward_input(cnp.ndarray dout, cnp.ndarray W, cnp.ndarray dx,
                    int sh, int sw, int pt, int pl, int dh, int dw, int groups, int num_threads):
     """Write the gradient with respect to the input into dx."""
-    run_gather(dout, W, None, dx, find_plan(dout, W, dx, (sh, sw, pt, pl, dh, dw, groups), True), False, num_threads)
+    cdef Plan plan = find_plan(dout, W, sizes(dx), (sh, sw, pt, pl, dh, dw, groups), True)
+    run_gather(dout, W, None, dx, plan, False, False, None, num_threads)
 
 
 def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db,
                      int sh, int sw, int pt, int pl, int dh, int dw, int groups, int num_threads):
     """Write the gradient with respect to the filters into dW and, unless db is None, that of the bias into db."""
-    cdef Plan plan = find_plan(x, dW, dout, (sh, sw, pt, pl, dh, dw, groups), False)
+    cdef Plan plan = find_plan(x, dW, sizes(dout), (sh, sw, pt, pl, dh, dw, groups), False)
     cdef Gather* g = &plan.g
     cdef Pass* p = g.each
     cdef Py_ssize_t N = x.shape[0], lanes = g.vectors * g.lanes, rows = g.C * p.taps + 1

@@ -10,6 +10,7 @@ from ..geometry import integer
 from ..gradient import numerical_gradient
 from ..layers import Layer, SoftmaxWithLoss
 from ..serialization import load_params, save_params
+from . import fusion
 from .parameters import Parameters
 
 __all__ = ["Network"]
@@ -78,7 +79,7 @@ class Network:
         TypeError, ValueError
             If x holds integers (scale them first) or images of another shape.
         """
-        return self._forward(self._images(x), False)
+        return fusion.forward(list(self.layers.values()), self._images(x), False)[0]
 
     def loss(self, x, t):
         """Return the loss of the scores of x against targets t, layer by layer and outside training."""
@@ -133,8 +134,9 @@ class Network:
         dict of str to ndarray
             With the keys, shapes and dtypes of `params`.
         """
-        self.last_layer.forward(self._forward(self._images(x), True), t)
-        self._backward(self.last_layer.backward())
+        scores, steps = fusion.forward(list(self.layers.values()), self._images(x), True)
+        self.last_layer.forward(scores, t)
+        fusion.backward(steps, self.last_layer.backward())
         return self.params.gradients()
 
     def numerical_gradient(self, x, t):
@@ -196,12 +198,3 @@ class Network:
         for layer in self.layers.values():
             x = layer.forward(x, train_flg) if getattr(layer, "takes_train_flg", False) else layer.forward(x)
         return x
-
-    def _backward(self, dout):
-        first, *others = self.layers.values()
-        for layer in reversed(others):
-            dout = layer.backward(dout)
-        if isinstance(first, Layer):
-            first.backward(dout, input_gradient=False)  # nobody reads the gradient of the images
-        else:
-            first.backward(dout)

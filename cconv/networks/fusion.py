@@ -1,0 +1,163 @@
+"""Layers that a network may run as one kernel: what is eligible, and the steps of a pass.
+
+A network that owns a whole pass (`predict`, `accuracy`, `gradient`) sees layers that follow each other and have one
+kernel together:
+
+    Convolution, Relu, Pooling(2, 2, stride=2)    the convolution's output never exists for the whole batch
+    Affine, Relu                                  one pass less
+
+Their forward has the bits of the layers run one by one. Everything is looked up at each call, so that a layer that was
+replaced, subclassed or overridden, on its class or on the object, is run as it is.
+"""
+
+import math
+
+import numpy as np
+
+from .. import kernels
+from .._arrays import as_input
+from ..functional import (
+    affine,
+    affine_backward,
+    convolution_backward,
+    convolution_relu_max_pool,
+    max_pool_backward,
+    relu_backward,
+)
+from ..geometry import window
+from ..kernels._cpu import get_num_threads
+from ..layers import Affine, Convolution, Layer, Pooling, Relu
+
+__all__ = ["backward", "forward"]
+
+# The methods that the kernels stand for.
+OWN = {layer: (layer.forward, layer.backward) for layer in (Affine, Convolution, Pooling, Relu)}
+
+
+def forward(layers, x, train_flg):
+    """Run layers on x; return the output and the steps that `backward` goes back through.
+
+    Parameters
+    ----------
+    layers : list of Layer
+    x : ndarray
+    train_flg : bool
+        Handed to the layers that ask for it.
+
+    Returns
+    -------
+    out : ndarray
+    steps : list of callable
+        ``step(dout, input_gradient)`` returns the gradient with respect to the step's input.
+    """
+    steps = []
+    place = 0
+    while place < len(layers):
+        for length, fits, run in FUSED:
+            group = layers[place : place + length]
+            if fits(group, x):
+                x, step = run(*group, x)
+                break
+        else:
+            length = 1
+            layer = layers[place]
+            x = layer.forward(x, train_flg) if getattr(layer, "takes_train_flg", False) else layer.forward(x)
+            step = _alone(layer)
+        steps.append(step)
+        place += length
+    return x, steps
+
+
+def backward(steps, dout):
+    """Go back through the steps of a forward pass; the parameters' gradients are left in their layers."""
+    for number in range(len(steps) - 1, -1, -1):
+        dout = steps[number](dout, number > 0)  # nobody reads the gradient of the images
+
+
+def _alone(layer):
+    def step(dout, input_gradient):
+        if isinstance(layer, Layer) and not input_gradient:
+            return layer.backward(dout, input_gradient=False)
+        return layer.backward(dout)
+
+    return step
+
+
+def _plain(layer, kind):
+    """Say whether a layer is exactly of this kind, with the forward and the backward it came with."""
+    return (
+        type(layer) is kind
+        and (kind.forward, kind.backward) == OWN[kind]
+        and "forward" not in layer.__dict__
+        and "backward" not in layer.__dict__
+    )
+
+
+def _forget(*layers):
+    """Drop what an earlier forward left: a layer's own backward would not go back through this pass."""
+    for layer in layers:
+        layer._saved = None
+
+
+def _fits_convolution(group, x):
+    if len(group) < 3:
+        return False
+    conv, rectifier, pool = group
+    if not (_plain(conv, Convolution) and _plain(rectifier, Relu) and _plain(pool, Pooling)):
+        return False
+    if conv.algorithm != "direct" or pool.describe() != HALVING:
+        return False
+    W = conv.W
+    fits = isinstance(W, np.ndarray) and W.ndim == 4 and getattr(x, "ndim", 0) == 4 and W.size
+    if not fits or x.shape[1] != W.shape[1] * conv.groups:
+        return False  # the layer says what is wrong
+    # An image is the least that a thread takes: with fewer images than threads that pay, the layers share them better.
+    if len(x) < get_num_threads() and len(x) < kernels.cpu.threads_for(COST * x[:, 0].size * W.size):
+        return False
+    place = window(*x.shape[2:], *W.shape[2:], conv.stride, conv.pad, conv.dilation)
+    return place.out_h >= 2 and place.out_w >= 2
+
+
+def _run_convolution(conv, rectifier, pool, x):
+    x = as_input(x, "x", 4)
+    settings = {"stride": conv.stride, "pad": conv.pad, "dilation": conv.dilation, "groups": conv.groups}
+    out, argmax = convolution_relu_max_pool(x, conv.W, conv.b, **settings, return_argmax=True)
+    W = conv.W
+    place = window(*x.shape[2:], *W.shape[2:], conv.stride, conv.pad, conv.dilation)
+    whole = len(x), len(W), place.out_h, place.out_w
+
+    def step(dout, input_gradient):
+        _forget(conv, rectifier, pool)
+        # The maximum is positive where relu passed it, so relu's gradient is taken on a quarter of the values.
+        dout = relu_backward(dout, out).astype(out.dtype, copy=False)
+        dout = max_pool_backward(dout, argmax, whole, 2)
+        dx, conv.dW, conv.db = convolution_backward(
+            dout, x, W, **settings, bias=conv.b is not None, input_gradient=input_gradient
+        )
+        return dx
+
+    return out, step
+
+
+def _fits_affine(group, x):
+    return len(group) == 2 and _plain(group[0], Affine) and _plain(group[1], Relu) and getattr(x, "ndim", 0) >= 2
+
+
+def _run_affine(layer, rectifier, x):
+    x = as_input(x, "x")
+    rows = x if x.ndim == 2 else x.reshape(len(x), math.prod(x.shape[1:]))
+    W = layer.W
+    out = affine(rows, W, layer.b, relu=True)
+
+    def step(dout, input_gradient):
+        _forget(layer, rectifier)
+        dout = relu_backward(dout, out).astype(out.dtype, copy=False)
+        dx, layer.dW, layer.db = affine_backward(dout, rows, W, bias=layer.b is not None, input_gradient=input_gradient)
+        return None if dx is None else dx.reshape(x.shape)
+
+    return out, step
+
+
+COST = 0.03  # nanoseconds of one thread for one multiply-add, roughly
+HALVING = Pooling(2, 2, stride=2).describe()
+FUSED = ((3, _fits_convolution, _run_convolution), (2, _fits_affine, _run_affine))

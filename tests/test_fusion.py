@@ -1,0 +1,141 @@
+"""Layers that run as one kernel give what they give one by one, and only when they are what the kernel stands for."""
+
+import numpy as np
+import pytest
+
+import cconv
+from cconv import Affine, Convolution, Network, Pooling, Relu
+from cconv.functional import convolution, convolution_relu_max_pool, max_pool, relu
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("shape", "filters", "settings"),
+    [
+        ((3, 1, 28, 28), (30, 1, 5, 5), {}),
+        ((2, 3, 17, 23), (7, 3, 2, 5), {"stride": (2, 1), "pad": 1}),
+        ((5, 4, 9, 6), (6, 2, 3, 3), {"groups": 2, "pad": "same"}),
+        ((1, 2, 13, 8), (33, 2, 3, 1), {"dilation": 2, "pad": ((0, 2), (1, 0))}),
+    ],
+)
+def test_the_fused_forward_has_the_bits_of_its_parts(cpu_level, shape, filters, settings, dtype, threads, rng):
+    x, W, b = (rng.standard_normal(size).astype(dtype) for size in (shape, filters, filters[:1]))
+    x[0, 0, 4, 3] = np.nan
+    expected, where = max_pool(relu(convolution(x, W, b, **settings)), 2, return_argmax=True)
+    before = cconv.get_num_threads()
+    cconv.set_num_threads(threads)
+    try:
+        out, argmax = convolution_relu_max_pool(x, W, b, **settings, return_argmax=True)
+    finally:
+        cconv.set_num_threads(before)
+    assert out.tobytes() == expected.tobytes()
+    np.testing.assert_array_equal(argmax, where)
+
+
+def test_an_output_smaller_than_the_window_is_refused():
+    with pytest.raises(ValueError, match=r"2 x 2 before pooling, got 1 x 4"):
+        convolution_relu_max_pool(np.ones((1, 1, 1, 4)), np.ones((1, 1, 1, 1)))
+
+
+def deep(rng, dtype="float32"):
+    W1, W2 = rng.standard_normal((5, 2, 3, 3)), rng.standard_normal((6, 5, 2, 2))
+    W3, W4 = rng.standard_normal((12, 7)), rng.standard_normal((7, 3))
+    layers = {
+        "Conv1": Convolution(W1.astype(dtype), rng.standard_normal(5).astype(dtype), pad=1),
+        "Relu1": Relu(),
+        "Pool1": Pooling(2, 2, stride=2),
+        "Conv2": Convolution(W2.astype(dtype), None),
+        "Relu2": Relu(),
+        "Pool2": Pooling(2, 2, stride=(2, 2)),
+        "Affine1": Affine(W3.astype(dtype), rng.standard_normal(7).astype(dtype)),
+        "Relu3": Relu(),
+        "Affine2": Affine(W4.astype(dtype), None),
+    }
+    return Network(layers, (2, 6, 11), dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_network_gives_what_its_layers_give_one_by_one(dtype, rng):
+    network = deep(rng, dtype)
+    x, t = rng.standard_normal((9, 2, 6, 11)).astype(dtype), rng.integers(0, 3, 9)
+    out = x
+    for layer in network.layers.values():
+        out = layer.forward(out)
+    assert network.predict(x).tobytes() == out.tobytes()
+    network.last_layer.forward(out, t)
+    dout = network.last_layer.backward()
+    for layer in reversed(network.layers.values()):
+        dout = layer.backward(dout)
+    expected = network.params.gradients()
+    fused = network.gradient(x, t)
+    assert fused.keys() == expected.keys()
+    for name, value in expected.items():
+        assert fused[name].dtype == dtype
+        np.testing.assert_allclose(fused[name], value, rtol=1e-5 if dtype == "float32" else 1e-12, err_msg=name)
+
+
+def test_the_gradient_of_a_fused_network_agrees_with_central_differences(rng):
+    network = deep(rng, "float64")
+    x, t = rng.standard_normal((3, 2, 6, 11)), rng.integers(0, 3, 3)
+    numerical = network.numerical_gradient(x, t)
+    for name, value in network.gradient(x, t).items():
+        assert np.abs(value - numerical[name]).max() <= 1e-7 * np.abs(numerical[name]).max(), name
+
+
+class Doubled(Relu):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+@pytest.mark.parametrize("name", ["Relu1", "Relu3"])
+def test_a_subclassed_layer_is_run_as_it_is(name, rng):
+    network = deep(rng)
+    x = rng.standard_normal((4, 2, 6, 11)).astype(np.float32)
+    before = network.predict(x)
+    network.layers[name] = Doubled()
+    assert not np.allclose(network.predict(x), before)
+
+
+@pytest.mark.parametrize("name", ["Conv1", "Relu1", "Pool1", "Affine1", "Relu3"])
+@pytest.mark.parametrize("where", ["object", "class"])
+def test_an_overridden_forward_is_honoured_at_the_next_call(name, where, rng, monkeypatch):
+    network = deep(rng)
+    x = rng.standard_normal((4, 2, 6, 11)).astype(np.float32)
+    network.predict(x)
+    layer = network.layers[name]
+    calls = []
+    original = type(layer).forward
+
+    def forward(self, x):
+        calls.append(name)
+        return original(self, x)
+
+    if where == "class":
+        monkeypatch.setattr(type(layer), "forward", forward)
+    else:
+        layer.forward = forward.__get__(layer)
+    network.predict(x)
+    assert calls
+
+
+def test_a_fused_pass_leaves_no_stale_state_in_its_layers(rng):
+    network = deep(rng)
+    x, t = rng.standard_normal((4, 2, 6, 11)).astype(np.float32), rng.integers(0, 3, 4)
+    network.loss(x, t)
+    network.gradient(x, t)
+    for name in ("Conv1", "Relu1", "Pool1", "Affine1", "Relu3"):
+        with pytest.raises(RuntimeError, match="before forward"):
+            network.layers[name].backward(x)
+
+
+def test_wrong_parameters_give_the_errors_of_the_layers(rng):
+    network = deep(rng)
+    network.layers["Conv2"].W = np.ones((6, 4, 2, 2), np.float32)
+    with pytest.raises(ValueError, match="W must have x's channels"):
+        network.predict(np.ones((1, 2, 6, 11), np.float32))
