@@ -12,7 +12,8 @@ and the three passes are one table read in three ways:
     input gradient    an output pass over dout with the filters turned; with a stride, one such pass for each phase
                       (y + pt) mod sh, (z + pl) mod sw of the input, which only some taps reach
 
-A fourth pass, the output with relu and 2 x 2 maxima, keeps the outputs of one image per thread and writes only the maxima.
+A fourth pass, the output with relu and 2 x 2 maxima, keeps the outputs of one image per thread and writes only the
+maxima.
 
 The lanes f are channels: weights are packed as [block of lanes][c][t][lane], dout is transposed to [q][lane], and
 results are transposed back when they are stored.
