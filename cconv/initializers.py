@@ -1,0 +1,197 @@
+"""Where weights begin: objects called as ``init(shape, fan_in, fan_out, rng, dtype)`` that return a new array."""
+
+import math
+
+import numpy as np
+
+__all__ = ["Constant", "He", "Initializer", "Normal", "Orthogonal", "TruncatedNormal", "Xavier", "get"]
+
+# Keeps the variance of the activations behind each function, as a factor of the standard deviation.
+GAINS = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2)}
+
+
+def _gain(activation):
+    """Return the gain of an activation's name, or a number as it is."""
+    if isinstance(activation, str):
+        if activation not in GAINS:
+            raise ValueError(f"gain must be a number or one of {sorted(GAINS)}, got {activation!r}")
+        return GAINS[activation]
+    return _number(activation, "gain")
+
+
+def _number(value, name):
+    value = float(value)
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError(f"{name} must be a number of at least 0, got {value}")
+    return value
+
+
+class Initializer:
+    """What all initializers share."""
+
+    def __call__(self, shape, fan_in, fan_out, rng, dtype):
+        raise NotImplementedError(f"{type(self).__name__} must define __call__(shape, fan_in, fan_out, rng, dtype)")
+
+    def __repr__(self):
+        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({settings})"
+
+
+class Constant(Initializer):
+    """Every value is the same.
+
+    Parameters
+    ----------
+    value : float, default 0
+    """
+
+    def __init__(self, value=0.0):
+        self.value = float(value)
+
+    def __call__(self, shape, fan_in, fan_out, rng, dtype):
+        return np.full(shape, self.value, dtype)
+
+
+class Normal(Initializer):
+    """Independent normal values of mean 0.
+
+    Parameters
+    ----------
+    std : float, default 0.01
+    """
+
+    def __init__(self, std=0.01):
+        self.std = _number(std, "std")
+
+    def __call__(self, shape, fan_in, fan_out, rng, dtype):
+        return (self.std * rng.standard_normal(shape)).astype(dtype)
+
+
+class TruncatedNormal(Normal):
+    """Normal values of mean 0, drawn again where they lie beyond two standard deviations."""
+
+    def __call__(self, shape, fan_in, fan_out, rng, dtype):
+        values = rng.standard_normal(shape)
+        while (beyond := np.abs(values) > 2).any():
+            values[beyond] = rng.standard_normal(int(beyond.sum()))
+        return (self.std * values).astype(dtype)
+
+
+class _Scaled(Initializer):
+    """Normal or uniform values whose variance follows the number of inputs, of outputs or both."""
+
+    def __init__(self, gain, mode, distribution):
+        if mode not in ("fan_in", "fan_out", "fan_avg"):
+            raise ValueError(f"mode must be 'fan_in', 'fan_out' or 'fan_avg', got {mode!r}")
+        if distribution not in ("normal", "uniform"):
+            raise ValueError(f"distribution must be 'normal' or 'uniform', got {distribution!r}")
+        self.gain = _gain(gain)
+        self.mode = mode
+        self.distribution = distribution
+
+    def __call__(self, shape, fan_in, fan_out, rng, dtype):
+        fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
+        std = self.gain / math.sqrt(fan)
+        if self.distribution == "normal":
+            return (std * rng.standard_normal(shape)).astype(dtype)
+        bound = math.sqrt(3) * std
+        return rng.uniform(-bound, bound, shape).astype(dtype)
+
+
+class He(_Scaled):
+    r"""For relu (He et al., arXiv 1502.01852): standard deviation :math:`gain / \sqrt{fan}`.
+
+    Parameters
+    ----------
+    mode : {'fan_in', 'fan_out', 'fan_avg'}
+    distribution : {'normal', 'uniform'}
+    gain : float or {'linear', 'sigmoid', 'tanh', 'relu'}, default 'relu', which is sqrt(2)
+
+    Examples
+    --------
+    >>> He()((2, 8), 8, 2, np.random.default_rng(0), np.float32).shape
+    (2, 8)
+    """
+
+    def __init__(self, mode="fan_in", distribution="normal", gain="relu"):
+        super().__init__(gain, mode, distribution)
+
+
+class Xavier(_Scaled):
+    r"""For sigmoid and tanh (Glorot and Bengio, AISTATS 2010): :math:`gain \sqrt{2 / (fan_{in} + fan_{out})}`.
+
+    Parameters
+    ----------
+    mode : {'fan_avg', 'fan_in', 'fan_out'}
+        'fan_in' is the chapter's sqrt(1 / fan_in).
+    distribution : {'normal', 'uniform'}
+    gain : float or {'linear', 'sigmoid', 'tanh', 'relu'}, default 1
+
+    Examples
+    --------
+    >>> Xavier(distribution="uniform")
+    Xavier(gain=1.0, mode='fan_avg', distribution='uniform')
+    """
+
+    def __init__(self, mode="fan_avg", distribution="normal", gain=1.0):
+        super().__init__(gain, mode, distribution)
+
+
+class Orthogonal(Initializer):
+    """Orthonormal rows or columns, whichever are fewer, times a gain (Saxe et al., arXiv 1312.6120).
+
+    Parameters
+    ----------
+    gain : float or {'linear', 'sigmoid', 'tanh', 'relu'}, default 1
+
+    Notes
+    -----
+    Weights of more than two dimensions are read as a matrix with one row per filter.
+    """
+
+    def __init__(self, gain=1.0):
+        self.gain = _gain(gain)
+
+    def __call__(self, shape, fan_in, fan_out, rng, dtype):
+        rows = shape[0]
+        columns = math.prod(shape[1:])
+        q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
+        q *= np.sign(np.diag(r))  # makes the distribution uniform over all such matrices
+        return (self.gain * (q if rows >= columns else q.T)).reshape(shape).astype(dtype)
+
+
+NAMES = {
+    "he": He(),
+    "relu": He(),
+    "he_uniform": He(distribution="uniform"),
+    "xavier": Xavier(),
+    "sigmoid": Xavier("fan_in"),
+    "xavier_uniform": Xavier(distribution="uniform"),
+    "orthogonal": Orthogonal(),
+    "zeros": Constant(0.0),
+    "ones": Constant(1.0),
+}
+
+
+def get(init):
+    """Return the initializer of a name, of a standard deviation, or the object as it is.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is neither, or an unknown name.
+
+    Examples
+    --------
+    >>> get("he"), get(0.01)
+    (He(gain=1.4142135623730951, mode='fan_in', distribution='normal'), Normal(std=0.01))
+    """
+    if isinstance(init, str):
+        if init.lower() not in NAMES:
+            raise ValueError(f"init must be a number, an initializer or one of {sorted(NAMES)}, got {init!r}")
+        return NAMES[init.lower()]
+    if isinstance(init, int | float | np.number) and not isinstance(init, bool):
+        return Normal(init)
+    if not callable(init):
+        raise TypeError(f"init must be a number, a name or an initializer, got {type(init).__name__}")
+    return init
