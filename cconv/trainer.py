@@ -131,7 +131,7 @@ class Trainer:
         loss = getattr(getattr(self.network, "last_layer", None), "loss", None)
         if loss is None:
             loss = self.network.loss(x, t)
-        self.optimizer.update(self.network.params, grads)
+        self.optimizer.update(getattr(self.network, "trainable_params", self.network.params), grads)
         self.train_loss_list.append(float(loss))
         self.current_iter += 1
         if self.current_iter % self.iter_per_epoch == 0:

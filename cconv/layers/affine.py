@@ -2,9 +2,13 @@
 
 import math
 
+import numpy as np
+
+from .. import initializers
 from .._arrays import as_input
 from ..functional import affine, affine_backward
-from .layer import Layer
+from ..geometry import integer
+from .layer import Layer, given_once
 
 __all__ = ["Affine"]
 
@@ -16,8 +20,15 @@ class Affine(Layer):
 
     Parameters
     ----------
-    W : ndarray, shape (D, M)
+    W : ndarray, shape (D, M), optional
+        Left out when `units` says what a network shall build.
     b : ndarray, shape (M,), or None
+    units : int, keyword only
+        The number of outputs, M.
+    bias : bool, default True, keyword only
+        Whether a built layer has biases.
+    init : str, float or Initializer, default 'he', keyword only
+        How a built layer's weights begin.
 
     Attributes
     ----------
@@ -38,14 +49,29 @@ class Affine(Layer):
 
     param_names = ("W", "b")
 
-    def __init__(self, W, b):
+    def __init__(self, W=None, b=None, *, units=None, bias=True, init="he"):
+        given_once(W is not None, "W", units is not None, "units")
+        self.units = None if units is None else integer(units, "units", 1)
+        self.bias = bool(bias)
+        self.init = initializers.get(init)
         self.W = W
         self.b = b
         self.dW = None
         self.db = None
 
+    def build(self, input_shape, rng, dtype):
+        features = math.prod(input_shape)
+        if self.W is None:
+            self.W = self.init((features, self.units), features, self.units, rng, dtype)
+            self.b = np.zeros(self.units, dtype) if self.bias else None
+        expected, units = np.shape(self.W)
+        if expected != features:
+            raise ValueError(f"expects {expected} features, gets {features}")
+        return (units,)
+
     def forward(self, x):
         x = as_input(x, "x")
+        self._expect_arrays()
         if x.ndim == 0:
             raise ValueError("x must have at least 1 dimension, got a single number")
         if x.ndim == 1:

@@ -24,7 +24,8 @@ class BatchNormalization(Layer):
 
     Parameters
     ----------
-    gamma, beta : ndarray
+    gamma, beta : ndarray, optional
+        Left out, a network builds them: ones and zeros, per channel of images, else per feature.
         One value per feature: D for x of shape (N, D); for x of shape (N, C, H, W) either C (per channel, over batch
         and pixels) or C * H * W (per activation, over the batch).
     momentum : float, default 0.9
@@ -53,17 +54,39 @@ class BatchNormalization(Layer):
     buffer_names = ("running_mean", "running_var")
     takes_train_flg = True
 
-    def __init__(self, gamma, beta, momentum=0.9, running_mean=None, running_var=None):
+    def __init__(self, gamma=None, beta=None, momentum=0.9, running_mean=None, running_var=None):
         self.gamma = gamma
         self.beta = beta
         self.momentum = momentum
-        self.running_mean = np.zeros_like(gamma) if running_mean is None else running_mean
-        self.running_var = np.zeros_like(gamma) if running_var is None else running_var
+        if (gamma is None) != (beta is None):
+            raise TypeError("give gamma and beta, or neither, got one of them")
+        self.running_mean = running_mean
+        self.running_var = running_var
+        if gamma is not None:
+            self._begin_running()
         self.dgamma = None
         self.dbeta = None
 
-    def forward(self, x, train_flg=True):
+    def _begin_running(self):
+        for name in self.buffer_names:
+            if getattr(self, name) is None:
+                setattr(self, name, np.zeros_like(self.gamma))
+
+    def build(self, input_shape, rng, dtype):
+        if self.gamma is None:
+            self.gamma = np.ones(input_shape[0], dtype)
+            self.beta = np.zeros(input_shape[0], dtype)
+            self._begin_running()
+        size = np.size(self.gamma)
+        if size not in (input_shape[0], math.prod(input_shape)):
+            raise ValueError(f"expects {size} channels or activations, gets {tuple(input_shape)}")
+        return tuple(input_shape)
+
+    def forward(self, x, train_flg=None):
+        if train_flg is None:
+            train_flg = self.training
         x = as_input(x, "x")
+        self._expect_arrays()
         size = np.size(self.gamma)
         rows = _by_feature(x, size)
         columns = [self._column(name, size) for name in self.param_names + self.buffer_names]

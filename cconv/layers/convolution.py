@@ -1,11 +1,14 @@
 """The convolutional layer."""
 
+import math
+
 import numpy as np
 
+from .. import initializers
 from .._arrays import as_input, promote
 from ..functional import col2im, convolution, convolution_backward, im2col
-from ..geometry import integer, window, window_settings
-from .layer import Layer
+from ..geometry import integer, pair, window, window_settings
+from .layer import Layer, expect_images, given_once
 
 __all__ = ["Convolution"]
 
@@ -17,12 +20,21 @@ class Convolution(Layer):
 
     Parameters
     ----------
-    W : ndarray, shape (FN, C / groups, FH, FW)
+    W : ndarray, shape (FN, C / groups, FH, FW), optional
+        Left out when `filters` and `size` say what a network shall build.
     b : ndarray, shape (FN,), or None
     stride : int or (int, int), default 1
     pad : int, (int, int), ((top, bottom), (left, right)), 'same' or 'valid', default 0
     dilation : int or (int, int), default 1
     groups : int, default 1
+    filters : int, keyword only
+        The number of filters, FN.
+    size : int or (int, int), keyword only
+        Height and width of a filter.
+    bias : bool, default True, keyword only
+        Whether a built layer has biases.
+    init : str, float or Initializer, default 'he', keyword only
+        How a built layer's filters begin.
     algorithm : {'direct', 'im2col'}, default 'direct'
         'im2col' is the chapter's method, a matrix of all patches times the filters: much slower, kept to teach and to
         check against. It knows no groups, and its memory grows with the filters' area.
@@ -46,8 +58,27 @@ class Convolution(Layer):
 
     param_names = ("W", "b")
 
-    def __init__(self, W, b, stride=1, pad=0, *, dilation=1, groups=1, algorithm="direct"):
+    def __init__(
+        self,
+        W=None,
+        b=None,
+        stride=1,
+        pad=0,
+        *,
+        filters=None,
+        size=None,
+        bias=True,
+        init="he",
+        dilation=1,
+        groups=1,
+        algorithm="direct",
+    ):
         window_settings(stride, pad, dilation)
+        given_once(W is not None, "W", filters is not None and size is not None, "filters and size")
+        self.filters = None if filters is None else integer(filters, "filters", 1)
+        self.size = None if size is None else pair(size, "size", 1)
+        self.bias = bool(bias)
+        self.init = initializers.get(init)
         if algorithm not in ALGORITHMS:
             raise ValueError(f"algorithm must be 'direct' or 'im2col', got {algorithm!r}")
         self.W = W
@@ -60,8 +91,33 @@ class Convolution(Layer):
         self.dW = None
         self.db = None
 
+    def build(self, input_shape, rng, dtype):
+        channels, height, width = expect_images(input_shape)
+        if self.W is None:
+            if channels % self.groups or self.filters % self.groups:
+                raise ValueError(
+                    f"expects channels that its {self.groups} groups divide, gets {channels} channels for "
+                    f"{self.filters} filters"
+                )
+            shape = self.filters, channels // self.groups, *self.size
+            area = math.prod(self.size)
+            fans = shape[1] * area, self.filters // self.groups * area
+            self.W = self.init(shape, *fans, rng, dtype)
+            self.b = np.zeros(self.filters, dtype) if self.bias else None
+        filters, own, filter_h, filter_w = np.shape(self.W)
+        if own * self.groups != channels:
+            raise ValueError(f"expects {own * self.groups} channels, gets {channels}")
+        try:
+            place = window(height, width, filter_h, filter_w, self.stride, self.pad, self.dilation)
+        except ValueError as error:
+            raise ValueError(
+                f"expects images that its {filter_h} x {filter_w} filters fit, gets {tuple(input_shape)}: {error}"
+            ) from None
+        return filters, place.out_h, place.out_w
+
     def forward(self, x):
         x = as_input(x, "x", 4)
+        self._expect_arrays()
         forward, _ = ALGORITHMS[self.algorithm]
         out = forward(x, self.W, self.b, stride=self.stride, pad=self.pad, dilation=self.dilation, groups=self.groups)
         self._saved = x

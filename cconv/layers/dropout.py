@@ -37,7 +37,9 @@ class Dropout(Layer):
         self.dropout_ratio = float(dropout_ratio)
         self.rng = generator(rng, seed)
 
-    def forward(self, x, train_flg=True):
+    def forward(self, x, train_flg=None):
+        if train_flg is None:
+            train_flg = self.training
         x = as_input(x, "x")
         if train_flg:
             factor = self.rng.random(x.shape, np.float32) >= self.dropout_ratio

@@ -3,8 +3,7 @@
 from .._arrays import as_input
 from ..functional import adaptive_average_pool, adaptive_average_pool_backward, max_pool, max_pool_backward
 from ..geometry import pair
-from .layer import Layer
-from .pooling import expect_images
+from .layer import Layer, expect_images
 
 __all__ = ["AdaptiveAveragePooling", "GlobalAveragePooling", "GlobalMaxPooling"]
 

@@ -1,6 +1,21 @@
 """What all layers share."""
 
+from ..geometry import image_shape
+
 __all__ = ["Layer"]
+
+
+def expect_images(input_shape):
+    """Return the shape of one input as (channels, height, width); any other is an error for `Network` to complete."""
+    if len(input_shape) != 3:
+        raise ValueError(f"expects images of shape (C, H, W), gets {tuple(input_shape)}")
+    return image_shape(input_shape, "the input's shape", 3)
+
+
+def given_once(arrays, array_names, sizes, size_names):
+    """Refuse a layer that is given both by its arrays and by its sizes, or by neither."""
+    if arrays == sizes:
+        raise TypeError(f"give either {array_names} or {size_names}, got {'both' if arrays else 'neither'}")
 
 
 class Layer:
@@ -18,11 +33,17 @@ class Layer:
         The names of arrays that belong to its state but are not trained.
     takes_train_flg : bool
         Whether `forward` wants to know if it is called in training.
+    training : bool
+        What such a forward assumes when it is not told: True, until a network's `eval()` says otherwise.
+    frozen : bool
+        Whether a network leaves the layer's parameters as they are.
     """
 
     param_names: tuple[str, ...] = ()
     buffer_names: tuple[str, ...] = ()
     takes_train_flg = False
+    training = True
+    frozen = False
 
     _saved = None  # what forward leaves for backward, in one attribute: two threads may call forward at once
 
@@ -33,9 +54,35 @@ class Layer:
         """Return the gradient with respect to the last forward's input, None when `input_gradient` is False."""
         raise NotImplementedError(f"{type(self).__name__} must define backward(dout)")
 
+    def build(self, input_shape, rng, dtype):
+        """Make the arrays that are missing, for inputs of this shape; return the output's shape.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            Without the batch.
+        rng : numpy.random.Generator
+            Draws the weights.
+        dtype : numpy.dtype
+            Of the arrays.
+
+        Raises
+        ------
+        ValueError
+            Saying what the layer expects and what it gets.
+        """
+        return tuple(input_shape)
+
     def describe(self):
         """Return the settings that make the layer what it is, beside its arrays, as a dict of JSON values."""
         return {}
+
+    def _expect_arrays(self):
+        """Refuse to work before the arrays are there."""
+        if getattr(self, self.param_names[0]) is None:
+            raise RuntimeError(
+                f"{type(self).__name__} has no {self.param_names[0]} yet: a Network builds it, or build() does"
+            )
 
     def _recall(self):
         """Return what forward saved; without a forward there is nothing to go back through."""

@@ -2,17 +2,10 @@
 
 from .._arrays import as_input
 from ..functional import average_pool, average_pool_backward, max_pool, max_pool_backward
-from ..geometry import image_shape, integer, window, window_settings
-from .layer import Layer
+from ..geometry import integer, window, window_settings
+from .layer import Layer, expect_images
 
 __all__ = ["AveragePooling", "Pooling"]
-
-
-def expect_images(input_shape):
-    """Return the shape of one input as (channels, height, width); any other is an error for `Network` to complete."""
-    if len(input_shape) != 3:
-        raise ValueError(f"expects images of shape (C, H, W), gets {tuple(input_shape)}")
-    return image_shape(input_shape, "the input's shape", 3)
 
 
 class _Window(Layer):

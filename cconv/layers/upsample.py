@@ -3,8 +3,7 @@
 from .._arrays import as_input
 from ..functional import upsample, upsample_backward
 from ..geometry import scale_pair, scaled_size
-from .layer import Layer
-from .pooling import expect_images
+from .layer import Layer, expect_images
 
 __all__ = ["Upsample"]
 

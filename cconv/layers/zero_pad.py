@@ -3,8 +3,7 @@
 from .._arrays import as_input
 from ..functional import zero_pad, zero_pad_backward
 from ..geometry import padding
-from .layer import Layer
-from .pooling import expect_images
+from .layer import Layer, expect_images
 
 __all__ = ["ZeroPad"]
 

@@ -1,16 +1,17 @@
 """What every network does: run its layers in order, forwards and backwards."""
 
 import copy
-from collections import OrderedDict
 
 import numpy as np
 
 from .._arrays import as_input, as_labels
+from .._random import generator
 from ..geometry import integer
 from ..gradient import numerical_gradient
 from ..layers import Layer, SoftmaxWithLoss
 from ..serialization import load_params, save_params
 from . import fusion
+from .building import build, named
 from .parameters import Parameters
 
 __all__ = ["Network"]
@@ -24,10 +25,15 @@ class Network:
 
     Parameters
     ----------
-    layers : mapping of str to Layer
+    layers : mapping of str to Layer, or list of Layer or (str, Layer)
+        Layers without a name get their kind's and a number: conv1, relu1, pool1, conv2, ...
     input_shape : tuple of int
         (C, H, W) of one image.
     dtype : float32 or float64, keyword only
+    rng : numpy.random.Generator, keyword only
+        Draws the weights of layers that are given by their sizes.
+    seed : int, keyword only
+        Makes the weights repeatable, in place of `rng`.
     last_layer : Layer, optional, keyword only
         SoftmaxWithLoss when not given.
 
@@ -44,23 +50,33 @@ class Network:
 
     Examples
     --------
-    >>> W1, W2 = np.random.default_rng(0).standard_normal((2, 4, 4), np.float32)
-    >>> layers = {"Affine1": Affine(W1, None), "Relu1": Relu(), "Affine2": Affine(W2, None)}
-    >>> network = Network(layers, input_shape=(1, 2, 2))
-    >>> list(network.params), network.predict(np.zeros((3, 1, 2, 2), np.float32)).shape
-    (['W1', 'W2'], (3, 4))
+    >>> layers = [Convolution(filters=8, size=3, pad="same"), Relu(), Pooling(2, 2, stride=2), Affine(units=10)]
+    >>> network = Network(layers, input_shape=(1, 28, 28), seed=0)
+    >>> list(network.layers), list(network.params)
+    (['conv1', 'relu1', 'pool1', 'affine1'], ['W1', 'b1', 'W2', 'b2'])
+    >>> network.predict(np.zeros((3, 1, 28, 28), np.float32)).shape
+    (3, 10)
     """
 
-    def __init__(self, layers, input_shape, *, dtype="float32", last_layer=None):
-        self.layers = OrderedDict(layers)
+    def __init__(self, layers, input_shape, *, dtype="float32", rng=None, seed=None, last_layer=None):
+        self.layers = named(layers)
         self.last_layer = SoftmaxWithLoss() if last_layer is None else last_layer
-        self.input_shape = tuple(input_shape)
+        self.input_shape = tuple(integer(size, "input_shape", 1) for size in input_shape)
         self.dtype = np.dtype(dtype)
+        if self.dtype not in (np.float32, np.float64):
+            raise ValueError(f"dtype must be float32 or float64, got {dtype}")
+        self.training = True
+        self.output_shapes = build(self.layers, self.input_shape, generator(rng, seed), self.dtype)
 
     @property
     def params(self):
         # Made anew each time, from whatever layers there are now.
         return Parameters(self.layers)
+
+    @property
+    def trainable_params(self):
+        """The parameters without those of frozen layers: what `gradient` has gradients of."""
+        return Parameters(self.layers, frozen=False)
 
     def predict(self, x):
         """Return the scores of each class (before the softmax), outside training.
@@ -132,12 +148,43 @@ class Network:
         Returns
         -------
         dict of str to ndarray
-            With the keys, shapes and dtypes of `params`.
+            With the keys, shapes and dtypes of `trainable_params`: of `params`, as long as no layer is frozen.
         """
-        scores, steps = fusion.forward(list(self.layers.values()), self._images(x), True)
+        scores, steps = fusion.forward(list(self.layers.values()), self._images(x), self.training)
         self.last_layer.forward(scores, t)
         fusion.backward(steps, self.last_layer.backward())
-        return self.params.gradients()
+        return self.trainable_params.gradients()
+
+    def train(self, mode=True):
+        """Put all layers into training (the state a network begins in): dropout drops, batch statistics count.
+
+        `predict`, `accuracy` and `loss` always run outside training; `gradient`, and layers that are called by hand,
+        run as this says.
+        """
+        self.training = bool(mode)
+        for layer in self.layers.values():
+            layer.training = self.training
+        return self
+
+    def eval(self):
+        """Take all layers out of training, for a gradient with fixed statistics and no dropout."""
+        return self.train(False)
+
+    def freeze(self, *names):
+        """Leave the parameters of these layers (all when none is named) as they are: `gradient` has none for them."""
+        return self._set_frozen(names, True)
+
+    def unfreeze(self, *names):
+        """Undo `freeze`."""
+        return self._set_frozen(names, False)
+
+    def _set_frozen(self, names, frozen):
+        unknown = [name for name in names if name not in self.layers]
+        if unknown:
+            raise KeyError(f"{unknown[0]!r} is not one of this network's layers {', '.join(self.layers)}")
+        for name in names or self.layers:
+            self.layers[name].frozen = frozen
+        return self
 
     def numerical_gradient(self, x, t):
         """Return the same by central differences, computed on a float64 copy of the network: slow, and independent."""
@@ -152,7 +199,7 @@ class Network:
             fresh = copy.deepcopy(twin)
             return fresh.last_layer.forward(fresh._forward(x, True), t)
 
-        return {name: numerical_gradient(loss, value) for name, value in twin.params.items()}
+        return {name: numerical_gradient(loss, value) for name, value in twin.trainable_params.items()}
 
     def save_params(self, file_name="params.pkl"):
         """Write the parameters to `file_name`, as safetensors whatever its ending, all of it or nothing."""

@@ -16,15 +16,17 @@ class Parameters(Mapping):
     ----------
     layers : mapping of str to Layer
         Layers whose `param_names` name their parameters; one that is None is left out, but counted.
+    frozen : bool, default True, keyword only
+        Whether frozen layers take part; they count in the names in any case.
     """
 
-    def __init__(self, layers):
+    def __init__(self, layers, *, frozen=True):
         self._places = {}
         counts = Counter()
         for layer in layers.values():
             for attribute in getattr(layer, "param_names", ()):
                 counts[attribute] += 1
-                if getattr(layer, attribute) is not None:
+                if getattr(layer, attribute) is not None and (frozen or not getattr(layer, "frozen", False)):
                     self._places[f"{attribute}{counts[attribute]}"] = layer, attribute
 
     def __getitem__(self, name):
