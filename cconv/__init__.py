@@ -27,22 +27,29 @@ from cconv.layers import (
     BatchNormalization,
     Convolution,
     Dropout,
+    Flatten,
     GlobalAveragePooling,
     GlobalMaxPooling,
     Layer,
     Pooling,
     Relu,
+    Residual,
     Sigmoid,
     SoftmaxWithLoss,
     Upsample,
     ZeroPad,
 )
-from cconv.networks import Network, SimpleConvNet
+from cconv.networks import DeepConvNet, LeNet5, Network, ResNet, SimpleConvNet
 from cconv.optimizers import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop
 from cconv.plotting import filter_show, plot_accuracy
 from cconv.trainer import Trainer
 
 __all__ = [
+    "Residual",
+    "ResNet",
+    "LeNet5",
+    "Flatten",
+    "DeepConvNet",
     "SGD",
     "AdaGrad",
     "Adam",

@@ -8,10 +8,15 @@ from cconv import (
     Affine,
     BatchNormalization,
     Convolution,
+    DeepConvNet,
     Dropout,
+    Flatten,
+    LeNet5,
     Network,
     Pooling,
     Relu,
+    Residual,
+    ResNet,
     Trainer,
 )
 
@@ -155,3 +160,86 @@ def test_parameters_survive_a_file(tmp_path):
     network.save_params(tmp_path / "p.safetensors")
     other.load_params(tmp_path / "p.safetensors")
     np.testing.assert_array_equal(other.params["W2"], network.params["W2"])
+
+
+def residual(dtype="float64"):
+    layers = [
+        Convolution(filters=3, size=3, pad=1),
+        Residual([Convolution(filters=3, size=(1, 3), pad="same"), Relu()]),
+        Residual(
+            [Convolution(filters=4, size=3, pad=1, stride=2), BatchNormalization()],
+            [Convolution(filters=4, size=1, stride=2, bias=False)],
+        ),
+        Flatten(),
+        Affine(units=3),
+    ]
+    return Network(layers, (2, 7, 5), dtype=dtype, seed=0)
+
+
+def test_residual_blocks_have_their_gradients():
+    network = residual()
+    rng = np.random.default_rng(1)
+    x, t = rng.standard_normal((3, 2, 7, 5)), np.array([0, 1, 2])
+    numerical = network.numerical_gradient(x, t)
+    grads = network.gradient(x, t)
+    assert (
+        set(grads)
+        == set(network.params)
+        == {f"W{n}" for n in range(1, 6)}
+        | {"b1", "b2", "b3", "b5"}
+        | {
+            "gamma1",
+            "beta1",
+        }
+    )
+    for name, value in grads.items():
+        assert np.abs(value - numerical[name]).max() <= 1e-6 * max(np.abs(numerical[name]).max(), 1e-3), name
+
+
+def test_inner_layers_are_reached(tmp_path):
+    network, other = residual(), residual()
+    network.eval()
+    norm = network.layers["residual2"].body["norm1"]
+    assert not norm.training
+    network.freeze("residual2")
+    grads = network.gradient(np.ones((2, 2, 7, 5)), np.array([0, 1]))
+    assert not {"W3", "W4", "gamma1"} & set(grads)
+    network.unfreeze("residual2.shortcut.conv1")
+    assert "W4" in network.gradient(np.ones((2, 2, 7, 5)), np.array([0, 1]))
+    norm.running_mean[:] = 7
+    network.save_params(tmp_path / "p")
+    other.load_params(tmp_path / "p")
+    assert (other.layers["residual2"].body["norm1"].running_mean == 7).all()
+
+
+def test_branches_must_agree():
+    with pytest.raises(ValueError, match=r"Residual 'residual1' expects branches of one shape, gets \(3, 5, 5\)"):
+        Network([Residual([Convolution(filters=3, size=3, pad=1)])], (2, 5, 5))
+    with pytest.raises(RuntimeError, match="before forward"):
+        Residual([Relu()]).backward(np.ones((1, 2)))
+    with pytest.raises(ValueError, match="dout must have shape"):
+        layer = Flatten()
+        layer.forward(np.ones((2, 3, 4)))
+        layer.backward(np.ones((2, 11)))
+
+
+@pytest.mark.parametrize(("kind", "parameters"), [(DeepConvNet, 123_552), (LeNet5, 61_706), (ResNet, 77_754)])
+def test_networks_to_start_from(kind, parameters):
+    network = kind(seed=0)
+    assert sum(value.size for value in network.params.values()) == parameters
+    x = np.random.default_rng(0).random((4, 1, 28, 28), np.float32)
+    assert network.predict(x).shape == (4, 10)
+    grads = network.gradient(x, np.arange(4))
+    assert {name: value.shape for name, value in grads.items()} == {
+        name: value.shape for name, value in network.params.items()
+    }
+    with pytest.raises(ValueError, match="expects images"):
+        kind((1, 1, 1)) if kind is not ResNet else kind((28, 28))
+
+
+def test_the_deep_networks_of_its_shapes():
+    shapes = DeepConvNet(seed=0).output_shapes
+    assert shapes["conv4"] == (32, 16, 16)
+    assert shapes["pool3"] == (64, 4, 4)
+    with pytest.raises(ValueError, match=r"depth must be 6n \+ 2"):
+        ResNet(depth=9)

@@ -4,10 +4,12 @@ from .affine import Affine
 from .batch_normalization import BatchNormalization
 from .convolution import Convolution
 from .dropout import Dropout
+from .flatten import Flatten
 from .global_pooling import AdaptiveAveragePooling, GlobalAveragePooling, GlobalMaxPooling
 from .layer import Layer
 from .pooling import AveragePooling, Pooling
 from .relu import Relu
+from .residual import Residual
 from .sigmoid import Sigmoid
 from .softmax_with_loss import SoftmaxWithLoss
 from .upsample import Upsample
@@ -20,11 +22,13 @@ __all__ = [
     "BatchNormalization",
     "Convolution",
     "Dropout",
+    "Flatten",
     "GlobalAveragePooling",
     "GlobalMaxPooling",
     "Layer",
     "Pooling",
     "Relu",
+    "Residual",
     "Sigmoid",
     "SoftmaxWithLoss",
     "Upsample",

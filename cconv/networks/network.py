@@ -9,9 +9,9 @@ from .._random import generator
 from ..geometry import integer
 from ..gradient import numerical_gradient
 from ..layers import Layer, SoftmaxWithLoss
+from ..layers.stack import build, named, nested
 from ..serialization import load_params, save_params
 from . import fusion
-from .building import build, named
 from .parameters import Parameters
 
 __all__ = ["Network"]
@@ -162,7 +162,7 @@ class Network:
         run as this says.
         """
         self.training = bool(mode)
-        for layer in self.layers.values():
+        for _, layer in nested(self.layers):
             layer.training = self.training
         return self
 
@@ -179,11 +179,13 @@ class Network:
         return self._set_frozen(names, False)
 
     def _set_frozen(self, names, frozen):
-        unknown = [name for name in names if name not in self.layers]
+        layers = dict(nested(self.layers))
+        unknown = [name for name in names if name not in layers]
         if unknown:
-            raise KeyError(f"{unknown[0]!r} is not one of this network's layers {', '.join(self.layers)}")
-        for name in names or self.layers:
-            self.layers[name].frozen = frozen
+            raise KeyError(f"{unknown[0]!r} is not one of this network's layers {', '.join(layers)}")
+        for name in names or layers:
+            for _, layer in nested({name: layers[name]}):
+                layer.frozen = frozen
         return self
 
     def numerical_gradient(self, x, t):
@@ -228,7 +230,7 @@ class Network:
     def _state(self):
         """Return all arrays that a file holds: the parameters, and what layers accumulate beside them."""
         state = dict(self.params)
-        for name, layer in self.layers.items():
+        for name, layer in nested(self.layers):
             state.update((f"{name}.{buffer}", getattr(layer, buffer)) for buffer in getattr(layer, "buffer_names", ()))
         return state
 

@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Mapping
 
+from ..layers.stack import nested
+
 __all__ = ["Parameters"]
 
 
@@ -23,7 +25,7 @@ class Parameters(Mapping):
     def __init__(self, layers, *, frozen=True):
         self._places = {}
         counts = Counter()
-        for layer in layers.values():
+        for _, layer in nested(layers):
             for attribute in getattr(layer, "param_names", ()):
                 counts[attribute] += 1
                 if getattr(layer, attribute) is not None and (frozen or not getattr(layer, "frozen", False)):

@@ -1,11 +1,11 @@
-"""From a list of layers to a network: their names, their shapes and their arrays."""
+"""Layers that follow each other: their names, their shapes and their arrays."""
 
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
 
 import numpy as np
 
-__all__ = ["build", "named"]
+__all__ = ["build", "named", "nested"]
 
 SHORT = {"Convolution": "conv", "Pooling": "pool", "AveragePooling": "pool", "BatchNormalization": "norm"}
 
@@ -29,6 +29,13 @@ def named(layers):
             raise TypeError(f"layers must have forward and backward, got {type(layer).__name__} for {name!r}")
         result[name] = layer
     return result
+
+
+def nested(layers, prefix=""):
+    """Yield all layers with their names, those inside of other layers (in their `layers`) after these."""
+    for name, layer in layers.items():
+        yield prefix + name, layer
+        yield from nested(getattr(layer, "layers", {}), f"{prefix}{name}.")
 
 
 def build(layers, shape, rng, dtype):

@@ -1,0 +1,41 @@
+"""LeNet-5, with relu and max-pooling in place of the original's scaled tanh and trainable averages."""
+
+from ..layers import Affine, Convolution, Pooling, Relu
+from .network import Network
+
+__all__ = ["LeNet5"]
+
+
+class LeNet5(Network):
+    """conv6 - pool - conv16 - pool - affine120 - affine84 - affine, filters of 5 x 5 (LeCun et al., Proc. IEEE, 1998).
+
+    Parameters
+    ----------
+    input_dim : (int, int, int), default (1, 28, 28)
+        The first convolution pads by 2, as the original does by drawing its digits on 32 x 32.
+    output_size : int, default 10
+    dtype, rng, seed : keyword only
+        As for `Network`.
+
+    Examples
+    --------
+    >>> network = LeNet5(seed=0)
+    >>> sum(value.size for value in network.params.values())
+    61706
+    """
+
+    def __init__(self, input_dim=(1, 28, 28), output_size=10, *, dtype="float32", rng=None, seed=None):
+        layers = [
+            Convolution(filters=6, size=5, pad=2),
+            Relu(),
+            Pooling(2, 2, stride=2),
+            Convolution(filters=16, size=5),
+            Relu(),
+            Pooling(2, 2, stride=2),
+            Affine(units=120),
+            Relu(),
+            Affine(units=84),
+            Relu(),
+            Affine(units=output_size),
+        ]
+        super().__init__(layers, input_dim, dtype=dtype, rng=rng, seed=seed)

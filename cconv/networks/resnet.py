@@ -1,0 +1,51 @@
+"""A residual network in the manner of CIFAR-10's."""
+
+from ..geometry import integer
+from ..layers import Affine, BatchNormalization, Convolution, GlobalAveragePooling, Relu, Residual
+from .network import Network
+
+__all__ = ["ResNet"]
+
+
+class ResNet(Network):
+    """conv, three groups of residual blocks, global average pooling, affine: 6n + 2 layers (arXiv 1512.03385, 4.2).
+
+    A block is conv - norm - relu - conv - norm beside a shortcut. The second and the third group begin with a stride
+    of 2 and twice the filters; their shortcut is a 1 x 1 convolution with its own normalisation.
+
+    Parameters
+    ----------
+    input_dim : (int, int, int), default (1, 28, 28)
+    depth : int, default 8
+        6n + 2: 8, 14, 20, ...
+    filters : int, default 16
+        Of the first group.
+    output_size : int, default 10
+    dtype, rng, seed : keyword only
+        As for `Network`.
+
+    Examples
+    --------
+    >>> ResNet(seed=0).predict(np.zeros((2, 1, 28, 28), np.float32)).shape
+    (2, 10)
+    """
+
+    def __init__(
+        self, input_dim=(1, 28, 28), depth=8, filters=16, output_size=10, *, dtype="float32", rng=None, seed=None
+    ):
+        depth = integer(depth, "depth", 8)
+        if depth % 6 != 2:
+            raise ValueError(f"depth must be 6n + 2 (8, 14, 20, ...), got {depth}")
+        layers = [_conv(filters, 3), BatchNormalization(), Relu()]
+        for width, first in ((filters, 1), (2 * filters, 2), (4 * filters, 2)):
+            for number in range(depth // 6):
+                stride = first if number == 0 else 1
+                body = [_conv(width, 3, stride), BatchNormalization(), Relu(), _conv(width, 3), BatchNormalization()]
+                shortcut = [] if stride == 1 else [_conv(width, 1, stride), BatchNormalization()]
+                layers += [Residual(body, shortcut), Relu()]
+        layers += [GlobalAveragePooling(), Affine(units=output_size)]
+        super().__init__(layers, input_dim, dtype=dtype, rng=rng, seed=seed)
+
+
+def _conv(filters, size, stride=1):
+    return Convolution(filters=filters, size=size, stride=stride, pad="same", bias=False)
