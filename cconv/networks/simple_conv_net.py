@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from .._random import generator
-from ..geometry import integer, pair, window
+from ..geometry import integer, pair
+from ..initializers import He, Normal, Xavier
 from ..layers import Affine, Convolution, Pooling, Relu
 from .network import Network
 
@@ -65,50 +65,37 @@ class SimpleConvNet(Network):
         rng=None,
         seed=None,
     ):
-        dtype = np.dtype(dtype)
-        if dtype not in (np.float32, np.float64):
-            raise ValueError(f"dtype must be float32 or float64, got {dtype}")
-        rng = generator(rng, seed)
         unknown = set(conv_param) - set(CONV_PARAM)
         if unknown:
             raise ValueError(f"conv_param must have keys out of {sorted(CONV_PARAM)}, got {sorted(unknown)}")
         options = CONV_PARAM | dict(conv_param)
-        filter_num, stride, pad = options["filter_num"], options["stride"], options["pad"]
-        filter_num = integer(filter_num, "filter_num", 1)
-        hidden_size = integer(hidden_size, "hidden_size", 1)
-        output_size = integer(output_size, "output_size", 1)
         if np.shape(input_dim) != (3,):
             raise ValueError(f"input_dim must be (channels, height, width), got {input_dim!r}")
-        channels, height, width = (integer(size, "input_dim", 1) for size in input_dim)
-        filter_h, filter_w = pair(options["filter_size"], "filter_size", 1)
-        conv = window(height, width, filter_h, filter_w, stride, pad)
-        pool = window(conv.out_h, conv.out_w, 2, 2, 2)
-        features = filter_num * pool.out_h * pool.out_w
-
-        def weights(*shape, fan_in):
-            return (_standard_deviation(weight_init_std, fan_in) * rng.standard_normal(shape)).astype(dtype)
-
-        W1 = weights(filter_num, channels, filter_h, filter_w, fan_in=channels * filter_h * filter_w)
-        W2 = weights(features, hidden_size, fan_in=features)
-        W3 = weights(hidden_size, output_size, fan_in=hidden_size)
+        init = _initializer(weight_init_std)
         layers = {
-            "Conv1": Convolution(W1, np.zeros(filter_num, dtype), stride, pad),
+            "Conv1": Convolution(
+                filters=integer(options["filter_num"], "filter_num", 1),
+                size=pair(options["filter_size"], "filter_size", 1),
+                stride=options["stride"],
+                pad=options["pad"],
+                init=init,
+            ),
             "Relu1": Relu(),
             "Pool1": Pooling(pool_h=2, pool_w=2, stride=2),
-            "Affine1": Affine(W2, np.zeros(hidden_size, dtype)),
+            "Affine1": Affine(units=integer(hidden_size, "hidden_size", 1), init=init),
             "Relu2": Relu(),
-            "Affine2": Affine(W3, np.zeros(output_size, dtype)),
+            "Affine2": Affine(units=integer(output_size, "output_size", 1), init=init),
         }
-        super().__init__(layers, (channels, height, width), dtype=dtype)
+        super().__init__(layers, input_dim, dtype=dtype, rng=rng, seed=seed)
 
 
-def _standard_deviation(value, fan_in):
+def _initializer(value):
     if isinstance(value, str):
-        gains = {"relu": 2, "he": 2, "sigmoid": 1, "xavier": 1}
-        if value.lower() not in gains:
-            raise ValueError(f"weight_init_std must be a number or one of {sorted(gains)}, got {value!r}")
-        return math.sqrt(gains[value.lower()] / fan_in)
+        names = {"relu": He(), "he": He(), "sigmoid": Xavier("fan_in"), "xavier": Xavier("fan_in")}
+        if value.lower() not in names:
+            raise ValueError(f"weight_init_std must be a number or one of {sorted(names)}, got {value!r}")
+        return names[value.lower()]
     value = float(value)
     if not (math.isfinite(value) and value >= 0):
         raise ValueError(f"weight_init_std must be a number of at least 0, got {value}")
-    return value
+    return Normal(value)
