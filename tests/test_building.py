@@ -243,3 +243,14 @@ def test_the_deep_networks_of_its_shapes():
     assert shapes["pool3"] == (64, 4, 4)
     with pytest.raises(ValueError, match=r"depth must be 6n \+ 2"):
         ResNet(depth=9)
+
+
+def test_the_summary_counts():
+    lines = ResNet(seed=0).summary().splitlines()
+    assert lines[0].split() == ["layer", "kind", "output", "parameters", "multiply-adds", "bytes"]
+    assert lines[-1].split()[:2] == ["total", "77,754"]
+    row = next(line for line in lines if line.startswith("residual2"))
+    # 3 x 3 filters from 16 to 32 and from 32 to 32 channels, and the shortcut's 1 x 1, on 14 x 14 outputs.
+    assert f"{(9 * 16 * 32 + 9 * 32 * 32 + 16 * 32) * 14 * 14:,}" in row
+    assert "(32, 14, 14)" in row
+    assert "scale1" in Network([Affine(units=3), Scale()], (5,)).summary()

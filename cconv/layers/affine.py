@@ -69,6 +69,9 @@ class Affine(Layer):
             raise ValueError(f"expects {expected} features, gets {features}")
         return (units,)
 
+    def multiply_adds(self, input_shape):
+        return self.W.size
+
     def forward(self, x):
         x = as_input(x, "x")
         self._expect_arrays()

@@ -115,6 +115,9 @@ class Convolution(Layer):
             ) from None
         return filters, place.out_h, place.out_w
 
+    def multiply_adds(self, input_shape):
+        return self.W.size * math.prod(self.build(input_shape, None, self.W.dtype)[1:])
+
     def forward(self, x):
         x = as_input(x, "x", 4)
         self._expect_arrays()

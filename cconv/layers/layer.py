@@ -73,6 +73,10 @@ class Layer:
         """
         return tuple(input_shape)
 
+    def multiply_adds(self, input_shape):
+        """Return how many multiply-adds the forward of one input takes; only products of matrices count."""
+        return 0
+
     def describe(self):
         """Return the settings that make the layer what it is, beside its arrays, as a dict of JSON values."""
         return {}

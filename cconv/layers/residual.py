@@ -60,6 +60,14 @@ class Residual(Layer):
             )
         return shapes[0]
 
+    def multiply_adds(self, input_shape):
+        total = 0
+        for layers in (self.body, self.shortcut):
+            shapes = [input_shape, *build(layers, input_shape, None, None).values()]
+            for layer, shape in zip(layers.values(), shapes, strict=False):
+                total += layer.multiply_adds(shape) if isinstance(layer, Layer) else 0
+        return total
+
     def forward(self, x, train_flg=None):
         if train_flg is None:
             train_flg = self.training

@@ -1,6 +1,7 @@
 """What every network does: run its layers in order, forwards and backwards."""
 
 import copy
+import math
 
 import numpy as np
 
@@ -187,6 +188,39 @@ class Network:
             for _, layer in nested({name: layers[name]}):
                 layer.frozen = frozen
         return self
+
+    def summary(self):
+        """Return a table of the layers: output shapes, parameters, multiply-adds and memory for one image.
+
+        Memory is that of a layer's output and of its parameters; a layer that works on its input's memory (Flatten)
+        is counted as if it did not.
+
+        Examples
+        --------
+        >>> print(Network([Affine(units=4), Relu()], input_shape=(3,), seed=0).summary())
+        layer    kind    output  parameters  multiply-adds  bytes
+        affine1  Affine  (4,)            16             12     80
+        relu1    Relu    (4,)             0              0     16
+        total                            16             12     96
+        """
+        rows = [("layer", "kind", "output", "parameters", "multiply-adds", "bytes")]
+        totals = [0, 0, 0]
+        shape = self.input_shape
+        for name, layer in self.layers.items():
+            parameters = sum(value.size for value in Parameters({name: layer}).values())
+            work = layer.multiply_adds(shape) if isinstance(layer, Layer) else 0
+            shape = self.output_shapes[name]
+            numbers = parameters, work, (parameters + math.prod(shape)) * self.dtype.itemsize
+            totals = [total + number for total, number in zip(totals, numbers, strict=True)]
+            rows.append((name, type(layer).__name__, str(shape), *(f"{number:,}" for number in numbers)))
+        rows.append(("total", "", "", *(f"{number:,}" for number in totals)))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = []
+        for row in rows:
+            texts = [cell.ljust(width) for cell, width in zip(row[:3], widths[:3], strict=True)]
+            figures = [cell.rjust(width) for cell, width in zip(row[3:], widths[3:], strict=True)]
+            lines.append("  ".join(texts + figures))
+        return "\n".join(lines)
 
     def numerical_gradient(self, x, t):
         """Return the same by central differences, computed on a float64 copy of the network: slow, and independent."""
