@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import cconv
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -44,3 +46,17 @@ def test_quick_run_on_mnist(tmp_path, mnist_dir):
     out = run("train_mnist.py", "--quick", "--data-dir", mnist_dir, cwd=tmp_path)
     accuracy = float(out.split("Final accuracy on 1,000 test images: ")[1].split()[0])
     assert accuracy >= 0.9
+
+
+@pytest.mark.parametrize("network", ["DeepConvNet", "LeNet5", "ResNet"])
+def test_deeper_networks(network, tmp_path):
+    arguments = ["--network", network, "--dataset", "synthetic", "--images", 300]
+    out = run("deeper_networks.py", *arguments, cwd=tmp_path)
+    assert out.startswith("layer") and "Final accuracy on 2,000 test images: 0." in out
+    assert (tmp_path / "output" / f"{network}.safetensors").is_file()
+
+
+def test_own_layer(tmp_path):
+    out = run("own_layer.py", cwd=tmp_path)
+    assert float(out.split("The factor became ")[1].split(".\n")[0]) != 1
+    assert float(out.split("test images: ")[1]) > 0.3
