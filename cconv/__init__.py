@@ -36,6 +36,7 @@ from cconv.layers import (
     Residual,
     Sigmoid,
     SoftmaxWithLoss,
+    TransposedConvolution,
     Upsample,
     ZeroPad,
 )
@@ -73,6 +74,7 @@ __all__ = [
     "SimpleConvNet",
     "SoftmaxWithLoss",
     "Trainer",
+    "TransposedConvolution",
     "Upsample",
     "ZeroPad",
     "__version__",

@@ -26,6 +26,7 @@ __all__ = [
     "pair",
     "scale_pair",
     "scaled_size",
+    "transposed_window",
     "window",
     "window_settings",
 ]
@@ -250,6 +251,63 @@ def _window(height, width, filter_h, filter_w, stride, pad, dilation, ceil_mode,
     out_h = output_size(height, filter_h, stride_h, top, bottom, dilation_h, ceil_mode, "height")
     out_w = output_size(width, filter_w, stride_w, left, right, dilation_w, ceil_mode, "width")
     return Window(out_h, out_w, (stride_h, stride_w, top, left, dilation_h, dilation_w))
+
+
+def transposed_window(height, width, filter_h, filter_w, stride=1, pad=0, dilation=1, output_padding=0):
+    """Return the `Window` of a transposed convolution: the output whose convolution gives `height` x `width` again.
+
+        output = (size - 1) * stride + extent - before - after + output_padding
+
+    Several outputs do, as a stride rounds down; `output_padding` adds rows at the bottom and columns at the right.
+
+    Parameters
+    ----------
+    height, width, filter_h, filter_w : int
+        Sizes read from arrays, or ints checked by `pair`.
+    stride, dilation : int or (int, int)
+    pad : int, (h, w), ((top, bottom), (left, right)), 'same' or 'valid'
+        What that convolution pads, and so what is cut off here. 'same' makes the output ``size * stride`` long.
+    output_padding : int or (int, int)
+        Below the stride or the dilation; with pad='same' 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument.
+
+    Examples
+    --------
+    >>> transposed_window(13, 13, 5, 5, stride=2, pad=1, output_padding=1)
+    Window(out_h=28, out_w=28, steps=(2, 2, 1, 1, 1, 1))
+    """
+    if min(height, width, filter_h, filter_w) < 1:
+        sizes = f"{height} x {width} and {filter_h} x {filter_w}"
+        raise ValueError(f"the input and the filter must be at least 1 x 1, got {sizes}")
+    stride, dilation = pair(stride, "stride", 1), pair(dilation, "dilation", 1)
+    output_padding = pair(output_padding, "output_padding", 0)
+    if isinstance(pad, str) and pad == "same":
+        if any(output_padding):
+            raise ValueError(f"output_padding must be 0 with pad='same', got {output_padding}")
+        out = height * stride[0], width * stride[1]
+        (top, _), (left, _) = padding(pad, out, (filter_h, filter_w), stride, dilation)
+    else:
+        pads = padding(pad)
+        (top, _), (left, _) = pads
+        out = tuple(
+            map(_transposed_size, (height, width), (filter_h, filter_w), stride, pads, dilation, output_padding)
+        )
+    return Window(*out, (*stride, top, left, *dilation))
+
+
+def _transposed_size(size, filter_size, stride, pads, dilation, more):
+    if more >= max(stride, dilation):
+        raise ValueError(
+            f"output_padding must be below the stride or the dilation, {max(stride, dilation)}, got {more}"
+        )
+    length = (size - 1) * stride + dilation * (filter_size - 1) + 1 + more
+    if length <= sum(pads):
+        raise ValueError(f"pad must leave something of the output's {length} positions, got {pads[0]} + {pads[1]}")
+    return length - sum(pads)
 
 
 def image_shape(shape, name="input_shape", ndim=4):

@@ -59,6 +59,23 @@ def convolution_backward(dout, x, W, stride=(1, 1), pad=((0, 0), (0, 0)), dilati
     return dx, dW.reshape(W.shape), dout.sum(axis=(0, 2, 3))
 
 
+def transposed_convolution(x, W, b=None, stride=(1, 1), pad=((0, 0), (0, 0)), dilation=(1, 1), groups=1, more=(0, 0)):
+    """Every pixel adds its filters to the output where it lies; then the pad is cut off."""
+    x, W = np.asarray(x, np.float64), np.asarray(W, np.float64)
+    channels, filters, *size = W.shape
+    spans = [d * (f - 1) + 1 for f, d in zip(size, dilation, strict=True)]
+    shape = [(n - 1) * s + span + m for n, s, span, m in zip(x.shape[2:], stride, spans, more, strict=True)]
+    full = np.zeros((len(x), groups, filters, *shape))
+    grouped, W = x.reshape(len(x), groups, channels // groups, *x.shape[2:]), W.reshape(groups, -1, filters, *size)
+    for y, z in itertools.product(*map(range, x.shape[2:])):
+        top, left = y * stride[0], z * stride[1]
+        place = slice(top, top + spans[0], dilation[0]), slice(left, left + spans[1], dilation[1])
+        full[:, :, :, *place] += np.einsum("ngc,gcfij->ngfij", grouped[:, :, :, y, z], W)
+    (top, bottom), (left, right) = pad
+    out = full.reshape(len(x), -1, *shape)[:, :, top : shape[0] - bottom, left : shape[1] - right]
+    return out if b is None else out + np.asarray(b, np.float64)[:, None, None]
+
+
 def max_pool(x, window, stride, pad, dilation):
     """Return the maxima and the position of the first one in each window."""
     shape = (*x.shape[:2], *output_shape(x, *window, stride, pad, dilation))

@@ -21,6 +21,7 @@ from cconv import (
     Relu,
     Sigmoid,
     SoftmaxWithLoss,
+    TransposedConvolution,
     Upsample,
     ZeroPad,
     gradient_check,
@@ -45,6 +46,12 @@ LAYERS = {
         lambda: Convolution(normal(6, 2, 2, 3), normal(6), (3, 1), ((0, 1), (2, 0)), dilation=(2, 1), groups=2),
     ),
     "convolution-im2col": (lambda: Convolution(normal(5, 4, 3, 2), normal(5), 2, 1, algorithm="im2col"),),
+    "transposed": (lambda: TransposedConvolution(normal(4, 3, 3, 2), normal(3), 2, 1),),
+    "transposed-uneven": (
+        lambda: TransposedConvolution(
+            normal(4, 3, 2, 3), None, (3, 1), ((0, 1), (2, 0)), dilation=(2, 1), groups=2, output_padding=(2, 0)
+        ),
+    ),
     "pooling": (lambda: Pooling(2, 2, 2),),
     "pooling-overlapping": (lambda: Pooling(3, 2, 1, 1),),
     "average-pooling": (lambda: AveragePooling(3, 2, stride=2, pad=1),),

@@ -18,6 +18,8 @@ from cconv.functional import (
     max_pool_backward,
     softmax_cross_entropy,
     softmax_cross_entropy_backward,
+    transposed_convolution,
+    transposed_convolution_backward,
 )
 
 if importlib.util.find_spec("torch") is None:
@@ -76,6 +78,29 @@ def test_conv2d(seed, dtype):
     for actual, wanted in zip(
         convolution_backward(dout, x, W, pad=pad, **options), (tx.grad, tW.grad, tb.grad), strict=True
     ):
+        assert_close(actual, wanted, dtype, W.size + dout.size)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_conv_transpose2d(seed, dtype):
+    integer, normal = draw(seed)
+    groups = integer(1, 3) if seed % 2 else 1
+    N, C, FN = integer(1, 3), groups * integer(1, 9), groups * integer(1, 20)
+    filters, stride, dilation = ((integer(1, high), integer(1, high)) for high in (4, 3, 2))
+    size = integer(1, 9), integer(1, 9)
+    more = tuple(integer(0, max(s, d) - 1) for s, d in zip(stride, dilation, strict=True))
+    spans = [(n - 1) * s + d * (f - 1) for n, s, d, f in zip(size, stride, dilation, filters, strict=True)]
+    pad = tuple(integer(0, min(3, span // 2)) for span in spans)
+    x, W, b = normal((N, C, *size), dtype), normal((C, FN // groups, *filters), dtype), normal(FN, dtype)
+    options = {"stride": stride, "dilation": dilation, "groups": groups, "output_padding": more}
+    tx, tW, tb = tensors(x, W, b)
+    expected = F.conv_transpose2d(tx, tW, tb, padding=pad, **options)
+    assert_close(transposed_convolution(x, W, b, pad=pad, **options), expected, dtype, W.size)
+    dout = normal(expected.shape, dtype)
+    expected.backward(torch.tensor(dout, dtype=torch.float64))
+    grads = transposed_convolution_backward(dout, x, W, pad=pad, **options)
+    for actual, wanted in zip(grads, (tx.grad, tW.grad, tb.grad), strict=True):
         assert_close(actual, wanted, dtype, W.size + dout.size)
 
 

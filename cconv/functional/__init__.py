@@ -14,6 +14,7 @@ from .pooling import (
     max_pool_backward,
 )
 from .resampling import upsample, upsample_backward, zero_pad, zero_pad_backward
+from .transposed_convolution import transposed_convolution, transposed_convolution_backward
 
 __all__ = [
     "adaptive_average_pool",
@@ -35,6 +36,8 @@ __all__ = [
     "softmax",
     "softmax_cross_entropy",
     "softmax_cross_entropy_backward",
+    "transposed_convolution",
+    "transposed_convolution_backward",
     "upsample",
     "upsample_backward",
     "zero_pad",

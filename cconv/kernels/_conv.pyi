@@ -46,6 +46,7 @@ def backward_input(
     dw: int,
     groups: int,
     num_threads: int,
+    bias: NDArray[Any] | None = None,
 ) -> None: ...
 def backward_weights(
     dout: NDArray[Any],

@@ -193,7 +193,8 @@ cdef void gather_strip(const floating* image, const floating* packed, floating* 
         else:
             for l in range(F):
                 for q in range(n):
-                    out[(f + l) * g.area + p.at[start + q]] = strip[q * step + l]
+                    out[(f + l) * g.area + p.at[start + q]] = strip[q * step + l] + (
+                        <floating>0 if bias == NULL else bias[f + l])
 
 
 cdef void gather(const floating* x, const floating* W, Py_ssize_t f_step, Py_ssize_t c_step, floating* bias,
@@ -514,10 +515,10 @@ def forward_pooled(cnp.ndarray x, cnp.ndarray W, object b, cnp.ndarray out, obje
 
 
 def backward_input(cnp.ndarray dout, cnp.ndarray W, cnp.ndarray dx,
-                   int sh, int sw, int pt, int pl, int dh, int dw, int groups, int num_threads):
-    """Write the gradient with respect to the input into dx."""
+                   int sh, int sw, int pt, int pl, int dh, int dw, int groups, int num_threads, object bias=None):
+    """Write the gradient with respect to the input, plus a bias per input channel or None, into dx."""
     cdef Plan plan = find_plan(dout, W, sizes(dx), (sh, sw, pt, pl, dh, dw, groups), True)
-    run_gather(dout, W, None, dx, plan, False, False, None, num_threads)
+    run_gather(dout, W, bias, dx, plan, False, False, None, num_threads)
 
 
 def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db,

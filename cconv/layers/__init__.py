@@ -12,6 +12,7 @@ from .relu import Relu
 from .residual import Residual
 from .sigmoid import Sigmoid
 from .softmax_with_loss import SoftmaxWithLoss
+from .transposed_convolution import TransposedConvolution
 from .upsample import Upsample
 from .zero_pad import ZeroPad
 
@@ -31,6 +32,7 @@ __all__ = [
     "Residual",
     "Sigmoid",
     "SoftmaxWithLoss",
+    "TransposedConvolution",
     "Upsample",
     "ZeroPad",
 ]

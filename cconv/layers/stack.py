@@ -7,7 +7,13 @@ import numpy as np
 
 __all__ = ["build", "named", "nested"]
 
-SHORT = {"Convolution": "conv", "Pooling": "pool", "AveragePooling": "pool", "BatchNormalization": "norm"}
+SHORT = {
+    "AveragePooling": "pool",
+    "BatchNormalization": "norm",
+    "Convolution": "conv",
+    "Pooling": "pool",
+    "TransposedConvolution": "transposed",
+}
 
 
 def named(layers):

@@ -1,0 +1,156 @@
+"""Transposed convolution and its gradients: the passes of `cconv.kernels.conv` with their roles exchanged."""
+
+import numpy as np
+
+from .. import kernels
+from .._arrays import as_input, promote
+from ..geometry import checked_size, integer, transposed_window
+from .convolution import COST
+
+__all__ = ["transposed_convolution", "transposed_convolution_backward"]
+
+
+def _door(x, W, groups):
+    """Check what every pass needs; return x, W in one dtype."""
+    x, W = promote(as_input(x, "x", 4), as_input(W, "W", 4))
+    groups = integer(groups, "groups", 1)
+    channels = x.shape[1]
+    if W.shape[0] != channels:
+        raise ValueError(
+            f"W must have the {channels} channels of x as its first dimension, got W of shape {W.shape} for x of shape "
+            f"{x.shape}"
+        )
+    if channels % groups:
+        raise ValueError(f"groups must divide the {channels} channels of x, got {groups}")
+    if W.size == 0:
+        raise ValueError(f"W must not be empty, got shape {W.shape}")
+    return x, W, groups
+
+
+def transposed_convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1, output_padding=0):
+    r"""Spread images with filters: the adjoint of `convolution` with the same settings, plus a bias.
+
+    .. math:: out_{n,f,\,y s_h - p_t + i d_h,\,z s_w - p_l + j d_w} = b_f + \sum x_{n,c,y,z}\; W_{c,f,i,j}
+
+    summed over all c, y, z, i, j that meet in that output; what falls outside is dropped, an output that nothing falls
+    on is b. As ``torch.nn.functional.conv_transpose2d`` (Dumoulin and Visin, arXiv 1603.07285, chapter 4).
+
+    Parameters
+    ----------
+    x : ndarray, float32 or float64, shape (N, C, H, W)
+        Images.
+    W : ndarray, shape (C, FN / groups, FH, FW)
+        Filters, one for each pair of an input and an output channel.
+    b : ndarray, shape (FN,), optional
+        One bias per output channel.
+    stride, dilation : int or (int, int), default 1
+        Steps of the window over the output, and between the taps of a filter, as (height, width).
+    pad : int, (int, int), ((top, bottom), (left, right)), 'same' or 'valid', default 0
+        Rows and columns that are cut off the output. 'same' gives H * stride, W * stride outputs.
+    groups : int, default 1
+        Parts into which both kinds of channels are divided.
+    output_padding : int or (int, int), default 0
+        Rows at the bottom and columns at the right that the output has more, below the stride or the dilation: which of
+        the sizes that a strided convolution makes equal is meant.
+
+    Returns
+    -------
+    ndarray, shape (N, FN, OH, OW)
+        OH = (H - 1) * stride + dilation * (FH - 1) + 1 - top - bottom + output_padding, and OW likewise. float32 when
+        all arguments are, else float64. An empty batch gives an empty result.
+
+    Raises
+    ------
+    TypeError
+        If an array is not of floats (integers are refused: scale images first) or a step is not an integer.
+    ValueError
+        If shapes disagree, a step is below 1, a pad is negative or nothing of the output is left.
+
+    Notes
+    -----
+    As for `convolution`, neither the number of threads nor the other images of the batch change a bit of an output.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([[[[1.0, 2.0]]]])
+    >>> transposed_convolution(x, np.ones((1, 1, 2, 3)), stride=2)
+    array([[[[1., 1., 3., 2., 2.],
+             [1., 1., 3., 2., 2.]]]])
+    """
+    x, W, groups = _door(x, W, groups)
+    filters = W.shape[1] * groups
+    if b is not None:
+        b = as_input(b, "b", 1)
+        if b.shape[0] != filters:
+            raise ValueError(f"b must have one value for each of the {filters} output channels, got shape {b.shape}")
+        x, W, b = promote(x, W, b)
+    place = transposed_window(*x.shape[2:], *W.shape[2:], stride, pad, dilation, output_padding)
+    shape = len(x), filters, place.out_h, place.out_w
+    checked_size(*shape, itemsize=x.itemsize)
+    out = kernels.memory.empty(shape, x.dtype)
+    threads = kernels.cpu.threads_for(COST * x.size * W[0].size)
+    kernels.conv.backward_input(x, W, out, *place.steps, groups, threads, b)
+    return out
+
+
+def transposed_convolution_backward(
+    dout, x, W, *, stride=1, pad=0, dilation=1, groups=1, output_padding=0, bias=True, input_gradient=True
+):
+    r"""Return the gradients of `transposed_convolution`.
+
+    .. math::
+        dW_{c,f,i,j} &= \sum_{n,y,z} x_{n,c,y,z}\; dout_{n,f,\,y s_h - p_t + i d_h,\,z s_w - p_l + j d_w} \\
+        db_f &= \sum_{n,y,z} dout_{n,f,y,z}
+
+    and dx the `convolution` of `dout` with W.
+
+    Parameters
+    ----------
+    dout : ndarray, shape (N, FN, OH, OW)
+        Gradient of the loss with respect to the output.
+    x, W, stride, pad, dilation, groups, output_padding
+        What `transposed_convolution` was given.
+    bias : bool, default True
+        Whether db is wanted.
+    input_gradient : bool, default True
+        Whether dx is wanted; the first layer of a network does without.
+
+    Returns
+    -------
+    dx : ndarray of x's shape and dtype, or None
+    dW : ndarray of W's shape and dtype
+    db : ndarray of shape (FN,) and W's dtype, or None
+        All zero for an empty batch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `transposed_convolution`, and if `dout` does not have the output's shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x, W = np.array([[[[1.0, 2.0]]]]), np.ones((1, 1, 2, 3))
+    >>> dx, dW, db = transposed_convolution_backward(np.ones((1, 1, 2, 5)), x, W, stride=2)
+    >>> dx.tolist(), dW[0, 0].tolist(), db
+    ([[[[6.0, 6.0]]]], [[3.0, 3.0, 3.0], [3.0, 3.0, 3.0]], array([10.]))
+    """
+    x_dtype, W_dtype = getattr(x, "dtype", None), getattr(W, "dtype", None)
+    x, W, groups = _door(x, W, groups)
+    dout, x, W = promote(as_input(dout, "dout", 4), x, W)
+    place = transposed_window(*x.shape[2:], *W.shape[2:], stride, pad, dilation, output_padding)
+    shape = len(x), W.shape[1] * groups, place.out_h, place.out_w
+    if dout.shape != shape:
+        raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
+    threads = kernels.cpu.threads_for(COST * x.size * W[0].size)
+    dx = db = None
+    if input_gradient:
+        dx = kernels.memory.empty(x.shape, x.dtype)
+        kernels.conv.forward(dout, W, None, dx, *place.steps, groups, threads)
+        dx = dx.astype(x_dtype or dx.dtype, copy=False)
+    dW = kernels.memory.empty(W.shape, W.dtype)
+    kernels.conv.backward_weights(x, dout, dW, None, *place.steps, groups, threads)
+    if bias:
+        db = dout.sum(axis=(2, 3)).sum(axis=0, dtype=np.float64).astype(W_dtype or W.dtype)
+    return dx, dW.astype(W_dtype or dW.dtype, copy=False), db

@@ -1,0 +1,144 @@
+"""The transposed convolutional layer."""
+
+import math
+
+import numpy as np
+
+from .. import initializers
+from .._arrays import as_input
+from ..functional import transposed_convolution, transposed_convolution_backward
+from ..geometry import integer, pair, transposed_window, window_settings
+from .layer import Layer, expect_images, given_once
+
+__all__ = ["TransposedConvolution"]
+
+
+class TransposedConvolution(Layer):
+    r"""Spread images with filters: the adjoint of a `Convolution` with the same settings, plus a bias.
+
+    .. math:: out_{n,f,\,y s_h - p_t + i d_h,\,z s_w - p_l + j d_w} = b_f + \sum x_{n,c,y,z}\; W_{c,f,i,j}
+
+    summed over all c, y, z, i, j that meet in that output (Dumoulin and Visin, arXiv 1603.07285, chapter 4). With a
+    stride it enlarges images, as decoders and generators do, by filters that are learned.
+
+    Parameters
+    ----------
+    W : ndarray, shape (C, FN / groups, FH, FW), optional
+        Left out when `filters` and `size` say what a network shall build.
+    b : ndarray, shape (FN,), or None
+    stride : int or (int, int), default 1
+    pad : int, (int, int), ((top, bottom), (left, right)), 'same' or 'valid', default 0
+        Rows and columns that are cut off the output; 'same' makes it H * stride x W * stride.
+    output_padding : int or (int, int), default 0, keyword only
+        Rows at the bottom and columns at the right that the output has more.
+    dilation : int or (int, int), default 1
+    groups : int, default 1
+    filters : int, keyword only
+        The number of output channels, FN.
+    size : int or (int, int), keyword only
+        Height and width of a filter.
+    bias : bool, default True, keyword only
+        Whether a built layer has biases.
+    init : str, float or Initializer, default 'he', keyword only
+        How a built layer's filters begin. The fan-in is what meets in one output: channels * area / strides.
+
+    Attributes
+    ----------
+    dW, db : ndarray
+        The gradients that the last backward computed, in the parameters' dtype.
+
+    Notes
+    -----
+    x is (N, C, H, W), the output (N, FN, OH, OW) with OH = (H - 1) * stride + dilation * (FH - 1) + 1 - top - bottom +
+    output_padding, and OW likewise.
+
+    Examples
+    --------
+    >>> layer = TransposedConvolution(np.ones((1, 1, 2, 2)), np.zeros(1), stride=2)
+    >>> layer.forward(np.array([[[[1.0, 2.0]]]])).tolist()
+    [[[[1.0, 1.0, 2.0, 2.0], [1.0, 1.0, 2.0, 2.0]]]]
+    """
+
+    param_names = ("W", "b")
+
+    def __init__(
+        self,
+        W=None,
+        b=None,
+        stride=1,
+        pad=0,
+        *,
+        output_padding=0,
+        filters=None,
+        size=None,
+        bias=True,
+        init="he",
+        dilation=1,
+        groups=1,
+    ):
+        window_settings(stride, pad, dilation)
+        given_once(W is not None, "W", filters is not None and size is not None, "filters and size")
+        self.filters = None if filters is None else integer(filters, "filters", 1)
+        self.size = None if size is None else pair(size, "size", 1)
+        self.bias = bool(bias)
+        self.init = initializers.get(init)
+        self.W = W
+        self.b = b
+        self.stride = stride
+        self.pad = pad
+        self.output_padding = pair(output_padding, "output_padding", 0)
+        self.dilation = dilation
+        self.groups = integer(groups, "groups", 1)
+        self.dW = None
+        self.db = None
+
+    def build(self, input_shape, rng, dtype):
+        channels, height, width = expect_images(input_shape)
+        if self.W is None:
+            if channels % self.groups or self.filters % self.groups:
+                raise ValueError(
+                    f"expects channels that its {self.groups} groups divide, gets {channels} channels for "
+                    f"{self.filters} filters"
+                )
+            shape = channels, self.filters // self.groups, *self.size
+            area = math.prod(self.size)
+            fan_in = max(channels // self.groups * area // math.prod(pair(self.stride, "stride")), 1)
+            self.W = self.init(shape, fan_in, shape[1] * area, rng, dtype)
+            self.b = np.zeros(self.filters, dtype) if self.bias else None
+        expected, own, filter_h, filter_w = np.shape(self.W)
+        if expected != channels:
+            raise ValueError(f"expects {expected} channels, gets {channels}")
+        place = transposed_window(
+            height, width, filter_h, filter_w, self.stride, self.pad, self.dilation, self.output_padding
+        )
+        return own * self.groups, place.out_h, place.out_w
+
+    def multiply_adds(self, input_shape):
+        return self.W.size * math.prod(input_shape[1:])
+
+    def forward(self, x):
+        x = as_input(x, "x", 4)
+        self._expect_arrays()
+        out = transposed_convolution(x, self.W, self.b, **self._settings())
+        self._saved = x
+        return out
+
+    def backward(self, dout, *, input_gradient=True):
+        x = self._recall()
+        dx, self.dW, self.db = transposed_convolution_backward(
+            dout, x, self.W, **self._settings(), bias=self.b is not None, input_gradient=input_gradient
+        )
+        return dx
+
+    def describe(self):
+        settings = window_settings(self.stride, self.pad, self.dilation)
+        return {**settings, "groups": self.groups, "output_padding": self.output_padding}
+
+    def _settings(self):
+        return {
+            "stride": self.stride,
+            "pad": self.pad,
+            "dilation": self.dilation,
+            "groups": self.groups,
+            "output_padding": self.output_padding,
+        }
