@@ -155,8 +155,8 @@ def test_same_bits_on_any_number_of_threads(rng, cpu_level):
     results = []
     for threads in (1, 2, 3, 5):
         y, losses, dx = np.empty_like(x), np.empty(3000, np.float32), np.empty_like(x)
-        kernels.elementwise.softmax_cross_entropy(x, t, y, losses, threads)
-        kernels.elementwise.softmax_cross_entropy_backward(y, t, 0.5, dx, threads)
+        kernels.loss.softmax_cross_entropy(x, t, y, losses, threads)
+        kernels.loss.softmax_cross_entropy_backward(y, t, 0.5, dx, threads)
         results.append((y, losses, dx))
         for got, expected in zip(results[-1], results[0], strict=True):
             np.testing.assert_array_equal(got, expected)

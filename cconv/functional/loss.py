@@ -1,4 +1,4 @@
-"""Softmax cross-entropy and its gradient, checked at the door and computed by `cconv.kernels.elementwise`."""
+"""Softmax cross-entropy and its gradient, checked at the door and computed by `cconv.kernels.loss`."""
 
 from .. import kernels
 from .._arrays import as_input, as_labels
@@ -50,7 +50,7 @@ def softmax_cross_entropy(x, t):
         t = t.astype(x.dtype, copy=False)
     y = kernels.memory.empty(x.shape, x.dtype)
     losses = kernels.memory.empty((N,), x.dtype)
-    kernels.elementwise.softmax_cross_entropy(x, t, y, losses, kernels.cpu.threads_for(COST * x.size))
+    kernels.loss.softmax_cross_entropy(x, t, y, losses, kernels.cpu.threads_for(COST * x.size))
     return float(losses.mean(dtype="float64")), y
 
 
@@ -85,5 +85,5 @@ def softmax_cross_entropy_backward(y, t, dout=1):
         t = t.astype(y.dtype, copy=False)
     dx = kernels.memory.empty(y.shape, y.dtype)
     scale = float(dout) / N if N else 0.0
-    kernels.elementwise.softmax_cross_entropy_backward(y, t, scale, dx, kernels.cpu.threads_for(COST * y.size))
+    kernels.loss.softmax_cross_entropy_backward(y, t, scale, dx, kernels.cpu.threads_for(COST * y.size))
     return dx

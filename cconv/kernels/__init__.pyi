@@ -5,6 +5,7 @@ from . import _cpu as cpu
 from . import _elementwise as elementwise
 from . import _gemm as gemm
 from . import _im2col as im2col
+from . import _loss as loss
 from . import _memory as memory
 from . import _optimize as optimize
 from . import _pool as pool
@@ -19,6 +20,7 @@ __all__ = [
     "im2col",
     "levels",
     "load",
+    "loss",
     "memory",
     "optimize",
     "pool",

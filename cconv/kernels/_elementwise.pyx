@@ -1,48 +1,25 @@
-"""relu, sigmoid, softmax, softmax cross-entropy and the gradients of relu and of the loss.
+"""relu, its gradient, and sigmoid.
 
     relu                    out = x where x > 0 or x is NaN, else 0;  dx = dout where out > 0 or out is NaN, else 0
     sigmoid                 out = 1 / (1 + exp(-x)), from exp(-|x|), which does not overflow
-    softmax                 y[n, m] = exp(x[n, m] - max x[n]) / sum over m of exp(x[n, m] - max x[n])
-    cross-entropy           loss[n] = log(sum over m of exp(x[n, m] - max x[n])) - (x[n, t[n]] - max x[n])
-    its gradient            dx[n, m] = (y[n, m] - [m = t[n]]) * scale
 
-Arrays are contiguous; relu and sigmoid see them as one row. A piece of softmax is as many rows as stay in the cache,
-so that its exponentials are one long loop also where rows are short. The loss is the exact log-softmax: no constant is
-added inside the logarithm, and the largest score is subtracted first, so that nothing overflows or cancels. A row that
-holds NaN or +inf gives NaN. Probabilities `t` of the same shape as x may stand for class indices:
-loss[n] = -sum over m of t[n, m] * log y[n, m].
+Arrays are contiguous, and seen as one row.
 """
 
 cimport numpy as cnp
 from cython cimport floating
 from cython.parallel cimport parallel, prange
-from libc.math cimport log, logf
-from libc.stdint cimport int64_t
 
 from cconv.kernels.tile cimport cconv_ftz_on, cconv_ftz_restore
 
 cdef extern from "vmath.h" nogil:
-    float exp_float(float x) noexcept
-    double exp_double(double x) noexcept
     float sigmoid_float(float x) noexcept
     double sigmoid_double(double x) noexcept
-    float largest_float(const float* x, Py_ssize_t size) noexcept
-    double largest_double(const double* x, Py_ssize_t size) noexcept
-    float sum_float(const float* x, Py_ssize_t size) noexcept
-    double sum_double(const double* x, Py_ssize_t size) noexcept
 
 cnp.import_array()
 
 cdef enum:
     CHUNK = 8192  # values in one piece of work
-    ROWS = 2048   # values in one piece of softmax, which is written three times over
-
-
-cdef inline floating exponential(floating x) noexcept nogil:
-    if floating is float:
-        return exp_float(x)
-    else:
-        return exp_double(x)
 
 
 cdef inline floating logistic(floating x) noexcept nogil:
@@ -50,27 +27,6 @@ cdef inline floating logistic(floating x) noexcept nogil:
         return sigmoid_float(x)
     else:
         return sigmoid_double(x)
-
-
-cdef inline floating largest(const floating* x, Py_ssize_t size) noexcept nogil:
-    if floating is float:
-        return largest_float(x, size)
-    else:
-        return largest_double(x, size)
-
-
-cdef inline floating sum_of(const floating* x, Py_ssize_t size) noexcept nogil:
-    if floating is float:
-        return sum_float(x, size)
-    else:
-        return sum_double(x, size)
-
-
-cdef inline floating logarithm(floating x) noexcept nogil:
-    if floating is float:
-        return logf(x)
-    else:
-        return log(x)
 
 
 cdef void relu_values(const floating* x, floating* out, Py_ssize_t size, int num_threads) noexcept nogil:
@@ -104,74 +60,6 @@ cdef void sigmoid_values(const floating* x, floating* out, Py_ssize_t size, int 
         for c in prange((size + CHUNK - 1) // CHUNK, schedule="static"):
             for i in range(c * CHUNK, min((c + 1) * CHUNK, size)):
                 out[i] = logistic[floating](x[i])
-        cconv_ftz_restore(state)
-
-
-cdef inline floating row_loss(const floating* x, const int64_t* labels, const floating* targets, Py_ssize_t n,
-                              floating most, floating level, Py_ssize_t M) noexcept nogil:
-    """The loss of row n, whose largest score and logarithm of the sum of exponentials are known."""
-    cdef Py_ssize_t i
-    cdef floating loss = 0
-    if labels != NULL:
-        return level - (x[n * M + labels[n]] - most)
-    for i in range(n * M, (n + 1) * M):
-        # A class of probability 0 adds nothing, however small its softmax.
-        loss += 0 if targets[i] == 0 else targets[i] * (level - (x[i] - most))
-    return loss
-
-
-cdef void softmax_rows(const floating* x, const int64_t* labels, const floating* targets, floating* y,
-                       floating* losses, Py_ssize_t first, Py_ssize_t last, Py_ssize_t M) noexcept nogil:
-    """The softmax of the rows from first to before last, and their losses unless that is NULL."""
-    cdef Py_ssize_t n, i
-    cdef floating most, total
-    for n in range(first, last):
-        # A NaN is not the largest; it reaches the sum through its own exponential.
-        most = largest(x + n * M, M)
-        for i in range(n * M, (n + 1) * M):
-            y[i] = x[i] - most
-    for i in range(first * M, last * M):
-        y[i] = exponential[floating](y[i])
-    for n in range(first, last):
-        total = sum_of(y + n * M, M)
-        for i in range(n * M, (n + 1) * M):
-            y[i] = y[i] / total
-        if losses != NULL:
-            losses[n] = row_loss(x, labels, targets, n, largest(x + n * M, M), logarithm[floating](total), M)
-
-
-cdef void cross_entropy_rows(const floating* x, const int64_t* labels, const floating* targets, floating* y,
-                             floating* losses, Py_ssize_t N, Py_ssize_t M, int num_threads) noexcept nogil:
-    """The softmax of all rows, and their losses unless that is NULL."""
-    cdef Py_ssize_t rows = max(1, ROWS // M), c
-    cdef unsigned state = 0
-    with parallel(num_threads=num_threads):
-        state = cconv_ftz_on()
-        for c in prange((N + rows - 1) // rows, schedule="static"):
-            softmax_rows(x, labels, targets, y, losses, c * rows, min((c + 1) * rows, N), M)
-        cconv_ftz_restore(state)
-
-
-cdef void cross_entropy_gradient(const floating* y, const int64_t* labels, const floating* targets, floating scale,
-                                 floating* dx, Py_ssize_t N, Py_ssize_t M, int num_threads) noexcept nogil:
-    cdef Py_ssize_t n, m
-    cdef floating weight
-    cdef unsigned state = 0
-    with parallel(num_threads=num_threads):
-        state = cconv_ftz_on()
-        for n in prange(N, schedule="static"):
-            if labels != NULL:
-                for m in range(M):
-                    dx[n * M + m] = y[n * M + m] * scale
-                m = labels[n]
-                dx[n * M + m] = (y[n * M + m] - 1) * scale
-            else:
-                # Rows of targets that do not add up to one weigh their sample.
-                weight = 0
-                for m in range(M):
-                    weight = weight + targets[n * M + m]
-                for m in range(M):
-                    dx[n * M + m] = (y[n * M + m] * weight - targets[n * M + m]) * scale
         cconv_ftz_restore(state)
 
 
@@ -213,52 +101,3 @@ def sigmoid(cnp.ndarray x, cnp.ndarray out, int num_threads):
             sigmoid_values[float](<float*>source, <float*>target, size, num_threads)
         else:
             sigmoid_values[double](<double*>source, <double*>target, size, num_threads)
-
-
-def softmax(cnp.ndarray x, cnp.ndarray out, int num_threads):
-    """Write the softmax over the last axis of x, which is not empty, into out."""
-    cdef Py_ssize_t M = x.shape[x.ndim - 1]
-    cdef Py_ssize_t N = cnp.PyArray_SIZE(x) // M
-    cdef void* source = cnp.PyArray_DATA(x)
-    cdef void* target = cnp.PyArray_DATA(out)
-    cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
-    with nogil:
-        if single:
-            cross_entropy_rows[float](<float*>source, NULL, NULL, <float*>target, NULL, N, M, num_threads)
-        else:
-            cross_entropy_rows[double](<double*>source, NULL, NULL, <double*>target, NULL, N, M, num_threads)
-
-
-def softmax_cross_entropy(cnp.ndarray x, cnp.ndarray t, cnp.ndarray y, cnp.ndarray losses, int num_threads):
-    """Write the softmax of x (N, M) into y and each row's loss for t (int64 (N,) or x's dtype (N, M)) into losses."""
-    cdef Py_ssize_t N = x.shape[0], M = x.shape[1]
-    cdef void* source = cnp.PyArray_DATA(x)
-    cdef void* target = cnp.PyArray_DATA(y)
-    cdef void* loss = cnp.PyArray_DATA(losses)
-    cdef void* truth = cnp.PyArray_DATA(t)
-    cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
-    cdef int64_t* labels = <int64_t*>truth if cnp.PyArray_NDIM(t) == 1 else NULL
-    with nogil:
-        if single:
-            cross_entropy_rows[float](<float*>source, labels, <float*>truth, <float*>target, <float*>loss, N, M,
-                                      num_threads)
-        else:
-            cross_entropy_rows[double](<double*>source, labels, <double*>truth, <double*>target, <double*>loss, N, M,
-                                       num_threads)
-
-
-def softmax_cross_entropy_backward(cnp.ndarray y, cnp.ndarray t, double scale, cnp.ndarray dx, int num_threads):
-    """Write the gradient of the sum of the losses, times scale, into dx."""
-    cdef Py_ssize_t N = y.shape[0], M = y.shape[1]
-    cdef void* source = cnp.PyArray_DATA(y)
-    cdef void* target = cnp.PyArray_DATA(dx)
-    cdef void* truth = cnp.PyArray_DATA(t)
-    cdef int64_t* labels = <int64_t*>truth if cnp.PyArray_NDIM(t) == 1 else NULL
-    cdef bint single = cnp.PyArray_TYPE(y) == cnp.NPY_FLOAT
-    with nogil:
-        if single:
-            cross_entropy_gradient[float](<float*>source, labels, <float*>truth, <float>scale, <float*>target, N, M,
-                                          num_threads)
-        else:
-            cross_entropy_gradient[double](<double*>source, labels, <double*>truth, scale, <double*>target, N, M,
-                                           num_threads)
