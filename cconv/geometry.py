@@ -24,6 +24,7 @@ __all__ = [
     "output_size",
     "padding",
     "pair",
+    "reshaped",
     "scale_pair",
     "scaled_size",
     "transposed_window",
@@ -327,6 +328,22 @@ def image_shape(shape, name="input_shape", ndim=4):
     if min(shape[-2:]) < 1:
         raise ValueError(f"{name} must have images of at least 1 x 1, got {shape}")
     return shape
+
+
+def reshaped(shape, new):
+    """Return the shape `new`, in which one length may be -1, for values that are shaped `shape`.
+
+    Examples
+    --------
+    >>> reshaped((3, 4, 5), (12, -1)), reshaped((3, 4, 5), (-1,))
+    ((12, 5), (60,))
+    """
+    size, known = math.prod(shape), math.prod(length for length in new if length != -1)
+    if -1 in new and known and size % known == 0:
+        new = tuple(size // known if length == -1 else length for length in new)
+    if math.prod(new) != size:
+        raise ValueError(f"expects values that fill the shape {tuple(new)}, gets {tuple(shape)}")
+    return tuple(new)
 
 
 def scale_pair(scale):

@@ -1,12 +1,17 @@
 """Networks that build themselves from what their layers are."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
 from cconv import (
     SGD,
     Affine,
+    AveragePooling,
     BatchNormalization,
+    Concatenate,
     Convolution,
     DeepConvNet,
     Dropout,
@@ -15,9 +20,13 @@ from cconv import (
     Network,
     Pooling,
     Relu,
+    Reshape,
     Residual,
     ResNet,
     Trainer,
+    TransposedConvolution,
+    Upsample,
+    gradient_check,
 )
 
 
@@ -154,6 +163,22 @@ def test_frozen_layers_stay_as_they_are():
         network.freeze("conv9")
 
 
+def test_frozen_batch_normalization_keeps_its_statistics():
+    network = small()
+    x = np.random.default_rng(0).standard_normal((8, 2, 9, 13)).astype(np.float32)
+    network.gradient(x, np.arange(8) % 3)
+    network.freeze("norm1")
+    norm = network.layers["norm1"]
+    mean, var = norm.running_mean.copy(), norm.running_var.copy()
+    images = network.layers["conv1"].forward(x)
+    np.testing.assert_array_equal(norm.forward(images, True), norm.forward(images, False))
+    network.gradient(x, np.arange(8) % 3)
+    np.testing.assert_array_equal([norm.running_mean, norm.running_var], [mean, var])
+    network.unfreeze()
+    network.gradient(x, np.arange(8) % 3)
+    assert not np.array_equal(norm.running_mean, mean)
+
+
 def test_parameters_survive_a_file(tmp_path):
     network, other = small(), small()
     other.params["W2"][...] = 0
@@ -212,15 +237,186 @@ def test_inner_layers_are_reached(tmp_path):
     assert (other.layers["residual2"].body["norm1"].running_mean == 7).all()
 
 
+def nested(dtype="float64"):
+    """Blocks within blocks, and groups that fuse within them."""
+    inner = Residual([Convolution(filters=4, size=3, pad="same"), BatchNormalization(), Relu()])
+    halving = [Convolution(filters=3, size=(3, 2), pad="same"), Relu(), Pooling(2, 2, stride=2)]
+    layers = [
+        Convolution(filters=4, size=3, pad=1),
+        Concatenate([inner, Pooling(2, 2, stride=2)], halving, [AveragePooling(2, 2, stride=2)]),
+        TransposedConvolution(filters=3, size=2, stride=2, groups=1),
+        Reshape((-1, 3)),
+        Affine(units=5),
+        Relu(),
+        Residual([("fc", Affine(units=5)), Relu(), Dropout(0.3, seed=2)]),
+        Affine(units=3),
+    ]
+    return Network(layers, (2, 6, 8), dtype=dtype, seed=0)
+
+
+def samples(dtype="float64"):
+    return np.random.default_rng(1).standard_normal((5, 2, 6, 8)).astype(dtype), np.array([0, 1, 2, 1, 0])
+
+
+def test_blocks_in_blocks_have_their_gradients():
+    network = nested()
+    assert network.output_shapes["concatenate1"] == (4 + 3 + 4, 3, 4)
+    assert list(network.params)[:6] == ["W1", "b1", "W2", "b2", "gamma1", "beta1"]
+    errors = gradient_check(network, *samples())
+    errors.pop("b2")  # batch normalization takes it out again: both gradients are zero but for rounding
+    assert max(errors.values()) <= 1e-6, errors
+
+
+def test_a_network_runs_what_fuses_inside_of_blocks_as_one_kernel():
+    network = nested("float32")
+    x, t = samples("float32")
+    network.layers["residual1"].body["dropout1"].dropout_ratio = 0.0
+    plain = network.layers["concatenate1"].branches["branch2"]["relu1"]
+    calls = []
+
+    def backward(dout, *, input_gradient=True):
+        calls.append(dout)
+        return type(plain).backward(plain, dout, input_gradient=input_gradient)
+
+    fused = network.gradient(x, t)
+    assert not calls
+    plain.backward = backward  # an overridden layer is run as it is
+    one_by_one = network.gradient(x, t)
+    assert len(calls) == 1
+    del plain.backward
+    scores = network.predict(x)
+    for name, value in one_by_one.items():
+        np.testing.assert_allclose(fused[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
+    for layer in network.layers.values():
+        x = layer.forward(x, False) if layer.takes_train_flg else layer.forward(x)
+    np.testing.assert_allclose(scores, x, rtol=1e-5, atol=1e-6)
+
+
+def test_blocks_survive_copies_and_files(tmp_path):
+    network = nested()
+    x, t = samples()
+    network.gradient(x, t)
+    expected = network.predict(x)
+    network.save_params(tmp_path / "p.safetensors")
+    read = nested()
+    read.params["W3"][...] = 0
+    read.load_params(tmp_path / "p.safetensors")
+    for twin in (copy.deepcopy(network), pickle.loads(pickle.dumps(network)), read):
+        np.testing.assert_array_equal(twin.predict(x), expected)
+        assert twin.params["W2"] is twin.layers["concatenate1"].branches["branch1"]["residual1"].body["conv1"].W
+        assert twin.params["W2"] is not network.params["W2"]
+        twin.params["W2"][...] = 0
+        assert not np.array_equal(twin.predict(x), expected)
+    network.eval()
+    inner = network.layers["concatenate1"].branches["branch1"]["residual1"].body["norm1"]
+    assert not inner.training and not network.layers["residual1"].body["dropout1"].training
+    network.freeze("concatenate1.branch1.residual1")
+    assert not {"W2", "b2", "gamma1", "beta1"} & set(network.gradient(x, t))
+    assert "W3" in network.gradient(x, t)
+    other = nested()
+    other.layers["concatenate1"].branches["branch2"]["conv1"].stride = (1, 2)
+    with pytest.raises(ValueError, match=r"layers.concatenate1.branch2.conv1.stride must be"):
+        other.load_params(tmp_path / "p.safetensors")
+
+
+def test_the_summary_shows_what_is_inside_of_blocks():
+    lines = nested().summary().splitlines()
+    names = [line.split()[0] for line in lines]
+    assert names[2:7] == ["concatenate1", "branch1.residual1", "body.conv1", "body.norm1", "body.relu1"]
+    assert lines[3].startswith("  branch1") and lines[4].startswith("    body")
+    figures = {line.split()[0]: [int(n.replace(",", "")) for n in line.split()[-3:]] for line in lines[1:]}
+    parts = ("branch1.residual1", "branch1.pool1", "branch2.conv1", "branch2.relu1", "branch2.pool1", "branch3.pool1")
+    for place, own in enumerate((0, 0, 11 * 3 * 4 * 8)):
+        assert figures["concatenate1"][place] == sum(figures[name][place] for name in parts) + own
+    top = [line for line in lines[1:-1] if not line.startswith(" ")]
+    assert figures["total"] == [
+        sum(int(line.split()[place].replace(",", "")) for line in top) for place in (-3, -2, -1)
+    ]
+    assert figures["total"][0] == sum(value.size for value in nested().params.values())
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (
+            [Relu(), Residual([Relu(), ("fc1", Affine(np.ones((9, 4)), None))])],
+            "Affine 'residual1.body.fc1' expects 9 features, gets 48 from 'residual1.body.relu1'",
+        ),
+        (
+            [("stem", Relu()), Residual([], [Concatenate([Convolution(np.ones((1, 5, 3, 3)), None)])])],
+            "Convolution 'residual1.shortcut.concatenate1.branch1.conv1' expects 5 channels, gets 3 from 'stem'",
+        ),
+        (
+            [Concatenate([Convolution(filters=2, size=3)], [])],
+            "Concatenate 'concatenate1' expects branches of one shape beside their channels, gets (2, 2, 2) and "
+            "(3, 4, 4) from the input",
+        ),
+        (
+            [("r", Relu()), Reshape((5, -1))],
+            "Reshape 'reshape1' expects values that fill the shape (5, -1), gets (3, 4, 4) from 'r'",
+        ),
+        (
+            [("r", Relu()), Upsample(0.1)],
+            "Upsample 'upsample1': scale must leave images of at least 1 x 1, got (0.1, 0.1) for images of 4 x 4 "
+            "(behind 'r')",
+        ),
+    ],
+    ids=["residual", "nested", "concatenate", "reshape", "other"],
+)
+def test_errors_name_layers_inside_of_blocks(layers, message):
+    with pytest.raises(ValueError, match="expects|scale") as caught:
+        Network(layers, (3, 4, 4))
+    assert str(caught.value) == message
+    assert str(pickle.loads(pickle.dumps(caught.value))) == message
+
+
+class Gain:
+    """A user's own layer that keeps its parameters in dicts, as networks do."""
+
+    def __init__(self):
+        self.params = {"gain": np.full(3, 2.0)}
+        self.grads = {}
+
+    def forward(self, x):
+        self.x = x
+        return x * self.params["gain"]
+
+    def backward(self, dout):
+        self.grads = {"gain": (dout * self.x).sum(axis=0)}
+        return dout * self.params["gain"]
+
+
+def test_a_layer_with_dicts_drops_in(tmp_path):
+    network = Network([Affine(units=3), Gain(), Affine(units=2)], (5,), dtype="float64", seed=0)
+    assert list(network.params) == ["W1", "b1", "gain1", "W2", "b2"]
+    x, t = np.random.default_rng(0).standard_normal((4, 5)), np.array([0, 1, 1, 0])
+    assert max(gradient_check(network, x, t).values()) <= 1e-7
+    before = network.params["gain1"].copy()
+    Trainer(network, x, t, x, t, epochs=1, verbose=False).train()
+    assert not np.array_equal(network.layers["gain1"].params["gain"], before)
+    network.save_params(tmp_path / "p")
+    network.freeze("gain1")
+    assert "gain1" not in network.gradient(x, t)
+    assert network.predict(x[0]).shape == (1, 2)
+    assert "gain1    Gain" in network.summary()
+
+
+def test_the_input_shape_is_a_tuple():
+    with pytest.raises(TypeError, match=r"input_shape must be a tuple such as \(1, 28, 28\) or \(784,\), got 784"):
+        Network([Affine(units=2)], 784)
+
+
 def test_branches_must_agree():
     with pytest.raises(ValueError, match=r"Residual 'residual1' expects branches of one shape, gets \(3, 5, 5\)"):
         Network([Residual([Convolution(filters=3, size=3, pad=1)])], (2, 5, 5))
-    with pytest.raises(RuntimeError, match="before forward"):
-        Residual([Relu()]).backward(np.ones((1, 2)))
-    with pytest.raises(ValueError, match="dout must have shape"):
-        layer = Flatten()
-        layer.forward(np.ones((2, 3, 4)))
-        layer.backward(np.ones((2, 11)))
+    with pytest.raises(ValueError, match=r"body and shortcut must give one shape, got \(1, 3\) and \(1, 2\)"):
+        Residual([Affine(np.ones((2, 3)), None)]).forward(np.ones((1, 2)))
+    with pytest.raises(ValueError, match="at least one list of layers"):
+        Concatenate()
+    with pytest.raises(ValueError, match="at most one -1"):
+        Reshape((-1, -1))
+    with pytest.raises(TypeError, match="shape must be an integer"):
+        Reshape((2.0, 3))
 
 
 @pytest.mark.parametrize(("kind", "parameters"), [(DeepConvNet, 123_552), (LeNet5, 61_706), (ResNet, 77_754)])

@@ -3,6 +3,7 @@
 from .activation import relu, relu_backward, sigmoid, softmax
 from .affine import affine, affine_backward
 from .convolution import convolution, convolution_backward, convolution_relu_max_pool
+from .joining import add, concatenate
 from .loss import softmax_cross_entropy, softmax_cross_entropy_backward
 from .patches import col2im, im2col
 from .pooling import (
@@ -19,11 +20,13 @@ from .transposed_convolution import transposed_convolution, transposed_convoluti
 __all__ = [
     "adaptive_average_pool",
     "adaptive_average_pool_backward",
+    "add",
     "affine",
     "affine_backward",
     "average_pool",
     "average_pool_backward",
     "col2im",
+    "concatenate",
     "convolution",
     "convolution_backward",
     "convolution_relu_max_pool",

@@ -2,6 +2,8 @@
 
 from .affine import Affine
 from .batch_normalization import BatchNormalization
+from .branches import Branches
+from .concatenate import Concatenate
 from .convolution import Convolution
 from .dropout import Dropout
 from .flatten import Flatten
@@ -9,6 +11,7 @@ from .global_pooling import AdaptiveAveragePooling, GlobalAveragePooling, Global
 from .layer import Layer
 from .pooling import AveragePooling, Pooling
 from .relu import Relu
+from .reshape import Reshape
 from .residual import Residual
 from .sigmoid import Sigmoid
 from .softmax_with_loss import SoftmaxWithLoss
@@ -21,6 +24,8 @@ __all__ = [
     "Affine",
     "AveragePooling",
     "BatchNormalization",
+    "Branches",
+    "Concatenate",
     "Convolution",
     "Dropout",
     "Flatten",
@@ -29,6 +34,7 @@ __all__ = [
     "Layer",
     "Pooling",
     "Relu",
+    "Reshape",
     "Residual",
     "Sigmoid",
     "SoftmaxWithLoss",

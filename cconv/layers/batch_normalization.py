@@ -20,7 +20,7 @@ class BatchNormalization(Layer):
 
     In training the mean and the (biased) variance are the batch's, and the running ones follow them: running =
     momentum * running + (1 - momentum) * batch. At evaluation the running ones are used; `backward` is then the
-    gradient of that fixed map.
+    gradient of that fixed map. A frozen layer does as at evaluation, whatever it is told.
 
     Parameters
     ----------
@@ -85,6 +85,7 @@ class BatchNormalization(Layer):
     def forward(self, x, train_flg=None):
         if train_flg is None:
             train_flg = self.training
+        train_flg = train_flg and not self.frozen
         x = as_input(x, "x")
         self._expect_arrays()
         size = np.size(self.gamma)

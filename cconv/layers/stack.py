@@ -5,7 +5,20 @@ from collections.abc import Mapping
 
 import numpy as np
 
-__all__ = ["build", "named", "nested"]
+from .layer import Layer
+
+__all__ = [
+    "BuildError",
+    "backward",
+    "build",
+    "call",
+    "describe",
+    "forward",
+    "multiply_adds",
+    "named",
+    "nested",
+    "step_back",
+]
 
 SHORT = {
     "AveragePooling": "pool",
@@ -44,21 +57,108 @@ def nested(layers, prefix=""):
         yield from nested(getattr(layer, "layers", {}), f"{prefix}{name}.")
 
 
+class BuildError(ValueError):
+    """Layers that do not fit together: the kind and the name of one, what is wrong, and what lies before it."""
+
+    def __init__(self, kind, name, problem, before):
+        super().__init__(kind, name, problem, before)
+
+    def __str__(self):
+        kind, name, problem, before = self.args
+        before = "the input" if before is None else repr(before)
+        if problem.startswith("expects"):
+            return f"{kind} {name!r} {problem} from {before}"
+        return f"{kind} {name!r}: {problem} (behind {before})"
+
+    def inside(self, outer, before=None):
+        """Return the error as it is called outside of a layer, or of one of its branches."""
+        kind, name, problem, inner = self.args
+        return BuildError(kind, f"{outer}.{name}", problem, before if inner is None else f"{outer}.{inner}")
+
+
 def build(layers, shape, rng, dtype):
     """Build layers in their order for inputs of this shape; return the output shape of each, by name.
 
     A layer without `build` runs once on zeros to show its shape.
+
+    Raises
+    ------
+    BuildError
+        If a layer refuses what comes from the one before.
     """
     shapes = OrderedDict()
-    before = "the input"
+    before = None
     for name, layer in layers.items():
         try:
             if hasattr(layer, "build"):
                 shape = layer.build(shape, rng, dtype)
             else:
                 shape = np.shape(layer.forward(np.zeros((1, *shape), dtype)))[1:]
+        except BuildError as error:
+            raise error.inside(name, before) from None
         except ValueError as error:
-            raise ValueError(f"{type(layer).__name__} {name!r} {error} from {before}") from None
+            raise BuildError(type(layer).__name__, name, str(error), before) from None
         shapes[name] = tuple(shape)
-        before = repr(name)
+        before = name
     return shapes
+
+
+def forward(layers, x, train_flg):
+    """Run layers one by one; return the output and the steps that `backward` goes back through.
+
+    Parameters
+    ----------
+    layers : mapping of str to Layer
+    x : ndarray
+    train_flg : bool
+        Handed to the layers that ask for it.
+
+    Returns
+    -------
+    out : ndarray
+    steps : list of callable
+        ``step(dout, input_gradient)`` returns the gradient with respect to the step's input.
+    """
+    for layer in layers.values():
+        x = call(layer, x, train_flg)
+    return x, [step_back(layer) for layer in layers.values()]
+
+
+def call(layer, x, train_flg):
+    """Run a layer, with the flag if it asks for it."""
+    return layer.forward(x, train_flg) if getattr(layer, "takes_train_flg", False) else layer.forward(x)
+
+
+def step_back(layer):
+    """Return the step back through a layer that was run by itself."""
+
+    def step(dout, input_gradient):
+        if isinstance(layer, Layer) and not input_gradient:
+            return layer.backward(dout, input_gradient=False)
+        return layer.backward(dout)
+
+    return step
+
+
+def backward(steps, dout, input_gradient=False):
+    """Go back through the steps of a forward pass; the parameters' gradients are left in their layers."""
+    for number in range(len(steps) - 1, -1, -1):
+        dout = steps[number](dout, input_gradient or number > 0)
+    return dout
+
+
+def multiply_adds(layers, shape):
+    """Return how many multiply-adds the forward of one input takes in layers that are built."""
+    total = 0
+    for layer, out in zip(layers.values(), build(layers, shape, None, np.float32).values(), strict=True):
+        total += layer.multiply_adds(shape) if isinstance(layer, Layer) else 0
+        shape = out
+    return total
+
+
+def describe(layers):
+    """Return the kind and the settings of each layer, as a dict of JSON values."""
+    return {
+        name: {"type": type(layer).__name__, **(layer.describe() if isinstance(layer, Layer) else {})}
+        for name, layer in layers.items()
+    }

@@ -26,30 +26,23 @@ from ..functional import (
 )
 from ..geometry import window
 from ..kernels._cpu import get_num_threads
-from ..layers import Affine, Convolution, Layer, Pooling, Relu
+from ..layers import Affine, Convolution, Pooling, Relu
+from ..layers.branches import Branches
+from ..layers.stack import call, step_back
 
-__all__ = ["backward", "forward"]
+__all__ = ["forward"]
 
 # The methods that the kernels stand for.
 OWN = {layer: (layer.forward, layer.backward) for layer in (Affine, Convolution, Pooling, Relu)}
+BRANCHES = Branches.forward
 
 
 def forward(layers, x, train_flg):
-    """Run layers on x; return the output and the steps that `backward` goes back through.
+    """Run layers as `cconv.layers.stack.forward` does, those together that have a kernel together.
 
-    Parameters
-    ----------
-    layers : list of Layer
-    x : ndarray
-    train_flg : bool
-        Handed to the layers that ask for it.
-
-    Returns
-    -------
-    out : ndarray
-    steps : list of callable
-        ``step(dout, input_gradient)`` returns the gradient with respect to the step's input.
+    The stacks inside of `Branches` are run so as well.
     """
+    layers = list(layers.values())
     steps = []
     place = 0
     while place < len(layers):
@@ -61,26 +54,19 @@ def forward(layers, x, train_flg):
         else:
             length = 1
             layer = layers[place]
-            x = layer.forward(x, train_flg) if getattr(layer, "takes_train_flg", False) else layer.forward(x)
-            step = _alone(layer)
+            if _runs_branches(layer):
+                x = layer.forward(x, train_flg, run=forward)
+            else:
+                x = call(layer, x, train_flg)
+            step = step_back(layer)
         steps.append(step)
         place += length
     return x, steps
 
 
-def backward(steps, dout):
-    """Go back through the steps of a forward pass; the parameters' gradients are left in their layers."""
-    for number in range(len(steps) - 1, -1, -1):
-        dout = steps[number](dout, number > 0)  # nobody reads the gradient of the images
-
-
-def _alone(layer):
-    def step(dout, input_gradient):
-        if isinstance(layer, Layer) and not input_gradient:
-            return layer.backward(dout, input_gradient=False)
-        return layer.backward(dout)
-
-    return step
+def _runs_branches(layer):
+    """Say whether a layer is one of branches that are run by the forward it came with."""
+    return getattr(type(layer), "forward", None) is BRANCHES and "forward" not in layer.__dict__
 
 
 def _plain(layer, kind):

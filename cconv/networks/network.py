@@ -1,7 +1,6 @@
 """What every network does: run its layers in order, forwards and backwards."""
 
 import copy
-import math
 
 import numpy as np
 
@@ -9,10 +8,10 @@ from .._arrays import as_input, as_labels
 from .._random import generator
 from ..geometry import integer
 from ..gradient import numerical_gradient
-from ..layers import Layer, SoftmaxWithLoss
-from ..layers.stack import build, named, nested
+from ..layers import SoftmaxWithLoss
+from ..layers.stack import backward, build, describe, forward, named, nested
 from ..serialization import load_params, save_params
-from . import fusion
+from . import fusion, summary
 from .parameters import Parameters
 
 __all__ = ["Network"]
@@ -22,14 +21,16 @@ class Network:
     """An ordered stack of named layers with a loss at its end.
 
     A layer is anything with ``forward(x)`` and ``backward(dout)``; one that has `takes_train_flg` set is called as
-    ``forward(x, train_flg)``. It may be replaced in `layers` at any time.
+    ``forward(x, train_flg)``. Its parameters are the attributes that its `param_names` name, with their gradients in
+    `dW` beside `W`, or else lie in a dict `params`, with their gradients in a dict `grads`. It may be replaced in
+    `layers` at any time.
 
     Parameters
     ----------
     layers : mapping of str to Layer, or list of Layer or (str, Layer)
         Layers without a name get their kind's and a number: conv1, relu1, pool1, conv2, ...
     input_shape : tuple of int
-        (C, H, W) of one image.
+        Of one sample: (C, H, W) of an image, (D,) of D features.
     dtype : float32 or float64, keyword only
     rng : numpy.random.Generator, keyword only
         Draws the weights of layers that are given by their sizes.
@@ -62,6 +63,8 @@ class Network:
     def __init__(self, layers, input_shape, *, dtype="float32", rng=None, seed=None, last_layer=None):
         self.layers = named(layers)
         self.last_layer = SoftmaxWithLoss() if last_layer is None else last_layer
+        if not isinstance(input_shape, (tuple, list)):
+            raise TypeError(f"input_shape must be a tuple such as (1, 28, 28) or (784,), got {input_shape!r}")
         self.input_shape = tuple(integer(size, "input_shape", 1) for size in input_shape)
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.float32, np.float64):
@@ -96,7 +99,7 @@ class Network:
         TypeError, ValueError
             If x holds integers (scale them first) or images of another shape.
         """
-        return fusion.forward(list(self.layers.values()), self._images(x), False)[0]
+        return fusion.forward(self.layers, self._images(x), False)[0]
 
     def loss(self, x, t):
         """Return the loss of the scores of x against targets t, layer by layer and outside training."""
@@ -151,9 +154,9 @@ class Network:
         dict of str to ndarray
             With the keys, shapes and dtypes of `trainable_params`: of `params`, as long as no layer is frozen.
         """
-        scores, steps = fusion.forward(list(self.layers.values()), self._images(x), self.training)
+        scores, steps = fusion.forward(self.layers, self._images(x), self.training)
         self.last_layer.forward(scores, t)
-        fusion.backward(steps, self.last_layer.backward())
+        backward(steps, self.last_layer.backward())
         return self.trainable_params.gradients()
 
     def train(self, mode=True):
@@ -172,7 +175,11 @@ class Network:
         return self.train(False)
 
     def freeze(self, *names):
-        """Leave the parameters of these layers (all when none is named) as they are: `gradient` has none for them."""
+        """Leave these layers (all when none is named) as they are: `gradient` has nothing for their parameters.
+
+        A block is frozen with all that is inside of it. Batch normalization that is frozen uses its running
+        statistics in training too, and leaves them; dropout goes on dropping.
+        """
         return self._set_frozen(names, True)
 
     def unfreeze(self, *names):
@@ -193,34 +200,18 @@ class Network:
         """Return a table of the layers: output shapes, parameters, multiply-adds and memory for one image.
 
         Memory is that of a layer's output and of its parameters; a layer that works on its input's memory (Flatten)
-        is counted as if it did not.
+        is counted as if it did not. The layers inside of a block follow it, and count in its figures.
 
         Examples
         --------
-        >>> print(Network([Affine(units=4), Relu()], input_shape=(3,), seed=0).summary())
-        layer    kind    output  parameters  multiply-adds  bytes
-        affine1  Affine  (4,)            16             12     80
-        relu1    Relu    (4,)             0              0     16
-        total                            16             12     96
+        >>> print(Network([Affine(units=4), Residual([Relu()])], input_shape=(3,), seed=0).summary())
+        layer         kind      output  parameters  multiply-adds  bytes
+        affine1       Affine    (4,)            16             12     80
+        residual1     Residual  (4,)             0              0     32
+          body.relu1  Relu      (4,)             0              0     16
+        total                                   16             12    112
         """
-        rows = [("layer", "kind", "output", "parameters", "multiply-adds", "bytes")]
-        totals = [0, 0, 0]
-        shape = self.input_shape
-        for name, layer in self.layers.items():
-            parameters = sum(value.size for value in Parameters({name: layer}).values())
-            work = layer.multiply_adds(shape) if isinstance(layer, Layer) else 0
-            shape = self.output_shapes[name]
-            numbers = parameters, work, (parameters + math.prod(shape)) * self.dtype.itemsize
-            totals = [total + number for total, number in zip(totals, numbers, strict=True)]
-            rows.append((name, type(layer).__name__, str(shape), *(f"{number:,}" for number in numbers)))
-        rows.append(("total", "", "", *(f"{number:,}" for number in totals)))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = []
-        for row in rows:
-            texts = [cell.ljust(width) for cell, width in zip(row[:3], widths[:3], strict=True)]
-            figures = [cell.rjust(width) for cell, width in zip(row[3:], widths[3:], strict=True)]
-            lines.append("  ".join(texts + figures))
-        return "\n".join(lines)
+        return summary.table(self.layers, self.input_shape, self.dtype)
 
     def numerical_gradient(self, x, t):
         """Return the same by central differences, computed on a float64 copy of the network: slow, and independent."""
@@ -255,11 +246,7 @@ class Network:
 
     def architecture(self):
         """Return what a parameter file must agree with, as a dict of JSON values."""
-        layers = {}
-        for name, layer in self.layers.items():
-            settings = layer.describe() if isinstance(layer, Layer) else {}
-            layers[name] = {"type": type(layer).__name__, **settings}
-        return {"input_shape": self.input_shape, "layers": layers}
+        return {"input_shape": self.input_shape, "layers": describe(self.layers)}
 
     def _state(self):
         """Return all arrays that a file holds: the parameters, and what layers accumulate beside them."""
@@ -278,6 +265,4 @@ class Network:
         return x if x.dtype is self.dtype else x.astype(self.dtype, copy=False)
 
     def _forward(self, x, train_flg):
-        for layer in self.layers.values():
-            x = layer.forward(x, train_flg) if getattr(layer, "takes_train_flg", False) else layer.forward(x)
-        return x
+        return forward(self.layers, x, train_flg)[0]

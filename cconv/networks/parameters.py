@@ -11,13 +11,17 @@ __all__ = ["Parameters"]
 class Parameters(Mapping):
     """The arrays of a network's layers, by name: ``params["W2"]`` is the W of the second layer that has one.
 
+    A layer has its parameters as attributes that its `param_names` name, with their gradients beside them (`W` and
+    `dW`); one that comes from elsewhere may have them in a dict `params` instead, with their gradients in a dict
+    `grads`.
+
     It stores no array. Whatever is assigned here is assigned in the layer, and whatever a layer holds is seen here, so
     that the two cannot come apart, however the network is copied, pickled or changed.
 
     Parameters
     ----------
     layers : mapping of str to Layer
-        Layers whose `param_names` name their parameters; one that is None is left out, but counted.
+        A parameter that is None is left out, but counted.
     frozen : bool, default True, keyword only
         Whether frozen layers take part; they count in the names in any case.
     """
@@ -26,13 +30,13 @@ class Parameters(Mapping):
         self._places = {}
         counts = Counter()
         for _, layer in nested(layers):
-            for attribute in getattr(layer, "param_names", ()):
-                counts[attribute] += 1
-                if getattr(layer, attribute) is not None and (frozen or not getattr(layer, "frozen", False)):
-                    self._places[f"{attribute}{counts[attribute]}"] = layer, attribute
+            for place in _places(layer):
+                counts[place.name] += 1
+                if place.value is not None and (frozen or not getattr(layer, "frozen", False)):
+                    self._places[f"{place.name}{counts[place.name]}"] = place
 
     def __getitem__(self, name):
-        return getattr(*self._places[name])
+        return self._places[name].value
 
     def __setitem__(self, name, value):
         if name not in self._places:
@@ -41,7 +45,7 @@ class Parameters(Mapping):
         if getattr(value, "shape", None) != shape or value.dtype.kind != "f":
             got = f"{value.dtype} of shape {value.shape}" if hasattr(value, "shape") else type(value).__name__
             raise ValueError(f"{name} must be an array of floats of shape {shape}, got {got}")
-        setattr(*self._places[name], value)
+        self._places[name].value = value
 
     def __iter__(self):
         return iter(self._places)
@@ -59,4 +63,50 @@ class Parameters(Mapping):
 
     def gradients(self):
         """Return a dict of the gradient that lies beside each array in its layer."""
-        return {name: getattr(layer, "d" + attribute) for name, (layer, attribute) in self._places.items()}
+        return {name: place.gradient for name, place in self._places.items()}
+
+
+def _places(layer):
+    """Yield the places of a layer's parameters."""
+    names = getattr(layer, "param_names", ())
+    for name in names:
+        yield Attribute(layer, name)
+    if not names and isinstance(getattr(layer, "params", None), dict):
+        for name in layer.params:
+            yield Entry(layer, name)
+
+
+class Attribute:
+    """A parameter that is an attribute of its layer, as its gradient is."""
+
+    def __init__(self, layer, name):
+        self.layer = layer
+        self.name = name
+
+    @property
+    def value(self):
+        return getattr(self.layer, self.name)
+
+    @value.setter
+    def value(self, value):
+        setattr(self.layer, self.name, value)
+
+    @property
+    def gradient(self):
+        return getattr(self.layer, "d" + self.name)
+
+
+class Entry(Attribute):
+    """A parameter that lies in its layer's `params`, and its gradient in `grads`."""
+
+    @property
+    def value(self):
+        return self.layer.params[self.name]
+
+    @value.setter
+    def value(self, value):
+        self.layer.params[self.name] = value
+
+    @property
+    def gradient(self):
+        return self.layer.grads[self.name]

@@ -1,0 +1,97 @@
+"""Stacks of layers side by side over one input: what Residual and Concatenate share."""
+
+from collections import OrderedDict
+
+from .._arrays import as_input
+from ..functional import add
+from .layer import Layer
+from .stack import BuildError, backward, build, describe, forward, multiply_adds, named
+
+__all__ = ["Branches"]
+
+
+class Branches(Layer):
+    """Run stacks of layers side by side, each on the whole input, and join what they make of it.
+
+    A subclass says how: `join` makes one output of theirs, `split` one gradient for each of the output's, and
+    `join_shapes` does for shapes what `join` does for arrays.
+
+    Parameters
+    ----------
+    branches : mapping of str to (list of Layer or (str, Layer), or mapping of str to Layer)
+        A stack without layers hands on the input.
+
+    Attributes
+    ----------
+    branches : dict of str to OrderedDict of str to Layer
+    layers : OrderedDict of str to Layer
+        Those of all branches, under the names of their branch and their own: body.conv1, ...
+    """
+
+    takes_train_flg = True
+
+    def __init__(self, branches):
+        self.branches = {name: named(layers) for name, layers in branches.items()}
+
+    @property
+    def layers(self):
+        return OrderedDict(
+            (f"{branch}.{name}", layer) for branch, layers in self.branches.items() for name, layer in layers.items()
+        )
+
+    def join(self, outs):
+        raise NotImplementedError(f"{type(self).__name__} must define join(outs)")
+
+    def split(self, dout, shapes):
+        """Return the gradients of the branches' outputs, which had these shapes."""
+        raise NotImplementedError(f"{type(self).__name__} must define split(dout, shapes)")
+
+    def join_shapes(self, shapes):
+        raise NotImplementedError(f"{type(self).__name__} must define join_shapes(shapes)")
+
+    def build(self, input_shape, rng, dtype):
+        shapes = []
+        for branch, layers in self.branches.items():
+            try:
+                shapes.append([tuple(input_shape), *build(layers, input_shape, rng, dtype).values()][-1])
+            except BuildError as error:
+                raise error.inside(branch) from None
+        return self.join_shapes(shapes)
+
+    def multiply_adds(self, input_shape):
+        return sum(multiply_adds(layers, input_shape) for layers in self.branches.values())
+
+    def forward(self, x, train_flg=None, *, run=forward):
+        """Return what the branches make of x.
+
+        Parameters
+        ----------
+        x : ndarray
+        train_flg : bool, optional
+            Handed to the layers that ask for it; `training` when not given.
+        run : callable
+            How a stack is run, as `cconv.layers.stack.forward` does; a network that owns the whole pass has its own.
+        """
+        if train_flg is None:
+            train_flg = self.training
+        x = as_input(x, "x")
+        results = [run(layers, x, train_flg) for layers in self.branches.values()]
+        outs = [out for out, _ in results]
+        joined = self.join(outs)
+        self._saved = [steps for _, steps in results], [out.shape for out in outs], joined.shape, x.dtype
+        return joined
+
+    def backward(self, dout, *, input_gradient=True):
+        stacks, shapes, shape, dtype = self._recall()
+        dout = as_input(dout, "dout")
+        if dout.shape != shape:
+            raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
+        total = None
+        for steps, part in zip(stacks, self.split(dout, shapes), strict=True):
+            dx = backward(steps, part, input_gradient)
+            if input_gradient:
+                total = dx if total is None else add(total, dx)
+        return None if total is None else total.astype(dtype, copy=False)
+
+    def describe(self):
+        return {branch: describe(layers) for branch, layers in self.branches.items()}

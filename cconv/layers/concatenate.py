@@ -1,0 +1,56 @@
+"""Branches side by side."""
+
+import itertools
+
+from ..functional import concatenate
+from .branches import Branches
+
+__all__ = ["Concatenate"]
+
+
+class Concatenate(Branches):
+    r"""Put side by side, along the channels, what branches of layers make of x.
+
+    .. math:: out = [branch1(x), branch2(x), ...]
+
+    As in the modules of Szegedy et al. (arXiv 1409.4842); with a branch that is x itself, as in the dense blocks of
+    Huang et al. (arXiv 1608.06993).
+
+    Parameters
+    ----------
+    *branches : list of Layer or (str, Layer), or mapping of str to Layer
+        An empty one is x itself.
+
+    Attributes
+    ----------
+    layers : OrderedDict of str to Layer
+        Those of all branches, as branch1.conv1, branch2.conv1, ...
+
+    Raises
+    ------
+    ValueError
+        If there is no branch, or their shapes differ beside the channels.
+
+    Examples
+    --------
+    >>> Concatenate([], [Relu()]).forward(np.array([[-1.0, 2.0]]))
+    array([[-1.,  2.,  0.,  2.]])
+    """
+
+    def __init__(self, *branches):
+        if not branches:
+            raise ValueError("branches must be at least one list of layers, got none")
+        super().__init__({f"branch{number}": layers for number, layers in enumerate(branches, 1)})
+
+    def join(self, outs):
+        return concatenate(outs)
+
+    def split(self, dout, shapes):
+        ends = list(itertools.accumulate(shape[1] for shape in shapes))
+        return [dout[:, start:end] for start, end in itertools.pairwise([0, *ends])]
+
+    def join_shapes(self, shapes):
+        if any(shape[1:] != shapes[0][1:] for shape in shapes):
+            words = " and ".join(map(str, shapes))
+            raise ValueError(f"expects branches of one shape beside their channels, gets {words}")
+        return sum(shape[0] for shape in shapes), *shapes[0][1:]

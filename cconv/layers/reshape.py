@@ -1,0 +1,55 @@
+"""Another shape for each sample."""
+
+from .._arrays import as_input
+from ..geometry import integer, reshaped
+from .layer import Layer
+
+__all__ = ["Reshape"]
+
+
+class Reshape(Layer):
+    """Read the values of each sample, in C order, as an array of another shape.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+        Of one sample, without the batch; one length may be -1, which is what the others leave.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `shape` is none of these, or a sample does not fill it.
+
+    Examples
+    --------
+    >>> Reshape((2, -1, 2)).forward(np.ones((5, 12))).shape
+    (5, 2, 3, 2)
+    """
+
+    def __init__(self, shape):
+        if not isinstance(shape, (tuple, list)):
+            shape = (shape,)
+        self.shape = tuple(integer(length, "shape", -1) for length in shape)
+        if self.shape.count(-1) > 1:
+            raise ValueError(f"shape must have at most one -1, got {self.shape}")
+
+    def build(self, input_shape, rng, dtype):
+        return reshaped(input_shape, self.shape)
+
+    def forward(self, x):
+        x = as_input(x, "x")
+        if x.ndim < 1:
+            raise ValueError("x must have at least 1 dimension, got a single number")
+        out = x.reshape(len(x), *reshaped(x.shape[1:], self.shape))
+        self._saved = x.shape, out.shape, x.dtype
+        return out
+
+    def backward(self, dout, *, input_gradient=True):
+        before, after, dtype = self._recall()
+        dout = as_input(dout, "dout")
+        if dout.shape != after:
+            raise ValueError(f"dout must have the output's shape {after}, got {dout.shape}")
+        return dout.reshape(before).astype(dtype, copy=False) if input_gradient else None
+
+    def describe(self):
+        return {"shape": self.shape}
