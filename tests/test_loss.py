@@ -1,10 +1,21 @@
-"""Softmax cross-entropy and its gradient against NumPy in extended precision."""
+"""The losses and their gradients against NumPy in extended precision."""
+
+import itertools
 
 import numpy as np
 import pytest
 
-from cconv import kernels
-from cconv.functional import softmax_cross_entropy, softmax_cross_entropy_backward
+from cconv import Affine, Huber, MeanSquaredError, Network, SigmoidWithLoss, SoftmaxWithLoss, gradient_check, kernels
+from cconv.functional import (
+    huber,
+    huber_backward,
+    sigmoid_cross_entropy,
+    sigmoid_cross_entropy_backward,
+    softmax_cross_entropy,
+    softmax_cross_entropy_backward,
+    squared_error,
+    squared_error_backward,
+)
 
 DTYPES = [np.float32, np.float64]
 SHAPES = [(1, 1), (1, 10), (100, 10), (3, 33), (7, 1000), (2, 5000), (700, 3)]
@@ -160,3 +171,254 @@ def test_same_bits_on_any_number_of_threads(rng, cpu_level):
         results.append((y, losses, dx))
         for got, expected in zip(results[-1], results[0], strict=True):
             np.testing.assert_array_equal(got, expected)
+
+
+OPTIONS = [
+    {"label_smoothing": smoothing, "class_weight": weight, "ignore_index": ignored}
+    for smoothing, weight, ignored in itertools.product((0.0, 0.2, 1.0), (None, [1, 0, 0.5, 2, 1]), (None, 3, -9, 99))
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_options_of_softmax_cross_entropy(rng, cpu_level, num_threads, options, dtype):
+    x, labels = (3 * rng.standard_normal((9, 5))).astype(dtype), np.array([0, 3, 1, 2, 2, 4, 0, 1, 3])
+    ignored = options["ignore_index"]
+    if ignored is not None:
+        labels[[2, 5]] = ignored
+    smoothing = options["label_smoothing"]
+    weight = np.ones(5) if options["class_weight"] is None else np.array(options["class_weight"], float)
+    rows, total = np.zeros((9, 5)), 0
+    for n, label in enumerate(labels):
+        if label != ignored:
+            rows[n] = weight * smoothing / 5
+            rows[n, label] += weight[label] * (1 - smoothing)
+            total += weight[label]
+    logs = log_softmax(x)
+    expected = -(rows * logs).sum() / total
+    gradient = (np.exp(logs) * rows.sum(axis=1, keepdims=True) - rows) / total
+    eps = np.finfo(dtype).eps
+    for t in (labels, labels[:, None], labels.tolist()):
+        loss, y = softmax_cross_entropy(x, t, **options)
+        dx = softmax_cross_entropy_backward(y, t, 2, **options)
+        assert type(loss) is float and y.dtype == dx.dtype == dtype
+        assert loss == pytest.approx(float(expected), rel=20 * float(eps))
+        np.testing.assert_allclose(dx, 2 * gradient, rtol=0, atol=40 * eps)
+
+
+def test_rows_of_floats_are_averaged_over_all_samples_whatever_their_weight(rng):
+    x, labels = rng.standard_normal((4, 3)), np.array([0, 2, 2, 1])
+    options = {"class_weight": [3.0, 1.0, 0.5]}
+    by_rows = softmax_cross_entropy(x, np.eye(3)[labels], **options)[0]
+    by_class = softmax_cross_entropy(x, labels, **options)[0]
+    assert by_rows * 4 == pytest.approx(by_class * (3 + 0.5 + 0.5 + 1))
+    assert softmax_cross_entropy(x, np.eye(3, dtype=int)[labels], **options)[0] == by_class
+
+
+def test_ignored_samples_in_every_form_of_labels(rng):
+    x, labels = rng.standard_normal((4, 3)), np.array([0, 2, 2, 1])
+    expected = softmax_cross_entropy(x[[0, 3]], labels[[0, 3]])[0]
+    for t in (labels, labels.astype(np.uint8), labels[:, None], np.eye(3, dtype=int)[labels], np.eye(3)[labels] == 1):
+        loss, y = softmax_cross_entropy(x, t, ignore_index=2)
+        assert loss == pytest.approx(expected, rel=1e-14)
+        dx = softmax_cross_entropy_backward(y, t, ignore_index=2)
+        assert not dx[[1, 2]].any() and dx[[0, 3]].all()
+    bad = x.copy()
+    bad[1] = np.inf
+    assert softmax_cross_entropy(bad, labels, ignore_index=2)[0] == pytest.approx(expected, rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("t", "options", "error", "message"),
+    [
+        ([0, 1], {"label_smoothing": 1.5}, ValueError, "label_smoothing must be from 0 to 1, got 1.5"),
+        ([0, 1], {"label_smoothing": np.nan}, ValueError, "label_smoothing"),
+        ([0, 1], {"class_weight": [1, 2]}, ValueError, "class_weight must hold 3 finite numbers"),
+        ([0, 1], {"class_weight": [1, 2, -1]}, ValueError, "not negative"),
+        ([0, 1], {"class_weight": [1, 2, np.inf]}, ValueError, "finite"),
+        ([0, 1], {"class_weight": ["a", "b", "c"]}, TypeError, "class_weight"),
+        ([0, 1], {"ignore_index": 0.5}, TypeError, "integer"),
+        ([0, 7], {"ignore_index": 8}, ValueError, "from 0 to 2, got 7"),
+        ([0, 0], {"ignore_index": 0}, ValueError, "all 2 samples are ignored"),
+        ([1, 1], {"class_weight": [1, 0, 1]}, ValueError, "of classes of weight 0"),
+        (np.full((2, 3), 1 / 3), {"ignore_index": 0}, ValueError, "ignore_index needs class indices"),
+    ],
+)
+def test_options_that_are_refused(t, options, error, message):
+    with pytest.raises(error, match=message):
+        softmax_cross_entropy(np.zeros((2, 3)), t, **options)
+
+
+def test_where_no_sample_counts_the_gradient_is_0():
+    assert not softmax_cross_entropy_backward(np.full((2, 2), 0.5), [1, 1], ignore_index=1).any()
+
+
+def softplus(x):
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+def sigmoid_oracle(x, t, p=1):
+    y = np.exp(-softplus(-x))
+    return p * t * softplus(-x) + (1 - t) * softplus(x), (p * t + 1 - t) * y - p * t
+
+
+def huber_oracle(x, t, delta=1.0):
+    r = x - t
+    return np.where(abs(r) <= delta, r * r / 2, delta * (abs(r) - delta / 2)), np.clip(r, -delta, delta)
+
+
+def squared_oracle(x, t):
+    return (x - t) ** 2, 2 * (x - t)
+
+
+SIZES = [(1,), (7,), (3, 33), (2, 3, 4, 5), (511,), (513,), (40000,), (3, 20001)]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SIZES)
+def test_losses_of_values(rng, cpu_level, num_threads, shape, dtype):
+    x, t = (4 * rng.standard_normal(shape)).astype(dtype), rng.random(shape).astype(dtype)
+    wide, wide_t, K = x.astype(np.longdouble), t.astype(np.longdouble), x.size
+    p = rng.random(shape[-1]) * 3
+    eps = float(np.finfo(dtype).eps)
+
+    def compare(loss, dx, oracle, divisor=K):
+        losses, gradient = oracle
+        assert type(loss) is float and dx.dtype == dtype and dx.shape == shape
+        assert loss == pytest.approx(float(losses.sum() / divisor), rel=20 * eps)
+        np.testing.assert_allclose(dx, (gradient / divisor).astype(np.float64), rtol=20 * eps, atol=20 * eps / divisor)
+
+    loss, y = sigmoid_cross_entropy(x, t)
+    np.testing.assert_allclose(y, np.exp(-softplus(-wide)).astype(np.float64), rtol=20 * eps)
+    compare(loss, sigmoid_cross_entropy_backward(y, t), sigmoid_oracle(wide, wide_t))
+    loss, y = sigmoid_cross_entropy(x, t, pos_weight=p)
+    compare(loss, sigmoid_cross_entropy_backward(y, t, pos_weight=p), sigmoid_oracle(wide, wide_t, p))
+    compare(squared_error(x, t), squared_error_backward(x, t), squared_oracle(wide, wide_t))
+    for reduction, divisor in (("sum", 1), ("half_sum", 2)):
+        loss, dx = squared_error(x, t, reduction=reduction), squared_error_backward(x, t, reduction=reduction)
+        compare(loss, dx, squared_oracle(wide, wide_t), divisor)
+    for delta in (0.25, 1.0, 5.0):
+        compare(huber(x, t, delta=delta), huber_backward(x, t, delta=delta), huber_oracle(wide, wide_t, delta))
+    np.testing.assert_array_equal(huber_backward(x, t, dout=0), np.zeros(shape))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.filterwarnings("error")
+def test_losses_of_values_at_the_ends(cpu_level, dtype):
+    inf = np.inf
+    x = np.array([1e4, -1e4, 1e4, -1e4, inf, -inf, inf, -inf], dtype)
+    t = np.array([1, 0, 0, 1, 1, 0, 0, 1])
+    losses = [sigmoid_cross_entropy(x[n : n + 1], t[n : n + 1])[0] for n in range(8)]
+    assert losses == [0, 0, 1e4, 1e4, 0, 0, inf, inf]
+    small = np.array([-80.0], dtype)  # log(1 + exp(-80)) is far below eps, and all the loss there is
+    assert sigmoid_cross_entropy(small, [0])[0] == pytest.approx(np.exp(-80), rel=1e-5)
+    for function in (sigmoid_cross_entropy, squared_error, huber):
+        for bad in ((np.array([0, np.nan], dtype), [0, 1]), (np.zeros(2, dtype), [0, np.nan])):
+            loss = function(*bad)
+            assert np.isnan(loss[0] if function is sigmoid_cross_entropy else loss)
+    assert huber(np.array([-inf], dtype), [0]) == inf
+    np.testing.assert_array_equal(huber_backward(np.array([-inf, np.nan], dtype), [0, 0]), [-0.5, np.nan])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_forms_of_targets_and_layouts(rng, dtype):
+    x, t = rng.standard_normal((6, 1)).astype(dtype), rng.integers(0, 2, 6)
+    for function in (lambda x, t: sigmoid_cross_entropy(x, t)[0], squared_error, huber):
+        expected = function(x, t[:, None].astype(dtype))
+        for form in (t, t == 1, t.astype(np.uint8), t.tolist(), t[:, None], t.astype(">f8"), np.repeat(t, 2)[::2]):
+            assert function(x, form) == expected
+        for turned in (np.repeat(x, 2, axis=1)[:, ::2], x.astype(x.dtype.newbyteorder()), x[::-1].copy()[::-1]):
+            turned.flags.writeable = False
+            assert function(turned, t) == expected
+
+
+@pytest.mark.parametrize("shape", [(0,), (3, 0)])
+def test_an_empty_batch_of_values_has_no_loss(shape):
+    x = np.zeros(shape)
+    for function in (sigmoid_cross_entropy, squared_error, huber):
+        with pytest.raises(ValueError, match="empty batch"):
+            function(x, x)
+    for function in (sigmoid_cross_entropy_backward, squared_error_backward, huber_backward):
+        assert function(x, x).shape == shape
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda x: squared_error(x, np.zeros(3)), ValueError, r"t must have the shape of x, \(2, 2\), got \(3,\)"),
+        (lambda x: squared_error(x, np.zeros(2)), ValueError, "t must have the shape"),
+        (lambda x: squared_error(x, x, reduction="none"), ValueError, "reduction must be one of mean, sum, half_sum"),
+        (lambda x: huber(x, x, delta=0), ValueError, "delta must be a positive number"),
+        (lambda x: huber_backward(x, x, delta=np.inf), ValueError, "delta must be a positive number"),
+        (lambda x: huber(x.astype(int), x), TypeError, "x must be float32 or float64"),
+        (lambda x: huber(x, x.astype(complex)), TypeError, "t must be an array of real numbers"),
+        (lambda x: sigmoid_cross_entropy(x, x - 1), ValueError, "t must hold numbers from 0 to 1, got -1.0 to -1.0"),
+        (lambda x: sigmoid_cross_entropy(x, x, pos_weight=[1, 2, 3]), ValueError, "pos_weight must broadcast"),
+        (lambda x: sigmoid_cross_entropy(x, x, pos_weight=-1), ValueError, "not negative"),
+    ],
+)
+def test_what_the_losses_of_values_refuse(call, error, message):
+    with pytest.raises(error, match=message):
+        call(np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize("name", ["sigmoid_cross_entropy", "squared_error", "huber"])
+def test_totals_have_the_same_bits_on_any_number_of_threads(rng, cpu_level, name):
+    x, t = rng.standard_normal((2, 100_003)).astype(np.float32)
+    extra = {"sigmoid_cross_entropy": (t, np.empty_like(x)), "huber": (0.5,)}.get(name, ())
+    assert len({getattr(kernels.loss, name)(x, t, *extra, threads) for threads in (1, 2, 3, 5)}) == 1
+
+
+LAYERS = [
+    (lambda: SoftmaxWithLoss(label_smoothing=0.1, class_weight=[1, 2, 0.5], ignore_index=1), np.array([0, 1, 2, 2])),
+    (lambda: SoftmaxWithLoss(label_smoothing=0.1, class_weight=[1, 2, 0.5]), np.full((4, 3), [0.2, 0.5, 0.3])),
+    (SigmoidWithLoss, np.eye(4, 3)),
+    (lambda: SigmoidWithLoss(pos_weight=[1, 2, 0.5]), np.eye(4, 3)),
+    (MeanSquaredError, np.eye(4, 3)),
+    (lambda: MeanSquaredError(reduction="sum"), np.eye(4, 3)),
+    (lambda: MeanSquaredError(reduction="half_sum"), np.eye(4, 3)),
+    (lambda: Huber(0.7), np.eye(4, 3)),
+]
+
+
+@pytest.mark.parametrize(("make", "t"), LAYERS)
+def test_layers(rng, make, t):
+    x = rng.standard_normal((4, 3))
+    assert gradient_check(make(), x, t)["x"] <= 1e-7
+    layer = make()
+    loss = layer.forward(x, t)
+    assert layer.loss == loss and layer.t is t and layer.y.shape == x.shape
+    assert layer.backward(input_gradient=False) is None
+    np.testing.assert_allclose(layer.backward(3), 3 * layer.backward(), rtol=1e-15)
+    with pytest.raises(RuntimeError, match="backward was called before forward"):
+        make().backward()
+
+
+@pytest.mark.parametrize(("make", "t"), LAYERS)
+def test_a_network_ends_in_any_loss(rng, make, t):
+    x = rng.standard_normal((4, 5))
+    network = Network([Affine(units=3)], input_shape=(5,), dtype="float64", seed=0, last_layer=make())
+    assert max(gradient_check(network, x, t).values()) < 1e-6
+    network.gradient(x, t)
+    assert network.last_layer.loss == pytest.approx(network.loss(x, t), rel=1e-14)
+
+
+def test_what_accuracy_is_after_each_loss():
+    def network(last_layer, units):
+        return Network([("only", Affine(np.eye(units), np.zeros(units)))], (units,), dtype=float, last_layer=last_layer)
+
+    x = np.array([[2.0, -1.0], [0.5, 1.0], [-1.0, 0.0], [3.0, 4.0]])
+    assert network(SigmoidWithLoss(), 2).accuracy(x, [[1, 0], [1, 1], [0, 1], [1, 0]], batch_size=3) == 6 / 8
+    assert network(SigmoidWithLoss(), 1).accuracy(x[:, :1], [1, 0, 0, 1]) == 3 / 4
+    assert network(SoftmaxWithLoss(ignore_index=-1), 2).accuracy(x, [0, -1, 1, 0]) == 2 / 3
+    with pytest.raises(ValueError, match="all 4 are ignored"):
+        network(SoftmaxWithLoss(ignore_index=-1), 2).accuracy(x, [-1] * 4)
+    for loss in (MeanSquaredError(), Huber()):
+        with pytest.raises(TypeError, match=f"accuracy is not defined for {type(loss).__name__}"):
+            network(loss, 2).accuracy(x, x)
+
+    class Own:
+        def forward(self, x, t):
+            return 0.0
+
+    assert network(Own(), 2).accuracy(x, [0, 1, 1, 0]) == 3 / 4

@@ -4,7 +4,16 @@ from .activation import relu, relu_backward, sigmoid, softmax
 from .affine import affine, affine_backward
 from .convolution import convolution, convolution_backward, convolution_relu_max_pool
 from .joining import add, concatenate
-from .loss import softmax_cross_entropy, softmax_cross_entropy_backward
+from .loss import (
+    huber,
+    huber_backward,
+    sigmoid_cross_entropy,
+    sigmoid_cross_entropy_backward,
+    softmax_cross_entropy,
+    softmax_cross_entropy_backward,
+    squared_error,
+    squared_error_backward,
+)
 from .patches import col2im, im2col
 from .pooling import (
     adaptive_average_pool,
@@ -30,15 +39,21 @@ __all__ = [
     "convolution",
     "convolution_backward",
     "convolution_relu_max_pool",
+    "huber",
+    "huber_backward",
     "im2col",
     "max_pool",
     "max_pool_backward",
     "relu",
     "relu_backward",
     "sigmoid",
+    "sigmoid_cross_entropy",
+    "sigmoid_cross_entropy_backward",
     "softmax",
     "softmax_cross_entropy",
     "softmax_cross_entropy_backward",
+    "squared_error",
+    "squared_error_backward",
     "transposed_convolution",
     "transposed_convolution_backward",
     "upsample",

@@ -1,20 +1,42 @@
-"""Softmax cross-entropy and its gradient, checked at the door and computed by `cconv.kernels.loss`."""
+"""The losses and their gradients, checked at the door and computed by `cconv.kernels.loss`."""
+
+import math
+import operator
+
+import numpy as np
 
 from .. import kernels
-from .._arrays import as_input, as_labels
+from .._arrays import as_float, as_input, as_labels
 
-__all__ = ["softmax_cross_entropy", "softmax_cross_entropy_backward"]
+__all__ = [
+    "huber",
+    "huber_backward",
+    "sigmoid_cross_entropy",
+    "sigmoid_cross_entropy_backward",
+    "softmax_cross_entropy",
+    "softmax_cross_entropy_backward",
+    "squared_error",
+    "squared_error_backward",
+]
 
 # Nanoseconds that one thread takes for one score, roughly: it only decides when a second thread pays.
 COST = 2.0
+SIGMOID_COST = 5.0
+RESIDUAL_COST = 0.2
 
 
-def softmax_cross_entropy(x, t):
+def softmax_cross_entropy(x, t, *, label_smoothing=0.0, class_weight=None, ignore_index=None):
     r"""Return the mean cross-entropy of the softmax of `x` against the targets `t`, and the softmax itself.
 
     .. math:: loss = -\frac1N \sum_n \log y_{n,t_n}, \qquad y_{n,m} = \frac{e^{x_{n,m}}}{\sum_k e^{x_{n,k}}}
 
-    computed as an exact log-softmax, which neither overflows nor needs a constant inside the logarithm.
+    computed as an exact log-softmax, which neither overflows nor needs a constant inside the logarithm. With label
+    smoothing s, class weights w and a class i to ignore, as in PyTorch,
+
+    .. math:: loss = -\frac{\sum_n [t_n \ne i] \sum_m w_m\,((1 - s)[m = t_n] + s / M) \log y_{n,m}}
+        {\sum_n [t_n \ne i]\, w_{t_n}}
+
+    and where t gives each class a probability, t[n, m] stands for [m = t_n], and the divisor is N.
 
     Parameters
     ----------
@@ -22,7 +44,14 @@ def softmax_cross_entropy(x, t):
         Scores.
     t : array_like
         Class indices (any integer dtype, shape (N,) or (N, 1)), or one row per sample of shape (N, M): one-hot of
-        any dtype, or a probability for each class.
+        any dtype, or a probability for each class. One-hot rows of integers or bools are class indices written
+        otherwise, rows of floats are probabilities: it matters for the divisor if there are class weights.
+    label_smoothing : float, keyword only
+        How much of each target is spread evenly over all classes, from 0 to 1 (Szegedy et al., arXiv 1512.00567).
+    class_weight : array_like, shape (M,), keyword only
+        A finite weight for each class, at least 0.
+    ignore_index : int, keyword only
+        Samples of this class, which need not be one of the M, do not count. Only for class indices.
 
     Returns
     -------
@@ -32,7 +61,8 @@ def softmax_cross_entropy(x, t):
     Raises
     ------
     TypeError, ValueError
-        If an array does not fit, a class index is out of range, or the batch is empty.
+        If an argument does not fit, a class index is out of range, or the batch is empty: also if all samples are
+        ignored, or of classes of weight 0.
 
     Examples
     --------
@@ -40,24 +70,31 @@ def softmax_cross_entropy(x, t):
     >>> loss, y = softmax_cross_entropy(np.array([[0.0, 0.0]]), [1])
     >>> round(loss, 4), y
     (0.6931, array([[0.5, 0.5]]))
+    >>> x = np.array([[0.0, 0.0], [9.0, 0.0]])
+    >>> round(softmax_cross_entropy(x, [1, -1], ignore_index=-1)[0], 4)
+    0.6931
     """
     x = as_input(x, "x", 2)
     N, M = x.shape
     if N == 0 or M == 0:
         raise ValueError(f"the mean loss of an empty batch is not defined: x has shape {x.shape}")
-    t = as_labels(t, N, M)
-    if t.ndim == 2:
-        t = t.astype(x.dtype, copy=False)
+    t, total = _class_targets(t, x, label_smoothing, class_weight, ignore_index)
+    if total == 0:
+        raise ValueError(f"the mean loss is not defined: all {N} samples are ignored or of classes of weight 0")
     y = kernels.memory.empty(x.shape, x.dtype)
     losses = kernels.memory.empty((N,), x.dtype)
     kernels.loss.softmax_cross_entropy(x, t, y, losses, kernels.cpu.threads_for(COST * x.size))
-    return float(losses.mean(dtype="float64")), y
+    return float(losses.sum(dtype="float64") / total), y
 
 
-def softmax_cross_entropy_backward(y, t, dout=1):
+def softmax_cross_entropy_backward(y, t, dout=1, *, label_smoothing=0.0, class_weight=None, ignore_index=None):
     r"""Return the gradient of `softmax_cross_entropy` with respect to the scores.
 
     .. math:: dx_{n,m} = \frac{dout}{N} (y_{n,m} - [m = t_n])
+
+    or, where the options make of a target the row q and of N the divisor Q,
+
+    .. math:: dx_{n,m} = \frac{dout}{Q} \left(y_{n,m} \sum_k q_{n,k} - q_{n,m}\right)
 
     Parameters
     ----------
@@ -67,6 +104,8 @@ def softmax_cross_entropy_backward(y, t, dout=1):
         The targets it was given.
     dout : float, default 1
         Gradient with respect to the loss.
+    label_smoothing, class_weight, ignore_index : keyword only
+        The options it was given.
 
     Returns
     -------
@@ -79,11 +118,309 @@ def softmax_cross_entropy_backward(y, t, dout=1):
     array([[ 0.5, -0.5]])
     """
     y = as_input(y, "y", 2)
-    N, M = y.shape
-    t = as_labels(t, N, M)
-    if t.ndim == 2:
-        t = t.astype(y.dtype, copy=False)
+    t, total = _class_targets(t, y, label_smoothing, class_weight, ignore_index)
     dx = kernels.memory.empty(y.shape, y.dtype)
-    scale = float(dout) / N if N else 0.0
+    scale = float(dout) / total if total else 0.0
     kernels.loss.softmax_cross_entropy_backward(y, t, scale, dx, kernels.cpu.threads_for(COST * y.size))
     return dx
+
+
+def class_labels(t, num_samples, num_classes, ignore_index):
+    """Return what `as_labels` does, and a mask of the samples that are of the class to ignore; theirs becomes 0."""
+    ignored = np.zeros(num_samples, bool)
+    if ignore_index is not None:
+        ignore_index = operator.index(ignore_index)
+        t = np.asarray(t)
+        if t.size == num_samples and t.dtype.kind in "iu":  # class indices, which may be out of range
+            ignored = (t == ignore_index).reshape(num_samples)
+            t = np.where(t == ignore_index, 0, t)
+    t = as_labels(t, num_samples, num_classes)
+    if ignore_index is not None:
+        if t.ndim == 2:
+            raise ValueError("ignore_index needs class indices, but t holds rows of floats")
+        ignored |= t == ignore_index  # one-hot rows were class indices after all
+    return t, ignored
+
+
+def _class_targets(t, scores, label_smoothing, class_weight, ignore_index):
+    """Return the targets as the kernels take them, class indices or a row for each sample, and the losses' divisor.
+
+    Whatever the options ask for is a weight for each class's logarithm: the kernels need not know of it.
+    """
+    N, M = scores.shape
+    if label_smoothing == 0 and class_weight is None and ignore_index is None:
+        t = as_labels(t, N, M)
+        return t if t.ndim == 1 else t.astype(scores.dtype, copy=False), N
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing must be from 0 to 1, got {label_smoothing!r}")
+    t, ignored = class_labels(t, N, M, ignore_index)
+    weight = np.ones(M) if class_weight is None else as_float(class_weight, "class_weight").astype(np.float64)
+    if weight.shape != (M,) or not (np.isfinite(weight) & (weight >= 0)).all():
+        raise ValueError(f"class_weight must hold {M} finite numbers that are not negative, got {class_weight!r}")
+    if t.ndim == 2:
+        rows, total = t, N
+    else:
+        rows = np.zeros((N, M))
+        rows[np.arange(N), t] = 1
+        total = float(weight[t[~ignored]].sum())
+    rows = ((1 - label_smoothing) * rows + label_smoothing / M) * weight
+    rows[ignored] = 0
+    return rows.astype(scores.dtype), total
+
+
+def sigmoid_cross_entropy(x, t, *, pos_weight=None):
+    r"""Return the mean cross-entropy of the sigmoid of `x` against targets from 0 to 1, and the sigmoid itself.
+
+    .. math:: loss = -\frac1K \sum_k p_k t_k \log y_k + (1 - t_k) \log (1 - y_k), \qquad y_k = \frac{1}{1 + e^{-x_k}}
+
+    over all K values, each logarithm computed from the score, so that none overflows or loses what is small.
+
+    Parameters
+    ----------
+    x : ndarray, float32 or float64, any shape
+        Scores, positive where the sample is rather a 1.
+    t : array_like
+        0 and 1, bools, or probabilities, in x's shape; (N,) will do for an x of shape (N, 1).
+    pos_weight : array_like, keyword only
+        p, the weight of the 1s: finite, at least 0, of a shape that broadcasts to x's; 1 when not given.
+
+    Returns
+    -------
+    loss : float
+    y : ndarray of x's shape and dtype
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit, a target is not from 0 to 1, or the batch is empty.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> loss, y = sigmoid_cross_entropy(np.array([0.0, -800.0]), [1, 1])
+    >>> round(loss, 4), y
+    (400.3466, array([0.5, 0. ]))
+    """
+    x = as_input(x, "x")
+    t, a = _weighted_targets(t, x, pos_weight)
+    _not_empty(x)
+    y = kernels.memory.empty(x.shape, x.dtype)
+    total = kernels.loss.sigmoid_cross_entropy(x, t, a, y, kernels.cpu.threads_for(SIGMOID_COST * x.size))
+    return total / x.size, y
+
+
+def sigmoid_cross_entropy_backward(y, t, dout=1, *, pos_weight=None):
+    r"""Return the gradient of `sigmoid_cross_entropy` with respect to the scores.
+
+    .. math:: dx_k = \frac{dout}{K} ((p_k t_k + 1 - t_k)\, y_k - p_k t_k)
+
+    Parameters
+    ----------
+    y : ndarray
+        The sigmoid that `sigmoid_cross_entropy` returned.
+    t : array_like
+        The targets it was given.
+    dout : float, default 1
+        Gradient with respect to the loss.
+    pos_weight : keyword only
+        The option it was given.
+
+    Returns
+    -------
+    ndarray of y's shape and dtype
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sigmoid_cross_entropy_backward(np.array([0.5, 0.0]), [1, 1])
+    array([-0.25, -0.5 ])
+    """
+    y = as_input(y, "y")
+    t, a = _weighted_targets(t, y, pos_weight)
+    dx = kernels.memory.empty(y.shape, y.dtype)
+    scale = float(dout) / max(y.size, 1)
+    threads = kernels.cpu.threads_for(RESIDUAL_COST * y.size)
+    kernels.loss.sigmoid_cross_entropy_backward(y, t, a, scale, dx, threads)
+    return dx
+
+
+def _weighted_targets(t, scores, pos_weight):
+    """Return the targets, and the targets times their weight."""
+    t = value_targets(t, scores)
+    if ((t < 0) | (t > 1)).any():
+        raise ValueError(f"t must hold numbers from 0 to 1, got {t.min()} to {t.max()}")
+    if pos_weight is None:
+        return t, t
+    weight = as_float(pos_weight, "pos_weight")
+    if not (np.isfinite(weight) & (weight >= 0)).all():
+        raise ValueError(f"pos_weight must hold finite numbers that are not negative, got {pos_weight!r}")
+    try:
+        weight = np.broadcast_to(weight, t.shape)
+    except ValueError:
+        raise ValueError(f"pos_weight must broadcast to x's shape {t.shape}, got shape {weight.shape}") from None
+    return t, np.ascontiguousarray(t * weight, t.dtype).reshape(t.shape)
+
+
+def squared_error(x, t, *, reduction="mean"):
+    r"""Return the mean squared error.
+
+    .. math:: loss = \frac1K \sum_k (x_k - t_k)^2
+
+    over all K values.
+
+    Parameters
+    ----------
+    x : ndarray, float32 or float64, any shape
+    t : array_like
+        Numbers in x's shape; (N,) will do for an x of shape (N, 1).
+    reduction : {'mean', 'sum', 'half_sum'}, keyword only
+        'sum' leaves out the division by K; 'half_sum' halves that, as the chapter's `mean_squared_error` does.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit or the batch is empty.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([1.0, 2.0])
+    >>> squared_error(x, [1, 4]), squared_error(x, [1, 4], reduction="half_sum")
+    (2.0, 2.0)
+    """
+    x = as_input(x, "x")
+    t = value_targets(t, x)
+    factor = _reduction(reduction, x)
+    _not_empty(x)
+    return factor * kernels.loss.squared_error(x, t, kernels.cpu.threads_for(RESIDUAL_COST * x.size))
+
+
+def squared_error_backward(x, t, dout=1, *, reduction="mean"):
+    r"""Return the gradient of `squared_error` with respect to `x`.
+
+    .. math:: dx_k = \frac{2\, dout}{K} (x_k - t_k)
+
+    Parameters
+    ----------
+    x, t, reduction
+        What `squared_error` was given.
+    dout : float, default 1
+        Gradient with respect to the loss.
+
+    Returns
+    -------
+    ndarray of x's shape and dtype
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> squared_error_backward(np.array([1.0, 2.0]), [1, 4])
+    array([ 0., -2.])
+    """
+    x = as_input(x, "x")
+    t = value_targets(t, x)
+    dx = kernels.memory.empty(x.shape, x.dtype)
+    threads = kernels.cpu.threads_for(RESIDUAL_COST * x.size)
+    kernels.loss.squared_error_backward(x, t, float(dout) * _reduction(reduction, x), dx, threads)
+    return dx
+
+
+def huber(x, t, *, delta=1.0):
+    r"""Return Huber's loss: quadratic near the target, linear beyond `delta` (Ann. Math. Statist. 35, 1964).
+
+    .. math:: loss = \frac1K \sum_k \begin{cases} \frac12 r_k^2 & |r_k| \le \delta \\
+        \delta (|r_k| - \frac12 \delta) & \text{else} \end{cases}, \qquad r_k = x_k - t_k
+
+    over all K values.
+
+    Parameters
+    ----------
+    x : ndarray, float32 or float64, any shape
+    t : array_like
+        Numbers in x's shape; (N,) will do for an x of shape (N, 1).
+    delta : float, keyword only
+        Positive.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit or the batch is empty.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> huber(np.array([1.0, 2.0]), [1.5, 5.0])
+    1.3125
+    """
+    x = as_input(x, "x")
+    t = value_targets(t, x)
+    _positive(delta)
+    _not_empty(x)
+    return kernels.loss.huber(x, t, delta, kernels.cpu.threads_for(RESIDUAL_COST * x.size)) / x.size
+
+
+def huber_backward(x, t, dout=1, *, delta=1.0):
+    r"""Return the gradient of `huber` with respect to `x`.
+
+    .. math:: dx_k = \frac{dout}{K} \min(\max(x_k - t_k, -\delta), \delta)
+
+    Parameters
+    ----------
+    x, t, delta
+        What `huber` was given.
+    dout : float, default 1
+        Gradient with respect to the loss.
+
+    Returns
+    -------
+    ndarray of x's shape and dtype
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> huber_backward(np.array([1.0, 2.0]), [1.5, 5.0])
+    array([-0.25, -0.5 ])
+    """
+    x = as_input(x, "x")
+    t = value_targets(t, x)
+    _positive(delta)
+    dx = kernels.memory.empty(x.shape, x.dtype)
+    scale = float(dout) / max(x.size, 1)
+    kernels.loss.huber_backward(x, t, delta, scale, dx, kernels.cpu.threads_for(RESIDUAL_COST * x.size))
+    return dx
+
+
+def value_targets(t, x):
+    """Return targets in the shape and the dtype of x."""
+    t = as_float(t, "t")
+    if t.shape != x.shape:
+        if x.shape != (*t.shape, 1):
+            raise ValueError(f"t must have the shape of x, {x.shape}, got {t.shape}")
+        t = t.reshape(x.shape)
+    return t.astype(x.dtype, copy=False)
+
+
+def _not_empty(x):
+    if x.size == 0:
+        raise ValueError(f"the loss of an empty batch is not defined: x has shape {x.shape}")
+
+
+def _reduction(reduction, x):
+    """Return what the sum of squares is multiplied by."""
+    factors = {"mean": 1 / max(x.size, 1), "sum": 1.0, "half_sum": 0.5}
+    if reduction not in factors:
+        raise ValueError(f"reduction must be one of {', '.join(factors)}, got {reduction!r}")
+    return factors[reduction]
+
+
+def _positive(delta):
+    if not (math.isfinite(delta) and delta > 0):
+        raise ValueError(f"delta must be a positive number, got {delta!r}")

@@ -1,19 +1,32 @@
-"""Softmax, its cross-entropy and the gradient of that.
+"""The losses and their gradients; softmax too, which is half of its cross-entropy.
+
+Row by row, of scores x (N, M):
 
     softmax        y[n, m] = exp(x[n, m] - max x[n]) / sum over m of exp(x[n, m] - max x[n])
     cross-entropy  loss[n] = log(sum over m of exp(x[n, m] - max x[n])) - (x[n, t[n]] - max x[n])
     its gradient   dx[n, m] = (y[n, m] - [m = t[n]]) * scale
 
-Arrays are contiguous. A piece of softmax is as many rows as stay in the cache, so that its exponentials are one long
-loop also where rows are short. The loss is the exact log-softmax: no constant is added inside the logarithm, and the
-largest score is subtracted first, so that nothing overflows or cancels. A row that holds NaN or +inf gives NaN.
-Probabilities `t` of the same shape as x may stand for class indices: loss[n] = -sum over m of t[n, m] * log y[n, m].
+A piece of softmax is as many rows as stay in the cache, so that its exponentials are one long loop also where rows are
+short. The loss is the exact log-softmax: no constant is added inside the logarithm, and the largest score is subtracted
+first, so that nothing overflows or cancels. A row that holds NaN or +inf gives NaN. Probabilities, or any weights, `t`
+of the same shape as x may stand for class indices: loss[n] = -sum over m of t[n, m] * log y[n, m].
+
+Value by value, for targets t of x's shape; `total` is the sum of all values' losses:
+
+    sigmoid   y = 1 / (1 + exp(-x));  loss = a * softplus(-x) + (1 - t) * softplus(x), where a is t times its weight and
+              softplus(x) = max(x, 0) + log(1 + exp(-|x|));  dx = ((a + (1 - t)) * y - a) * scale
+    squared   loss = (x - t)^2;  dx = 2 * (x - t) * scale
+    huber     loss = r^2 / 2 where |r| <= delta, else delta * (|r| - delta / 2), with r = x - t;
+              dx = r, but no further than delta from 0, times scale
+
+A total is the sum over PIECES pieces that the size alone cuts, each added up in blocks, in double: the number of
+threads does not change it. A NaN in x or t makes it NaN. Arrays are contiguous and of one dtype.
 """
 
 cimport numpy as cnp
 from cython cimport floating
 from cython.parallel cimport parallel, prange
-from libc.math cimport log, logf
+from libc.math cimport fabs, fabsf, log, log1p, log1pf, logf
 from libc.stdint cimport int64_t
 
 from cconv.kernels.tile cimport cconv_ftz_on, cconv_ftz_restore
@@ -29,7 +42,13 @@ cdef extern from "vmath.h" nogil:
 cnp.import_array()
 
 cdef enum:
-    ROWS = 2048  # values in one piece of softmax, which is written three times over
+    ROWS = 2048   # values in one piece of softmax, which is written three times over
+    PIECES = 64   # into which a total is cut
+    BLOCK = 512   # losses that are added up before they go into a piece's sum
+    CHUNK = 8192  # values in one piece of a gradient
+
+cdef enum Rule:
+    SIGMOID, SQUARED, HUBER
 
 
 cdef inline floating exponential(floating x) noexcept nogil:
@@ -58,6 +77,20 @@ cdef inline floating logarithm(floating x) noexcept nogil:
         return logf(x)
     else:
         return log(x)
+
+
+cdef inline floating log_one_plus(floating x) noexcept nogil:
+    if floating is float:
+        return log1pf(x)
+    else:
+        return log1p(x)
+
+
+cdef inline floating magnitude(floating x) noexcept nogil:
+    if floating is float:
+        return fabsf(x)
+    else:
+        return fabs(x)
 
 
 cdef inline floating row_loss(const floating* x, const int64_t* labels, const floating* targets, Py_ssize_t n,
@@ -128,6 +161,123 @@ cdef void cross_entropy_gradient(const floating* y, const int64_t* labels, const
         cconv_ftz_restore(state)
 
 
+cdef inline void block_losses(Rule rule, const floating* x, const floating* t, const floating* a, floating delta,
+                              floating* y, floating* losses, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef floating r, over, under
+    if rule == SIGMOID:
+        for i in range(n):
+            losses[i] = exponential[floating](x[i] if x[i] < 0 else -x[i])
+            y[i] = (losses[i] if x[i] < 0 else 1) / (1 + losses[i])
+        for i in range(n):
+            losses[i] = log_one_plus[floating](losses[i])
+        for i in range(n):
+            # A side of weight 0 adds nothing, however far off x is.
+            under = 0 if a[i] == 0 else a[i] * ((-x[i] if x[i] < 0 else 0) + losses[i])
+            over = 0 if t[i] == 1 else (1 - t[i]) * ((0 if x[i] < 0 else x[i]) + losses[i])
+            losses[i] = under + over
+    elif rule == SQUARED:
+        for i in range(n):
+            losses[i] = (x[i] - t[i]) * (x[i] - t[i])
+    else:
+        for i in range(n):
+            r = magnitude[floating](x[i] - t[i])
+            losses[i] = delta * (r - delta / 2) if r > delta else r * r / 2
+
+
+cdef double piece_loss(Rule rule, const floating* x, const floating* t, const floating* a, floating delta, floating* y,
+                       Py_ssize_t n) noexcept nogil:
+    cdef floating[BLOCK] losses
+    cdef Py_ssize_t b, i, size
+    cdef double total = 0
+    for b in range((n + BLOCK - 1) // BLOCK):
+        i = b * BLOCK
+        size = min(BLOCK, n - i)
+        block_losses(rule, x + i, t + i, a + i, delta, y + i, losses, size)
+        total += sum_of(losses, size)
+    return total
+
+
+cdef double total_loss(Rule rule, const floating* x, const floating* t, const floating* a, floating delta, floating* y,
+                       Py_ssize_t size, int num_threads) noexcept nogil:
+    cdef double[PIECES] sums
+    cdef double total = 0
+    cdef Py_ssize_t length = max(BLOCK, (size + PIECES - 1) // PIECES), c, i
+    cdef unsigned state = 0
+    with parallel(num_threads=num_threads):
+        state = cconv_ftz_on()
+        for c in prange(PIECES, schedule="static"):
+            i = min(c * length, size)
+            sums[c] = piece_loss(rule, x + i, t + i, a + i, delta, y + i, min(length, size - i))
+        cconv_ftz_restore(state)
+    for c in range(PIECES):
+        total += sums[c]
+    return total
+
+
+cdef inline void gradients(Rule rule, const floating* x, const floating* t, const floating* a, floating delta,
+                           floating scale, floating* dx, Py_ssize_t n) noexcept nogil:
+    """The gradients of n values; x is sigmoid's output there, else the scores."""
+    cdef Py_ssize_t i
+    cdef floating r
+    if rule == SIGMOID:
+        for i in range(n):
+            dx[i] = ((a[i] + (1 - t[i])) * x[i] - a[i]) * scale
+    elif rule == SQUARED:
+        for i in range(n):
+            dx[i] = 2 * (x[i] - t[i]) * scale
+    else:
+        for i in range(n):
+            r = x[i] - t[i]
+            r = delta if r > delta else r
+            dx[i] = (-delta if r < -delta else r) * scale
+
+
+cdef void all_gradients(Rule rule, const floating* x, const floating* t, const floating* a, floating delta,
+                        floating scale, floating* dx, Py_ssize_t size, int num_threads) noexcept nogil:
+    cdef Py_ssize_t c, i
+    cdef unsigned state = 0
+    with parallel(num_threads=num_threads):
+        state = cconv_ftz_on()
+        for c in prange((size + CHUNK - 1) // CHUNK, schedule="static"):
+            i = c * CHUNK
+            gradients(rule, x + i, t + i, a + i, delta, scale, dx + i, min(CHUNK, size - i))
+        cconv_ftz_restore(state)
+
+
+cdef double total_of(Rule rule, cnp.ndarray x, cnp.ndarray t, cnp.ndarray a, double delta, cnp.ndarray y,
+                     int num_threads):
+    cdef Py_ssize_t size = cnp.PyArray_SIZE(x)
+    cdef void* source = cnp.PyArray_DATA(x)
+    cdef void* truth = cnp.PyArray_DATA(t)
+    cdef void* weighted = cnp.PyArray_DATA(a)
+    cdef void* target = cnp.PyArray_DATA(y)
+    cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
+    with nogil:
+        if single:
+            return total_loss[float](rule, <float*>source, <float*>truth, <float*>weighted, <float>delta,
+                                     <float*>target, size, num_threads)
+        return total_loss[double](rule, <double*>source, <double*>truth, <double*>weighted, delta, <double*>target,
+                                  size, num_threads)
+
+
+cdef void gradients_of(Rule rule, cnp.ndarray x, cnp.ndarray t, cnp.ndarray a, double delta, double scale,
+                       cnp.ndarray dx, int num_threads):
+    cdef Py_ssize_t size = cnp.PyArray_SIZE(x)
+    cdef void* source = cnp.PyArray_DATA(x)
+    cdef void* truth = cnp.PyArray_DATA(t)
+    cdef void* weighted = cnp.PyArray_DATA(a)
+    cdef void* target = cnp.PyArray_DATA(dx)
+    cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
+    with nogil:
+        if single:
+            all_gradients[float](rule, <float*>source, <float*>truth, <float*>weighted, <float>delta, <float>scale,
+                                 <float*>target, size, num_threads)
+        else:
+            all_gradients[double](rule, <double*>source, <double*>truth, <double*>weighted, delta, scale,
+                                  <double*>target, size, num_threads)
+
+
 def softmax(cnp.ndarray x, cnp.ndarray out, int num_threads):
     """Write the softmax over the last axis of x, which is not empty, into out."""
     cdef Py_ssize_t M = x.shape[x.ndim - 1]
@@ -175,3 +325,34 @@ def softmax_cross_entropy_backward(cnp.ndarray y, cnp.ndarray t, double scale, c
         else:
             cross_entropy_gradient[double](<double*>source, labels, <double*>truth, scale, <double*>target, N, M,
                                            num_threads)
+
+
+def sigmoid_cross_entropy(cnp.ndarray x, cnp.ndarray t, cnp.ndarray a, cnp.ndarray y, int num_threads):
+    """Write the sigmoid of x into y; return the total loss for targets t, a being t times the weight of its 1."""
+    return total_of(SIGMOID, x, t, a, 0, y, num_threads)
+
+
+def sigmoid_cross_entropy_backward(cnp.ndarray y, cnp.ndarray t, cnp.ndarray a, double scale, cnp.ndarray dx,
+                                   int num_threads):
+    """Write the gradient of the total loss, times scale, into dx."""
+    gradients_of(SIGMOID, y, t, a, 0, scale, dx, num_threads)
+
+
+def squared_error(cnp.ndarray x, cnp.ndarray t, int num_threads):
+    """Return the sum of (x - t)^2."""
+    return total_of(SQUARED, x, t, t, 0, x, num_threads)
+
+
+def squared_error_backward(cnp.ndarray x, cnp.ndarray t, double scale, cnp.ndarray dx, int num_threads):
+    """Write its gradient, times scale, into dx."""
+    gradients_of(SQUARED, x, t, t, 0, scale, dx, num_threads)
+
+
+def huber(cnp.ndarray x, cnp.ndarray t, double delta, int num_threads):
+    """Return the sum of Huber's losses of x - t."""
+    return total_of(HUBER, x, t, t, delta, x, num_threads)
+
+
+def huber_backward(cnp.ndarray x, cnp.ndarray t, double delta, double scale, cnp.ndarray dx, int num_threads):
+    """Write its gradient, times scale, into dx."""
+    gradients_of(HUBER, x, t, t, delta, scale, dx, num_threads)

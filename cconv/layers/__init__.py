@@ -8,12 +8,15 @@ from .convolution import Convolution
 from .dropout import Dropout
 from .flatten import Flatten
 from .global_pooling import AdaptiveAveragePooling, GlobalAveragePooling, GlobalMaxPooling
+from .huber import Huber
 from .layer import Layer
+from .mean_squared_error import MeanSquaredError
 from .pooling import AveragePooling, Pooling
 from .relu import Relu
 from .reshape import Reshape
 from .residual import Residual
 from .sigmoid import Sigmoid
+from .sigmoid_with_loss import SigmoidWithLoss
 from .softmax_with_loss import SoftmaxWithLoss
 from .transposed_convolution import TransposedConvolution
 from .upsample import Upsample
@@ -31,12 +34,15 @@ __all__ = [
     "Flatten",
     "GlobalAveragePooling",
     "GlobalMaxPooling",
+    "Huber",
     "Layer",
+    "MeanSquaredError",
     "Pooling",
     "Relu",
     "Reshape",
     "Residual",
     "Sigmoid",
+    "SigmoidWithLoss",
     "SoftmaxWithLoss",
     "TransposedConvolution",
     "Upsample",

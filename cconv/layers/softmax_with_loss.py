@@ -1,7 +1,10 @@
 """Softmax and cross-entropy in one layer: the end of a classifier."""
 
+import numpy as np
+
 from .._arrays import as_input, as_labels
 from ..functional import softmax_cross_entropy, softmax_cross_entropy_backward
+from ..functional.loss import class_labels
 from .layer import Layer
 
 __all__ = ["SoftmaxWithLoss"]
@@ -14,6 +17,12 @@ class SoftmaxWithLoss(Layer):
         dx_{n,m} = \frac{dout}{N} (y_{n,m} - [m = t_n])
 
     computed as an exact log-softmax. x of shape (M,) is a batch of one.
+
+    Parameters
+    ----------
+    label_smoothing, class_weight, ignore_index : keyword only
+        As in `cconv.functional.softmax_cross_entropy`: how much of a target is spread over all classes, the weight of
+        each class, and a class whose samples do not count.
 
     Attributes
     ----------
@@ -33,7 +42,10 @@ class SoftmaxWithLoss(Layer):
     array([[ 0.25,  0.25, -0.75,  0.25]])
     """
 
-    def __init__(self):
+    def __init__(self, *, label_smoothing=0.0, class_weight=None, ignore_index=None):
+        self.label_smoothing = label_smoothing
+        self.class_weight = class_weight
+        self.ignore_index = ignore_index
         self.loss = None
         self.y = None
         self.t = None
@@ -43,8 +55,9 @@ class SoftmaxWithLoss(Layer):
         if x.ndim not in (1, 2):
             raise ValueError(f"x must have 1 or 2 dimensions, got {x.ndim} (shape {x.shape})")
         rows = x.reshape(1, -1) if x.ndim == 1 else x
-        labels = as_labels(t, *rows.shape)
-        loss, y = softmax_cross_entropy(rows, labels)
+        # Labels are checked and brought into their form once, unless some of them may be out of range.
+        labels = as_labels(t, *rows.shape) if self.ignore_index is None else t
+        loss, y = softmax_cross_entropy(rows, labels, **self._options())
         self.loss, self.y, self.t = loss, y.reshape(x.shape), t
         self._saved = y, labels, x.shape
         return loss
@@ -53,4 +66,21 @@ class SoftmaxWithLoss(Layer):
         y, labels, shape = self._recall()
         if not input_gradient:
             return None
-        return softmax_cross_entropy_backward(y, labels, dout).reshape(shape)
+        return softmax_cross_entropy_backward(y, labels, dout, **self._options()).reshape(shape)
+
+    def accuracy(self, scores, t):
+        """Return the share of samples whose highest score is that of their class; ignored ones do not count."""
+        scores = as_input(scores, "scores", 2)
+        t, ignored = class_labels(t, *scores.shape, self.ignore_index)
+        if ignored.all():
+            raise ValueError(f"the accuracy of no samples is not defined: all {len(scores)} are ignored")
+        if t.ndim == 2:
+            t = t.argmax(axis=1)
+        return float(np.mean((scores.argmax(axis=1) == t)[~ignored]))
+
+    def _options(self):
+        return {
+            "label_smoothing": self.label_smoothing,
+            "class_weight": self.class_weight,
+            "ignore_index": self.ignore_index,
+        }

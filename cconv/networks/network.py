@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 
-from .._arrays import as_input, as_labels
+from .._arrays import as_input
 from .._random import generator
 from ..geometry import integer
 from ..gradient import numerical_gradient
@@ -37,7 +37,7 @@ class Network:
     seed : int, keyword only
         Makes the weights repeatable, in place of `rng`.
     last_layer : Layer, optional, keyword only
-        SoftmaxWithLoss when not given.
+        The loss, SoftmaxWithLoss when not given.
 
     Attributes
     ----------
@@ -106,13 +106,16 @@ class Network:
         return self.last_layer.forward(self._forward(self._images(x), False), t)
 
     def accuracy(self, x, t, batch_size=100):
-        """Return the share of images whose highest score is that of their class, outside training.
+        """Return the share of right answers, outside training: what that is, the loss at the end says.
+
+        After a softmax, images whose highest score is that of their class; after a sigmoid, scores on their target's
+        side of 0. Of a regression there is none.
 
         Parameters
         ----------
         x : ndarray, shape (N, C, H, W)
         t : array_like
-            Class indices or one-hot rows.
+            Class indices or one-hot rows, or what else the loss takes.
         batch_size : int, default 100
             How many images are predicted at a time; all N are counted.
 
@@ -123,8 +126,12 @@ class Network:
         Raises
         ------
         TypeError, ValueError
-            As for `predict`, and if there are no images or t does not fit.
+            As for `predict`, and if there are no images, t does not fit or the loss is one of regression.
         """
+        # A loss of one's own that does not say is taken for one of classes.
+        measure = getattr(self.last_layer, "accuracy", SoftmaxWithLoss().accuracy)
+        if measure is None:
+            raise TypeError(f"accuracy is not defined for {type(self.last_layer).__name__}, use loss(x, t)")
         batch_size = integer(batch_size, "batch_size", 1)
         if np.shape(x) == self.input_shape:
             x = np.expand_dims(x, 0)
@@ -132,11 +139,7 @@ class Network:
             raise ValueError(f"the accuracy of no images is not defined: x has shape {np.shape(x)}")
         # A batch at a time, so that neither a cast nor a copy of all images is ever made.
         scores = [self.predict(x[n : n + batch_size]) for n in range(0, len(x), batch_size)]
-        scores = scores[0] if len(scores) == 1 else np.concatenate(scores)
-        t = as_labels(t, *scores.shape)
-        if t.ndim == 2:
-            t = t.argmax(axis=1)
-        return float(np.mean(scores.argmax(axis=1) == t))
+        return measure(scores[0] if len(scores) == 1 else np.concatenate(scores), t)
 
     def gradient(self, x, t):
         """Return the gradient of the loss with respect to each parameter, by backpropagation.

@@ -1,0 +1,66 @@
+"""Sigmoid and cross-entropy in one layer: the end of a network that answers yes or no."""
+
+import numpy as np
+
+from .._arrays import as_input
+from ..functional import sigmoid_cross_entropy, sigmoid_cross_entropy_backward
+from ..functional.loss import value_targets
+from .layer import Layer
+
+__all__ = ["SigmoidWithLoss"]
+
+
+class SigmoidWithLoss(Layer):
+    r"""The mean cross-entropy of the sigmoid of x against targets t from 0 to 1, over all K values.
+
+    .. math:: loss = -\frac1K \sum_k p_k t_k \log y_k + (1 - t_k) \log (1 - y_k), \quad y = \frac{1}{1 + e^{-x}},
+        \qquad dx_k = \frac{dout}{K} ((p_k t_k + 1 - t_k)\, y_k - p_k t_k)
+
+    computed from the scores, so that no logarithm overflows.
+
+    Parameters
+    ----------
+    pos_weight : array_like, keyword only
+        p, the weight of the 1s, of a shape that broadcasts to x's; 1 when not given.
+
+    Attributes
+    ----------
+    loss : float
+        What the last forward returned.
+    y : ndarray
+        The sigmoid, of x's shape.
+    t : ndarray
+        The targets, as they were given: in x's shape, or (N,) for an x of shape (N, 1).
+
+    Examples
+    --------
+    >>> layer = SigmoidWithLoss()
+    >>> round(layer.forward(np.zeros((2, 1)), [0, 1]), 4)
+    0.6931
+    >>> layer.backward()
+    array([[ 0.25],
+           [-0.25]])
+    """
+
+    def __init__(self, *, pos_weight=None):
+        self.pos_weight = pos_weight
+        self.loss = None
+        self.y = None
+        self.t = None
+
+    def forward(self, x, t):
+        self.loss, self.y = sigmoid_cross_entropy(x, t, pos_weight=self.pos_weight)
+        self.t = t
+        self._saved = self.y, t
+        return self.loss
+
+    def backward(self, dout=1, *, input_gradient=True):
+        y, t = self._recall()
+        if not input_gradient:
+            return None
+        return sigmoid_cross_entropy_backward(y, t, dout, pos_weight=self.pos_weight)
+
+    def accuracy(self, scores, t):
+        """Return the share of values on the right side: positive where t is above 1/2, and only there."""
+        scores = as_input(scores, "scores")
+        return float(np.mean((scores > 0) == (value_targets(t, scores) > 0.5)))
