@@ -21,6 +21,7 @@ from cconv.functional import (
     transposed_convolution,
     transposed_convolution_backward,
 )
+from cconv.geometry import padding
 
 if importlib.util.find_spec("torch") is None:
     if os.environ.get("CCONV_REQUIRE_PARITY"):
@@ -78,6 +79,28 @@ def test_conv2d(seed, dtype):
     for actual, wanted in zip(
         convolution_backward(dout, x, W, pad=pad, **options), (tx.grad, tW.grad, tb.grad), strict=True
     ):
+        assert_close(actual, wanted, dtype, W.size + dout.size)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("same", [False, True], ids=["asymmetric", "same"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_conv2d_of_padded_images(seed, same, dtype):
+    integer, normal = draw(seed)
+    groups = integer(1, 3)
+    filters, stride, dilation = ((integer(1, high), integer(1, high)) for high in (4, 3, 2))
+    size = [integer((f - 1) * d + 1, 16) for f, d in zip(filters, dilation, strict=True)]
+    pad = "same" if same else tuple((integer(0, 3), integer(0, 3)) for _ in range(2))
+    x, W, b = normal((2, groups * 3, *size), dtype), normal((groups * 5, 3, *filters), dtype), normal(groups * 5, dtype)
+    options = {"stride": stride, "dilation": dilation, "groups": groups}
+    (top, bottom), (left, right) = padding(pad, size, filters, stride, dilation)
+    tx, tW, tb = tensors(x, W, b)
+    expected = F.conv2d(F.pad(tx, (left, right, top, bottom)), tW, tb, **options)
+    assert_close(convolution(x, W, b, pad=pad, **options), expected, dtype, W[0].size)
+    dout = normal(expected.shape, dtype)
+    expected.backward(torch.tensor(dout, dtype=torch.float64))
+    grads = convolution_backward(dout, x, W, pad=pad, **options)
+    for actual, wanted in zip(grads, (tx.grad, tW.grad, tb.grad), strict=True):
         assert_close(actual, wanted, dtype, W.size + dout.size)
 
 
