@@ -46,7 +46,7 @@ from cconv.layers import (
     Upsample,
     ZeroPad,
 )
-from cconv.networks import DeepConvNet, LeNet5, Network, ResNet, SimpleConvNet
+from cconv.networks import DeepConvNet, LeNet5, MobileNet, Network, ResNet, SimpleConvNet
 from cconv.optimizers import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop
 from cconv.plotting import filter_show, plot_accuracy
 from cconv.trainer import Trainer
@@ -71,6 +71,7 @@ __all__ = [
     "Layer",
     "LeNet5",
     "MeanSquaredError",
+    "MobileNet",
     "Momentum",
     "Nesterov",
     "Network",

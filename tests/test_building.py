@@ -17,6 +17,7 @@ from cconv import (
     Dropout,
     Flatten,
     LeNet5,
+    MobileNet,
     Network,
     Pooling,
     Relu,
@@ -419,7 +420,9 @@ def test_branches_must_agree():
         Reshape((2.0, 3))
 
 
-@pytest.mark.parametrize(("kind", "parameters"), [(DeepConvNet, 123_552), (LeNet5, 61_706), (ResNet, 77_754)])
+@pytest.mark.parametrize(
+    ("kind", "parameters"), [(DeepConvNet, 123_552), (LeNet5, 61_706), (ResNet, 77_754), (MobileNet, 36_874)]
+)
 def test_networks_to_start_from(kind, parameters):
     network = kind(seed=0)
     assert sum(value.size for value in network.params.values()) == parameters
@@ -430,7 +433,7 @@ def test_networks_to_start_from(kind, parameters):
         name: value.shape for name, value in network.params.items()
     }
     with pytest.raises(ValueError, match="expects images"):
-        kind((1, 1, 1)) if kind is not ResNet else kind((28, 28))
+        kind((28, 28)) if kind in (ResNet, MobileNet) else kind((1, 1, 1))
 
 
 def test_the_deep_networks_of_its_shapes():
@@ -439,6 +442,15 @@ def test_the_deep_networks_of_its_shapes():
     assert shapes["pool3"] == (64, 4, 4)
     with pytest.raises(ValueError, match=r"depth must be 6n \+ 2"):
         ResNet(depth=9)
+
+
+def test_the_width_of_a_mobile_net():
+    wide, narrow = MobileNet(seed=0), MobileNet(width=0.25, seed=0)
+    assert wide.params["W1"].shape == (16, 1, 3, 3) and narrow.params["W1"].shape == (4, 1, 3, 3)
+    assert wide.params["W2"].shape == (16, 1, 3, 3) and wide.params["W3"].shape == (32, 16, 1, 1)
+    assert wide.output_shapes["conv11"] == (128, 7, 7) and narrow.output_shapes["conv11"] == (32, 7, 7)
+    with pytest.raises(ValueError, match="width must be a positive number, got 0.0"):
+        MobileNet(width=0)
 
 
 def test_the_summary_counts():

@@ -2,8 +2,9 @@
 
 from .deep_conv_net import DeepConvNet
 from .lenet5 import LeNet5
+from .mobilenet import MobileNet
 from .network import Network
 from .resnet import ResNet
 from .simple_conv_net import SimpleConvNet
 
-__all__ = ["DeepConvNet", "LeNet5", "Network", "ResNet", "SimpleConvNet"]
+__all__ = ["DeepConvNet", "LeNet5", "MobileNet", "Network", "ResNet", "SimpleConvNet"]
