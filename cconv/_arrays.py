@@ -52,7 +52,8 @@ def as_input(array, name, ndim=None):
     if not (dtype is FLOAT32 or dtype is FLOAT64) or array.flags.num & READY != READY:  # is_ready, without the call
         array = _normalised(array, name)
     if ndim is not None and array.ndim != ndim:
-        raise ValueError(f"{name} must have {ndim} dimensions, got {array.ndim} (shape {array.shape})")
+        dimensions = "1 dimension" if ndim == 1 else f"{ndim} dimensions"
+        raise ValueError(f"{name} must have {dimensions}, got {array.ndim} (shape {array.shape})")
     return array
 
 
@@ -61,9 +62,9 @@ def _normalised(array, name):
     kind, size = array.dtype.kind, array.dtype.itemsize
     if kind != "f" or size not in (4, 8):
         hint = ""
-        if kind in "iub":
+        if kind in "iub" and name in ("x", "input_data"):
             hint = f"; scale it first, for images {name}.astype(np.float32) / 255"
-        elif kind == "f":
+        elif kind in "iubf":
             hint = f"; convert it first, {name}.astype(np.float32)"
         raise TypeError(f"{name} must be float32 or float64, got {array.dtype}{hint}")
     return np.require(array, FLOAT32 if size == 4 else FLOAT64, "CA")  # one copy, or none
@@ -97,7 +98,8 @@ def promote(*arrays):
 def as_float(array, name):
     """Return `array` as `as_input` does, but also take what NumPy itself would make a float of.
 
-    Integers and bools become float64 and float16 becomes float32; complex numbers, objects and strings are a TypeError.
+    Integers, bools and longer floats become float64 and float16 becomes float32; complex numbers, objects and strings
+    are a TypeError.
 
     Examples
     --------
@@ -108,7 +110,7 @@ def as_float(array, name):
         return array
     array = _as_ndarray(array, name)
     kind = array.dtype.kind
-    if kind in "iub":
+    if kind in "iub" or (kind == "f" and array.dtype.itemsize > 8):
         array = array.astype(FLOAT64)
     elif kind == "f" and array.dtype.itemsize == 2:
         array = array.astype(FLOAT32)

@@ -33,6 +33,10 @@ __all__ = [
 ]
 
 
+LONGEST = 2**30  # steps and padding are C ints in the kernels, which also add two of them
+LARGEST = 2**36
+
+
 def integer(value, name, minimum=None):
     """Return `value` as a Python int; a bool, a float or a number below `minimum` is an error that names it."""
     if isinstance(value, bool):
@@ -239,7 +243,7 @@ def _window(height, width, filter_h, filter_w, stride, pad, dilation, ceil_mode,
     if filter_h < 1 or filter_w < 1:
         raise ValueError(f"the filter must be at least 1 x 1, got {filter_h} x {filter_w}")
     stride_h, stride_w = pair(stride, "stride", 1)
-    dilation_h, dilation_w = pair(dilation, "dilation", 1)
+    dilation = dilation_h, dilation_w = pair(dilation, "dilation", 1)
     (top, bottom), (left, right) = padding(pad, (height, width), (filter_h, filter_w), stride, dilation)
     if pooling:
         for name, size, spread, most in (
@@ -251,7 +255,22 @@ def _window(height, width, filter_h, filter_w, stride, pad, dilation, ceil_mode,
                 raise ValueError(f"pad must be at most half the pooling window's {name} {extent}, got {most}")
     out_h = output_size(height, filter_h, stride_h, top, bottom, dilation_h, ceil_mode, "height")
     out_w = output_size(width, filter_w, stride_w, left, right, dilation_w, ceil_mode, "width")
-    return Window(out_h, out_w, (stride_h, stride_w, top, left, dilation_h, dilation_w))
+    padded = height + top + bottom, width + left + right
+    out = out_h, out_w
+    return Window(*out, _steps(padded, out, (filter_h, filter_w), (stride_h, stride_w), (top, left), dilation))
+
+
+def _steps(padded, places, filters, stride, before, dilation):
+    """Return what the kernels take; each argument is a (height, width) pair, `places` that of the window's."""
+    if max(padded) > LONGEST or padded[0] * padded[1] > LARGEST:
+        raise ValueError(
+            f"the padded image must have at most {LONGEST} rows or columns and {LARGEST} pixels, got {padded[0]} x "
+            f"{padded[1]}"
+        )
+    # A step that is never taken becomes 1: no step is longer than the padded image then.
+    stride = tuple(1 if number == 1 else step for number, step in zip(places, stride, strict=True))
+    dilation = tuple(1 if number == 1 else step for number, step in zip(filters, dilation, strict=True))
+    return *stride, *before, *dilation
 
 
 def transposed_window(height, width, filter_h, filter_w, stride=1, pad=0, dilation=1, output_padding=0):
@@ -290,14 +309,15 @@ def transposed_window(height, width, filter_h, filter_w, stride=1, pad=0, dilati
         if any(output_padding):
             raise ValueError(f"output_padding must be 0 with pad='same', got {output_padding}")
         out = height * stride[0], width * stride[1]
-        (top, _), (left, _) = padding(pad, out, (filter_h, filter_w), stride, dilation)
+        pads = padding(pad, out, (filter_h, filter_w), stride, dilation)
     else:
         pads = padding(pad)
-        (top, _), (left, _) = pads
         out = tuple(
             map(_transposed_size, (height, width), (filter_h, filter_w), stride, pads, dilation, output_padding)
         )
-    return Window(*out, (*stride, top, left, *dilation))
+    (top, bottom), (left, right) = pads
+    padded = out[0] + top + bottom, out[1] + left + right
+    return Window(*out, _steps(padded, (height, width), (filter_h, filter_w), stride, (top, left), dilation))
 
 
 def _transposed_size(size, filter_size, stride, pads, dilation, more):
@@ -391,7 +411,7 @@ def checked_size(*dims, itemsize=1):
     """
     size = itemsize
     for dim in dims:
-        size *= dim
+        size *= dim or 1  # an array of no values has addresses all the same
     if size > sys.maxsize:
         raise ValueError(f"an array of shape {dims} needs {size} bytes, more than can be addressed")
     return size

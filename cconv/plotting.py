@@ -3,14 +3,32 @@
 import numpy as np
 
 from ._extras import require
+from .geometry import integer
 
 __all__ = ["filter_show", "plot_accuracy"]
 
+FRAME = 0.7  # grey
 
-def _figure(width, height, purpose):
-    """A figure that needs no display: drawn by the Agg canvas, whatever backend pyplot has."""
+
+def _figure(width, height, file_name, purpose):
+    """A figure in a window, where pyplot has windows and no file is wanted, else one that needs no display."""
+    if file_name is None:
+        pyplot = require("matplotlib.pyplot", purpose)
+        figure = pyplot.figure(figsize=(width, height), layout="constrained")
+        if not figure.canvas.required_interactive_framework:
+            pyplot.close(figure)  # pyplot forgets it, so that a notebook shows it once: as the value of its cell
+        return figure
     figure = require("matplotlib.figure", purpose).Figure(figsize=(width, height), layout="constrained")
     require("matplotlib.backends.backend_agg", purpose).FigureCanvasAgg(figure)
+    return figure
+
+
+def _present(figure, file_name, dpi, purpose):
+    """Save the figure, or show it if it has a window."""
+    if file_name is not None:
+        figure.savefig(file_name, dpi=dpi)
+    elif figure.canvas.required_interactive_framework:
+        require("matplotlib.pyplot", purpose).show()
     return figure
 
 
@@ -29,26 +47,30 @@ def filter_show(filters, nx=8, margin=3, scale=10, *, file_name=None):
     scale : int, default 10
         Pixels of the picture for one value of a filter.
     file_name : str or path, keyword only
-        Where to save the picture, as PNG unless the ending says otherwise.
+        Where to save the picture, as PNG unless the ending says otherwise. Without it the picture is shown: in a
+        window if matplotlib's backend has windows, and in a notebook as the value of its cell.
 
     Returns
     -------
     matplotlib.figure.Figure
-        In a notebook it shows itself.
 
     Raises
     ------
     ImportError
         Without matplotlib.
-    ValueError
-        If filters does not have 4 dimensions or a number is below 1.
+    TypeError, ValueError
+        If filters does not have 4 dimensions or a number is not an integer or too small.
+
+    Examples
+    --------
+    >>> figure = filter_show(SimpleConvNet(seed=0).params["W1"])
+    >>> figure.axes[0].images[0].get_array().shape
+    (224, 448, 3)
     """
     filters = np.asarray(filters)
     if filters.ndim != 4 or filters.size == 0:
         raise ValueError(f"filters must have shape (FN, C, FH, FW) and not be empty, got {filters.shape}")
-    for name, value, least in (("nx", nx, 1), ("margin", margin, 0), ("scale", scale, 1)):
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value!r}")
+    nx, margin, scale = integer(nx, "nx", 1), integer(margin, "margin", 0), integer(scale, "scale", 1)
     FN, C, FH, FW = filters.shape
     rows = -(-FN // nx)
     tall, wide = FH * scale + 2 * margin, FW * scale + 2 * margin
@@ -58,16 +80,15 @@ def filter_show(filters, nx=8, margin=3, scale=10, *, file_name=None):
         low, high = values.min(), values.max()
         values = (values - low) / (high - low) if high > low else np.full_like(values, 0.5)
         top, left = f // nx * tall + margin, f % nx * wide + margin
-        canvas[top : top + FH * scale, left : left + FW * scale] = np.kron(
-            values.transpose(1, 2, 0), np.ones((scale, scale, 1))
-        )
-    figure = _figure(canvas.shape[1] / 100, canvas.shape[0] / 100, "filter_show")
+        frame = min(margin, 1)  # a thin line around each filter, whose own edge may be white
+        bottom, right = top + FH * scale, left + FW * scale
+        canvas[top - frame : bottom + frame, left - frame : right + frame] = FRAME
+        canvas[top:bottom, left:right] = np.kron(values.transpose(1, 2, 0), np.ones((scale, scale, 1)))
+    figure = _figure(canvas.shape[1] / 100, canvas.shape[0] / 100, file_name, "filter_show")
     axes = figure.add_subplot()
     axes.imshow(canvas, interpolation="nearest")
     axes.set_axis_off()
-    if file_name is not None:
-        figure.savefig(file_name, dpi=100)
-    return figure
+    return _present(figure, file_name, 100, "filter_show")
 
 
 def plot_accuracy(train_acc_list, test_acc_list, *, file_name=None):
@@ -78,7 +99,7 @@ def plot_accuracy(train_acc_list, test_acc_list, *, file_name=None):
     train_acc_list, test_acc_list : sequence of float
         As a Trainer records them.
     file_name : str or path, keyword only
-        Where to save the picture.
+        Where to save the picture; without it the picture is shown, as `filter_show` shows its own.
 
     Returns
     -------
@@ -88,14 +109,18 @@ def plot_accuracy(train_acc_list, test_acc_list, *, file_name=None):
     ------
     ImportError
         Without matplotlib.
+
+    Examples
+    --------
+    >>> figure = plot_accuracy([0.5, 0.8], [0.4, 0.7])
+    >>> [line.get_label() for line in figure.axes[0].lines]
+    ['train', 'test']
     """
-    figure = _figure(6.4, 4.0, "plot_accuracy")
+    figure = _figure(6.4, 4.0, file_name, "plot_accuracy")
     axes = figure.add_subplot(xlabel="epoch", ylabel="accuracy")
     for values, marker, label in ((train_acc_list, "o", "train"), (test_acc_list, "s", "test")):
         axes.plot(range(1, len(values) + 1), values, marker=marker, markersize=4, label=label)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
-    if file_name is not None:
-        figure.savefig(file_name, dpi=120)
-    return figure
+    return _present(figure, file_name, 120, "plot_accuracy")

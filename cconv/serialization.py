@@ -11,6 +11,7 @@ __all__ = ["load_params", "save_params"]
 
 FORMAT = "cconv-params"
 VERSION = 1
+PICKLE_STARTS = (b"\x80", b"(", b"}", b"c")  # a binary protocol; a dict, or an OrderedDict, in protocols 0 and 1
 
 
 def save_params(file_name, params, architecture):
@@ -96,7 +97,7 @@ def _read(path, data):
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    if data[:1] == b"\x80" and data[8:9] != b"{":  # how a binary pickle begins; safetensors has its header at byte 8
+    if data[:1] in PICKLE_STARTS and data[-1:] == b"." and data[8:9] != b"{":  # safetensors has its header at byte 8
         raise ValueError(
             f"{path} is a pickle, and loading one runs whatever code it holds; cconv reads safetensors. If you trust "
             "the file, convert it once:\n"

@@ -67,8 +67,10 @@ def test_subclass_and_unpickled_dtype():
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, bool])
 def test_integers_are_refused_with_a_hint(dtype):
-    with pytest.raises(TypeError, match=r"image must be float32 or float64, got .*image\.astype\(np\.float32\) / 255"):
-        as_input(np.ones((2, 2), dtype), "image")
+    with pytest.raises(TypeError, match=r"x must be float32 or float64, got .*x\.astype\(np\.float32\) / 255"):
+        as_input(np.ones((2, 2), dtype), "x")
+    with pytest.raises(TypeError, match=r"W must be .*; convert it first, W\.astype\(np\.float32\)$"):
+        as_input(np.ones(3, dtype), "W")
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.longdouble, np.complex64, object, "U3", "M8[s]"])
@@ -80,6 +82,8 @@ def test_other_dtypes_are_refused(dtype):
 def test_shape_errors_name_the_argument():
     with pytest.raises(ValueError, match=r"W must have 4 dimensions, got 2 \(shape \(2, 3\)\)"):
         as_input(np.ones((2, 3)), "W", 4)
+    with pytest.raises(ValueError, match=r"b must have 1 dimension, got 2"):
+        as_input(np.ones((2, 3)), "b", 1)
     with pytest.raises(ValueError, match="W must be an array of numbers"):
         as_input([[1.0], [1.0, 2.0]], "W")
 
@@ -96,7 +100,13 @@ def test_promote():
 
 @pytest.mark.parametrize(
     "value, dtype",
-    [([1, 2], np.float64), (np.float16([1, 2]), np.float32), ([True, False], np.float64), (np.uint8(3), np.float64)],
+    [
+        ([1, 2], np.float64),
+        (np.float16([1, 2]), np.float32),
+        ([True, False], np.float64),
+        (np.uint8(3), np.float64),
+        (np.longdouble([1, 2]), np.float64),
+    ],
 )
 def test_as_float_takes_what_numpy_takes(value, dtype):
     result = as_float(value, "x")
@@ -129,6 +139,7 @@ def test_rows_of_floats_stay_floats():
     t = np.array([[0.25, 0.75], [1, 0]], np.float32)
     assert as_labels(t, 2, 2) is t
     assert as_labels(t.astype(np.float16), 2, 2).dtype == np.float32
+    assert as_labels(t.astype(np.longdouble), 2, 2).dtype == np.float64
     assert as_labels(t[0], 1, 2).shape == (1, 2)
 
 

@@ -158,3 +158,18 @@ def test_the_rule_that_chooses_the_tile_fills_registers(channels, pixels, cpu_le
     assert 1 <= vectors <= min(4, -(-channels // lanes))
     assert 1 <= rows * vectors <= {16: 28, 8: 12, 4: 24}[lanes]
     assert rows >= min(pixels, 2)
+
+
+def test_sizes_that_no_memory_holds_are_refused(monkeypatch):
+    x, W = np.ones((1, 1, 3, 3)), np.ones((1, 1, 2, 2))
+    assert convolution(x, W, stride=2**70).tolist() == [[[[4.0]]]]
+    for steps in ({"pad": 2**40}, {"pad": 2**40, "stride": 2**40}):
+        with pytest.raises(ValueError, match="the padded image must have at most"):
+            convolution(x, W, **steps)
+        with pytest.raises(ValueError, match="the padded image must have at most"):
+            convolution_backward(np.ones((1, 1, 3, 3)), x, W, **steps)
+    # Padded images of 2**18 channels on 1,024 threads: their size in bytes is beyond 64 bits.
+    monkeypatch.setattr(kernels.cpu, "threads_for", lambda work: 1024)
+    x = np.zeros((1, 2**18, 1, 1), np.float32)
+    with pytest.raises(MemoryError):
+        convolution(x, x, pad=2**17 - 1, stride=2**17 - 1)

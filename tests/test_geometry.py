@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cconv.geometry import checked_size, conv_output_size, output_size, padding, pair, window
+from cconv.geometry import checked_size, conv_output_size, output_size, padding, pair, transposed_window, window
 
 
 def count_places(size, filter_size, stride, before, after, dilation):
@@ -111,6 +111,35 @@ def test_window():
         window(28, 0, 1, 1, pad=1)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "options", "steps"),
+    [
+        ((3, 9, 2, 2), {"stride": 2**70}, (1, 1, 0, 0, 1, 1)),
+        ((3, 9, 2, 2), {"stride": (2**70, 3)}, (1, 3, 0, 0, 1, 1)),
+        ((3, 9, 1, 2), {"dilation": (2**70, 4)}, (1, 1, 0, 0, 1, 4)),
+    ],
+)
+def test_a_step_that_is_never_taken_is_1(sizes, options, steps):
+    assert window(*sizes, **options).steps == steps
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"pad": 2**70, "stride": 2**70},
+        {"pad": (2**30, 0), "stride": 2**30},
+        {"pad": 2**20, "stride": 2**20},
+        {"pad": 2**29, "dilation": 2**29},
+    ],
+)
+def test_padding_that_kernels_cannot_count_is_refused(options):
+    with pytest.raises(ValueError, match="the padded image must have at most"):
+        window(3, 3, 2, 2, **options)
+    if "stride" in options:
+        with pytest.raises(ValueError, match="the padded image must have at most"):
+            transposed_window(3, 3, 2, 2, stride=options["stride"])
+
+
 def test_pooling_window_refuses_a_pad_above_half():
     assert window(8, 8, 3, 2, pad=1, pooling=True)[:2] == (8, 9)
     with pytest.raises(ValueError, match="pad must be at most half the pooling window's width 2, got 2"):
@@ -121,3 +150,5 @@ def test_checked_size():
     assert checked_size(2, 3, itemsize=8) == 48
     with pytest.raises(ValueError, match="more than can be addressed"):
         checked_size(2**40, 2**40, itemsize=4)
+    with pytest.raises(ValueError, match="more than can be addressed"):
+        checked_size(0, 2**40, 2**40)

@@ -73,6 +73,26 @@ def test_errors(arguments, error, message):
         im2col(*arguments)
 
 
+@pytest.mark.parametrize(
+    ("shape", "error"),
+    [
+        (5, TypeError),
+        (None, TypeError),
+        ((1, 1, 3), ValueError),
+        ((1, 1, 3.0, 3), TypeError),
+        ((1, 1, -3, 3), ValueError),
+    ],
+)
+def test_col2im_names_its_input_shape(shape, error):
+    with pytest.raises(error, match="input_shape must be"):
+        col2im(np.zeros((4, 4)), shape, 2, 2)
+
+
+def test_sizes_beyond_the_address_space():
+    with pytest.raises(ValueError, match="more than can be addressed"):
+        col2im(np.zeros((0, 2**59)), (0, 2**59, 2, 2), 1, 1)
+
+
 def test_col2im_checks_the_shape():
     with pytest.raises(ValueError, match=r"col must have shape \(9, 75\)"):
         col2im(np.zeros((9, 74)), (1, 3, 7, 7), 5, 5)

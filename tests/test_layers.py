@@ -343,6 +343,16 @@ def test_mixed_dtypes_promote_and_gradients_come_back_in_their_own(made, x_dtype
             assert getattr(layer, "d" + name).dtype == param_dtype
 
 
+@pytest.mark.parametrize("dtypes", [DTYPES, DTYPES[::-1]])
+@pytest.mark.parametrize("algorithm", ["direct", "im2col", "affine"])
+def test_each_gradient_has_the_dtype_of_its_own_parameter(dtypes, algorithm):
+    W, b = normal(4, 4, 3, 3).astype(dtypes[0]), normal(4).astype(dtypes[1])
+    layer = Affine(W.reshape(36, 4), b) if algorithm == "affine" else Convolution(W, b, algorithm=algorithm)
+    x = normal(2, 4, 3, 3).astype(np.float32)
+    dx = layer.backward(layer.forward(x))
+    assert [dx.dtype, layer.dW.dtype, layer.db.dtype] == [x.dtype, W.dtype, b.dtype]
+
+
 @pytest.mark.parametrize(
     "layout",
     [

@@ -198,12 +198,14 @@ def test_empty_batches_and_bad_labels():
     ("options", "error", "message"),
     [
         ({"conv_param": {"filters": 3}}, ValueError, "conv_param must have keys"),
+        ({"conv_param": 3}, TypeError, "conv_param must be a dict, got 3"),
         ({"conv_param": {"filter_num": 0}}, ValueError, "filter_num"),
         ({"conv_param": {"filter_size": 40}}, ValueError, "larger than the padded input"),
         ({"conv_param": {"filter_size": 28}}, ValueError, "larger than the padded input"),
         ({"hidden_size": 1.5}, TypeError, "hidden_size must be an integer, got 1.5"),
         ({"weight_init_std": "normal"}, ValueError, "weight_init_std"),
         ({"weight_init_std": -1}, ValueError, "weight_init_std"),
+        ({"weight_init_std": None}, TypeError, "weight_init_std"),
         ({"dtype": "int8"}, ValueError, "dtype"),
         ({"input_dim": (28, 28)}, ValueError, "input_dim"),
         ({"seed": 1, "rng": np.random.default_rng(0)}, ValueError, "rng or seed"),
@@ -232,6 +234,11 @@ def test_params_and_layers_are_one(tmp_path):
     ):
         with pytest.raises(error, match=message):
             params[name] = value
+        with pytest.raises(error, match=message):
+            params.update({"b2": np.zeros(5), name: value})
+    assert params["b2"].all()
+    params.update({"b2": np.zeros(5)})
+    assert not net.layers["Affine1"].b.any()
 
 
 @pytest.mark.parametrize("assign", ["layer", "params"])

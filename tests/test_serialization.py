@@ -183,11 +183,12 @@ class Bomb:
         return os.mkdir, (self.path,)
 
 
-@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
-def test_a_pickle_is_not_run_and_the_error_says_how_to_convert_it(tmp_path, protocol):
+@pytest.mark.parametrize("kind", [dict, OrderedDict])
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_pickle_is_not_run_and_the_error_says_how_to_convert_it(tmp_path, protocol, kind):
     bomb = Bomb()
     bomb.path = str(tmp_path / "ran")
-    (tmp_path / "old.pkl").write_bytes(pickle.dumps({"W1": bomb}, protocol))
+    (tmp_path / "old.pkl").write_bytes(pickle.dumps(kind({"W1": bomb}), protocol))
     with pytest.raises(ValueError, match=r"(?s)old.pkl is a pickle.*pickle.load.*save_params"):
         network().load_params(tmp_path / "old.pkl")
     assert not (tmp_path / "ran").exists()

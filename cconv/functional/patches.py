@@ -2,7 +2,7 @@
 
 from .. import kernels
 from .._arrays import as_input
-from ..geometry import checked_size, integer, window
+from ..geometry import checked_size, image_shape, integer, window
 
 __all__ = ["col2im", "im2col"]
 
@@ -82,15 +82,13 @@ def col2im(col, input_shape, filter_h, filter_w, stride=1, pad=0, *, dilation=1)
     """
     col = as_input(col, "col", 2)
     filter_h, filter_w = integer(filter_h, "filter_h", 1), integer(filter_w, "filter_w", 1)
-    if len(input_shape) != 4:
-        raise ValueError(f"input_shape must be (N, C, H, W), got {tuple(input_shape)}")
-    N, C, height, width = (integer(size, "input_shape", 0) for size in input_shape)
+    N, C, height, width = input_shape = image_shape(input_shape)
     place = window(height, width, filter_h, filter_w, stride, pad, dilation)
     shape = (N * place.out_h * place.out_w, C * filter_h * filter_w)
     if col.shape != shape:
-        raise ValueError(f"col must have shape {shape} for input_shape {tuple(input_shape)}, got {col.shape}")
-    checked_size(N, C, height, width, itemsize=col.itemsize)
-    dx = kernels.memory.empty((N, C, height, width), col.dtype)
+        raise ValueError(f"col must have shape {shape} for input_shape {input_shape}, got {col.shape}")
+    checked_size(*input_shape, itemsize=col.itemsize)
+    dx = kernels.memory.empty(input_shape, col.dtype)
     threads = kernels.cpu.threads_for(COST * col.size)
     kernels.im2col.col2im(col, dx, place.out_h, place.out_w, filter_h, filter_w, *place.steps, threads)
     return dx

@@ -461,6 +461,12 @@ cdef Plan find_plan(cnp.ndarray source, cnp.ndarray W, tuple target, tuple steps
     return <Plan>found
 
 
+cdef void check_scratch(double values):
+    """Refuse a scratch whose size in bytes would leave a machine word."""
+    if values > 2.0**56:
+        raise MemoryError(f"padded images would take {values:.0f} values of scratch")
+
+
 cdef void run_gather(cnp.ndarray source, cnp.ndarray W, object b, cnp.ndarray target, Plan plan, bint relu,
                      bint pooled, object argmax, int num_threads):
     cdef Gather* g = &plan.g
@@ -481,6 +487,7 @@ cdef void run_gather(cnp.ndarray source, cnp.ndarray W, object b, cnp.ndarray ta
         f_step = taps
         c_step = taps * g.F
     if g.padded:
+        check_scratch(<double>g.groups * g.C * g.PH * g.PW * num_threads)
         private += round_up(g.groups * g.C * g.PH * g.PW, ALIGNMENT)
     if pooled:
         private += round_up(g.groups * g.F * g.area, ALIGNMENT)
@@ -548,6 +555,7 @@ def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db,
     length = round_up(ceil_div(p.pixels, strips), g.lanes)
     private = round_up(length * lanes, ALIGNMENT)
     if g.padded:
+        check_scratch(<double>block * g.PH * g.PW * num_threads)
         private += round_up(block * g.PH * g.PW, ALIGNMENT)
     summed = round_up(total * sets, ALIGNMENT)
     scratch = empty((summed + private * num_threads,), dW.dtype)

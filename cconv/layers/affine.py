@@ -8,7 +8,7 @@ from .. import initializers
 from .._arrays import as_input
 from ..functional import affine, affine_backward
 from ..geometry import integer
-from .layer import Layer, given_once
+from .layer import Layer, given_once, in_dtype_of
 
 __all__ = ["Affine"]
 
@@ -87,7 +87,6 @@ class Affine(Layer):
 
     def backward(self, dout, *, input_gradient=True):
         rows, shape = self._recall()
-        dx, self.dW, self.db = affine_backward(
-            dout, rows, self.W, bias=self.b is not None, input_gradient=input_gradient
-        )
+        dx, self.dW, db = affine_backward(dout, rows, self.W, bias=self.b is not None, input_gradient=input_gradient)
+        self.db = in_dtype_of(self.b, db)
         return None if dx is None else dx.reshape(shape)

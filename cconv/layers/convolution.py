@@ -8,7 +8,7 @@ from .. import initializers
 from .._arrays import as_input, promote
 from ..functional import col2im, convolution, convolution_backward, im2col
 from ..geometry import integer, pair, window, window_settings
-from .layer import Layer, expect_images, given_once
+from .layer import Layer, expect_images, given_once, in_dtype_of
 
 __all__ = ["Convolution"]
 
@@ -129,7 +129,7 @@ class Convolution(Layer):
     def backward(self, dout, *, input_gradient=True):
         x = self._recall()
         _, backward = ALGORITHMS[self.algorithm]
-        dx, self.dW, self.db = backward(
+        dx, self.dW, db = backward(
             dout,
             x,
             self.W,
@@ -140,6 +140,7 @@ class Convolution(Layer):
             bias=self.b is not None,
             input_gradient=input_gradient,
         )
+        self.db = in_dtype_of(self.b, db)
         return dx
 
     def describe(self):

@@ -8,7 +8,7 @@ from .. import initializers
 from .._arrays import as_input
 from ..functional import transposed_convolution, transposed_convolution_backward
 from ..geometry import integer, pair, transposed_window, window_settings
-from .layer import Layer, expect_images, given_once
+from .layer import Layer, expect_images, given_once, in_dtype_of
 
 __all__ = ["TransposedConvolution"]
 
@@ -125,9 +125,10 @@ class TransposedConvolution(Layer):
 
     def backward(self, dout, *, input_gradient=True):
         x = self._recall()
-        dx, self.dW, self.db = transposed_convolution_backward(
+        dx, self.dW, db = transposed_convolution_backward(
             dout, x, self.W, **self._settings(), bias=self.b is not None, input_gradient=input_gradient
         )
+        self.db = in_dtype_of(self.b, db)
         return dx
 
     def describe(self):

@@ -28,6 +28,7 @@ from ..geometry import window
 from ..kernels._cpu import get_num_threads
 from ..layers import Affine, Convolution, Pooling, Relu
 from ..layers.branches import Branches
+from ..layers.layer import in_dtype_of
 from ..layers.stack import call, step_back
 
 __all__ = ["forward"]
@@ -117,9 +118,10 @@ def _run_convolution(conv, rectifier, pool, x):
         # The maximum is positive where relu passed it, so relu's gradient is taken on a quarter of the values.
         dout = relu_backward(dout, out).astype(out.dtype, copy=False)
         dout = max_pool_backward(dout, argmax, whole, 2)
-        dx, conv.dW, conv.db = convolution_backward(
+        dx, conv.dW, db = convolution_backward(
             dout, x, W, **settings, bias=conv.b is not None, input_gradient=input_gradient
         )
+        conv.db = in_dtype_of(conv.b, db)
         return dx
 
     return out, step
@@ -138,7 +140,8 @@ def _run_affine(layer, rectifier, x):
     def step(dout, input_gradient):
         _forget(layer, rectifier)
         dout = relu_backward(dout, out).astype(out.dtype, copy=False)
-        dx, layer.dW, layer.db = affine_backward(dout, rows, W, bias=layer.b is not None, input_gradient=input_gradient)
+        dx, layer.dW, db = affine_backward(dout, rows, W, bias=layer.b is not None, input_gradient=input_gradient)
+        layer.db = in_dtype_of(layer.b, db)
         return None if dx is None else dx.reshape(x.shape)
 
     return out, step

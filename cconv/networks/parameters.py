@@ -39,13 +39,20 @@ class Parameters(Mapping):
         return self._places[name].value
 
     def __setitem__(self, name, value):
-        if name not in self._places:
-            raise KeyError(f"{name!r} is not one of this network's {', '.join(self)}")
-        shape = self[name].shape
-        if getattr(value, "shape", None) != shape or value.dtype.kind != "f":
-            got = f"{value.dtype} of shape {value.shape}" if hasattr(value, "shape") else type(value).__name__
-            raise ValueError(f"{name} must be an array of floats of shape {shape}, got {got}")
-        self._places[name].value = value
+        self.update({name: value})
+
+    def update(self, values):
+        """Assign the arrays of a mapping, all of them or, if one does not fit, none."""
+        values = dict(values)
+        for name, value in values.items():
+            if name not in self._places:
+                raise KeyError(f"{name!r} is not one of this network's {', '.join(self)}")
+            shape = self[name].shape
+            if getattr(value, "shape", None) != shape or value.dtype.kind != "f":
+                got = f"{value.dtype} of shape {value.shape}" if hasattr(value, "shape") else type(value).__name__
+                raise ValueError(f"{name} must be an array of floats of shape {shape}, got {got}")
+        for name, value in values.items():
+            self._places[name].value = value
 
     def __iter__(self):
         return iter(self._places)

@@ -1,6 +1,8 @@
 """The chapter's network: one convolution, two fully connected layers."""
 
 import math
+import numbers
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -65,6 +67,8 @@ class SimpleConvNet(Network):
         rng=None,
         seed=None,
     ):
+        if not isinstance(conv_param, Mapping):
+            raise TypeError(f"conv_param must be a dict, got {conv_param!r}")
         unknown = set(conv_param) - set(CONV_PARAM)
         if unknown:
             raise ValueError(f"conv_param must have keys out of {sorted(CONV_PARAM)}, got {sorted(unknown)}")
@@ -95,7 +99,8 @@ def _initializer(value):
         if value.lower() not in names:
             raise ValueError(f"weight_init_std must be a number or one of {sorted(names)}, got {value!r}")
         return names[value.lower()]
-    value = float(value)
+    if not isinstance(value, numbers.Real):
+        raise TypeError(f"weight_init_std must be a number or a name, got {value!r}")
     if not (math.isfinite(value) and value >= 0):
         raise ValueError(f"weight_init_std must be a number of at least 0, got {value}")
-    return Normal(value)
+    return Normal(float(value))
