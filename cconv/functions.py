@@ -23,12 +23,41 @@ __all__ = [
 
 
 def identity_function(x):
-    """Return `x` itself: the output activation of a regression network."""
+    """Return `x` itself: the output activation of a regression network.
+
+    Parameters
+    ----------
+    x : object
+
+    Returns
+    -------
+    object
+        `x`, neither checked nor copied.
+
+    Examples
+    --------
+    >>> identity_function([1, 2])
+    [1, 2]
+    """
     return x
 
 
 def step_function(x):
     """Return 1 where `x` > 0 and 0 elsewhere, as integers.
+
+    Parameters
+    ----------
+    x : array_like
+
+    Returns
+    -------
+    ndarray or scalar of int
+        Of the shape of `x`.
+
+    Raises
+    ------
+    TypeError
+        If `x` holds anything but real numbers.
 
     Examples
     --------
@@ -52,6 +81,11 @@ def sigmoid(x):
     ndarray or scalar
         Of the shape of `x`.
 
+    Raises
+    ------
+    TypeError
+        If `x` holds anything but real numbers.
+
     Examples
     --------
     >>> sigmoid([-1000.0, 0.0, 1000.0])
@@ -65,6 +99,20 @@ def sigmoid(x):
 def sigmoid_grad(x):
     """Return the derivative of `sigmoid`, sigmoid(x) * (1 - sigmoid(x)), without the cancellation in 1 - sigmoid(x).
 
+    Parameters
+    ----------
+    x : array_like
+
+    Returns
+    -------
+    ndarray or scalar
+        Of the shape of `x`.
+
+    Raises
+    ------
+    TypeError
+        If `x` holds anything but real numbers.
+
     Examples
     --------
     >>> sigmoid_grad([0.0, 800.0])
@@ -77,6 +125,20 @@ def sigmoid_grad(x):
 def relu(x):
     """Return max(x, 0), passing NaN.
 
+    Parameters
+    ----------
+    x : array_like
+
+    Returns
+    -------
+    ndarray or scalar
+        Of the shape of `x`.
+
+    Raises
+    ------
+    TypeError
+        If `x` holds anything but real numbers.
+
     Examples
     --------
     >>> relu([-1.0, 0.0, 2.0])
@@ -87,6 +149,20 @@ def relu(x):
 
 def relu_grad(x):
     """Return the derivative of `relu`: 1 where `x` > 0, and 0 where `x` <= 0 (also at 0, as the layer).
+
+    Parameters
+    ----------
+    x : array_like
+
+    Returns
+    -------
+    ndarray or scalar
+        Of the shape of `x`.
+
+    Raises
+    ------
+    TypeError
+        If `x` holds anything but real numbers.
 
     Examples
     --------
@@ -111,6 +187,11 @@ def softmax(x):
     -------
     ndarray
         Of the shape of `x`; each row along the last axis sums to 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `x` holds anything but real numbers, or has no last axis or nothing along it.
 
     Examples
     --------
@@ -139,10 +220,14 @@ def mean_squared_error(y, t):
     y, t : array_like
         Of one shape.
 
+    Returns
+    -------
+    float
+
     Raises
     ------
-    ValueError
-        If the shapes differ.
+    TypeError, ValueError
+        If an array holds anything but real numbers, or the shapes differ.
 
     Examples
     --------
@@ -165,10 +250,14 @@ def cross_entropy_error(y, t):
     t : array_like
         Class indices, (N,) or (N, 1), or one-hot rows, (N, K).
 
+    Returns
+    -------
+    float
+
     Raises
     ------
-    ValueError
-        If the shapes do not fit, an index is out of range or the batch is empty.
+    TypeError, ValueError
+        If an array does not fit, an index is out of range or the batch is empty.
 
     Examples
     --------
@@ -190,6 +279,15 @@ def softmax_loss(X, t):
         Scores; a 1-D `X` is a batch of one.
     t : array_like
         Class indices, (N,) or (N, 1), or one-hot rows, (N, K).
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `cross_entropy_error`.
 
     Examples
     --------

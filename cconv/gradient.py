@@ -79,6 +79,11 @@ def numerical_gradient_2d(f, X):
     ndarray of float64
         Of the shape of `X`.
 
+    Raises
+    ------
+    TypeError, ValueError
+        As `numerical_gradient`, and if `X` has other than 1 or 2 dimensions.
+
     Examples
     --------
     >>> numerical_gradient_2d(lambda row: (row**2).sum(), np.array([[1.0, 2.0], [3.0, 4.0]])).round(6)

@@ -422,3 +422,9 @@ def test_what_accuracy_is_after_each_loss():
             return 0.0
 
     assert network(Own(), 2).accuracy(x, [0, 1, 1, 0]) == 3 / 4
+
+
+@pytest.mark.parametrize("dout", [np.ones((2, 3)), None, "a"])
+def test_dout_must_be_a_number(dout):
+    with pytest.raises(TypeError, match="dout must be a number, got"):
+        softmax_cross_entropy_backward(np.full((2, 3), 1 / 3), [0, 1], dout)

@@ -133,6 +133,16 @@ def read_idx_pair(images_path, labels_path, *, num_classes=10):
     -----
     Other data sets of MNIST's format (Fashion-MNIST, EMNIST, ...) are read with this function; `load_mnist`
     returns MNIST itself or nothing.
+
+    Examples
+    --------
+    >>> import cconv, pathlib, tempfile
+    >>> images, labels = (pathlib.Path(tempfile.mkdtemp()) / name for name in ("images", "labels"))
+    >>> _ = images.write_bytes(bytes([0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 2, 9, 8, 7, 6]))
+    >>> _ = labels.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 1, 3]))
+    >>> cconv.read_idx_pair(images, labels)
+    (array([[[9, 8],
+             [7, 6]]], dtype=uint8), array([3], dtype=uint8))
     """
     images_path, labels_path = os.fspath(images_path), os.fspath(labels_path)
     images, labels = read_idx(images_path), read_idx(labels_path)

@@ -24,6 +24,11 @@ def relu(x):
     ndarray of x's shape and dtype
         NaN stays NaN.
 
+    Raises
+    ------
+    TypeError
+        If x is not of floats.
+
     Examples
     --------
     >>> import numpy as np

@@ -111,6 +111,11 @@ def softmax_cross_entropy_backward(y, t, dout=1, *, label_smoothing=0.0, class_w
     -------
     ndarray of y's shape and dtype
 
+    Raises
+    ------
+    TypeError, ValueError
+        As `softmax_cross_entropy`.
+
     Examples
     --------
     >>> import numpy as np
@@ -120,7 +125,7 @@ def softmax_cross_entropy_backward(y, t, dout=1, *, label_smoothing=0.0, class_w
     y = as_input(y, "y", 2)
     t, total = _class_targets(t, y, label_smoothing, class_weight, ignore_index)
     dx = kernels.memory.empty(y.shape, y.dtype)
-    scale = float(dout) / total if total else 0.0
+    scale = _number(dout, "dout") / total if total else 0.0
     kernels.loss.softmax_cross_entropy_backward(y, t, scale, dx, kernels.cpu.threads_for(COST * y.size))
     return dx
 
@@ -229,6 +234,11 @@ def sigmoid_cross_entropy_backward(y, t, dout=1, *, pos_weight=None):
     -------
     ndarray of y's shape and dtype
 
+    Raises
+    ------
+    TypeError, ValueError
+        As `sigmoid_cross_entropy`.
+
     Examples
     --------
     >>> import numpy as np
@@ -238,7 +248,7 @@ def sigmoid_cross_entropy_backward(y, t, dout=1, *, pos_weight=None):
     y = as_input(y, "y")
     t, a = _weighted_targets(t, y, pos_weight)
     dx = kernels.memory.empty(y.shape, y.dtype)
-    scale = float(dout) / max(y.size, 1)
+    scale = _number(dout, "dout") / max(y.size, 1)
     threads = kernels.cpu.threads_for(RESIDUAL_COST * y.size)
     kernels.loss.sigmoid_cross_entropy_backward(y, t, a, scale, dx, threads)
     return dx
@@ -315,6 +325,11 @@ def squared_error_backward(x, t, dout=1, *, reduction="mean"):
     -------
     ndarray of x's shape and dtype
 
+    Raises
+    ------
+    TypeError, ValueError
+        As `squared_error`.
+
     Examples
     --------
     >>> import numpy as np
@@ -325,7 +340,7 @@ def squared_error_backward(x, t, dout=1, *, reduction="mean"):
     t = value_targets(t, x)
     dx = kernels.memory.empty(x.shape, x.dtype)
     threads = kernels.cpu.threads_for(RESIDUAL_COST * x.size)
-    kernels.loss.squared_error_backward(x, t, float(dout) * _reduction(reduction, x), dx, threads)
+    kernels.loss.squared_error_backward(x, t, _number(dout, "dout") * _reduction(reduction, x), dx, threads)
     return dx
 
 
@@ -383,6 +398,11 @@ def huber_backward(x, t, dout=1, *, delta=1.0):
     -------
     ndarray of x's shape and dtype
 
+    Raises
+    ------
+    TypeError, ValueError
+        As `huber`.
+
     Examples
     --------
     >>> import numpy as np
@@ -393,7 +413,7 @@ def huber_backward(x, t, dout=1, *, delta=1.0):
     t = value_targets(t, x)
     _positive(delta)
     dx = kernels.memory.empty(x.shape, x.dtype)
-    scale = float(dout) / max(x.size, 1)
+    scale = _number(dout, "dout") / max(x.size, 1)
     kernels.loss.huber_backward(x, t, delta, scale, dx, kernels.cpu.threads_for(RESIDUAL_COST * x.size))
     return dx
 
@@ -406,6 +426,13 @@ def value_targets(t, x):
             raise ValueError(f"t must have the shape of x, {x.shape}, got {t.shape}")
         t = t.reshape(x.shape)
     return t.astype(x.dtype, copy=False)
+
+
+def _number(value, name):
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__} of shape {np.shape(value)}") from None
 
 
 def _not_empty(x):

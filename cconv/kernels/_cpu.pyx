@@ -59,6 +59,12 @@ def get_num_threads():
     See Also
     --------
     set_num_threads
+
+    Examples
+    --------
+    >>> import cconv
+    >>> cconv.get_num_threads() >= 1
+    True
     """
     return 1 if forked or not CCONV_OPENMP else thread_count
 

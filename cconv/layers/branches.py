@@ -40,6 +40,7 @@ class Branches(Layer):
         )
 
     def join(self, outs):
+        """Return the branches' outputs made into one."""
         raise NotImplementedError(f"{type(self).__name__} must define join(outs)")
 
     def split(self, dout, shapes):
@@ -47,6 +48,7 @@ class Branches(Layer):
         raise NotImplementedError(f"{type(self).__name__} must define split(dout, shapes)")
 
     def join_shapes(self, shapes):
+        """Return the shape of what `join` makes of outputs of these shapes, all without the batch."""
         raise NotImplementedError(f"{type(self).__name__} must define join_shapes(shapes)")
 
     def build(self, input_shape, rng, dtype):

@@ -54,6 +54,7 @@ class Layer:
     _saved = None  # what forward leaves for backward, in one attribute: two threads may call forward at once
 
     def forward(self, x):
+        """Return the layer's output for x, and keep what `backward` needs."""
         raise NotImplementedError(f"{type(self).__name__} must define forward(x)")
 
     def backward(self, dout, *, input_gradient=True):
