@@ -1,0 +1,250 @@
+"""Fair timing: every contestant works in a process of its own, and they take turns in blocks.
+
+In one process contestants disturb each other: idle threads of OpenBLAS, of each OpenMP library and of ONNX Runtime keep
+spinning on the cores that the next contestant needs, ONNX Runtime's for longer than a block. So each has a long-lived
+process, with its libraries as they come and all thread counts set alike, and is stopped (SIGSTOP) while it is not its
+turn: only one process ever runs. A turn is a block of work that is not timed, in which caches and threads warm up
+again, and a block in which every call is timed and the median kept. Each repeat gives every contestant a turn, so that
+what else the machine does falls on all of them alike; ratios are taken within a repeat.
+"""
+
+import multiprocessing
+import os
+import signal
+import statistics
+import time
+import traceback
+
+import numpy as np
+
+from .contestants import CONTESTANTS, Unavailable, create
+
+BLOCK = 0.05  # seconds
+PAUSE = 0.02  # seconds of sleep before each call of which the latency from idle is measured
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "CCONV_NUM_THREADS")
+TOLERANCE = {"float32": 1e-4, "float64": 1e-9}  # relative to the largest value of an array
+
+
+class Disagreement(Exception):
+    """Two contestants computed different things."""
+
+
+class Arena:
+    """The contestants' processes, started when they are first needed.
+
+    Parameters
+    ----------
+    threads : int
+        For each contestant.
+    names : sequence of str
+        The contestants that may take part; the others are compared with the first.
+    repeats : int
+    seconds : float
+        Length of a block.
+    """
+
+    def __init__(self, threads, names=tuple(CONTESTANTS), repeats=7, seconds=BLOCK):
+        self.threads, self.names, self.repeats, self.seconds = threads, tuple(names), repeats, seconds
+        self.absent = {}  # name: why it cannot take part
+        self._workers = {}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        for worker in self._workers.values():
+            worker.close()
+
+    def compare(self, kind, arguments, *, among=None, check=True, tolerance=None):
+        """Return {contestant: one median of seconds per repeat} of a piece of work, after its results were compared."""
+        workers = self._prepare(kind, arguments, among)
+        if check:
+            self._check({name: worker.ask("outputs") for name, worker in workers.items()}, tolerance)
+        return self._turns(workers, "block", self.seconds)
+
+    def latency(self, kind, arguments, *, among=None):
+        """Return the same for single calls out of idleness, each after a pause."""
+        return self._turns(self._prepare(kind, arguments, among), "latency", PAUSE, 3 if self.seconds < BLOCK else 20)
+
+    def once(self, kind, arguments, *, among=None):
+        """Return {contestant: [(seconds, outputs) per repeat]} of work that is prepared afresh and run once a turn."""
+        return self._turns(self._prepare(kind, arguments, among), "once", kind, arguments)
+
+    def memory(self, kind, small, arguments, *, among=None):
+        """Return {contestant: [bytes]} that work takes at its peak beyond its inputs and what it returns.
+
+        `small` are the arguments of a run that first brings in code and threads.
+        """
+        workers = self._prepare(kind, small, among)
+        return {name: [worker.ask("memory", kind, arguments)] for name, worker in workers.items()}
+
+    def _prepare(self, kind, arguments, among):
+        """Let all who can prepare a piece of work; return their workers, none where the first contestant cannot."""
+        workers = {}
+        for name in self.names:
+            if among is None or name in among:
+                worker = self._worker(name)
+                if worker is not None and worker.ask("prepare", kind, arguments):
+                    workers[name] = worker
+                elif name == self.names[0]:
+                    break
+        return workers
+
+    def _worker(self, name):
+        if name not in self._workers and name not in self.absent:
+            try:
+                self._workers[name] = Worker(name, self.threads)
+            except Unavailable as error:
+                self.absent[name] = str(error)
+        return self._workers.get(name)
+
+    def _turns(self, workers, *request):
+        results = {name: [] for name in workers}
+        for _ in range(self.repeats):
+            for name, worker in workers.items():
+                results[name].append(worker.ask(*request))
+        return results
+
+    @staticmethod
+    def _check(outputs, tolerance):
+        outputs = {name: arrays for name, arrays in outputs.items() if arrays is not None}
+        (first, expected), *others = outputs.items() or [(None, None)]
+        for name, arrays in others:
+            if [a.shape for a in arrays] != [a.shape for a in expected]:
+                shapes = f"{[a.shape for a in arrays]} and {[a.shape for a in expected]}"
+                raise Disagreement(f"{name} and {first} return arrays of other shapes: {shapes}")
+            for number, (a, b) in enumerate(zip(arrays, expected, strict=True)):
+                error = np.abs(a - b).max(initial=0) / (np.abs(b).max(initial=0) or 1)
+                if not error <= (tolerance or TOLERANCE[b.dtype.name]):
+                    raise Disagreement(f"{name} and {first} differ by {error:.1e} in array {number}")
+
+
+class Worker:
+    """The parent's end of a contestant's process, which runs only while it is asked something."""
+
+    def __init__(self, name, threads):
+        self.name = name
+        context = multiprocessing.get_context("spawn")
+        self._connection, end = context.Pipe()
+        self._process = context.Process(target=_serve, args=(end, name, threads), name=name, daemon=True)
+        saved = {variable: os.environ.get(variable) for variable in THREAD_VARIABLES}
+        os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))  # a library reads them when it is loaded
+        try:
+            self._process.start()
+        finally:
+            for variable, value in saved.items():
+                os.environ.pop(variable) if value is None else os.environ.update({variable: value})
+        end.close()
+        self._receive()
+
+    def ask(self, *request):
+        self._signal("SIGCONT")
+        self._connection.send(request)
+        return self._receive()
+
+    def close(self):
+        self._signal("SIGCONT")
+        self._connection.close()  # the process sees the end of its input
+        self._process.join(10)
+        self._process.kill()
+
+    def _receive(self):
+        try:
+            kind, value = self._connection.recv()
+        except EOFError:
+            raise RuntimeError(f"the process of {self.name} ended: the reason stands above") from None
+        if kind is Unavailable:
+            self.close()
+            raise Unavailable(value)
+        if kind is RuntimeError:
+            raise RuntimeError(f"in the process of {self.name}:\n{value}")
+        self._signal("SIGSTOP")
+        return value
+
+    def _signal(self, name):
+        number = getattr(signal, name, None)  # Windows has no such signals: there a turn's first block must do
+        if number is not None and self._process.is_alive():
+            os.kill(self._process.pid, number)
+
+
+def _serve(connection, name, threads):
+    """Answer the parent's requests until it closes the connection."""
+    try:
+        desk = Desk(create(name, threads))
+        connection.send((None, None))
+        while True:
+            request, *arguments = connection.recv()
+            connection.send((None, getattr(desk, request)(*arguments)))
+    except EOFError:
+        return
+    except Unavailable as error:
+        connection.send((Unavailable, str(error)))
+    except Exception:
+        connection.send((RuntimeError, traceback.format_exc()))
+
+
+class Desk:
+    """What a contestant's process can be asked for."""
+
+    def __init__(self, contestant):
+        self.contestant, self.work = contestant, None
+
+    def prepare(self, kind, arguments):
+        """Prepare a piece of work; return whether the contestant has it."""
+        self.work = None  # the last one's memory is given back first
+        build = getattr(self.contestant, kind, None)
+        self.work = build(**arguments) if build else None
+        return self.work is not None
+
+    def outputs(self):
+        return _arrays((self.work.outputs or self.work.run)())
+
+    def block(self, seconds):
+        self._calls(seconds)
+        return statistics.median(self._calls(seconds)) / self.work.units
+
+    def latency(self, pause, calls):
+        times = []
+        for _ in range(calls):
+            time.sleep(pause)
+            times += self._calls(0)
+        return statistics.median(times)
+
+    def once(self, kind, arguments):
+        self.prepare(kind, arguments)
+        (seconds,) = self._calls(0)
+        return seconds, _arrays(self.work.outputs())
+
+    def memory(self, kind, arguments):
+        self.work.run()
+        self.prepare(kind, arguments)
+        before = _status("VmRSS")
+        with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
+            file.write("5")  # the peak starts again from here
+        results = self.work.run()
+        return _status("VmHWM") - before - sum(array.nbytes for array in _arrays(results))
+
+    def _calls(self, seconds):
+        """Call `run` for so long, at least once; return how long each call took."""
+        run, times = self.work.run, []
+        end = time.perf_counter() + seconds
+        while not times or time.perf_counter() < end:
+            start = time.perf_counter()
+            run()
+            times.append(time.perf_counter() - start)
+        return times
+
+
+def _status(name):
+    """Return a number of bytes from the kernel's account of this process."""
+    with open("/proc/self/status", encoding="ascii") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(f"{name}:"))
+
+
+def _arrays(value):
+    """Return the arrays in a result, a tensor or any nesting of lists and tuples of such, as NumPy's."""
+    if value is None:
+        return None
+    if isinstance(value, list | tuple):
+        return [array for item in value if item is not None for array in _arrays(item)]
+    return [np.asarray(value.detach() if hasattr(value, "detach") else value)]

@@ -1,0 +1,44 @@
+"""The contestants: one class each, whose methods prepare a piece of work.
+
+A method takes the sizes of the work and returns a `Work`, or None where the contestant has no such thing. All of them
+name the same piece of work alike, which is how they are matched. Only the process of a contestant imports its module.
+"""
+
+import importlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+PYTORCH = ("PyTorch", "PyTorch channels_last", "torch.compile")
+CONTESTANTS = {  # name: module, class, arguments
+    "cconv": ("own", "Cconv", ()),
+    "NumPy": ("chapter", "Chapter", ()),
+    "PyTorch": ("pytorch", "PyTorch", ("plain",)),
+    "PyTorch channels_last": ("pytorch", "PyTorch", ("channels_last",)),
+    "torch.compile": ("pytorch", "PyTorch", ("compile",)),
+    "ONNX Runtime": ("onnx_runtime", "OnnxRuntime", ()),
+    "FMA loop": ("fma", "FmaLoop", ()),
+}
+
+
+class Unavailable(Exception):
+    """A contestant cannot run here; the message says why."""
+
+
+class Work(NamedTuple):
+    """A piece of work: `run` is timed; `outputs` returns what must agree among contestants, default what run returns.
+
+    One call of `run` does the work `units` times.
+    """
+
+    run: Callable[[], Any]
+    outputs: Callable[[], Any] | None = None
+    units: float = 1
+
+
+def create(name, threads):
+    """Return a contestant, in the process that is to be its own."""
+    module, class_name, arguments = CONTESTANTS[name]
+    try:
+        return getattr(importlib.import_module(f"{__name__}.{module}"), class_name)(threads, *arguments)
+    except ImportError as error:
+        raise Unavailable(str(error)) from error

@@ -1,0 +1,180 @@
+"""cconv, as its users call it."""
+
+import itertools
+
+import numpy as np
+
+import cconv
+from cconv import functional as F
+
+from .. import inputs
+from . import Work
+
+
+def load(params, dtype):
+    """Return SimpleConvNet with these parameters."""
+    network = cconv.SimpleConvNet(dtype=dtype)
+    for name, value in params.items():
+        network.params[name][...] = value
+    return network
+
+
+class LayerByLayer:
+    """SimpleConvNet as a script of the chapter builds it: layers in a loop, nothing fused."""
+
+    def __init__(self, params):
+        self.params = params
+        conv = cconv.Convolution(params["W1"], params["b1"])
+        first, second = (cconv.Affine(params[f"W{n}"], params[f"b{n}"]) for n in (2, 3))
+        self.layers = [conv, cconv.Relu(), cconv.Pooling(2, 2, stride=2), first, cconv.Relu(), second]
+        self.owners = {"1": conv, "2": first, "3": second}
+        self.last_layer = cconv.SoftmaxWithLoss()
+
+    def gradient(self, x, t):
+        for layer in self.layers:
+            x = layer.forward(x)
+        self.last_layer.forward(x, t)
+        dout = self.last_layer.backward()
+        for layer in reversed(self.layers[1:]):
+            dout = layer.backward(dout)
+        self.layers[0].backward(dout, input_gradient=False)
+        return {name: getattr(self.owners[name[1]], "d" + name[0]) for name in self.params}
+
+
+class Cconv:
+    def __init__(self, threads):
+        cconv.set_num_threads(threads)
+
+    def step(self, dtype, batch, scale=1.0, lr=0.001, network=None):
+        network = network or load(inputs.parameters(dtype), dtype)
+        optimizer = cconv.Adam(lr=lr)
+        batches = inputs.digits(dtype, batch, inputs.BATCHES, scale)
+        turn = itertools.cycle(batches)
+
+        def run():
+            x, t = next(turn)
+            optimizer.update(network.params, network.gradient(x, t))
+
+        return Work(run, lambda: list(network.gradient(*batches[0]).values()))
+
+    def hand_built_step(self, dtype, batch):
+        return self.step(dtype, batch, network=LayerByLayer(inputs.parameters(dtype)))
+
+    def forward(self, dtype, batch):
+        network = load(inputs.parameters(dtype), dtype)
+        ((x, _),) = inputs.digits(dtype, batch)
+        return Work(lambda: network.predict(x))
+
+    def epoch(self, x_train, t_train, x_test, t_test):
+        network, optimizer = load(inputs.parameters("float32"), "float32"), cconv.Adam()
+
+        def run():
+            for chosen in inputs.shuffled(len(x_train)):
+                optimizer.update(network.params, network.gradient(x_train[chosen], t_train[chosen]))
+
+        return Work(run, lambda: network.accuracy(x_test, t_test))
+
+    def convolution_forward(self, geometry, dtype):
+        x, w, b, _ = geometry.arrays(dtype)
+        if geometry.transposed:
+            if not hasattr(F, "transposed_convolution"):
+                return None
+            return Work(lambda: F.transposed_convolution(x, w, b, **_options(geometry)))
+        return Work(lambda: F.convolution(x, w, b, **_options(geometry)))
+
+    def convolution_backward(self, geometry, dtype, input_gradient=True):
+        x, w, _, dout = geometry.arrays(dtype)
+        options = _options(geometry) | {"input_gradient": input_gradient}
+        if geometry.transposed:
+            if not hasattr(F, "transposed_convolution_backward"):
+                return None
+            return Work(lambda: F.transposed_convolution_backward(dout, x, w, **options))
+        return Work(lambda: F.convolution_backward(dout, x, w, **options))
+
+    def convolution(self, geometry, dtype):
+        """Forward and backward."""
+        forward, backward = self.convolution_forward(geometry, dtype), self.convolution_backward(geometry, dtype)
+        return Work(lambda: (forward.run(), backward.run()))
+
+    def pool_forward(self, kind, shape, window, stride, dtype):
+        (x,) = inputs.draw(dtype, shape)
+        if kind == "average":
+            return Work(lambda: F.average_pool(x, window, stride=stride))
+
+        def run():
+            return F.max_pool(x, window, stride=stride, return_argmax=True)
+
+        return Work(run, lambda: run()[0])
+
+    def pool_backward(self, kind, shape, window, stride, dtype):
+        (x,) = inputs.draw(dtype, shape)
+        if kind == "average":
+            dout = F.average_pool(x, window, stride=stride)
+            return Work(lambda: F.average_pool_backward(dout, shape, window, stride=stride))
+        dout, argmax = F.max_pool(x, window, stride=stride, return_argmax=True)
+        return Work(lambda: F.max_pool_backward(dout, argmax, shape, window, stride=stride))
+
+    def pool(self, **options):
+        """Forward and backward."""
+        forward, backward = self.pool_forward(**options), self.pool_backward(**options)
+        return Work(lambda: (forward.run(), backward.run()), backward.run)
+
+    def relu_forward(self, shape, dtype):
+        (x,) = inputs.draw(dtype, shape)
+        return Work(lambda: F.relu(x))
+
+    def relu_backward(self, shape, dtype):
+        x, dout = inputs.draw(dtype, shape, shape)
+        y = F.relu(x)
+        return Work(lambda: F.relu_backward(dout, y))
+
+    def affine_forward(self, N, D, M, dtype):
+        x, w, b = inputs.draw(dtype, (N, D), (D, M), (M,))
+        return Work(lambda: F.affine(x, w, b))
+
+    def affine_backward(self, N, D, M, dtype):
+        x, w, dout = inputs.draw(dtype, (N, D), (D, M), (N, M))
+        return Work(lambda: F.affine_backward(dout, x, w))
+
+    def softmax_loss(self, N, M, dtype):
+        """Forward and backward."""
+        layer = cconv.SoftmaxWithLoss()
+        (x,) = inputs.draw(dtype, (N, M))
+        t = np.arange(N) % M
+
+        def run():
+            return layer.forward(x, t), layer.backward()
+
+        return Work(run, lambda: run()[1])
+
+    def batch_normalization(self, shape, dtype):
+        """Forward in training, and backward."""
+        x, gamma, beta, dout = inputs.draw(dtype, shape, shape[1:2], shape[1:2], shape)
+        layer = cconv.BatchNormalization(gamma, beta)
+
+        def run():
+            return layer.forward(x), layer.backward(dout), layer.dgamma, layer.dbeta
+
+        return Work(run)
+
+    def optimizer(self, name, size):
+        if not hasattr(cconv, name):
+            return None
+        p, g = inputs.update(size)
+        before = p.copy()
+        optimizer = getattr(cconv, name)(**inputs.OPTIMIZERS[name])
+        params, grads = {"p": p}, {"p": g}
+
+        def run():
+            optimizer.update(params, grads)
+
+        def change():
+            run()
+            return p - before
+
+        return Work(run, change)
+
+
+def _options(geometry):
+    names = ("stride", "pad", "dilation", "groups")
+    return {name: getattr(geometry, name) for name in names}

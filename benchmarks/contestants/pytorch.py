@@ -1,0 +1,240 @@
+"""PyTorch on the CPU, with images in NCHW or channels_last, or compiled.
+
+Single operations are called as autograd calls them, through torch.ops.aten, so that its own bookkeeping costs nothing.
+"""
+
+import itertools
+
+import torch
+from torch.nn import functional as F
+
+from .. import inputs
+from . import Unavailable, Work
+
+aten = torch.ops.aten
+
+
+class PyTorch:
+    def __init__(self, threads, variant):
+        torch.set_num_threads(threads)
+        self._variant = variant
+        if variant == "compile":
+            try:
+                torch.compile(lambda x: x.sin() + 1)(torch.zeros(100))
+            except Exception as error:  # no compiler, no Python headers, a Python that is too new
+                raise Unavailable(f"torch.compile does not work here: {type(error).__name__}: {error}") from error
+        self._single = variant != "compile"  # whether single operations are worth measuring
+
+    def step(self, dtype, batch, scale=1.0, lr=0.001):
+        model = self._network(dtype)
+        adam = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
+        batches = [
+            (self._tensor(x), torch.from_numpy(t)) for x, t in inputs.digits(dtype, batch, inputs.BATCHES, scale)
+        ]
+        turn = itertools.cycle(batches)
+
+        def gradient(x, t):
+            adam.zero_grad()
+            F.cross_entropy(model(x), t).backward()
+            return [p.grad.T if p.ndim == 2 else p.grad for p in model.parameters()]
+
+        def run():
+            gradient(*next(turn))
+            adam.step()
+
+        return Work(run, lambda: gradient(*batches[0]))
+
+    hand_built_step = step
+
+    def forward(self, dtype, batch):
+        model = self._network(dtype)
+        ((x, _),) = inputs.digits(dtype, batch)
+        x = self._tensor(x)
+
+        @torch.inference_mode()
+        def run():
+            return model(x)
+
+        return Work(run)
+
+    def epoch(self, x_train, t_train, x_test, t_test):
+        model = self._network("float32")
+        adam = torch.optim.Adam(model.parameters(), fused=True)
+        x_train, t_train = self._tensor(x_train), torch.from_numpy(t_train).long()
+
+        def run():
+            for chosen in inputs.shuffled(len(x_train)):
+                chosen = torch.from_numpy(chosen)
+                adam.zero_grad()
+                F.cross_entropy(model(x_train[chosen]), t_train[chosen]).backward()
+                adam.step()
+
+        @torch.inference_mode()
+        def accuracy():
+            return (model(self._tensor(x_test)).argmax(1).numpy() == t_test).mean()
+
+        return Work(run, accuracy)
+
+    def convolution_forward(self, geometry, dtype):
+        if not self._single:
+            return None
+        x, w, b, _ = map(self._tensor, geometry.arrays(dtype))
+        options = _options(geometry)
+        convolve = F.conv_transpose2d if geometry.transposed else F.conv2d
+
+        @torch.inference_mode()
+        def run():
+            return convolve(x, w, b, **options)
+
+        return Work(run)
+
+    def convolution_backward(self, geometry, dtype, input_gradient=True):
+        if not self._single:
+            return None
+        x, w, b, dout = map(self._tensor, geometry.arrays(dtype))
+        stride, pad, dilation = map(inputs.pair, (geometry.stride, geometry.pad, geometry.dilation))
+        sizes = (b.shape, stride, pad, dilation, geometry.transposed, (0, 0), geometry.groups)
+
+        @torch.inference_mode()
+        def run():
+            return aten.convolution_backward(dout, x, w, *sizes, (input_gradient, True, True))
+
+        return Work(run)
+
+    def convolution(self, geometry, dtype):
+        """Forward and backward."""
+        forward, backward = self.convolution_forward(geometry, dtype), self.convolution_backward(geometry, dtype)
+        return forward and Work(lambda: (forward.run(), backward.run()))
+
+    def pool_forward(self, kind, shape, window, stride, dtype):
+        x = self._draw(dtype, shape)
+        if not self._single:
+            return None
+        if kind == "average":
+            return Work(lambda: F.avg_pool2d(x, window, stride))
+        return Work(lambda: F.max_pool2d(x, window, stride))
+
+    def pool_backward(self, kind, shape, window, stride, dtype):
+        x = self._draw(dtype, shape)
+        if not self._single:
+            return None
+        window, stride = inputs.pair(window), inputs.pair(stride)
+        if kind == "average":
+            dout = F.avg_pool2d(x, window, stride)
+            return Work(lambda: aten.avg_pool2d_backward(dout, x, window, stride, (0, 0), False, True, None))
+        out, where = F.max_pool2d(x, window, stride, return_indices=True)
+        sizes = (window, stride, (0, 0), (1, 1), False)
+        return Work(lambda: aten.max_pool2d_with_indices_backward(out, x, *sizes, where))
+
+    def pool(self, **options):
+        """Forward and backward."""
+        forward, backward = self.pool_forward(**options), self.pool_backward(**options)
+        return forward and Work(lambda: (forward.run(), backward.run()), backward.run)
+
+    def relu_forward(self, shape, dtype):
+        x = self._draw(dtype, shape)
+        return Work(lambda: F.relu(x)) if self._single else None
+
+    def relu_backward(self, shape, dtype):
+        x, dout = (self._tensor(array) for array in inputs.draw(dtype, shape, shape))
+        y = F.relu(x)
+        return Work(lambda: aten.threshold_backward(dout, y, 0)) if self._single else None
+
+    def affine_forward(self, N, D, M, dtype):
+        x, w, b = map(torch.from_numpy, inputs.draw(dtype, (N, D), (D, M), (M,)))
+        w = w.T.contiguous()
+        return Work(lambda: F.linear(x, w, b)) if self._variant == "plain" else None
+
+    def affine_backward(self, N, D, M, dtype):
+        x, w, dout = map(torch.from_numpy, inputs.draw(dtype, (N, D), (D, M), (N, M)))
+        w = w.T.contiguous()
+
+        def run():
+            return dout @ w, dout.T @ x, dout.sum(0)
+
+        def outputs():
+            dx, dw, db = run()
+            return dx, dw.T, db
+
+        return Work(run, outputs) if self._variant == "plain" else None
+
+    def softmax_loss(self, N, M, dtype):
+        """Forward and backward."""
+        (x,) = map(torch.from_numpy, inputs.draw(dtype, (N, M)))
+        t = torch.arange(N) % M
+
+        def run():
+            y = torch.log_softmax(x, 1)
+            loss, weight = aten.nll_loss_forward(y, t, None, 1, -100)
+            dy = aten.nll_loss_backward(loss.new_ones(()), y, t, None, 1, -100, weight)
+            return aten._log_softmax_backward_data(dy, y, 1, y.dtype)
+
+        return Work(run) if self._variant == "plain" else None
+
+    def batch_normalization(self, shape, dtype):
+        """Forward in training, and backward."""
+        if not self._single:
+            return None
+        x, gamma, beta, dout = map(self._tensor, inputs.draw(dtype, shape, shape[1:2], shape[1:2], shape))
+        mean, var = torch.zeros_like(gamma), torch.zeros_like(gamma)
+
+        @torch.inference_mode()
+        def run():
+            out, batch_mean, batch_scale = aten.native_batch_norm(x, gamma, beta, mean, var, True, 0.1, 1e-6)
+            saved = (mean, var, batch_mean, batch_scale, True, 1e-6, (True, True, True))
+            return out, *aten.native_batch_norm_backward(dout, x, gamma, *saved)
+
+        return Work(run)
+
+    def optimizer(self, name, size):
+        if self._variant != "plain":
+            return None
+        p, g = map(torch.from_numpy, inputs.update(size))
+        before, parameter = p.clone(), torch.nn.Parameter(p)
+        parameter.grad = g
+        options = inputs.OPTIMIZERS[name]
+        if name == "RMSprop":
+            step = torch.optim.RMSprop([parameter], **options, foreach=True).step  # it has no fused one
+        else:
+            own_name = {"Momentum": "SGD", "AdaGrad": "Adagrad"}.get(name, name)
+            step = getattr(torch.optim, own_name)([parameter], **options, fused=True).step
+
+        def change():
+            step()
+            return parameter.detach() - before
+
+        return Work(step, change)
+
+    def _network(self, dtype):
+        p = {name: torch.from_numpy(value) for name, value in inputs.parameters(dtype).items()}
+        model = torch.nn.Sequential(
+            torch.nn.Conv2d(1, 30, 5),
+            torch.nn.ReLU(),
+            torch.nn.MaxPool2d(2),
+            torch.nn.Flatten(),
+            torch.nn.Linear(4320, 100),
+            torch.nn.ReLU(),
+            torch.nn.Linear(100, 10),
+        ).to(p["W1"].dtype)
+        with torch.no_grad():
+            for layer, number in ((0, 1), (4, 2), (6, 3)):
+                W = p[f"W{number}"]
+                model[layer].weight.copy_(W if W.ndim == 4 else W.T)
+                model[layer].bias.copy_(p[f"b{number}"])
+        if self._variant == "channels_last":
+            return model.to(memory_format=torch.channels_last)
+        return torch.compile(model) if self._variant == "compile" else model
+
+    def _tensor(self, array):
+        tensor = torch.from_numpy(array)
+        if self._variant == "channels_last" and tensor.ndim == 4:
+            return tensor.contiguous(memory_format=torch.channels_last)
+        return tensor
+
+    def _draw(self, dtype, shape):
+        return self._tensor(*inputs.draw(dtype, shape))
+
+
+def _options(geometry):
+    names = {"stride": "stride", "pad": "padding", "dilation": "dilation", "groups": "groups"}
+    return {theirs: getattr(geometry, ours) for ours, theirs in names.items()}

@@ -1,0 +1,104 @@
+"""What the contestants work on, the same for all of them: drawn from a seed, in each contestant's own process."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+BATCHES = 20  # that training steps go round: on one and the same batch a network soon has nothing left to learn
+
+
+def pair(value):
+    return value if isinstance(value, tuple) else (value, value)
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """The sizes of a convolution; `size`, `stride`, `pad` and `dilation` are an int or a (height, width) pair."""
+
+    N: int
+    C: int
+    H: int
+    W: int
+    FN: int
+    size: int | tuple[int, int]
+    stride: int | tuple[int, int] = 1
+    pad: int | tuple[int, int] = 0
+    dilation: int | tuple[int, int] = 1
+    groups: int = 1
+    transposed: bool = False
+
+    def __str__(self):
+        text = f"{self.N},{self.C},{self.H},{self.W} -> {self.FN}, {'x'.join(map(str, pair(self.size)))}"
+        for name, default in (("stride", 1), ("pad", 0), ("dilation", 1), ("groups", 1)):
+            value = getattr(self, name)
+            text += f", {name} {value}" if value != default else ""
+        return text
+
+    @property
+    def output(self):
+        """The shape of the output."""
+        sizes = zip((self.H, self.W), *map(pair, (self.size, self.stride, self.pad, self.dilation)), strict=True)
+        if self.transposed:
+            out = tuple((n - 1) * s - 2 * p + d * (f - 1) + 1 for n, f, s, p, d in sizes)
+        else:
+            out = tuple((n + 2 * p - d * (f - 1) - 1) // s + 1 for n, f, s, p, d in sizes)
+        return (self.N, self.FN, *out)
+
+    @property
+    def weights(self):
+        """The shape of the filters: (FN, C / groups, FH, FW), transposed (C, FN / groups, FH, FW)."""
+        first, second = (self.C, self.FN) if self.transposed else (self.FN, self.C)
+        return (first, second // self.groups, *pair(self.size))
+
+    @property
+    def multiply_adds(self):
+        places = (self.N, self.C, self.H, self.W) if self.transposed else self.output
+        return int(np.prod(places)) * int(np.prod(self.weights[1:]))
+
+    def arrays(self, dtype):
+        """Return x, the filters, the biases and the gradient of the output."""
+        return draw(dtype, (self.N, self.C, self.H, self.W), self.weights, (self.FN,), self.output)
+
+
+def draw(dtype, *shapes):
+    rng = np.random.default_rng(0)
+    return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+
+
+def parameters(dtype):
+    """The parameters of SimpleConvNet for images of 28 x 28."""
+    shapes = {"W1": (30, 1, 5, 5), "b1": (30,), "W2": (4320, 100), "b2": (100,), "W3": (100, 10), "b3": (10,)}
+    rng = np.random.default_rng(0)
+    return {
+        name: (0.01 * rng.standard_normal(shape) if name[0] == "W" else np.zeros(shape)).astype(dtype)
+        for name, shape in shapes.items()
+    }
+
+
+def digits(dtype, batch, count=1, scale=1.0):
+    """Return `count` batches of images of 28 x 28 in [0, scale] and their labels."""
+    rng = np.random.default_rng(0)
+    return [((scale * rng.random((batch, 1, 28, 28))).astype(dtype), rng.integers(0, 10, batch)) for _ in range(count)]
+
+
+def shuffled(count, batch=100):
+    """Return the order in which an epoch goes through `count` images, as one array of indices per batch."""
+    order = np.random.default_rng(0).permutation(count)
+    return [order[start : start + batch] for start in range(0, count, batch)]
+
+
+# What the optimizers are given, by the names of the arguments that all know.
+OPTIMIZERS = {
+    "SGD": {"lr": 0.01},
+    "Momentum": {"lr": 0.01, "momentum": 0.9},
+    "AdaGrad": {"lr": 0.01},
+    "RMSprop": {"lr": 0.001},
+    "Adam": {"lr": 0.001},
+    "AdamW": {"lr": 0.001},
+}
+
+
+def update(size):
+    """Return parameters and gradients. No gradient is near 0, where what keeps a quotient finite would matter."""
+    p, g = draw("float32", size, size)
+    return p, np.copysign(np.abs(g) + 0.1, g)

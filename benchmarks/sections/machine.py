@@ -1,0 +1,53 @@
+"""What is not a matter of computing: the time of an import, memory, the size of a wheel."""
+
+import platform
+import subprocess
+import sys
+import zipfile
+
+from ..inputs import Convolution
+from . import section
+
+MODULES = {"cconv": "cconv", "NumPy": "numpy", "PyTorch": "torch", "ONNX Runtime": "onnxruntime"}
+TIMED_IMPORT = "from time import perf_counter; s = perf_counter(); import {}; print(perf_counter() - s)"
+
+
+@section()
+def imports(bench):
+    """Import in a fresh interpreter."""
+    names = bench.first([name for name in MODULES if name in bench.arena.names], None)
+    times = {name: [] for name in names}
+    for _ in range(1 + bench.arena.repeats * (1 if bench.smoke else 2)):
+        for name in names:
+            command = [sys.executable, "-c", TIMED_IMPORT.format(MODULES[name])]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode == 0:
+                times[name].append(float(done.stdout))
+    yield "import", {name: values[1:] for name, values in times.items() if values}  # the first one fills the disk cache
+
+
+@section(unit="B")
+def memory(bench):
+    """Memory of a convolution's forward and backward at its peak, beyond inputs, outputs and gradients, float32."""
+    if platform.system() != "Linux":
+        memory.notes = ["measured on Linux only"]
+        return
+    large = Convolution(2, 8, 8, 8, 8, 3, 1, 1) if bench.smoke else Convolution(64, 64, 32, 32, 64, 3, 1, 1)
+    small = {"geometry": Convolution(2, 3, 8, 8, 4, 3), "dtype": "float32"}
+    with bench.fresh_arena() as arena:
+        among = ("cconv", "NumPy", "PyTorch", "PyTorch channels_last")
+        yield str(large), arena.memory("convolution", small, {"geometry": large, "dtype": "float32"}, among=among)
+
+
+@section(unit="B")
+def wheel(bench):
+    """The wheel, and the wheel without the OpenMP library that is packed into it."""
+    if bench.wheel is None:
+        wheel.notes = ["no wheel was given (--wheel)"]
+        return
+    with zipfile.ZipFile(bench.wheel) as file:
+        sizes = {entry.filename: entry.compress_size for entry in file.infolist()}
+    total = sum(sizes.values())
+    openmp = sum(size for name, size in sizes.items() if "gomp" in name or "iomp" in name or "libomp" in name)
+    yield "whole", {"cconv": [total]}
+    yield "without OpenMP library", {"cconv": [total - openmp]}

@@ -1,0 +1,97 @@
+"""Whole networks: training steps, scores, an epoch, and what they cost as sizes grow."""
+
+import os
+
+import numpy as np
+
+from ..contestants import PYTORCH
+from ..inputs import Convolution
+from . import section
+
+EVERYBODY_BUT_NUMPY = ("cconv", *PYTORCH)
+
+
+@section()
+def step(bench):
+    """One training step of SimpleConvNet, gradients and Adam, batch 100."""
+    for dtype in ("float32", "float64"):
+        yield dtype, bench.compare("step", dtype=dtype, batch=bench.images(100))
+
+
+@section()
+def layer_by_layer(bench):
+    """The same step of a network built by hand, layer by layer, nothing fused."""
+    for dtype in ("float32", "float64"):
+        yield dtype, bench.compare("hand_built_step", dtype=dtype, batch=bench.images(100))
+
+
+@section()
+def forward(bench):
+    """Scores of SimpleConvNet, float32."""
+    for batch in bench.first((1, 16, 100, 1000)):
+        yield f"batch {batch}", bench.compare("forward", dtype="float32", batch=batch)
+
+
+@section()
+def latency(bench):
+    """Scores of SimpleConvNet, single calls out of idleness: each after a pause of 20 ms."""
+    for batch in bench.first((1, 16)):
+        arguments = {"dtype": "float32", "batch": batch}
+        yield f"batch {batch}", bench.arena.latency("forward", arguments)
+
+
+@section()
+def epoch(bench):
+    """One epoch of MNIST, SimpleConvNet, Adam, batch 100, float32, without the measurement of accuracy."""
+    name, data = _digits(100 if bench.smoke else 6000 if bench.quick else 60000)
+    # torch.compile is left out: it compiles anew for each fresh network.
+    results = bench.arena.once("epoch", data, among=("cconv", "PyTorch", "PyTorch channels_last"))
+    yield name, {who: [seconds for seconds, _ in turns] for who, turns in results.items()}
+    epoch.notes = [
+        f"accuracy of {who} after it, on {len(data['t_test']):,} images: {float(turns[0][1][0]):.2%}"
+        for who, turns in results.items()
+    ]
+
+
+def _digits(count):
+    import cconv
+
+    if os.environ.get("CCONV_DATA"):
+        name, (train, test) = "MNIST", cconv.load_mnist(flatten=False)
+    else:
+        name = "synthetic digits (CCONV_DATA does not name a folder with MNIST)"
+        train, test = cconv.load_synthetic_digits(count, max(count // 6, 100), flatten=False)
+    (x_train, t_train), (x_test, t_test) = train, test
+    data = {"x_train": x_train[:count], "t_train": t_train[:count], "x_test": x_test, "t_test": t_test}
+    return f"{name}, {len(data['x_train']):,} images", data
+
+
+@section()
+def batches(bench):
+    """One training step of SimpleConvNet against the batch's size, float32."""
+    for batch in bench.first((1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)[:: 3 if bench.quick else 1]):
+        yield f"{batch}", bench.compare("step", dtype="float32", batch=batch, among=EVERYBODY_BUT_NUMPY)
+
+
+@section()
+def image_sizes(bench):
+    """Convolution, forward and backward, against the image's size: 16 images, 16 channels to 16, 3x3, float32."""
+    for size in bench.first((4, 7, 8, 14, 16, 28, 32, 56, 64, 112, 128, 224)[:: 3 if bench.quick else 1]):
+        geometry = Convolution(16, 16, size, size, 16, 3, pad=1)
+        yield f"{size}", bench.compare("convolution", geometry=geometry, dtype="float32", among=EVERYBODY_BUT_NUMPY)
+
+
+@section()
+def threads(bench):
+    """One training step of SimpleConvNet, batch 100, float32, against the number of threads."""
+    counts = [n for n in (1, 2, 4, 8, 16, 32, 64, 128) if n < bench.arena.threads] + [bench.arena.threads]
+    for count in bench.first(counts):
+        with bench.fresh_arena(count) as arena:
+            yield f"{count}", arena.compare("step", {"dtype": "float32", "batch": bench.images(100)})
+
+
+@section()
+def denormals(bench):
+    """The training step when images, activations and gradients are denormal numbers, beside an ordinary one."""
+    for name, options in (("ordinary", {}), ("denormal", {"scale": float(np.float32(1e-39)), "lr": 1e-37})):
+        yield name, bench.compare("step", dtype="float32", batch=bench.images(100), check=not options, **options)
