@@ -1,12 +1,14 @@
-"""What comes through the door: every operation's arrays and labels, brought into the one form that the kernels take.
+"""What comes through the door: every operation's arrays, labels and numbers, brought into the form that kernels take.
 
 A kernel takes float32 or float64 arrays in native byte order, aligned and C-contiguous. An array that is so already is
 handed on as it is, at the cost of a few attribute reads; any other layout is copied once, here, and nowhere else.
 """
 
+import math
+
 import numpy as np
 
-__all__ = ["as_float", "as_input", "as_labels", "is_ready", "promote"]
+__all__ = ["as_float", "as_input", "as_labels", "is_ready", "number", "promote"]
 
 FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)
@@ -93,6 +95,23 @@ def promote(*arrays):
         if array is not None and array.dtype is not first:
             return tuple(None if array is None else array.astype(FLOAT64, copy=False) for array in arrays)
     return arrays
+
+
+def number(value, name, *, positive=False):
+    """Return `value` as a Python float; what is not a finite (positive) number is an error that names it.
+
+    Examples
+    --------
+    >>> number(np.float32(2), "alpha")
+    2.0
+    """
+    try:
+        result = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
+    if not math.isfinite(result) or (positive and result <= 0):
+        raise ValueError(f"{name} must be a {'positive' if positive else 'finite'} number, got {value!r}")
+    return result
 
 
 def as_float(array, name):

@@ -1,6 +1,7 @@
 """Plain NumPy twins of the compiled operations: slow, short, obviously right, in float64."""
 
 import itertools
+import math
 
 import numpy as np
 
@@ -91,3 +92,47 @@ def average_pool(x, window, stride, pad):
     for (y, z), values in windows(x, *window, stride, pad, (1, 1)):
         out[:, :, y, z] = values.mean(axis=(2, 3))
     return out
+
+
+def logistic(x):
+    decay = np.exp(-np.abs(x))
+    return np.where(x < 0, decay, 1) / (1 + decay)
+
+
+def normal(x):
+    """The standard normal distribution function and its density."""
+    share = np.array([math.erfc(-value / math.sqrt(2)) / 2 for value in x.ravel().astype(float)]).reshape(x.shape)
+    return share, np.exp(-x * x / 2) / math.sqrt(2 * math.pi)
+
+
+def gelu_argument(x):
+    return 2 * np.sqrt(np.longdouble(2) / np.longdouble(np.pi)) * (x + np.longdouble("0.044715") * x**3)
+
+
+def gelu_tanh_slope(x):
+    s, slope = logistic(gelu_argument(x)), 2 * np.sqrt(2 / np.longdouble(np.pi)) * (1 + 3 * 0.044715 * x**2)
+    return s + x * s * logistic(-gelu_argument(x)) * slope
+
+
+# The function and its derivative at x, in extended precision where there is one.
+ACTIVATIONS = {
+    "relu": (lambda x: np.maximum(x, 0), lambda x: x > 0),
+    "leaky_relu": (lambda x, a=0.01: np.where(x > 0, x, a * x), lambda x, a=0.01: np.where(x > 0, 1, a)),
+    "elu": (
+        lambda x, a=1: np.where(x > 0, x, a * np.expm1(np.minimum(x, 0))),
+        lambda x, a=1: np.where(x > 0, 1, a * np.exp(np.minimum(x, 0))),
+    ),
+    "gelu": (lambda x: x * normal(x)[0], lambda x: normal(x)[0] + x * normal(x)[1]),
+    "gelu_tanh": (lambda x: x * logistic(gelu_argument(x)), gelu_tanh_slope),
+    "silu": (lambda x: x * logistic(x), lambda x: logistic(x) * (1 + x * logistic(-x))),
+    "sigmoid": (logistic, lambda x: logistic(x) * logistic(-x)),
+    "tanh": (np.tanh, lambda x: 1 - np.tanh(x) ** 2),
+    "softplus": (
+        lambda x, a=1, b=20: np.where(a * x > b, x, np.logaddexp(0, a * x) / a),
+        lambda x, a=1, b=20: np.where(a * x > b, 1, logistic(a * x)),
+    ),
+    "hard_swish": (
+        lambda x: x * np.clip(x + 3, 0, 6) / 6,
+        lambda x: np.where(x <= -3, 0, np.where(x >= 3, 1, x / 3 + 0.5)),
+    ),
+}

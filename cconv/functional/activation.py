@@ -1,13 +1,51 @@
-"""relu and its gradient, sigmoid and softmax, checked at the door and computed by compiled kernels."""
+"""The activations and their gradients, and softmax, checked at the door and computed by compiled kernels."""
 
 from .. import kernels
-from .._arrays import as_input, promote
+from .._arrays import as_input, number, promote
 
-__all__ = ["relu", "relu_backward", "sigmoid", "softmax"]
+__all__ = [
+    "elu",
+    "elu_backward",
+    "gelu",
+    "gelu_backward",
+    "hard_swish",
+    "hard_swish_backward",
+    "leaky_relu",
+    "leaky_relu_backward",
+    "relu",
+    "relu_backward",
+    "sigmoid",
+    "sigmoid_backward",
+    "silu",
+    "silu_backward",
+    "softmax",
+    "softplus",
+    "softplus_backward",
+    "tanh",
+    "tanh_backward",
+]
 
 # Nanoseconds that one thread takes for one value, roughly: it only decides when a second thread pays.
 COST = 0.2
 EXP_COST = 1.0
+
+
+def _values(kernel, x, cost, *settings):
+    """Return what a kernel makes of each value of x."""
+    x = as_input(x, "x")
+    out = kernels.memory.empty(x.shape, x.dtype)
+    kernel(x, out, *settings, kernels.cpu.threads_for(cost * x.size))
+    return out
+
+
+def _gradient(kernel, dout, kept, name, cost, *settings):
+    """Return dout times the derivative that a kernel takes from what forward kept, the input or the output."""
+    dout, kept = promote(as_input(dout, "dout"), as_input(kept, name))
+    if dout.shape != kept.shape:
+        raise ValueError(f"dout must have the output's shape {kept.shape}, got {dout.shape}")
+    dx = kernels.memory.empty(kept.shape, kept.dtype)
+    kernel(dout, kept, dx, *settings, kernels.cpu.threads_for(cost * kept.size))
+    return dx
 
 
 def relu(x):
@@ -35,14 +73,11 @@ def relu(x):
     >>> relu(np.array([-1.0, 0.0, 2.0]))
     array([0., 0., 2.])
     """
-    x = as_input(x, "x")
-    out = kernels.memory.empty(x.shape, x.dtype)
-    kernels.elementwise.relu(x, out, kernels.cpu.threads_for(COST * x.size))
-    return out
+    return _values(kernels.activation.relu, x, COST)
 
 
 def relu_backward(dout, y):
-    r"""Return the gradient of `relu`: `dout` where relu's output (or input) `y` is positive or NaN, else 0.
+    """Return the gradient of `relu`: `dout` where relu's output (or input) `y` is positive or NaN, else 0.
 
     Parameters
     ----------
@@ -63,12 +98,243 @@ def relu_backward(dout, y):
     >>> relu_backward(np.ones(3), np.array([0.0, 0.0, 2.0]))
     array([0., 0., 1.])
     """
-    dout, y = promote(as_input(dout, "dout"), as_input(y, "y"))
-    if dout.shape != y.shape:
-        raise ValueError(f"dout must have the output's shape {y.shape}, got {dout.shape}")
-    dx = kernels.memory.empty(y.shape, y.dtype)
-    kernels.elementwise.relu_backward(dout, y, dx, kernels.cpu.threads_for(COST * y.size))
-    return dx
+    return _gradient(kernels.activation.relu_backward, dout, y, "y", COST)
+
+
+def leaky_relu(x, negative_slope=0.01):
+    r"""Multiply negative values by a small slope.
+
+    .. math:: out = \max(x, 0) + slope \cdot \min(x, 0)
+
+    (Maas, Hannun and Ng, "Rectifier nonlinearities improve neural network acoustic models", 2013.)
+
+    Parameters
+    ----------
+    x : ndarray, float32 or float64, any shape
+    negative_slope : float, default 0.01
+
+    Returns
+    -------
+    ndarray of x's shape and dtype
+        NaN stays NaN.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x is not of floats, or `negative_slope` is not a finite number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> leaky_relu(np.array([-1.0, 0.0, 2.0]))
+    array([-0.01,  0.  ,  2.  ])
+    """
+    slope = number(negative_slope, "negative_slope")
+    return _values(kernels.activation.leaky_relu, x, COST, slope)
+
+
+def leaky_relu_backward(dout, x, negative_slope=0.01):
+    """Return the gradient of `leaky_relu`: `dout` where its input `x` is positive, else `negative_slope` times `dout`.
+
+    Parameters
+    ----------
+    dout, x : ndarray of one shape
+    negative_slope : float, default 0.01
+
+    Returns
+    -------
+    ndarray of that shape
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the arrays are not of floats or their shapes differ, or a setting does not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> leaky_relu_backward(np.ones(3), np.array([-1.0, 0.0, 2.0]))
+    array([0.01, 0.01, 1.  ])
+    """
+    slope = number(negative_slope, "negative_slope")
+    return _gradient(kernels.activation.leaky_relu_backward, dout, x, "x", COST, slope)
+
+
+def elu(x, alpha=1.0):
+    r"""Bend negative values towards minus alpha.
+
+    .. math:: out = x \text{ where } x > 0, \qquad out = \alpha (e^x - 1) \text{ elsewhere}
+
+    (Clevert, Unterthiner and Hochreiter, arXiv 1511.07289.)
+
+    Parameters
+    ----------
+    x : ndarray, float32 or float64, any shape
+    alpha : float, default 1
+
+    Returns
+    -------
+    ndarray of x's shape and dtype
+        NaN stays NaN.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x is not of floats, or `alpha` is not a finite number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> elu(np.array([-1000.0, 0.0, 2.0]))
+    array([-1.,  0.,  2.])
+    """
+    return _values(kernels.activation.elu, x, EXP_COST, number(alpha, "alpha"))
+
+
+def elu_backward(dout, x, alpha=1.0):
+    """Return the gradient of `elu`: `dout` where its input `x` is positive, else alpha * exp(x) times `dout`.
+
+    Parameters
+    ----------
+    dout, x : ndarray of one shape
+    alpha : float, default 1
+
+    Returns
+    -------
+    ndarray of that shape
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the arrays are not of floats or their shapes differ, or a setting does not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> elu_backward(np.ones(3), np.array([-1000.0, 0.0, 2.0]), 0.5)
+    array([0. , 0.5, 1. ])
+    """
+    return _gradient(kernels.activation.elu_backward, dout, x, "x", EXP_COST, number(alpha, "alpha"))
+
+
+def gelu(x, approximate="none"):
+    r"""Weigh each value with the share of the standard normal distribution below it.
+
+    .. math:: out = x \, \Phi(x) = \frac{x}{2} \left(1 + \operatorname{erf} \frac{x}{\sqrt 2}\right)
+
+    (Hendrycks and Gimpel, arXiv 1606.08415.)
+
+    Parameters
+    ----------
+    x : ndarray, float32 or float64, any shape
+    approximate : {'none', 'tanh'}
+        'tanh' puts (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2 in the place of that share.
+
+    Returns
+    -------
+    ndarray of x's shape and dtype
+        NaN stays NaN, and minus infinity gives NaN.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x is not of floats, or `approximate` is neither of the two.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> gelu(np.array([-1.0, 0.0, 1.0])).round(4)
+    array([-0.1587,  0.    ,  0.8413])
+    """
+    return _values(kernels.activation.gelu, x, EXP_COST, _by_tanh(approximate))
+
+
+def gelu_backward(dout, x, approximate="none"):
+    """Return the gradient of `gelu` at its input `x`; NaN where x is infinite.
+
+    Parameters
+    ----------
+    dout, x : ndarray of one shape
+    approximate : {'none', 'tanh'}
+        'tanh' puts (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2 in the place of that share.
+
+    Returns
+    -------
+    ndarray of that shape
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the arrays are not of floats or their shapes differ, or a setting does not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> gelu_backward(np.ones(3), np.array([-1.0, 0.0, 1.0])).round(4)
+    array([-0.0833,  0.5   ,  1.0833])
+    """
+    return _gradient(kernels.activation.gelu_backward, dout, x, "x", EXP_COST, _by_tanh(approximate))
+
+
+def _by_tanh(approximate):
+    if approximate not in ("none", "tanh"):
+        raise ValueError(f"approximate must be 'none' or 'tanh', got {approximate!r}")
+    return approximate == "tanh"
+
+
+def silu(x):
+    r"""Weigh each value with its own sigmoid; also known as swish.
+
+    .. math:: out = x \, \sigma(x) = \frac{x}{1 + e^{-x}}
+
+    (Elfwing, Uchibe and Doya, arXiv 1702.03118; Ramachandran, Zoph and Le, arXiv 1710.05941.)
+
+    Parameters
+    ----------
+    x : ndarray, float32 or float64, any shape
+
+    Returns
+    -------
+    ndarray of x's shape and dtype
+        NaN stays NaN, and minus infinity gives NaN.
+
+    Raises
+    ------
+    TypeError
+        If x is not of floats.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> silu(np.array([-1.0, 0.0, 1.0])).round(4)
+    array([-0.2689,  0.    ,  0.7311])
+    """
+    return _values(kernels.activation.silu, x, EXP_COST)
+
+
+def silu_backward(dout, x):
+    """Return the gradient of `silu` at its input `x`; NaN where x is infinite.
+
+    Parameters
+    ----------
+    dout, x : ndarray of one shape
+
+    Returns
+    -------
+    ndarray of that shape
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the arrays are not of floats or their shapes differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> silu_backward(np.ones(3), np.array([-1.0, 0.0, 1.0])).round(4)
+    array([0.0723, 0.5   , 0.9277])
+    """
+    return _gradient(kernels.activation.silu_backward, dout, x, "x", EXP_COST)
 
 
 def sigmoid(x):
@@ -99,10 +365,203 @@ def sigmoid(x):
     >>> sigmoid(np.array([-1000.0, 0.0, 1000.0]))
     array([0. , 0.5, 1. ])
     """
-    x = as_input(x, "x")
-    out = kernels.memory.empty(x.shape, x.dtype)
-    kernels.elementwise.sigmoid(x, out, kernels.cpu.threads_for(EXP_COST * x.size))
-    return out
+    return _values(kernels.activation.sigmoid, x, EXP_COST)
+
+
+def sigmoid_backward(dout, y):
+    """Return the gradient of `sigmoid`, y * (1 - y) times `dout`, where `y` is its output.
+
+    Parameters
+    ----------
+    dout, y : ndarray of one shape
+
+    Returns
+    -------
+    ndarray of that shape
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the arrays are not of floats or their shapes differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sigmoid_backward(np.ones(3), np.array([0.0, 0.5, 1.0]))
+    array([0.  , 0.25, 0.  ])
+    """
+    return _gradient(kernels.activation.sigmoid_backward, dout, y, "y", EXP_COST)
+
+
+def tanh(x):
+    r"""Return the hyperbolic tangent.
+
+    .. math:: out = \frac{e^x - e^{-x}}{e^x + e^{-x}}
+
+    Parameters
+    ----------
+    x : ndarray, float32 or float64, any shape
+
+    Returns
+    -------
+    ndarray of x's shape and dtype
+        NaN stays NaN.
+
+    Raises
+    ------
+    TypeError
+        If x is not of floats.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> tanh(np.array([-1000.0, 0.0, 1000.0]))
+    array([-1.,  0.,  1.])
+    """
+    return _values(kernels.activation.tanh, x, EXP_COST)
+
+
+def tanh_backward(dout, y):
+    """Return the gradient of `tanh`, 1 - y**2 times `dout`, where `y` is its output.
+
+    Parameters
+    ----------
+    dout, y : ndarray of one shape
+
+    Returns
+    -------
+    ndarray of that shape
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the arrays are not of floats or their shapes differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> tanh_backward(np.ones(3), np.array([-1.0, 0.0, 0.5]))
+    array([0.  , 1.  , 0.75])
+    """
+    return _gradient(kernels.activation.tanh_backward, dout, y, "y", EXP_COST)
+
+
+def softplus(x, beta=1.0, threshold=20.0):
+    r"""Return a smooth version of relu.
+
+    .. math:: out = \frac{\log(1 + e^{\beta x})}{\beta}, \qquad out = x \text{ where } \beta x > threshold
+
+    (Dugas, Bengio, Bélisle, Nadeau and Garcia, "Incorporating second-order functional knowledge", 2000.)
+
+    Parameters
+    ----------
+    x : ndarray, float32 or float64, any shape
+    beta : float, default 1
+        Positive.
+    threshold : float, default 20
+
+    Returns
+    -------
+    ndarray of x's shape and dtype
+        NaN stays NaN.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x is not of floats, or a setting is not such a number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> softplus(np.array([-1000.0, 0.0, 30.0])).round(4)
+    array([ 0.    ,  0.6931, 30.    ])
+    """
+    settings = number(beta, "beta", positive=True), number(threshold, "threshold")
+    return _values(kernels.activation.softplus, x, EXP_COST, *settings)
+
+
+def softplus_backward(dout, x, beta=1.0, threshold=20.0):
+    """Return the gradient of `softplus` at its input `x`: sigmoid(beta * x) times `dout`.
+
+    Parameters
+    ----------
+    dout, x : ndarray of one shape
+    beta : float, default 1
+        Positive.
+    threshold : float, default 20
+
+    Returns
+    -------
+    ndarray of that shape
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the arrays are not of floats or their shapes differ, or a setting does not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> softplus_backward(np.ones(3), np.array([-1000.0, 0.0, 1000.0]))
+    array([0. , 0.5, 1. ])
+    """
+    settings = number(beta, "beta", positive=True), number(threshold, "threshold")
+    return _gradient(kernels.activation.softplus_backward, dout, x, "x", EXP_COST, *settings)
+
+
+def hard_swish(x):
+    r"""Weigh each value with a piecewise linear sigmoid.
+
+    .. math:: out = x \, \frac{\min(\max(x + 3, 0), 6)}{6}
+
+    (Howard et al., "Searching for MobileNetV3", arXiv 1905.02244.)
+
+    Parameters
+    ----------
+    x : ndarray, float32 or float64, any shape
+
+    Returns
+    -------
+    ndarray of x's shape and dtype
+        NaN stays NaN, and minus infinity gives NaN.
+
+    Raises
+    ------
+    TypeError
+        If x is not of floats.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> hard_swish(np.array([-4.0, -1.5, 0.0, 4.0]))
+    array([-0.   , -0.375,  0.   ,  4.   ])
+    """
+    return _values(kernels.activation.hard_swish, x, COST)
+
+
+def hard_swish_backward(dout, x):
+    """Return the gradient of `hard_swish` at its input `x`: 0 up to -3, x / 3 + 1/2, and 1 from 3 on.
+
+    Parameters
+    ----------
+    dout, x : ndarray of one shape
+
+    Returns
+    -------
+    ndarray of that shape
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the arrays are not of floats or their shapes differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> hard_swish_backward(np.ones(3), np.array([-3.0, 0.0, 3.0]))
+    array([0. , 0.5, 1. ])
+    """
+    return _gradient(kernels.activation.hard_swish_backward, dout, x, "x", COST)
 
 
 def softmax(x):

@@ -1,8 +1,8 @@
 from types import SimpleNamespace
 
+from . import _activation as activation
 from . import _conv as conv
 from . import _cpu as cpu
-from . import _elementwise as elementwise
 from . import _gemm as gemm
 from . import _im2col as im2col
 from . import _loss as loss
@@ -13,9 +13,9 @@ from . import _resample as resample
 
 __all__ = [
     "LEVEL",
+    "activation",
     "conv",
     "cpu",
-    "elementwise",
     "gemm",
     "im2col",
     "levels",

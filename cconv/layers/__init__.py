@@ -6,10 +6,14 @@ from .branches import Branches
 from .concatenate import Concatenate
 from .convolution import Convolution
 from .dropout import Dropout
+from .elu import Elu
 from .flatten import Flatten
+from .gelu import Gelu
 from .global_pooling import AdaptiveAveragePooling, GlobalAveragePooling, GlobalMaxPooling
+from .hard_swish import HardSwish
 from .huber import Huber
 from .layer import Layer
+from .leaky_relu import LeakyRelu
 from .mean_squared_error import MeanSquaredError
 from .pooling import AveragePooling, Pooling
 from .relu import Relu
@@ -17,7 +21,10 @@ from .reshape import Reshape
 from .residual import Residual
 from .sigmoid import Sigmoid
 from .sigmoid_with_loss import SigmoidWithLoss
+from .silu import Silu
 from .softmax_with_loss import SoftmaxWithLoss
+from .softplus import Softplus
+from .tanh import Tanh
 from .transposed_convolution import TransposedConvolution
 from .upsample import Upsample
 from .zero_pad import ZeroPad
@@ -31,11 +38,15 @@ __all__ = [
     "Concatenate",
     "Convolution",
     "Dropout",
+    "Elu",
     "Flatten",
+    "Gelu",
     "GlobalAveragePooling",
     "GlobalMaxPooling",
+    "HardSwish",
     "Huber",
     "Layer",
+    "LeakyRelu",
     "MeanSquaredError",
     "Pooling",
     "Relu",
@@ -43,7 +54,10 @@ __all__ = [
     "Residual",
     "Sigmoid",
     "SigmoidWithLoss",
+    "Silu",
     "SoftmaxWithLoss",
+    "Softplus",
+    "Tanh",
     "TransposedConvolution",
     "Upsample",
     "ZeroPad",

@@ -1,12 +1,12 @@
 """The rectified linear unit."""
 
 from ..functional import relu, relu_backward
-from .layer import Layer
+from .activation import Activation
 
 __all__ = ["Relu"]
 
 
-class Relu(Layer):
+class Relu(Activation):
     r"""Replace negative values by 0.
 
     .. math:: out = \max(x, 0), \qquad dx = dout \cdot [x > 0]
@@ -26,13 +26,6 @@ class Relu(Layer):
     array([0., 0., 1.])
     """
 
-    def forward(self, x):
-        out = relu(x)
-        self._saved = out
-        return out
-
-    def backward(self, dout, *, input_gradient=True):
-        out = self._recall()
-        if not input_gradient:
-            return None
-        return relu_backward(dout, out).astype(out.dtype, copy=False)
+    operation = staticmethod(relu)
+    gradient = staticmethod(relu_backward)
+    keeps_output = True

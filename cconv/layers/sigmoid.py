@@ -1,13 +1,12 @@
 """The logistic function."""
 
-from .._arrays import as_input
-from ..functional import sigmoid
-from .layer import Layer
+from ..functional import sigmoid, sigmoid_backward
+from .activation import Activation
 
 __all__ = ["Sigmoid"]
 
 
-class Sigmoid(Layer):
+class Sigmoid(Activation):
     r"""The logistic function, element by element.
 
     .. math:: y = \frac{1}{1 + e^{-x}}, \qquad dx = dout \cdot y (1 - y)
@@ -22,16 +21,6 @@ class Sigmoid(Layer):
     array([0.5])
     """
 
-    def forward(self, x):
-        out = sigmoid(x)
-        self._saved = out
-        return out
-
-    def backward(self, dout, *, input_gradient=True):
-        out = self._recall()
-        if not input_gradient:
-            return None
-        dout = as_input(dout, "dout")
-        if dout.shape != out.shape:
-            raise ValueError(f"dout must have the output's shape {out.shape}, got {dout.shape}")
-        return (dout * (out * (1 - out))).astype(out.dtype, copy=False)
+    operation = staticmethod(sigmoid)
+    gradient = staticmethod(sigmoid_backward)
+    keeps_output = True

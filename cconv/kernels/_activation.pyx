@@ -1,0 +1,266 @@
+"""The activations and their gradients, one compiled pass each.
+
+    relu         x if x > 0, else 0                        dout if y > 0, else 0
+    leaky relu   x if x > 0, else a*x                      dout * (1 if x > 0, else a)
+    elu          x if x > 0, else a*(exp(x) - 1)           dout * (1 if x > 0, else a*exp(x))
+    gelu         x * P(x)                                  dout * (P(x) + x * p(x))
+    gelu, tanh   x * s(u), u = 2*C*(x + K*x^3)             dout * (s(u) + x * s'(u) * u')
+    silu         x * s(x)                                  dout * (s(x) + x * s'(x))
+    sigmoid      s(x)                                      dout * y * (1 - y)
+    tanh         tanh(x)                                   dout * (1 - y^2)
+    softplus     log(1 + exp(a*x)) / a                     dout * s(a*x)
+                 x if a*x > b                              dout
+    hard swish   x * min(max(x + 3, 0), 6) / 6             dout * (0 if x <= -3, 1 if x >= 3, else x/3 + 1/2)
+
+s is the logistic function, P and p are the standard normal distribution function and its density; gelu's approximation
+x/2 * (1 + tanh(u/2)) is x * s(u), which does not cancel where x is negative. Gradients that are written with y take the
+output, the others the input.
+
+Arrays are contiguous, and seen as one row. NaN comes out where NaN goes in, and where a formula multiplies an infinity
+by 0: gelu, silu and hard swish at minus infinity, and the gradients of gelu and silu at both. A new activation is a
+name in `Rule`, a loop in `values` and one in `gradients`, and their two doors at the end.
+"""
+
+cimport numpy as cnp
+from cython cimport floating
+from cython.parallel cimport parallel, prange
+
+from cconv.kernels.tile cimport cconv_ftz_on, cconv_ftz_restore
+from cconv.kernels.vmath cimport exp, expm1, log1p, normal, sigmoid as logistic, tanh as hyperbolic
+
+cnp.import_array()
+
+cdef enum:
+    CHUNK = 8192  # values in one piece of work
+
+cdef enum Rule:
+    RELU, LEAKY_RELU, ELU, GELU, GELU_TANH, SILU, SIGMOID, TANH, SOFTPLUS, HARD_SWISH
+
+cdef double DENSITY = 0.3989422804014327  # 1 / sqrt(2 * pi), what exp(-x^2/2) is multiplied by
+cdef double LINEAR = 1.5957691216057308   # 2*C and 2*C*K, with C = sqrt(2 / pi) and K = 0.044715
+cdef double CUBIC = 0.07135481627260025
+
+
+cdef inline floating logistic_slope(floating x, floating* s) noexcept nogil:
+    """The derivative of the logistic function at x, without the cancellation in s * (1 - s); its value is left in s."""
+    cdef floating decay = exp[floating](x if x < 0 else -x)
+    cdef floating near = 1 / (1 + decay)
+    cdef floating far = decay * near
+    s[0] = far if x < 0 else near
+    return near * far
+
+
+cdef inline floating gelu_slope(floating x) noexcept nogil:
+    cdef floating bell = 0
+    cdef floating share = normal[floating](x, &bell)
+    return share + x * <floating>DENSITY * bell
+
+
+cdef inline floating gelu_tanh_slope(floating x) noexcept nogil:
+    cdef floating s = 0
+    cdef floating slope = logistic_slope[floating](x * (<floating>LINEAR + <floating>CUBIC * x * x), &s)
+    # Far out the slope is 0, and must not be multiplied by the infinity that x * x is there.
+    cdef floating near = -32 if x < -32 else x
+    near = 32 if near > 32 else near
+    return s + x * slope * (<floating>LINEAR + 3 * <floating>CUBIC * near * near)
+
+
+cdef inline floating silu_slope(floating x) noexcept nogil:
+    cdef floating s = 0
+    cdef floating slope = logistic_slope[floating](x, &s)
+    return s + x * slope
+
+
+cdef inline floating softplus_of(floating u) noexcept nogil:
+    return (u if u > 0 else 0) + log1p[floating](exp[floating](u if u < 0 else -u))
+
+
+cdef inline floating hard_sigmoid(floating x) noexcept nogil:
+    cdef floating t = 0 if x < -3 else x + 3
+    return (6 if t > 6 else t) / 6
+
+
+cdef inline floating hard_swish_slope(floating x) noexcept nogil:
+    cdef floating slope = 0 if x <= -3 else x / 3 + <floating>0.5
+    return 1 if x >= 3 else slope
+
+
+cdef void values(Rule rule, const floating* x, floating* out, Py_ssize_t n, floating a, floating b) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef floating bell = 0, t
+    if rule == RELU:
+        for i in range(n):
+            out[i] = 0 if x[i] <= 0 else x[i]
+    elif rule == LEAKY_RELU:
+        for i in range(n):
+            out[i] = x[i] if x[i] > 0 else a * x[i]
+    elif rule == ELU:
+        for i in range(n):
+            t = a * expm1[floating](x[i])
+            out[i] = t if x[i] < 0 else x[i]
+    elif rule == GELU:
+        for i in range(n):
+            out[i] = x[i] * normal[floating](x[i], &bell)
+    elif rule == GELU_TANH:
+        for i in range(n):
+            out[i] = x[i] * logistic[floating](x[i] * (<floating>LINEAR + <floating>CUBIC * x[i] * x[i]))
+    elif rule == SILU:
+        for i in range(n):
+            out[i] = x[i] * logistic[floating](x[i])
+    elif rule == SIGMOID:
+        for i in range(n):
+            out[i] = logistic[floating](x[i])
+    elif rule == TANH:
+        for i in range(n):
+            out[i] = hyperbolic[floating](x[i])
+    elif rule == SOFTPLUS:
+        for i in range(n):
+            t = softplus_of[floating](a * x[i]) / a
+            out[i] = x[i] if a * x[i] > b else t
+    else:
+        for i in range(n):
+            out[i] = x[i] * hard_sigmoid[floating](x[i])
+
+
+cdef void gradients(Rule rule, const floating* dout, const floating* x, floating* dx, Py_ssize_t n, floating a,
+                    floating b) noexcept nogil:
+    """Write the gradient into dx; x is the input, or the output where the rule goes by that."""
+    cdef Py_ssize_t i
+    cdef floating t
+    if rule == RELU:
+        for i in range(n):
+            t = dout[i]  # read in any case: a vector of SSE2 cannot leave values out
+            dx[i] = 0 if x[i] <= 0 else t
+    elif rule == LEAKY_RELU:
+        for i in range(n):
+            dx[i] = dout[i] if x[i] > 0 else a * dout[i]
+    elif rule == ELU:
+        for i in range(n):
+            t = a * exp[floating](x[i])
+            dx[i] = dout[i] * (1 if x[i] > 0 else t)
+    elif rule == GELU:
+        for i in range(n):
+            dx[i] = dout[i] * gelu_slope[floating](x[i])
+    elif rule == GELU_TANH:
+        for i in range(n):
+            dx[i] = dout[i] * gelu_tanh_slope[floating](x[i])
+    elif rule == SILU:
+        for i in range(n):
+            dx[i] = dout[i] * silu_slope[floating](x[i])
+    elif rule == SIGMOID:
+        for i in range(n):
+            dx[i] = dout[i] * (x[i] * (1 - x[i]))
+    elif rule == TANH:
+        for i in range(n):
+            dx[i] = dout[i] * (1 - x[i] * x[i])
+    elif rule == SOFTPLUS:
+        for i in range(n):
+            t = logistic[floating](a * x[i])
+            dx[i] = dout[i] * (1 if a * x[i] > b else t)
+    else:
+        for i in range(n):
+            dx[i] = dout[i] * hard_swish_slope[floating](x[i])
+
+
+cdef void run_pieces(Rule rule, const floating* dout, const floating* x, floating* out, Py_ssize_t size, floating a,
+                     floating b, int num_threads) noexcept nogil:
+    cdef Py_ssize_t c, i, n
+    cdef unsigned state = 0
+    with parallel(num_threads=num_threads):
+        state = cconv_ftz_on()
+        for c in prange((size + CHUNK - 1) // CHUNK, schedule="static"):
+            i = c * CHUNK
+            n = min(CHUNK, size - i)
+            if dout == NULL:
+                values(rule, x + i, out + i, n, a, b)
+            else:
+                gradients(rule, dout + i, x + i, out + i, n, a, b)
+        cconv_ftz_restore(state)
+
+
+cdef run(Rule rule, cnp.ndarray dout, cnp.ndarray x, cnp.ndarray out, double a, double b, int num_threads):
+    """Write the values of x into out or, with a dout, the gradient."""
+    cdef Py_ssize_t size = cnp.PyArray_SIZE(x)
+    cdef void* gradient = NULL if dout is None else cnp.PyArray_DATA(dout)
+    cdef void* source = cnp.PyArray_DATA(x)
+    cdef void* target = cnp.PyArray_DATA(out)
+    cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
+    with nogil:
+        if single:
+            run_pieces[float](rule, <float*>gradient, <float*>source, <float*>target, size, <float>a, <float>b,
+                              num_threads)
+        else:
+            run_pieces[double](rule, <double*>gradient, <double*>source, <double*>target, size, a, b, num_threads)
+
+
+def relu(cnp.ndarray x, cnp.ndarray out, int num_threads):
+    run(RELU, None, x, out, 0, 0, num_threads)
+
+
+def relu_backward(cnp.ndarray dout, cnp.ndarray y, cnp.ndarray dx, int num_threads):
+    run(RELU, dout, y, dx, 0, 0, num_threads)  # y may be the input just as well
+
+
+def leaky_relu(cnp.ndarray x, cnp.ndarray out, double negative_slope, int num_threads):
+    run(LEAKY_RELU, None, x, out, negative_slope, 0, num_threads)
+
+
+def leaky_relu_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dx, double negative_slope, int num_threads):
+    run(LEAKY_RELU, dout, x, dx, negative_slope, 0, num_threads)
+
+
+def elu(cnp.ndarray x, cnp.ndarray out, double alpha, int num_threads):
+    run(ELU, None, x, out, alpha, 0, num_threads)
+
+
+def elu_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dx, double alpha, int num_threads):
+    run(ELU, dout, x, dx, alpha, 0, num_threads)
+
+
+def gelu(cnp.ndarray x, cnp.ndarray out, bint by_tanh, int num_threads):
+    run(GELU_TANH if by_tanh else GELU, None, x, out, 0, 0, num_threads)
+
+
+def gelu_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dx, bint by_tanh, int num_threads):
+    run(GELU_TANH if by_tanh else GELU, dout, x, dx, 0, 0, num_threads)
+
+
+def silu(cnp.ndarray x, cnp.ndarray out, int num_threads):
+    run(SILU, None, x, out, 0, 0, num_threads)
+
+
+def silu_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dx, int num_threads):
+    run(SILU, dout, x, dx, 0, 0, num_threads)
+
+
+def sigmoid(cnp.ndarray x, cnp.ndarray out, int num_threads):
+    run(SIGMOID, None, x, out, 0, 0, num_threads)
+
+
+def sigmoid_backward(cnp.ndarray dout, cnp.ndarray y, cnp.ndarray dx, int num_threads):
+    run(SIGMOID, dout, y, dx, 0, 0, num_threads)
+
+
+def tanh(cnp.ndarray x, cnp.ndarray out, int num_threads):
+    run(TANH, None, x, out, 0, 0, num_threads)
+
+
+def tanh_backward(cnp.ndarray dout, cnp.ndarray y, cnp.ndarray dx, int num_threads):
+    run(TANH, dout, y, dx, 0, 0, num_threads)
+
+
+def softplus(cnp.ndarray x, cnp.ndarray out, double beta, double threshold, int num_threads):
+    run(SOFTPLUS, None, x, out, beta, threshold, num_threads)
+
+
+def softplus_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dx, double beta, double threshold,
+                      int num_threads):
+    run(SOFTPLUS, dout, x, dx, beta, threshold, num_threads)
+
+
+def hard_swish(cnp.ndarray x, cnp.ndarray out, int num_threads):
+    run(HARD_SWISH, None, x, out, 0, 0, num_threads)
+
+
+def hard_swish_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dx, int num_threads):
+    run(HARD_SWISH, dout, x, dx, 0, 0, num_threads)

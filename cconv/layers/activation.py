@@ -1,0 +1,40 @@
+"""What the activations share."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from .._arrays import as_input
+from .layer import Layer
+
+__all__ = ["Activation"]
+
+
+class Activation(Layer):
+    """A function of each value on its own, for arrays of any shape.
+
+    A subclass names its two operations; the settings that `describe` returns are their keyword arguments.
+
+    Attributes
+    ----------
+    operation, gradient : callable
+        ``operation(x, **settings)`` and ``gradient(dout, kept, **settings)``.
+    keeps_output : bool
+        Whether the gradient is taken from the output, or from the input; that array is kept between forward and
+        backward.
+    """
+
+    operation: ClassVar[Callable[..., Any]]
+    gradient: ClassVar[Callable[..., Any]]
+    keeps_output = False
+
+    def forward(self, x):
+        x = as_input(x, "x")
+        out = self.operation(x, **self.describe())
+        self._saved = out if self.keeps_output else x
+        return out
+
+    def backward(self, dout, *, input_gradient=True):
+        kept = self._recall()
+        if not input_gradient:
+            return None
+        return self.gradient(dout, kept, **self.describe()).astype(kept.dtype, copy=False)

@@ -1,0 +1,38 @@
+"""The exponential linear unit."""
+
+from .._arrays import number
+from ..functional import elu, elu_backward
+from .activation import Activation
+
+__all__ = ["Elu"]
+
+
+class Elu(Activation):
+    r"""The exponential linear unit (Clevert, Unterthiner and Hochreiter, arXiv 1511.07289).
+
+    .. math:: out = x \text{ where } x > 0, \qquad out = \alpha (e^x - 1) \text{ elsewhere}
+
+    The gradient at 0 is alpha.
+
+    Parameters
+    ----------
+    alpha : float, default 1
+
+    Notes
+    -----
+    The last input is kept, as the gradient is computed from it: copy it before you change it.
+
+    Examples
+    --------
+    >>> Elu().forward(np.array([-1000.0, 0.0, 2.0]))
+    array([-1.,  0.,  2.])
+    """
+
+    operation = staticmethod(elu)
+    gradient = staticmethod(elu_backward)
+
+    def __init__(self, alpha=1.0):
+        self.alpha = number(alpha, "alpha")
+
+    def describe(self):
+        return {"alpha": self.alpha}

@@ -1,0 +1,43 @@
+"""The Gaussian error linear unit."""
+
+from ..functional import gelu, gelu_backward
+from .activation import Activation
+
+__all__ = ["Gelu"]
+
+
+class Gelu(Activation):
+    r"""The Gaussian error linear unit (Hendrycks and Gimpel, arXiv 1606.08415).
+
+    .. math:: out = x \, \Phi(x) = \frac{x}{2} \left(1 + \operatorname{erf} \frac{x}{\sqrt 2}\right)
+
+    Parameters
+    ----------
+    approximate : {'none', 'tanh'}
+        'tanh' puts (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2 in the place of the normal distribution.
+
+    Raises
+    ------
+    ValueError
+        If it is neither of the two.
+
+    Notes
+    -----
+    The last input is kept, as the gradient is computed from it: copy it before you change it.
+
+    Examples
+    --------
+    >>> Gelu().forward(np.array([-1.0, 0.0, 1.0])).round(4)
+    array([-0.1587,  0.    ,  0.8413])
+    """
+
+    operation = staticmethod(gelu)
+    gradient = staticmethod(gelu_backward)
+
+    def __init__(self, approximate="none"):
+        if approximate not in ("none", "tanh"):
+            raise ValueError(f"approximate must be 'none' or 'tanh', got {approximate!r}")
+        self.approximate = approximate
+
+    def describe(self):
+        return {"approximate": self.approximate}

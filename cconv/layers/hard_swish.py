@@ -1,0 +1,27 @@
+"""The piecewise linear cousin of swish."""
+
+from ..functional import hard_swish, hard_swish_backward
+from .activation import Activation
+
+__all__ = ["HardSwish"]
+
+
+class HardSwish(Activation):
+    r"""Weigh each value with a piecewise linear sigmoid (Howard et al., arXiv 1905.02244).
+
+    .. math:: out = x \, \frac{\min(\max(x + 3, 0), 6)}{6}
+
+    The gradient is 0 at -3 and 1 at 3.
+
+    Notes
+    -----
+    The last input is kept, as the gradient is computed from it: copy it before you change it.
+
+    Examples
+    --------
+    >>> HardSwish().forward(np.array([-1.5, 0.0, 4.0]))
+    array([-0.375,  0.   ,  4.   ])
+    """
+
+    operation = staticmethod(hard_swish)
+    gradient = staticmethod(hard_swish_backward)

@@ -1,0 +1,38 @@
+"""The leaky rectified linear unit."""
+
+from .._arrays import number
+from ..functional import leaky_relu, leaky_relu_backward
+from .activation import Activation
+
+__all__ = ["LeakyRelu"]
+
+
+class LeakyRelu(Activation):
+    r"""Multiply negative values by a small slope (Maas, Hannun and Ng, 2013).
+
+    .. math:: out = \max(x, 0) + slope \cdot \min(x, 0)
+
+    The gradient at 0 is the slope.
+
+    Parameters
+    ----------
+    negative_slope : float, default 0.01
+
+    Notes
+    -----
+    The last input is kept, as the gradient is computed from it: copy it before you change it.
+
+    Examples
+    --------
+    >>> LeakyRelu(0.1).forward(np.array([-1.0, 0.0, 2.0]))
+    array([-0.1,  0. ,  2. ])
+    """
+
+    operation = staticmethod(leaky_relu)
+    gradient = staticmethod(leaky_relu_backward)
+
+    def __init__(self, negative_slope=0.01):
+        self.negative_slope = number(negative_slope, "negative_slope")
+
+    def describe(self):
+        return {"negative_slope": self.negative_slope}

@@ -1,0 +1,40 @@
+"""The smooth rectified linear unit."""
+
+from .._arrays import number
+from ..functional import softplus, softplus_backward
+from .activation import Activation
+
+__all__ = ["Softplus"]
+
+
+class Softplus(Activation):
+    r"""A smooth version of relu (Dugas et al., 2000).
+
+    .. math:: out = \frac{\log(1 + e^{\beta x})}{\beta}, \qquad out = x \text{ where } \beta x > threshold
+
+    Parameters
+    ----------
+    beta : float, default 1
+        Positive; the larger, the nearer to relu.
+    threshold : float, default 20
+        Where beta * x is above it, the function is x itself.
+
+    Notes
+    -----
+    The last input is kept, as the gradient is computed from it: copy it before you change it.
+
+    Examples
+    --------
+    >>> Softplus().forward(np.array([-1000.0, 0.0, 30.0])).round(4)
+    array([ 0.    ,  0.6931, 30.    ])
+    """
+
+    operation = staticmethod(softplus)
+    gradient = staticmethod(softplus_backward)
+
+    def __init__(self, beta=1.0, threshold=20.0):
+        self.beta = number(beta, "beta", positive=True)
+        self.threshold = number(threshold, "threshold")
+
+    def describe(self):
+        return {"beta": self.beta, "threshold": self.threshold}
