@@ -1,9 +1,12 @@
-"""Train one of the deeper networks on handwritten digits: DeepConvNet, LeNet5 or ResNet.
+"""Train one of the networks on handwritten digits, with Adam and a learning rate that warms up and then falls to 0.
 
-python examples/deeper_networks.py --network LeNet5 --epochs 3
+python examples/deeper_networks.py --network LeNet5 --quick          2,000 training and 1,000 test images, 3 epochs
+python examples/deeper_networks.py --network DeepConvNet             all of MNIST, 20 epochs
+python examples/deeper_networks.py --network ResNet --seconds 120    all of MNIST, for as long as that
 """
 
 import argparse
+import math
 import time
 from pathlib import Path
 
@@ -11,14 +14,21 @@ from train_mnist import load_digits
 
 import cconv
 
-NETWORKS = {"DeepConvNet": cconv.DeepConvNet, "LeNet5": cconv.LeNet5, "ResNet": cconv.ResNet}
+NETWORKS = {
+    kind.__name__: kind
+    for kind in (cconv.SimpleConvNet, cconv.LeNet5, cconv.DeepConvNet, cconv.ResNet, cconv.MobileNet)
+}
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", choices=NETWORKS, default="DeepConvNet", help="default: DeepConvNet")
-    parser.add_argument("--epochs", type=int, default=1, help="default: 1")
-    parser.add_argument("--images", type=int, help="how many training images, default: all")
+    parser.add_argument("--quick", action="store_true", help="2,000 training and 1,000 test images, 3 epochs")
+    parser.add_argument("--images", type=int, help="use so many of the training and of the test images")
+    parser.add_argument("--epochs", type=int, help="default: 20, or 3 with --quick")
+    parser.add_argument("--seconds", type=float, help="train for this long, in place of a number of epochs")
+    parser.add_argument("--lr", type=float, default=0.001, help="the highest learning rate, default: 0.001")
+    parser.add_argument("--batch-size", type=int, default=100, help="default: 100")
     parser.add_argument("--dataset", choices=["auto", "mnist", "synthetic"], default="auto", help="default: auto")
     parser.add_argument("--data-dir", help="where the MNIST files are; else CCONV_DATA, the cache, a download")
     parser.add_argument("--output-dir", type=Path, default=Path("output"), help="default: output")
@@ -26,10 +36,37 @@ def parse_arguments():
     return parser.parse_args()
 
 
+def learning_rate(highest, progress):
+    """Rise over the first twentieth of the training, then fall along half a cosine to 0."""
+    return highest * min(20 * progress, 1) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def train(trainer, highest, seconds):
+    """Take the trainer's steps, for `seconds` where that is not None; print a line per epoch."""
+    start = time.perf_counter()
+    while True:
+        elapsed = time.perf_counter() - start
+        # The middle of the step that comes, so that neither the first nor the last is one of 0.
+        progress = (trainer.current_iter + 0.5) / trainer.max_iter if seconds is None else elapsed / seconds + 1e-3
+        if progress >= 1:
+            return elapsed
+        trainer.optimizer.lr = learning_rate(highest, progress)
+        epoch = trainer.current_epoch
+        trainer.train_step()
+        if trainer.current_epoch > epoch:
+            print(
+                f"epoch {trainer.current_epoch}: train accuracy {trainer.train_acc_list[-1]:.4f}, "
+                f"test accuracy {trainer.test_acc_list[-1]:.4f} after {time.perf_counter() - start:.1f} s",
+                flush=True,
+            )
+
+
 def main():
     arguments = parse_arguments()
     (x_train, t_train), (x_test, t_test) = load_digits(arguments.dataset, arguments.data_dir)
-    x_train, t_train = x_train[: arguments.images], t_train[: arguments.images]
+    if arguments.quick:
+        x_train, t_train, x_test, t_test = x_train[:2000], t_train[:2000], x_test[:1000], t_test[:1000]
+    x_train, t_train, x_test, t_test = (values[: arguments.images] for values in (x_train, t_train, x_test, t_test))
     network = NETWORKS[arguments.network](seed=arguments.seed)
     print(network.summary())
     trainer = cconv.Trainer(
@@ -38,15 +75,16 @@ def main():
         t_train,
         x_test,
         t_test,
-        epochs=arguments.epochs,
+        epochs=arguments.epochs or (3 if arguments.quick else 20),
+        mini_batch_size=arguments.batch_size,
         optimizer="Adam",
-        optimizer_param={"lr": 0.001},
         evaluate_sample_num_per_epoch=10000,
         seed=arguments.seed,
     )
-    start = time.perf_counter()
-    trainer.train()
-    print(f"Trained on {len(x_train):,} images for {arguments.epochs} epochs in {time.perf_counter() - start:.1f} s.")
+    print(f"Training on {len(x_train):,} images, with Adam on {cconv.get_num_threads()} threads.")
+    elapsed = train(trainer, arguments.lr, arguments.seconds)
+    epochs = trainer.current_iter / trainer.iter_per_epoch
+    print(f"Trained {arguments.network} for {epochs:.1f} epochs in {elapsed:.1f} s.")
     print(f"Final accuracy on {len(x_test):,} test images: {network.accuracy(x_test, t_test):.4f}")
     arguments.output_dir.mkdir(parents=True, exist_ok=True)
     path = arguments.output_dir / f"{arguments.network}.safetensors"

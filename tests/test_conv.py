@@ -168,8 +168,8 @@ def test_sizes_that_no_memory_holds_are_refused(monkeypatch):
             convolution(x, W, **steps)
         with pytest.raises(ValueError, match="the padded image must have at most"):
             convolution_backward(np.ones((1, 1, 3, 3)), x, W, **steps)
-    # Padded images of 2**18 channels on 1,024 threads: their size in bytes is beyond 64 bits.
+    # Padded rows of 2**18 channels on 1,024 threads: more bytes than a processor can address.
     monkeypatch.setattr(kernels.cpu, "threads_for", lambda work: 1024)
-    x = np.zeros((1, 2**18, 1, 1), np.float32)
+    x, W, far = np.zeros((1, 2**18, 1, 1), np.float32), np.zeros((1, 2**18, 1, 2), np.float32), (1, 2**17 - 1)
     with pytest.raises(MemoryError):
-        convolution(x, x, pad=2**17 - 1, stride=2**17 - 1)
+        convolution(x, W, pad=(0, far[1]), stride=far, dilation=far)

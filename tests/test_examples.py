@@ -48,12 +48,20 @@ def test_quick_run_on_mnist(tmp_path, mnist_dir):
     assert accuracy >= 0.9
 
 
-@pytest.mark.parametrize("network", ["DeepConvNet", "LeNet5", "ResNet"])
+@pytest.mark.parametrize("network", ["SimpleConvNet", "LeNet5", "DeepConvNet", "ResNet", "MobileNet"])
 def test_deeper_networks(network, tmp_path):
-    arguments = ["--network", network, "--dataset", "synthetic", "--images", 300]
+    arguments = ["--network", network, "--dataset", "synthetic", "--quick", "--images", 200, "--epochs", 1]
     out = run("deeper_networks.py", *arguments, cwd=tmp_path)
-    assert out.startswith("layer") and "Final accuracy on 2,000 test images: 0." in out
+    assert out.startswith("layer") and "epoch 1: train accuracy 0." in out
+    assert f"Trained {network} for 1.0 epochs in" in out
+    assert "Final accuracy on 200 test images: 0." in out
     assert (tmp_path / "output" / f"{network}.safetensors").is_file()
+
+
+def test_training_for_a_time(tmp_path):
+    arguments = ["--dataset", "synthetic", "--images", 200, "--seconds", 0.2]
+    out = run("deeper_networks.py", *arguments, cwd=tmp_path)
+    assert "Trained DeepConvNet for" in out
 
 
 def test_own_layer(tmp_path):

@@ -3,14 +3,20 @@
     out[n, f, y, z] = b[f] + sum over c, i, j of W[f, c, i, j] * x[n, c, y*sh - pt + i*dh, z*sw - pl + j*dw]
 
 No matrix of patches is built. Each image is copied once into a scratch with its padding (not at all when there is
-none), and every pass is the register tile of tile.h over that scratch. A `Gather` says where the tile reads: output
-pixel q begins at off[q], tap t lies table[t] further, channel c another c * plane. So stride and dilation cost nothing,
-and the three passes are one table read in three ways:
+none and no stride along the rows), and every pass is the register tile of tile.h over that scratch. With a stride sw
+the copy of a row is sorted by phases, columns 0, sw, 2 sw, ... first, then 1, sw + 1, ..., so that neighbouring outputs
+always read neighbouring values. A `Gather` says where the tile reads: the row of outputs y begins at source row
+y * down // up, tap t lies table[t] further, channel c another c * plane, and output z another z. So the three passes
+are one table read in three ways:
 
-    output            out[q][f]  = sum over c, t of image[off[q] + c*plane + table[t]] * W[c, t][f]
-    weight gradient   dW[c, t][f] = sum over q of image[c*plane + table[t] + off[q]] * dout[q][f]
+    output            out[y, z][f] = sum over c, t of image[row(y) + z + c*plane + table[t]] * W[c, t][f]
+    weight gradient   dW[c, t][f]  = sum over y, z of image[c*plane + table[t] + row(y) + z] * dout[y, z][f]
     input gradient    an output pass over dout with the filters turned; with a stride, one such pass for each phase
-                      (y + pt) mod sh, (z + pl) mod sw of the input, which only some taps reach
+                      (y + pt) mod sh, (z + pl) mod sw of the input, which only some taps reach; the phases of a row
+                      are woven together when it is stored
+
+A row is split evenly into tiles. Where rows follow each other without a gap in source and output (1 x 1 filters), the
+image is one long row, cut into pieces of a good length.
 
 A fourth pass, the output with relu and 2 x 2 maxima, keeps the outputs of one image per thread and writes only the
 maxima.
@@ -22,8 +28,9 @@ Order of additions: an output is one chain over (c, t) in that order, then the b
 the pixels of a strip, strips and images are added in order, and groups of images (their number depends on the shapes
 alone) at the end. Neither the batch nor the number of threads changes a bit of an output.
 
-Edge cases: padding reads zeros; a negative padding of the input gradient's pass (pad beyond the filter) starts inside
-dout; an empty batch leaves the output empty and the weight gradient 0; input pixels that no window reads get 0.
+Edge cases: padding is zeros, beside the image in its copy, above and below it by leaving out the taps that lie there;
+a negative padding of the input gradient's pass (pad beyond the filter) starts inside dout; an empty batch leaves the
+output empty and the weight gradient 0; input pixels that no window reads get 0.
 """
 
 cimport numpy as cnp
@@ -33,8 +40,8 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memcpy, memset
 
 from cconv.kernels.tile cimport (
-    TILE_ADD, TILE_BYTES, TILE_MAX_V, TILE_NEW, TILE_RESUME, add_rows, cconv_ftz_on, cconv_ftz_restore, tile, tile_rows,
-    turn, turn_biased, turn_padded
+    TILE_BYTES, TILE_MAX_V, add_rows, cconv_ftz_on, cconv_ftz_restore, expect, pad, run_rows, tile, tile_rows, tile_run,
+    turn, turn_biased, turn_padded, weave
 )
 
 import numpy as np
@@ -48,34 +55,36 @@ cdef extern from "pool.h" nogil:
     void max_of_fours_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*, uint8_t*) noexcept
 
 cdef enum:
-    STRIP = 112  # pixels between two transposes: a multiple of every tile's rows and of every vector's lanes
+    STRIP = 112  # outputs between two transposes: a multiple of every tile's rows and of every vector's lanes
     GRADIENT_STRIP = 16384  # values of a transposed strip of dout, which stays in the first or second cache
     GRADIENT_BLOCK = 256  # weights per lane that share one transposed dout
     GRADIENT_ITEMS = 16  # pieces of work a weight gradient is cut into, where it can be
     GRADIENT_BYTES = 4 << 20  # memory for the sums of groups of images
     ALIGNMENT = 64
-    FIRST_CACHE = 16384  # bytes of packed weights that one strip goes through at a time
 
 cdef struct Pass:
-    Py_ssize_t pixels  # outputs of one channel
+    Py_ssize_t width  # outputs of one row
     Py_ssize_t taps
     Py_ssize_t weights  # where its packed weights begin
-    Py_ssize_t* off  # where the window of each output begins in the padded image
-    Py_ssize_t* table  # how far each tap lies from there
-    Py_ssize_t reach  # the farthest tap
+    Py_ssize_t* table  # how far each tap lies from the output's place
     Py_ssize_t* tap  # which value of the filter it is
-    Py_ssize_t* at  # the position of each output in its channel, or NULL for 0, 1, 2, ...
 
 cdef struct Gather:
     Py_ssize_t groups, C, F  # source channels and output channels of one group
     Py_ssize_t H, W  # the source image,
-    Py_ssize_t top, left, PH, PW  # and its place in the padded one
+    Py_ssize_t top, left, PH, PW  # its place in the padded one,
+    Py_ssize_t phases, pitch  # whose rows are sorted into this many phases, this far apart
     bint padded
-    Py_ssize_t area, width  # values of one output channel, and of one of its rows
-    Py_ssize_t lanes, vectors, V  # per vector, for F, and the most per tile
+    Py_ssize_t area, width  # outputs of one channel, and of one of its rows
+    Py_ssize_t rows, row, step  # the rows in which they are computed: how many, how long (the last may be shorter)
+    Py_ssize_t down, up  # row y begins y * down // up times `step` into the source
+    Py_ssize_t lowest, highest  # the rows of the first and the last tap from there
+    Py_ssize_t ph, pw  # phases of the outputs, with one pass each
+    Py_ssize_t lanes, vectors, V  # per vector, for F, and per tile
     Py_ssize_t weights  # packed values of one group
-    Py_ssize_t passes
     Pass* each
+    Py_ssize_t* taps  # by row and pass, its first tap that reads a row of the image and the end of those that do
+    Py_ssize_t* off  # where each output of one pass begins, for the weight gradient
 
 
 cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
@@ -94,19 +103,18 @@ cdef inline void max_of_fours(const floating* x, Py_ssize_t width, Py_ssize_t ro
         max_of_fours_double(x, width, rows, columns, out, where)
 
 
-cdef Py_ssize_t tile_width(Py_ssize_t vectors, Py_ssize_t pixels) noexcept nogil:
-    """The number of vectors per tile with the least work, for `vectors` in all and strips of `pixels`.
+cdef Py_ssize_t tile_width(Py_ssize_t vectors, Py_ssize_t width) noexcept nogil:
+    """The number of vectors per tile with the least work, for `vectors` in all and rows of `width` outputs.
 
-    A tile of P pixels and V vectors does P*V multiply-adds per tap, never in less time than they take to come back
+    A tile of P outputs and V vectors does P*V multiply-adds per tap, never in less time than they take to come back
     (about 8 of them), for P broadcasts, V loads and the loop's own few instructions, which mostly hide behind.
     """
     cdef Py_ssize_t V, P, tiles, blocks, best = 1
     cdef double cost, least = -1
-    pixels = min(pixels, STRIP)
     for V in range(1, min(vectors, TILE_MAX_V) + 1):
         blocks = ceil_div(vectors, V)
-        tiles = ceil_div(pixels, tile_rows(V))
-        P = ceil_div(pixels, tiles)
+        tiles = ceil_div(width, run_rows(<int>V))
+        P = ceil_div(width, tiles)
         cost = blocks * tiles * (max(P * V, 8) + 0.25 * (P + V) + 2)
         if least < 0 or cost < least:
             least = cost
@@ -114,30 +122,20 @@ cdef Py_ssize_t tile_width(Py_ssize_t vectors, Py_ssize_t pixels) noexcept nogil
     return best
 
 
-def plan(Py_ssize_t channels, Py_ssize_t pixels, Py_ssize_t itemsize):
-    """The tile that a pass with this many output channels and pixels uses, as (pixels, vectors, lanes)."""
+def plan(Py_ssize_t channels, Py_ssize_t width, Py_ssize_t itemsize):
+    """The tile that a pass with this many output channels and outputs per row uses, as (outputs, vectors, lanes)."""
     cdef Py_ssize_t lanes = TILE_BYTES // itemsize
-    cdef Py_ssize_t V = tile_width(ceil_div(channels, lanes), pixels)
-    cdef Py_ssize_t n = min(pixels, STRIP)
-    return ceil_div(n, ceil_div(n, tile_rows(V))), V, lanes
+    cdef Py_ssize_t V = tile_width(ceil_div(channels, lanes), width)
+    return ceil_div(width, ceil_div(width, run_rows(<int>V))), V, lanes
 
 
-cdef void pad_image(const floating* x, Py_ssize_t channels, Gather* g, Py_ssize_t first, Py_ssize_t last,
-                    floating* to) noexcept nogil:
-    """Copy rows `first` to `last` of the padded image; `top` and `left` may be negative."""
-    cdef Py_ssize_t c, y, r, start = max(g.left, 0), skip = max(-g.left, 0)
-    cdef Py_ssize_t count = max(min(g.W - skip, g.PW - start), 0)
-    cdef floating* row
+cdef void pad_image(const floating* x, const floating* end, Py_ssize_t channels, Gather* g, Py_ssize_t first,
+                    Py_ssize_t last, floating* to) noexcept nogil:
+    """Copy rows `first` to `last` of the padded image; x is part of an array that ends at `end`."""
+    cdef Py_ssize_t c
     for c in range(channels):
-        for y in range(first, last):
-            row = to + (c * g.PH + y) * g.PW
-            r = y - g.top
-            if r < 0 or r >= g.H:
-                memset(row, 0, g.PW * sizeof(floating))
-                continue
-            memset(row, 0, start * sizeof(floating))
-            memcpy(row + start, x + (c * g.H + r) * g.W + skip, count * sizeof(floating))
-            memset(row + start + count, 0, (g.PW - start - count) * sizeof(floating))
+        pad(x + c * g.H * g.W, end, g.H, g.W, g.top, g.left, g.PW, g.phases, g.pitch, first, last,
+            to + c * g.PH * g.PW)
 
 
 cdef void pack(const floating* W, Gather* g, Py_ssize_t group, Py_ssize_t f_step, Py_ssize_t c_step,
@@ -147,7 +145,7 @@ cdef void pack(const floating* W, Gather* g, Py_ssize_t group, Py_ssize_t f_step
     cdef floating* to
     cdef const floating* source
     W = W + group * g.C * g.F * (min(f_step, c_step))
-    for s in range(g.passes):
+    for s in range(g.ph * g.pw):
         K = g.C * g.each[s].taps
         for vi in range(ceil_div(g.vectors, g.V)):
             v = vi * g.V
@@ -167,34 +165,77 @@ cdef void pack(const floating* W, Gather* g, Py_ssize_t group, Py_ssize_t f_step
                     to += V * g.lanes
 
 
-cdef void gather_strip(const floating* image, const floating* packed, floating* bias, bint relu, Gather* g,
-                       Pass* p, Py_ssize_t group, Py_ssize_t start, Py_ssize_t n, floating* strip,
-                       floating* out) noexcept nogil:
-    """Compute outputs `start` to `start + n` of one pass for all channels of one group."""
-    cdef Py_ssize_t plane = g.PH * g.PW, K = g.C * p.taps, v, vi, V, P, q, qi, f, l, F, step, c, ci, block
-    image = image + group * g.C * plane
-    for vi in range(ceil_div(g.vectors, g.V)):
-        v = vi * g.V
-        V = min(g.V, g.vectors - v)
-        step = V * g.lanes
-        P = ceil_div(n, ceil_div(n, tile_rows(V)))
-        block = max(FIRST_CACHE // (max(p.taps, 1) * step * <Py_ssize_t>sizeof(floating)), 1)
-        for ci in range(ceil_div(g.C, block)):
-            c = ci * block
-            for qi in range(ceil_div(n, P)):
-                q = qi * P
-                tile(min(P, n - q), V, image + c * plane, p.off + start + q, min(block, g.C - c), plane, p.taps,
-                     p.table, packed + group * g.weights + p.weights + (K * v + c * p.taps * V) * g.lanes, step,
-                     strip + q * step, step, TILE_NEW if c == 0 else TILE_RESUME)
-        F = min(step, g.F - v * g.lanes)
-        f = group * g.F + v * g.lanes
-        if p.at == NULL:
-            turn_biased(strip, step, n, F, NULL if bias == NULL else bias + f, relu, out + f * g.area + start, g.area)
-        else:
-            for l in range(F):
-                for q in range(n):
-                    out[(f + l) * g.area + p.at[start + q]] = strip[q * step + l] + (
-                        <floating>0 if bias == NULL else bias[f + l])
+cdef inline void gather_row(const floating* row, const floating* weights, Gather* g, Pass* p, const Py_ssize_t* taps,
+                            Py_ssize_t V, Py_ssize_t count, floating* strip) noexcept nogil:
+    """Compute `count` outputs of a row, which begins at `row`, for V vectors of channels."""
+    cdef Py_ssize_t q, step = V * g.lanes, tiles = ceil_div(count, run_rows(<int>V)), i
+    for i in range(tiles):
+        q = i * count // tiles
+        tile_run(<int>((i + 1) * count // tiles - q), <int>V, row + q, g.C, g.PH * g.PW, taps[1] - taps[0],
+                 p.table + taps[0], weights + taps[0] * step, p.taps * step, step, strip + q * step, step, False)
+
+
+cdef void gather_rows(const floating* scene, const floating* packed, floating* bias, bint relu, Gather* g,
+                      Py_ssize_t group, Py_ssize_t y0, Py_ssize_t y1, floating* strip, floating* out) noexcept nogil:
+    """Compute rows y0 to y1 of outputs for all channels of one group, with one phase of columns."""
+    cdef Py_ssize_t v, vi, V, f, y, i, n, first, z0, z1, end
+    cdef Py_ssize_t together = max(STRIP // g.row, 1), pieces = ceil_div(g.row, STRIP)
+    cdef Pass* p
+    scene = scene + group * g.C * g.PH * g.PW
+    packed = packed + group * g.weights
+    # Short rows share a strip, long ones are cut into pieces.
+    for i in range(ceil_div(y1 - y0, together) * pieces):
+        first = y0 + i // pieces * together
+        z0 = i % pieces * g.row // pieces
+        z1 = (i % pieces + 1) * g.row // pieces
+        for vi in range(ceil_div(g.vectors, g.V)):
+            v = vi * g.V
+            V = min(g.V, g.vectors - v)
+            n = 0
+            f = group * g.F + v * g.lanes
+            expect(out + f * g.area + first * g.row + z0, g.area, (min(first + together, y1) - first) * (z1 - z0),
+                   min(V * g.lanes, g.F - v * g.lanes))
+            for y in range(first, min(first + together, y1)):
+                p = g.each + y % g.ph
+                end = min(z1, g.area - y * g.row)
+                gather_row(scene + y * g.down // g.up * g.step + z0, packed + p.weights + g.C * p.taps * v * g.lanes, g,
+                           p, g.taps + 2 * y, V, end - z0, strip + n * V * g.lanes)
+                n += end - z0
+            turn_biased(strip, V * g.lanes, n, min(V * g.lanes, g.F - v * g.lanes), NULL if bias == NULL else bias + f,
+                        relu, out + f * g.area + first * g.row + z0, g.area)
+
+
+cdef void gather_phases(const floating* scene, const floating* packed, floating* bias, Gather* g, Py_ssize_t group,
+                        Py_ssize_t y0, Py_ssize_t y1, floating* strip, floating* out) noexcept nogil:
+    """The same with several phases of columns: each is computed and transposed, then they are woven together."""
+    cdef Py_ssize_t v, vi, V, f, l, y, z, length = round_up(ceil_div(g.width, g.pw), g.lanes)
+    cdef floating* turned = strip + length * g.V * g.lanes
+    cdef Pass* p
+    scene = scene + group * g.C * g.PH * g.PW
+    packed = packed + group * g.weights
+    for y in range(y0, y1):
+        for vi in range(ceil_div(g.vectors, g.V)):
+            v = vi * g.V
+            V = min(g.V, g.vectors - v)
+            f = min(V * g.lanes, g.F - v * g.lanes)
+            for z in range(g.pw):
+                p = g.each + y % g.ph * g.pw + z
+                gather_row(scene + y * g.down // g.up * g.step, packed + p.weights + g.C * p.taps * v * g.lanes, g, p,
+                           g.taps + 2 * (y * g.pw + z), V, p.width, strip)
+                turn_biased(strip, V * g.lanes, p.width, f,
+                            NULL if bias == NULL else bias + group * g.F + v * g.lanes, False, turned + z * length,
+                            g.pw * length)
+            for l in range(f):
+                weave(turned + l * g.pw * length, g.pw, length, g.width,
+                      out + (group * g.F + v * g.lanes + l) * g.area + y * g.width)
+
+
+cdef Py_ssize_t strip_size(Gather* g) noexcept nogil:
+    """Values that a thread needs for strips, beside the image."""
+    cdef Py_ssize_t length = round_up(ceil_div(g.width, g.pw), g.lanes)
+    if g.pw > 1:
+        return round_up(length * g.V * g.lanes * (1 + g.pw), ALIGNMENT)
+    return round_up((STRIP + g.lanes) * g.V * g.lanes, ALIGNMENT)
 
 
 cdef void gather(const floating* x, const floating* W, Py_ssize_t f_step, Py_ssize_t c_step, floating* bias,
@@ -202,18 +243,14 @@ cdef void gather(const floating* x, const floating* W, Py_ssize_t f_step, Py_ssi
                  floating* scratch, Py_ssize_t private, int num_threads) noexcept nogil:
     cdef Py_ssize_t channels_out = g.groups * g.F, rows = g.area // g.width // 2, columns = g.width // 2, f
     cdef floating* target
-    cdef Py_ssize_t n, s, group, item, parts, part, first, last, start, si, strips, y0, y1
-    cdef Py_ssize_t channels = g.groups * g.C, pixels = 0
+    cdef Py_ssize_t n, group, item, parts, y0, y1, channels = g.groups * g.C
     cdef floating* mine
-    cdef const floating* image
+    cdef floating* room
     cdef const floating* scene
     cdef unsigned state
-    cdef Pass* p
-    for s in range(g.passes):
-        pixels = max(pixels, g.each[s].pixels)
     # With few images, threads share one; each pads the rows it needs.
     parts = 1 if num_threads == 1 or N >= 4 * num_threads else ceil_div(4 * num_threads, N)
-    parts = 1 if pooled else max(min(parts, pixels // STRIP), 1)
+    parts = 1 if pooled else max(min(parts, g.area // STRIP, g.rows), 1)
     with parallel(num_threads=num_threads):
         mine = scratch + threadid() * private
         state = cconv_ftz_on()
@@ -221,32 +258,21 @@ cdef void gather(const floating* x, const floating* W, Py_ssize_t f_step, Py_ssi
             pack(W, g, group, f_step, c_step, packed)
         for item in prange(N * parts, schedule="dynamic"):
             n = item // parts
-            part = item % parts
-            image = x + n * channels * g.H * g.W
+            y0 = item % parts * g.rows // parts
+            y1 = (item % parts + 1) * g.rows // parts
             target = mine + private - round_up(channels_out * g.area, ALIGNMENT) if pooled else (
                 out + n * channels_out * g.area)
-            scene = image
+            scene = x + n * channels * g.H * g.W
             if g.padded:
-                scene = mine + TILE_MAX_V * STRIP * g.lanes
-            for s in range(g.passes):
-                p = g.each + s
-                strips = ceil_div(p.pixels, STRIP)
-                first = part * strips // parts * STRIP
-                last = min((part + 1) * strips // parts * STRIP, p.pixels)
-                if last <= first:
-                    continue
-                if g.padded and (s == 0 or parts > 1):
-                    y0 = 0
-                    y1 = g.PH
-                    if parts > 1:
-                        y0 = p.off[first] // g.PW
-                        y1 = (p.off[last - 1] + p.reach) // g.PW + 1
-                    pad_image(image, channels, g, y0, y1, mine + TILE_MAX_V * STRIP * g.lanes)
-                for si in range(ceil_div(last - first, STRIP)):
-                    start = first + si * STRIP
-                    for group in range(g.groups):
-                        gather_strip(scene, packed, bias, relu,
-                                     g, p, group, start, min(STRIP, last - start), mine, target)
+                room = mine + strip_size(g)
+                pad_image(scene, x + N * channels * g.H * g.W, channels, g, max(y0 * g.down // g.up + g.lowest, 0),
+                          min((y1 - 1) * g.down // g.up + g.highest + 1, g.PH), room)
+                scene = room
+            for group in range(g.groups):
+                if g.pw == 1:
+                    gather_rows(scene, packed, bias, relu, g, group, y0, y1, mine, target)
+                else:
+                    gather_phases(scene, packed, bias, g, group, y0, y1, mine, target)
             if pooled:
                 for f in range(n * channels_out, (n + 1) * channels_out):
                     max_of_fours(target, g.width, rows, columns, out + f * rows * columns,
@@ -289,22 +315,22 @@ cdef void weight_gradient(const floating* dout, const floating* x, floating* dW,
                 image = x + ((n * g.groups + group) * g.C + c) * g.H * g.W
                 gradient = dout + (n * g.groups + group) * g.F * g.area
                 if g.padded:
-                    pad_image(image, channels, g, 0, g.PH, mine + length * lanes)
+                    pad_image(image, x + N * g.groups * g.C * g.H * g.W, channels, g, 0, g.PH, mine + length * lanes)
                     image = mine + length * lanes
-                for qi in range(ceil_div(p.pixels, length)):
+                for qi in range(ceil_div(g.area, length)):
                     q = qi * length
-                    count = min(length, p.pixels - q)
+                    count = min(length, g.area - q)
                     turn_padded(gradient + q, g.area, g.F, count, turned, lanes)
                     if b == 0:
                         add_rows(turned, lanes, count, g.vectors, mysum + K * lanes)
                     for vi in range(ceil_div(g.vectors, g.V)):
                         v = vi * g.V
                         V = min(g.V, g.vectors - v)
-                        P = ceil_div(size, ceil_div(size, tile_rows(V)))
+                        P = ceil_div(size, ceil_div(size, tile_rows(<int>V)))
                         for fi in range(ceil_div(size, P)):
                             f = fi * P
-                            tile(min(P, size - f), V, image, k_off + f, 1, 0, count, p.off + q,
-                                 turned + v * g.lanes, lanes, mysum + (k + f) * lanes + v * g.lanes, lanes, TILE_ADD)
+                            tile(<int>min(P, size - f), <int>V, image, k_off + f, 1, 0, count, g.off + q,
+                                 turned + v * g.lanes, lanes, mysum + (k + f) * lanes + v * g.lanes, lanes, True)
         for k in prange(g.groups * rows, schedule="static"):
             for m in range(1, sets):
                 for f in range(k * lanes, (k + 1) * lanes):
@@ -318,24 +344,26 @@ cdef void weight_gradient(const floating* dout, const floating* x, floating* dW,
         cconv_ftz_restore(state)
 
 
+cdef enum Kind:
+    OUTPUT, INPUT_GRADIENT, WEIGHT_GRADIENT
+
+
 cdef class Plan:
-    """The tables of one geometry: a forward pass (also the weight gradient's) or an input gradient's."""
+    """The tables of one geometry for one kind of pass."""
 
     cdef Gather g
     cdef object tables
     cdef object each
     cdef Py_ssize_t itemsize
-    cdef bint backward
+    cdef Kind kind
 
     def __init__(self, tuple source, tuple filters, tuple target, Py_ssize_t sh, Py_ssize_t sw, Py_ssize_t pt,
-                 Py_ssize_t pl, Py_ssize_t dh, Py_ssize_t dw, Py_ssize_t groups, Py_ssize_t itemsize, bint backward):
+                 Py_ssize_t pl, Py_ssize_t dh, Py_ssize_t dw, Py_ssize_t groups, Py_ssize_t itemsize, Kind kind):
         cdef Gather* g = &self.g
-        cdef Py_ssize_t FH = filters[2], FW = filters[3], H = target[1], W = target[2], y, z, i, j, py, pz, end
-        cdef Py_ssize_t below, right
-        cdef Pass* p
+        cdef Py_ssize_t FH = filters[2], FW = filters[3], H = target[1], W = target[2], y, z, passes, rows
         cdef Py_ssize_t* room
         self.itemsize = itemsize
-        self.backward = backward
+        self.kind = kind
         g.groups = groups
         g.C = source[0] // groups
         g.F = target[0] // groups
@@ -343,97 +371,124 @@ cdef class Plan:
         g.W = source[2]
         g.area = H * W
         g.width = W
-        if not backward:
-            g.top = pt
-            g.left = pl
-            g.PH = max((H - 1) * sh + (FH - 1) * dh + 1, 1)
-            g.PW = max((W - 1) * sw + (FW - 1) * dw + 1, 1)
-            # Without padding the image is read where it is, however much of it the windows leave out.
-            g.padded = pt > 0 or pl > 0 or g.PH > g.H or g.PW > g.W
-            if not g.padded:
-                g.PH = g.H
-                g.PW = g.W
-            g.passes = 1
-        else:
-            g.top = max(ceil_div(max((FH - 1) * dh - pt, 0), sh), 0)
-            g.left = max(ceil_div(max((FW - 1) * dw - pl, 0), sw), 0)
-            below = (H - 1 + pt) // sh
-            right = (W - 1 + pl) // sw
-            g.PH = g.top + max(below + 1, 1)
-            g.PW = g.left + max(right + 1, 1)
-            g.padded = not (g.top == 0 and g.left == 0 and g.PH <= g.H and g.PW <= g.W)
-            if not g.padded:
-                g.PH = g.H
-                g.PW = g.W
-            g.passes = sh * sw
+        g.rows = H
+        g.row = W
+        g.ph = sh if kind == INPUT_GRADIENT else 1
+        g.pw = sw if kind == INPUT_GRADIENT else 1
         g.lanes = TILE_BYTES // itemsize
         g.vectors = ceil_div(g.F, g.lanes)
-        self.each = bytearray(g.passes * sizeof(Pass))
+        passes = g.ph * g.pw
+        rows = max(H, ceil_div(g.area, STRIP))
+        self.each = bytearray(passes * sizeof(Pass))
         g.each = <Pass*><char*>self.each
-        self.tables = np.empty(2 * g.area + 2 * FH * FW * g.passes + 1, np.intp)
-        room = <Py_ssize_t*>cnp.PyArray_DATA(self.tables)
-        g.weights = 0
-        end = 0
-        if not backward:
-            p = g.each
-            p.off = room
-            p.table = room + g.area
-            p.tap = p.table + FH * FW
-            p.at = NULL
-            p.pixels = g.area
-            p.taps = FH * FW
-            p.weights = 0
-            for y in range(H):
-                for z in range(W):
-                    p.off[y * W + z] = y * sh * g.PW + z * sw
-            for i in range(FH):
-                for j in range(FW):
-                    p.table[i * FW + j] = i * dh * g.PW + j * dw
-                    p.tap[i * FW + j] = i * FW + j
-            p.reach = p.table[FH * FW - 1]
+        self.tables = np.empty(g.area + 2 * FH * FW * passes + 2 * rows * g.pw, np.intp)
+        g.off = <Py_ssize_t*>cnp.PyArray_DATA(self.tables)
+        g.taps = g.off + g.area
+        room = g.taps + 2 * rows * g.pw
+        if kind == INPUT_GRADIENT:
+            self.plan_input_gradient(FH, FW, sh, sw, pt, pl, dh, dw, room)
         else:
-            for py in range(sh):
-                for pz in range(sw):
-                    p = g.each + py * sw + pz
-                    p.weights = g.weights
-                    p.taps = 0
-                    p.reach = 0
-                    p.table = room
-                    p.tap = room + FH * FW
-                    room += 2 * FH * FW
-                    # The smallest input position of this phase fixes how far each tap lies in dout.
-                    for i in range(FH):
-                        if (py + pt - i * dh) % sh != 0:
+            self.plan_output(FH, FW, sh, sw, pt, pl, dh, dw, room)
+        g.step = g.PW
+        for y in range(H):
+            for z in range(W):
+                g.off[y * W + z] = y * g.down // g.up * g.PW + z
+        if (g.PW == W and not g.padded and passes == g.down == 1 and g.lowest == 0 and H + g.highest <= g.H
+                and kind != WEIGHT_GRADIENT):
+            # No gap between the rows: the image is one long row, cut into pieces of a good length.
+            g.row = min(g.area, STRIP)
+            g.rows = ceil_div(g.area, g.row)
+            g.step = g.row
+        for y in range(g.rows):
+            for z in range(g.pw):
+                find_taps(g, y, g.each + y % g.ph * g.pw + z, g.taps + 2 * (y * g.pw + z))
+        g.V = tile_width(g.vectors, ceil_div(g.row, g.pw))
+
+    cdef void plan_output(self, Py_ssize_t FH, Py_ssize_t FW, Py_ssize_t sh, Py_ssize_t sw, Py_ssize_t pt,
+                          Py_ssize_t pl, Py_ssize_t dh, Py_ssize_t dw, Py_ssize_t* room):
+        cdef Gather* g = &self.g
+        cdef Pass* p = g.each
+        cdef Py_ssize_t high = (g.rows - 1) * sh + (FH - 1) * dh + 1, i, j
+        cdef Py_ssize_t wide = (g.width - 1) * sw + (FW - 1) * dw + 1
+        # An output leaves out the taps that lie above or below the image. A weight gradient needs those rows.
+        cdef bint whole = self.kind == WEIGHT_GRADIENT
+        g.top = pt if whole else 0
+        g.left = pl
+        g.phases = sw
+        # Without padding the image is read where it is, however much of it the windows leave out.
+        g.padded = sw > 1 or pl > 0 or wide > g.W or whole and (pt > 0 or high > g.H)
+        g.PH = high if whole and g.padded else g.H
+        g.pitch = ceil_div(wide, sw) if g.padded else g.W
+        g.PW = g.pitch * min(sw, (FW - 1) * dw + 1) if g.padded else g.W
+        g.down = sh
+        g.up = 1
+        g.lowest = g.top - pt
+        g.highest = g.lowest + (FH - 1) * dh
+        p.width = g.width
+        p.taps = FH * FW
+        p.weights = 0
+        p.table = room
+        p.tap = room + FH * FW
+        for i in range(FH):
+            for j in range(FW):
+                p.table[i * FW + j] = (g.lowest + i * dh) * g.PW + j * dw % sw * g.pitch + j * dw // sw
+                p.tap[i * FW + j] = i * FW + j
+        g.weights = g.C * FH * FW * g.vectors * g.lanes
+
+    cdef void plan_input_gradient(self, Py_ssize_t FH, Py_ssize_t FW, Py_ssize_t sh, Py_ssize_t sw, Py_ssize_t pt,
+                                  Py_ssize_t pl, Py_ssize_t dh, Py_ssize_t dw, Py_ssize_t* room):
+        cdef Gather* g = &self.g
+        cdef Pass* p
+        cdef Py_ssize_t i, j, y, py, pz
+        g.top = 0
+        g.left = max(ceil_div(max((FW - 1) * dw - pl, 0), sw), 0)
+        g.phases = 1
+        g.PH = g.H
+        g.PW = g.left + max((g.width - 1 + pl) // sw + 1, 1)
+        g.padded = g.left > 0 or g.PW > g.W
+        if not g.padded:
+            g.PW = g.W
+        g.pitch = g.PW
+        g.down = 1
+        g.up = sh
+        g.lowest = 0
+        g.highest = 0
+        g.weights = 0
+        for py in range(sh):
+            for pz in range(sw):
+                p = g.each + py * sw + pz
+                p.weights = g.weights
+                p.width = max(ceil_div(g.width - pz, sw), 0)
+                p.taps = 0
+                p.table = room
+                p.tap = room + FH * FW
+                room += 2 * FH * FW
+                # The smallest input position of this phase fixes how far each tap lies in dout.
+                for i in range(FH):
+                    if (py + pt - i * dh) % sh != 0:
+                        continue
+                    y = floor_div(py + pt - i * dh, sh)
+                    for j in range(FW):
+                        if (pz + pl - j * dw) % sw != 0:
                             continue
-                        for j in range(FW):
-                            if (pz + pl - j * dw) % sw != 0:
-                                continue
-                            y = floor_div(py + pt - i * dh, sh) + g.top
-                            z = floor_div(pz + pl - j * dw, sw) + g.left
-                            p.table[p.taps] = y * g.PW + z
-                            p.reach = max(p.reach, p.table[p.taps])
-                            p.tap[p.taps] = i * FW + j
-                            p.taps += 1
-                    p.off = room
-                    p.pixels = 0
-                    for y in range(py, H, sh):
-                        for z in range(pz, W, sw):
-                            p.off[p.pixels] = (y // sh) * g.PW + z // sw
-                            p.pixels += 1
-                    room += p.pixels
-                    p.at = NULL
-                    if g.passes > 1:
-                        p.at = room
-                        end = 0
-                        for y in range(py, H, sh):
-                            for z in range(pz, W, sw):
-                                p.at[end] = y * W + z
-                                end += 1
-                        room += p.pixels
-                    g.weights += g.C * p.taps * g.vectors * g.lanes
-        if not backward:
-            g.weights = g.C * FH * FW * g.vectors * g.lanes
-        g.V = tile_width(g.vectors, ceil_div(g.area, g.passes))
+                        p.table[p.taps] = y * g.PW + floor_div(pz + pl - j * dw, sw) + g.left
+                        g.lowest = min(g.lowest, y)
+                        g.highest = max(g.highest, y)
+                        p.tap[p.taps] = i * FW + j
+                        p.taps += 1
+                g.weights += g.C * p.taps * g.vectors * g.lanes
+
+
+cdef void find_taps(Gather* g, Py_ssize_t y, Pass* p, Py_ssize_t* taps):
+    """Find which taps of row y read rows of the image: they follow each other."""
+    cdef Py_ssize_t t, at
+    taps[0] = taps[1] = 0
+    for t in range(p.taps):
+        at = y * g.down // g.up + floor_div(p.table[t], g.PW)
+        if g.row != g.width or 0 <= at < g.PH:
+            if taps[1] == 0:
+                taps[0] = t
+            taps[1] = t + 1
 
 
 cdef inline Py_ssize_t floor_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
@@ -448,13 +503,13 @@ cdef inline tuple sizes(cnp.ndarray images):
     return images.shape[1], images.shape[2], images.shape[3]
 
 
-cdef Plan find_plan(cnp.ndarray source, cnp.ndarray W, tuple target, tuple steps, bint backward):
+cdef Plan find_plan(cnp.ndarray source, cnp.ndarray W, tuple target, tuple steps, Kind kind):
     """Return the plan of a geometry, from the last few that were used."""
     cdef tuple key = (source.shape[1], source.shape[2], source.shape[3], W.shape[0], W.shape[2], W.shape[3],
-                      target, steps, cnp.PyArray_ITEMSIZE(W), backward)
+                      target, steps, cnp.PyArray_ITEMSIZE(W), kind)
     found = plans.get(key)
     if found is None:
-        found = Plan(sizes(source), (<object>W).shape, target, *steps, cnp.PyArray_ITEMSIZE(W), backward)
+        found = Plan(sizes(source), (<object>W).shape, target, *steps, cnp.PyArray_ITEMSIZE(W), kind)
         if len(plans) >= 256:
             plans.clear()
         plans[key] = found
@@ -472,7 +527,7 @@ cdef void run_gather(cnp.ndarray source, cnp.ndarray W, object b, cnp.ndarray ta
     cdef Gather* g = &plan.g
     cdef Py_ssize_t taps = W.shape[2] * W.shape[3], N = source.shape[0]
     cdef Py_ssize_t packed = round_up(g.groups * g.weights, ALIGNMENT)
-    cdef Py_ssize_t private = TILE_MAX_V * STRIP * g.lanes
+    cdef Py_ssize_t private = strip_size(g)
     cdef Py_ssize_t f_step = taps * g.C, c_step = taps
     cdef cnp.ndarray scratch
     cdef void* bias = NULL if b is None else cnp.PyArray_DATA(<cnp.ndarray>b)
@@ -483,12 +538,12 @@ cdef void run_gather(cnp.ndarray source, cnp.ndarray W, object b, cnp.ndarray ta
     cdef void* work
     if target.shape[0] == 0:
         return
-    if plan.backward:
+    if plan.kind == INPUT_GRADIENT:
         f_step = taps
         c_step = taps * g.F
     if g.padded:
         check_scratch(<double>g.groups * g.C * g.PH * g.PW * num_threads)
-        private += round_up(g.groups * g.C * g.PH * g.PW, ALIGNMENT)
+        private += round_up(g.groups * g.C * g.PH * g.PW + g.lanes, ALIGNMENT)
     if pooled:
         private += round_up(g.groups * g.F * g.area, ALIGNMENT)
     scratch = empty((packed + private * num_threads,), W.dtype)
@@ -506,7 +561,7 @@ cdef void run_gather(cnp.ndarray source, cnp.ndarray W, object b, cnp.ndarray ta
 def forward(cnp.ndarray x, cnp.ndarray W, object b, cnp.ndarray out,
             int sh, int sw, int pt, int pl, int dh, int dw, int groups, int num_threads):
     """Write the convolution of x (N, C, H, W) with W (FN, C / groups, FH, FW), plus b (FN,) or None, into out."""
-    cdef Plan plan = find_plan(x, W, sizes(out), (sh, sw, pt, pl, dh, dw, groups), False)
+    cdef Plan plan = find_plan(x, W, sizes(out), (sh, sw, pt, pl, dh, dw, groups), OUTPUT)
     run_gather(x, W, b, out, plan, False, False, None, num_threads)
 
 
@@ -517,21 +572,21 @@ def forward_pooled(cnp.ndarray x, cnp.ndarray W, object b, cnp.ndarray out, obje
     OH and OW are the size of the convolution's own output, of which a thread holds one image at a time.
     """
     cdef tuple steps = (sh, sw, pt, pl, dh, dw, groups)
-    cdef Plan plan = find_plan(x, W, (W.shape[0], OH, OW), steps, False)
+    cdef Plan plan = find_plan(x, W, (W.shape[0], OH, OW), steps, OUTPUT)
     run_gather(x, W, b, out, plan, True, True, argmax, num_threads)
 
 
 def backward_input(cnp.ndarray dout, cnp.ndarray W, cnp.ndarray dx,
                    int sh, int sw, int pt, int pl, int dh, int dw, int groups, int num_threads, object bias=None):
     """Write the gradient with respect to the input, plus a bias per input channel or None, into dx."""
-    cdef Plan plan = find_plan(dout, W, sizes(dx), (sh, sw, pt, pl, dh, dw, groups), True)
+    cdef Plan plan = find_plan(dout, W, sizes(dx), (sh, sw, pt, pl, dh, dw, groups), INPUT_GRADIENT)
     run_gather(dout, W, bias, dx, plan, False, False, None, num_threads)
 
 
 def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db,
                      int sh, int sw, int pt, int pl, int dh, int dw, int groups, int num_threads):
     """Write the gradient with respect to the filters into dW and, unless db is None, that of the bias into db."""
-    cdef Plan plan = find_plan(x, dW, sizes(dout), (sh, sw, pt, pl, dh, dw, groups), False)
+    cdef Plan plan = find_plan(x, dW, sizes(dout), (sh, sw, pt, pl, dh, dw, groups), WEIGHT_GRADIENT)
     cdef Gather* g = &plan.g
     cdef Pass* p = g.each
     cdef Py_ssize_t N = x.shape[0], lanes = g.vectors * g.lanes, rows = g.C * p.taps + 1
@@ -551,12 +606,12 @@ def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db,
         return
     sets = min(ceil_div(GRADIENT_ITEMS, blocks * g.groups), GRADIENT_BYTES // (total * plan.itemsize))
     sets = max(min(sets, N), 1)
-    strips = ceil_div(p.pixels, max(GRADIENT_STRIP // lanes, g.lanes))
-    length = round_up(ceil_div(p.pixels, strips), g.lanes)
+    strips = ceil_div(g.area, max(GRADIENT_STRIP // lanes, g.lanes))
+    length = round_up(ceil_div(g.area, strips), g.lanes)
     private = round_up(length * lanes, ALIGNMENT)
     if g.padded:
         check_scratch(<double>block * g.PH * g.PW * num_threads)
-        private += round_up(block * g.PH * g.PW, ALIGNMENT)
+        private += round_up(block * g.PH * g.PW + g.lanes, ALIGNMENT)
     summed = round_up(total * sets, ALIGNMENT)
     scratch = empty((summed + private * num_threads,), dW.dtype)
     work = cnp.PyArray_DATA(scratch)

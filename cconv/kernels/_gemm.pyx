@@ -20,7 +20,7 @@ from cython.parallel cimport parallel, prange, threadid
 from libc.string cimport memcpy, memset
 
 from cconv.kernels.tile cimport (
-    TILE_ADD, TILE_BYTES, TILE_MAX_V, TILE_NEW, cconv_ftz_on, cconv_ftz_restore, tile, tile_rows, turn_padded
+    TILE_BYTES, TILE_MAX_V, cconv_ftz_on, cconv_ftz_restore, run_rows, tile, tile_rows, tile_run, turn_padded
 )
 
 from cconv.kernels._memory import empty
@@ -42,6 +42,11 @@ cdef struct Product:
 
 cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
     return (a + b - 1) // b
+
+
+cdef inline int most_rows(Product* g, Py_ssize_t V) noexcept nogil:
+    """The most rows of a tile: they lie side by side in the left factor's transpose."""
+    return run_rows(<int>V) if g.row_step == 1 else tile_rows(<int>V)
 
 
 cdef inline const floating* right_factor(const floating* b, Product* g, Py_ssize_t k, Py_ssize_t count,
@@ -94,11 +99,12 @@ cdef inline void block_columns(Product* g, Py_ssize_t block, Py_ssize_t* first, 
 cdef void product(const floating* a, const floating* b, floating* bias, bint relu, floating* out, Product* g,
                   floating* scratch, Py_ssize_t private, int num_threads) noexcept nogil:
     cdef Py_ssize_t blocks = ceil_div(g.vectors, g.V), parts = ceil_div(g.rows, ROWS)
-    cdef Py_ssize_t item, block, row, rows, r, ri, k, ki, count, first, own, V, P, width, step, valid
+    cdef Py_ssize_t item, block, row, rows, r, ri, k, ki, count, first, own, V, P, tiles, width, step, valid
     cdef Py_ssize_t[32] off
     cdef Py_ssize_t[1] zero
     cdef floating* strip
     cdef const floating* right
+    cdef const floating* left
     cdef unsigned state
     zero[0] = 0
     for r in range(32):
@@ -113,15 +119,21 @@ cdef void product(const floating* a, const floating* b, floating* bias, bint rel
             first = own = V = step = 0
             block_columns(g, block, &first, &own, &V)
             width = V * g.lanes
-            P = ceil_div(rows, ceil_div(rows, tile_rows(V)))
+            tiles = ceil_div(rows, most_rows(g, V))
             for ki in range(ceil_div(g.K, CHUNK)):
                 k = ki * CHUNK
                 count = min(CHUNK, g.K - k)
                 right = right_factor(b, g, k, count, first, width, strip + ROWS * width, &step)
-                for ri in range(ceil_div(rows, P)):
-                    r = ri * P
-                    tile(min(P, rows - r), V, a + (row + r) * g.row_step + k * g.k_step, off, count, g.k_step, 1,
-                         zero, right, step, strip + r * width, width, TILE_ADD if k > 0 else TILE_NEW)
+                for ri in range(tiles):
+                    r = ri * rows // tiles
+                    P = (ri + 1) * rows // tiles - r
+                    left = a + (row + r) * g.row_step + k * g.k_step
+                    if g.row_step == 1:
+                        tile_run(<int>P, <int>V, left, count, g.k_step, 1, zero, right, step, step, strip + r * width,
+                                 width, k > 0)
+                    else:
+                        tile(<int>P, <int>V, left, off, count, g.k_step, 1, zero, right, step, strip + r * width,
+                             width, k > 0)
             if g.K == 0:
                 memset(strip, 0, rows * width * sizeof(floating))
             valid = min(width - (own - first), g.columns - own)
@@ -150,7 +162,7 @@ cdef void product_of_few_rows(const floating* a, const floating* b, floating* bi
                 first = own = V = 0
                 block_columns(g, block, &first, &own, &V)
                 tile(<int>g.rows, <int>V, a + k * g.k_step, off, count, g.k_step, 1, zero, b + k * g.b_step + first,
-                     g.b_step, sums + item * size + first, g.columns, TILE_NEW)
+                     g.b_step, sums + item * size + first, g.columns, False)
         cconv_ftz_restore(state)
     state = cconv_ftz_on()
     for item in range(1, chunks):
@@ -176,7 +188,7 @@ cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray 
     g.vectors = ceil_div(columns, g.lanes)
     for V in range(1, min(g.vectors, TILE_MAX_V) + 1):
         # Whole registers first, then fewer loads of the right factor.
-        P = ceil_div(min(rows, ROWS), ceil_div(min(rows, ROWS), tile_rows(<int>V)))
+        P = ceil_div(min(rows, ROWS), ceil_div(min(rows, ROWS), most_rows(&g, V)))
         cost = ceil_div(g.vectors, V) * ceil_div(min(rows, ROWS), P) * (4 * max(P * V, 8) + P + V + 8)
         if cost < least:
             least = cost

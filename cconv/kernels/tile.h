@@ -1,6 +1,6 @@
 /* The register tile: the one loop in which all of cconv's multiply-adds happen.
  *
- *     out[p][l] = sum over c, t of a[off[p] + c * a_step + table[t]] * b[(c * inner + t) * b_step + l]
+ *     out[p][l] = sum over c, t of a[place(p) + c * a_step + table[t]] * b[c * b_jump + t * b_step + l]
  *
  * P values of `a` are broadcast against V vectors of `b`; the P x V accumulators stay in registers for the whole sum.
  * What p, l, c and t stand for makes it one product or another:
@@ -11,9 +11,12 @@
  *     x W                p rows of x,      l columns of W,     c features
  *     x^T dout           p features,       l columns of dout,  c rows
  *
+ * There are two of it. `tile_run` is for values that lie side by side, place(p) = p: their addresses are one register and
+ * constants, each broadcast is an operand of its multiply-add, and the loop runs at the rate of the multiply-adds alone.
+ * `tile` is for values anywhere, place(p) = off[p]: each needs a register of its own, so it has no more than TILE_ROWS.
+ *
  * Each output is one chain of fused multiply-adds from 0 in the order of (c, t): P, V and whoever computes the
- * neighbouring outputs do not change its bits. `mode` TILE_RESUME goes on with the chain that `out` holds, so that a long
- * one can be computed in pieces that fit the first cache; TILE_ADD adds the finished sum to what `out` holds.
+ * neighbouring outputs do not change its bits. With `add` the finished sum is added to what `out` holds.
  *
  * The vector is as wide as the level's registers. It is GCC's and Clang's vector extension; other compilers get an
  * array of the same length and their own vectoriser. The body is compiled twice, for float and for double, by including
@@ -28,29 +31,35 @@
 #if defined(__AVX512F__)
 #define TILE_BYTES 64
 #define TILE_REGISTERS 28 /* accumulators; the other 4 of 32 hold b, a's broadcast and what the compiler needs */
+#define TILE_MAX_V 4
 #elif defined(__AVX__)
 #define TILE_BYTES 32
 #define TILE_REGISTERS 12
+#define TILE_MAX_V 3 /* a fourth vector of b would not find a register */
 #elif defined(__aarch64__) || defined(_M_ARM64)
 #define TILE_BYTES 16
 #define TILE_REGISTERS 24
+#define TILE_MAX_V 4
 #else
 #define TILE_BYTES 16
 #define TILE_REGISTERS 12
+#define TILE_MAX_V 3
 #endif
-#define TILE_MAX_V 4
-enum { TILE_NEW, TILE_RESUME, TILE_ADD };
+#define TILE_ROWS 9
 
 #if defined(__GNUC__)
 #define TILE_INLINE static inline __attribute__((always_inline))
 #define TILE_UNROLL _Pragma("GCC unroll 32")
+#define TILE_RESTRICT restrict
 #else
 #define TILE_INLINE static __forceinline
 #define TILE_UNROLL
+#define TILE_RESTRICT __restrict
 #endif
 
-/* The most pixels of a tile with V vectors. */
-static inline int tile_rows(int V) { return TILE_REGISTERS / V; }
+/* The most values of `a` in a tile with V vectors: side by side, and anywhere. */
+static inline int run_rows(int V) { return TILE_REGISTERS / V; }
+static inline int tile_rows(int V) { return TILE_REGISTERS / V < TILE_ROWS ? TILE_REGISTERS / V : TILE_ROWS; }
 
 #define T float
 #define LANES (TILE_BYTES / 4)
@@ -76,6 +85,11 @@ TILE_INLINE void NAME(store)(T *p, NAME(vec) v) { *(NAME(vec) *)p = v; }
 TILE_INLINE NAME(vec) NAME(spread)(T a) { return a - (NAME(vec)){0}; }
 TILE_INLINE NAME(vec) NAME(add)(NAME(vec) a, NAME(vec) b) { return a + b; }
 TILE_INLINE NAME(vec) NAME(multiply_add)(NAME(vec) a, NAME(vec) b, NAME(vec) c) { return a * b + c; }
+TILE_INLINE NAME(vec) NAME(rectify)(NAME(vec) a) /* NaN stays */
+{
+    typedef __typeof__(a <= a) mask;
+    return (NAME(vec))((mask)a & ~(a <= NAME(spread)(0)));
+}
 #else
 typedef struct { T lane[LANES]; } NAME(vec);
 TILE_INLINE NAME(vec) NAME(load)(const T *p) { NAME(vec) v; memcpy(&v, p, sizeof v); return v; }
@@ -91,21 +105,26 @@ TILE_INLINE NAME(vec) NAME(multiply_add)(NAME(vec) a, NAME(vec) b, NAME(vec) c)
     for (int l = 0; l < LANES; l++) c.lane[l] += a.lane[l] * b.lane[l];
     return c;
 }
+TILE_INLINE NAME(vec) NAME(rectify)(NAME(vec) a)
+{
+    for (int l = 0; l < LANES; l++) a.lane[l] = a.lane[l] <= 0 ? 0 : a.lane[l];
+    return a;
+}
 #endif
 
-/* P and V are constants wherever this is inlined, so that `sum` becomes registers. */
-TILE_INLINE void NAME(tile_body)(const int P, const int V, const T *a, const ptrdiff_t *off, ptrdiff_t outer,
-                                 ptrdiff_t a_step, ptrdiff_t inner, const ptrdiff_t *table, const T *b,
-                                 ptrdiff_t b_step, T *out, ptrdiff_t out_step, int mode)
+/* P, V and `run` are constants wherever this is inlined, so that `sum` becomes registers. */
+TILE_INLINE void NAME(tile_body)(const int P, const int V, const int run, const T *a, const ptrdiff_t *off,
+                                 ptrdiff_t outer, ptrdiff_t a_step, ptrdiff_t inner, const ptrdiff_t *table,
+                                 const T *b, ptrdiff_t b_jump, ptrdiff_t b_step, T *out, ptrdiff_t out_step, int add)
 {
+    b_jump -= inner * b_step;
     NAME(vec) sum[TILE_REGISTERS];
-    const T *at[TILE_REGISTERS];
+    const T *at[TILE_ROWS];
     TILE_UNROLL
     for (int p = 0; p < P; p++) {
-        at[p] = a + off[p];
+        if (!run) at[p] = a + off[p];
         TILE_UNROLL
-        for (int v = 0; v < V; v++)
-            sum[p * V + v] = mode == TILE_RESUME ? NAME(load)(out + p * out_step + v * LANES) : NAME(spread)(0);
+        for (int v = 0; v < V; v++) sum[p * V + v] = NAME(spread)(0);
     }
     for (ptrdiff_t c = 0; c < outer; c++) {
         for (ptrdiff_t t = 0; t < inner; t++) {
@@ -115,49 +134,87 @@ TILE_INLINE void NAME(tile_body)(const int P, const int V, const T *a, const ptr
             for (int v = 0; v < V; v++) column[v] = NAME(load)(b + v * LANES);
             TILE_UNROLL
             for (int p = 0; p < P; p++) {
-                const NAME(vec) value = NAME(spread)(at[p][here]);
+                const NAME(vec) value = NAME(spread)(run ? a[here + p] : at[p][here]);
                 TILE_UNROLL
                 for (int v = 0; v < V; v++)
                     sum[p * V + v] = NAME(multiply_add)(value, column[v], sum[p * V + v]);
             }
             b += b_step;
         }
+        b += b_jump;
     }
     TILE_UNROLL
     for (int p = 0; p < P; p++) {
         TILE_UNROLL
         for (int v = 0; v < V; v++) {
             T *to = out + p * out_step + v * LANES;
-            NAME(store)(to, mode == TILE_ADD ? NAME(add)(NAME(load)(to), sum[p * V + v]) : sum[p * V + v]);
+            NAME(store)(to, add ? NAME(add)(NAME(load)(to), sum[p * V + v]) : sum[p * V + v]);
         }
     }
 }
 
 #define TILE(P_, V_)                                                                                                   \
     case (V_) * 64 + (P_):                                                                                             \
-        NAME(tile_body)(P_, V_, a, off, outer, a_step, inner, table, b, b_step, out, out_step, mode);            \
+        NAME(tile_body)(P_, V_, 0, a, off, outer, a_step, inner, table, b, inner * b_step, b_step, out, out_step, add); \
         return;
+#define RUN(P_, V_)                                                                                                    \
+    case (V_) * 64 + (P_):                                                                                             \
+        NAME(tile_body)(P_, V_, 1, a, NULL, outer, a_step, inner, table, b, b_jump, b_step, out, out_step, add);       \
+        return;
+#define SMALL(KIND)                                                                                                    \
+    KIND(1, 1) KIND(2, 1) KIND(3, 1) KIND(4, 1) KIND(5, 1) KIND(6, 1) KIND(7, 1) KIND(8, 1) KIND(9, 1)                 \
+    KIND(1, 2) KIND(2, 2) KIND(3, 2) KIND(4, 2) KIND(5, 2) KIND(6, 2) KIND(1, 3) KIND(2, 3) KIND(3, 3) KIND(4, 3)
+#define MEDIUM(KIND)                                                                                                   \
+    KIND(7, 2) KIND(8, 2) KIND(9, 2) KIND(5, 3) KIND(6, 3) KIND(7, 3) KIND(8, 3)                                       \
+    KIND(1, 4) KIND(2, 4) KIND(3, 4) KIND(4, 4) KIND(5, 4) KIND(6, 4)
+#define LARGE(KIND) KIND(9, 3) KIND(7, 4)
 
-/* The tile of `P` rows and `V` vectors; 1 <= P <= tile_rows(V). */
+/* The tile of `P` values anywhere and `V` vectors; 1 <= P <= tile_rows(V). */
 static void NAME(tile)(int P, int V, const T *a, const ptrdiff_t *off, ptrdiff_t outer, ptrdiff_t a_step,
                        ptrdiff_t inner, const ptrdiff_t *table, const T *b, ptrdiff_t b_step, T *out,
-                       ptrdiff_t out_step, int mode)
+                       ptrdiff_t out_step, int add)
 {
     switch (V * 64 + P) {
-        TILE(1, 1) TILE(2, 1) TILE(3, 1) TILE(4, 1) TILE(5, 1) TILE(6, 1) TILE(7, 1) TILE(8, 1) TILE(9, 1) TILE(10, 1)
-        TILE(11, 1) TILE(12, 1) TILE(1, 2) TILE(2, 2) TILE(3, 2) TILE(4, 2) TILE(5, 2) TILE(6, 2)
-        TILE(1, 3) TILE(2, 3) TILE(3, 3) TILE(4, 3) TILE(1, 4) TILE(2, 4) TILE(3, 4)
+        SMALL(TILE)
 #if TILE_REGISTERS >= 24
-        TILE(13, 1) TILE(14, 1) TILE(15, 1) TILE(16, 1) TILE(17, 1) TILE(18, 1) TILE(19, 1) TILE(20, 1) TILE(21, 1)
-        TILE(22, 1) TILE(23, 1) TILE(24, 1) TILE(7, 2) TILE(8, 2) TILE(9, 2) TILE(10, 2) TILE(11, 2) TILE(12, 2)
-        TILE(5, 3) TILE(6, 3) TILE(7, 3) TILE(8, 3) TILE(4, 4) TILE(5, 4) TILE(6, 4)
+        MEDIUM(TILE)
 #endif
 #if TILE_REGISTERS >= 28
-        TILE(25, 1) TILE(26, 1) TILE(27, 1) TILE(28, 1) TILE(13, 2) TILE(14, 2) TILE(9, 3) TILE(7, 4)
+        LARGE(TILE)
+#endif
+    }
+}
+
+/* The tile of `P` values side by side and `V` vectors; 1 <= P <= run_rows(V). */
+static void NAME(tile_run)(int P, int V, const T *a, ptrdiff_t outer, ptrdiff_t a_step, ptrdiff_t inner,
+                           const ptrdiff_t *table, const T *b, ptrdiff_t b_jump, ptrdiff_t b_step, T *out,
+                           ptrdiff_t out_step, int add)
+{
+    switch (V * 64 + P) {
+        SMALL(RUN) RUN(10, 1) RUN(11, 1) RUN(12, 1)
+#if TILE_REGISTERS >= 24
+        MEDIUM(RUN) RUN(13, 1) RUN(14, 1) RUN(15, 1) RUN(16, 1) RUN(17, 1) RUN(18, 1) RUN(19, 1) RUN(20, 1) RUN(21, 1)
+        RUN(22, 1) RUN(23, 1) RUN(24, 1) RUN(10, 2) RUN(11, 2) RUN(12, 2)
+#endif
+#if TILE_REGISTERS >= 28
+        LARGE(RUN) RUN(25, 1) RUN(26, 1) RUN(27, 1) RUN(28, 1) RUN(13, 2) RUN(14, 2)
 #endif
     }
 }
 #undef TILE
+#undef RUN
+#undef SMALL
+#undef MEDIUM
+#undef LARGE
+
+/* Ask for `rows` values of each of `columns` lines `step` apart, which will be written soon. */
+static inline void NAME(expect)(const T *to, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t columns)
+{
+#if defined(__GNUC__)
+    for (ptrdiff_t l = 0; l < columns; l++)
+        for (ptrdiff_t i = 0; i < rows; i += 64 / sizeof(T)) __builtin_prefetch(to + l * step + i, 1);
+#endif
+}
 
 /* LANES x LANES transposed in registers: in log2(LANES) rounds, pairs of rows swap halves, quarters, ... */
 TILE_INLINE void NAME(transpose)(NAME(vec) *row)
@@ -232,29 +289,83 @@ static void NAME(turn_padded)(const T *from, ptrdiff_t from_step, ptrdiff_t rows
         }
 }
 
-/* The same from a full strip of vectors, `rows` of them wanted, with a bias per column and an optional relu. */
+/* The same from a strip of whole vectors, with a bias per column and an optional relu. The strip may be read up to a
+ * whole vector of rows. The last vector overlaps the one before it, where there is one. */
 static void NAME(turn_biased)(const T *from, ptrdiff_t from_step, ptrdiff_t rows, ptrdiff_t columns, const T *bias,
                               int relu, T *to, ptrdiff_t to_step)
 {
-    for (ptrdiff_t i = 0; i < rows; i += LANES)
-        for (ptrdiff_t l = 0; l < columns; l += LANES) {
-            const ptrdiff_t n = rows - i < LANES ? rows - i : LANES, m = columns - l < LANES ? columns - l : LANES;
+    for (ptrdiff_t l = 0; l < columns; l += LANES)
+        for (ptrdiff_t k = 0; k < rows; k += LANES) {
+            const ptrdiff_t i = k > 0 && rows - k < LANES ? rows - LANES : k;
+            const ptrdiff_t m = columns - l < LANES ? columns - l : LANES;
             NAME(vec) block[LANES];
             TILE_UNROLL
             for (int r = 0; r < LANES; r++) block[r] = NAME(load)(from + (i + r) * from_step + l);
             NAME(transpose)(block);
             for (ptrdiff_t r = 0; r < m; r++) {
-                T *target = to + (l + r) * to_step + i;
-                T line[LANES];
-                NAME(store)(line, bias ? NAME(add)(block[r], NAME(spread)(bias[l + r])) : block[r]);
-                if (relu)
-                    for (int s = 0; s < LANES; s++) line[s] = line[s] <= 0 ? 0 : line[s];
-                if (n == LANES)
-                    memcpy(target, line, sizeof line);
+                NAME(vec) line = bias ? NAME(add)(block[r], NAME(spread)(bias[l + r])) : block[r];
+                if (relu) line = NAME(rectify)(line);
+                if (rows >= LANES)
+                    NAME(store)(to + (l + r) * to_step + i, line);
                 else
-                    for (ptrdiff_t s = 0; s < n; s++) target[s] = line[s];
+                    memcpy(to + (l + r) * to_step + i, &line, (size_t)rows * sizeof(T));
             }
         }
+}
+
+/* to[k * phases + z] = from[z * pitch + k]: the phases of a row, `width` values in all, side by side. */
+static void NAME(weave)(const T *from, ptrdiff_t phases, ptrdiff_t pitch, ptrdiff_t width, T *TILE_RESTRICT to)
+{
+    if (phases == 2) {
+        for (ptrdiff_t k = 0; k < width / 2; k++) {
+            to[2 * k] = from[k];
+            to[2 * k + 1] = from[pitch + k];
+        }
+        if (width % 2) to[width - 1] = from[width / 2];
+        return;
+    }
+    for (ptrdiff_t z = 0; z < phases; z++)
+        for (ptrdiff_t k = 0; k * phases + z < width; k++) to[k * phases + z] = from[z * pitch + k];
+}
+
+/* Rows y0 to y1 of an image (H, W) that begins at row `top` and column `left` of a padded one with PW columns. The rows
+ * are sorted into phases, columns 0, phases, 2 * phases, ... first, `pitch` values each, of which PW / pitch are kept.
+ * `top` and `left` may be negative. Whole vectors are read, no further than `end`, and written, up to a vector beyond
+ * the last row.
+ */
+static void NAME(pad)(const T *x, const T *end, ptrdiff_t H, ptrdiff_t W, ptrdiff_t top, ptrdiff_t left, ptrdiff_t PW,
+                      ptrdiff_t phases, ptrdiff_t pitch, ptrdiff_t y0, ptrdiff_t y1, T *TILE_RESTRICT to)
+{
+    const ptrdiff_t skip = left < 0 ? -left : 0, start = left < 0 ? 0 : left < PW ? left : PW;
+    const ptrdiff_t count = W - skip < PW - start ? W - skip : PW - start, whole = (count + LANES - 1) / LANES * LANES;
+    for (ptrdiff_t y = y0; y < y1; y++) {
+        const T *const row = x + (y - top) * W + skip;
+        T *line = to + y * PW;
+        const int inside = y >= top && y - top < H;
+        if (phases == 1 && inside && count > 0 && end - row >= whole) {
+            /* Whole vectors: what they write too much, the zeros and the next row write over. */
+            for (ptrdiff_t k = 0; k < start; k += LANES) NAME(store)(line + k, NAME(spread)(0));
+            for (ptrdiff_t k = 0; k < whole; k += LANES) NAME(store)(line + start + k, NAME(load)(row + k));
+            for (ptrdiff_t k = start + count; k < PW; k += LANES) NAME(store)(line + k, NAME(spread)(0));
+            continue;
+        }
+        for (ptrdiff_t z = 0; z < PW / pitch; z++, line += pitch) {
+            const ptrdiff_t first = z - left; /* the column of the first value */
+            ptrdiff_t k = first < 0 ? (phases - 1 - first) / phases : 0;
+            ptrdiff_t stop = inside && first < W ? (W - first + phases - 1) / phases : 0;
+            const T *const from = row - skip + first;
+            if (stop > pitch) stop = pitch;
+            if (k > stop) k = stop;
+            for (ptrdiff_t i = 0; i < k; i++) line[i] = 0;
+            if (phases == 2) /* constants, for the compiler's vectoriser */
+                for (; k < stop; k++) line[k] = from[2 * k];
+            else if (phases == 3)
+                for (; k < stop; k++) line[k] = from[3 * k];
+            else
+                for (; k < stop; k++) line[k] = from[k * phases];
+            for (; k < pitch; k++) line[k] = 0;
+        }
+    }
 }
 
 /* sum[l] += from[i * step + l] over i < rows, for `vectors` vectors. */
