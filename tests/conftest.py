@@ -15,9 +15,9 @@ os.environ.setdefault("MPLBACKEND", "Agg")  # plots are drawn into files, on mac
 MNIST_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 
-@pytest.fixture(params=kernels.levels())
+@pytest.fixture(params=[kernels.LEVEL] if os.environ.get("CCONV_CPU") else kernels.levels())
 def cpu_level(request, monkeypatch):
-    """Run the test once with the kernels of every CPU level that this machine can run."""
+    """Run the test once with the kernels of every CPU level that this machine can run, or of the one that is forced."""
     for name, module in vars(kernels.load(request.param)).items():
         monkeypatch.setattr(kernels, name, module)
     monkeypatch.setattr(kernels, "LEVEL", request.param)
