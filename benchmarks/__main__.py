@@ -71,14 +71,13 @@ def run(options):
             section = sections[name]
             unit = report.UNITS[section.unit][1]
             print(f"\n{name}: {section.title} In {unit}, and as a multiple of cconv's.")
-            rows = {}
+            rows, bench.notes = {}, []
             for row, values in section(bench):
                 if not values:
                     continue  # cconv does not have it
                 rows[row] = values
                 report.print_row(row, values, section.unit)
-            notes = getattr(section, "notes", [])
-            results.sections[name] = {"title": section.title, "unit": section.unit, "notes": notes, "rows": rows}
+            results.sections[name] = {"title": section.title, "unit": section.unit, "notes": bench.notes, "rows": rows}
             report.print_summary(results, name)
     results.data["absent"] = arena.absent
     for name, reason in arena.absent.items():

@@ -8,10 +8,12 @@ again, and a block in which every call is timed and the median kept. Each repeat
 what else the machine does falls on all of them alike; ratios are taken within a repeat.
 """
 
+import ctypes
 import multiprocessing
 import os
 import signal
 import statistics
+import sys
 import time
 import traceback
 
@@ -21,6 +23,7 @@ from .contestants import CONTESTANTS, Unavailable, create
 
 BLOCK = 0.05  # seconds
 PAUSE = 0.02  # seconds of sleep before each call of which the latency from idle is measured
+PR_SET_PDEATHSIG = 1
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "CCONV_NUM_THREADS")
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}  # relative to the largest value of an array
 
@@ -169,6 +172,9 @@ class Worker:
 
 def _serve(connection, name, threads):
     """Answer the parent's requests until it closes the connection."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to handle
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a stopped process would outlive a killed parent
     try:
         desk = Desk(create(name, threads))
         connection.send((None, None))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+LEAST = {"filter_num": 1, "filter_size": 3, "pad": 0, "stride": 1}  # a network that has next to nothing to compute
 BATCHES = 20  # that training steps go round: on one and the same batch a network soon has nothing left to learn
 
 
@@ -73,6 +74,17 @@ def parameters(dtype):
         name: (0.01 * rng.standard_normal(shape) if name[0] == "W" else np.zeros(shape)).astype(dtype)
         for name, shape in shapes.items()
     }
+
+
+def deep_parameters():
+    """The parameters of DeepConvNet for images of 28 x 28, in order, float32."""
+    sizes = [((16, 1, 3, 3), 16), ((16, 16, 3, 3), 16), ((32, 16, 3, 3), 32), ((32, 32, 3, 3), 32)]
+    sizes += [((64, 32, 3, 3), 64), ((64, 64, 3, 3), 64), ((1024, 50), 50), ((50, 10), 10)]
+    arrays = draw("float32", *(shape for pair in sizes for shape in pair))
+    for W, b in zip(arrays[::2], arrays[1::2], strict=True):
+        W *= np.sqrt(2 / (W[0].size if W.ndim == 4 else len(W)))
+        b *= 0
+    return arrays
 
 
 def digits(dtype, batch, count=1, scale=1.0):

@@ -50,7 +50,7 @@ def _course(plt, results, section):
     axes.set_xticks([int(row) for row in rows], rows)
     axes.minorticks_off()
     axes.set_title(results.sections[section]["title"], fontsize=9, wrap=True)
-    axes.legend(fontsize=8)
+    figure.legend(loc="outside lower center", ncols=4, fontsize=8)
     axes.grid(alpha=0.3)
     return figure
 
@@ -71,6 +71,6 @@ def _bars(plt, results, section):
     axes.invert_yaxis()
     axes.set(xscale="log", xlabel=unit)
     axes.set_title(results.sections[section]["title"], fontsize=9, wrap=True)
-    axes.legend(fontsize=8)
+    figure.legend(loc="outside lower center", ncols=7, fontsize=8)
     axes.grid(axis="x", alpha=0.3)
     return figure

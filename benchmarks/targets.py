@@ -31,7 +31,7 @@ class Target(NamedTuple):
 
 
 def _number(value, unit):
-    scale, text = {"x": (1, "x"), "%": (100, " %"), "s": (1e3, " ms"), "B": (1e-6, " MB")}[unit]
+    scale, text = {"x": (1, "x"), "%": (100, " %"), "s": (1e3, " ms"), "us": (1e6, " us"), "B": (1e-6, " MB")}[unit]
     return f"{value * scale:.2f}{text}" if unit != "%" else f"{value * scale:.0f}{text}"
 
 
@@ -105,5 +105,7 @@ TARGETS = [
     Target("grouped convolution, each", 1, _least("convolution-kinds", "ward", start="grouped")),
     Target("transposed convolution, each", 1, _least("convolution-kinds", "ward", start="transposed")),
     Target("batch normalization, both, each", 1.5, _least("batch-normalization", "float32")),
+    Target("training step of DeepConvNet, PyTorch's best", 1.5, _against("deep-step", "float32", PYTORCH)),
+    Target("overhead of SimpleConvNet's forward", 8e-6, lambda r: r.value("overhead", "batch 1"), "us", most=True),
     Target("training step on denormal numbers, an ordinary one", 1.1, _denormal, most=True),
 ]

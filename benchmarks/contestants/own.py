@@ -60,6 +60,32 @@ class Cconv:
     def hand_built_step(self, dtype, batch):
         return self.step(dtype, batch, network=LayerByLayer(inputs.parameters(dtype)))
 
+    def deep_step(self, batch):
+        network, optimizer = cconv.DeepConvNet(seed=0), cconv.Adam()
+        for own, value in zip(network.params.values(), inputs.deep_parameters(), strict=True):
+            own[...] = value
+        batches = inputs.digits("float32", batch, inputs.BATCHES)
+        turn = itertools.cycle(batches)
+
+        def run():
+            x, t = next(turn)
+            optimizer.update(network.params, network.gradient(x, t))
+
+        def features():
+            (x, _), *_ = batches
+            for layer in itertools.takewhile(
+                lambda layer: not isinstance(layer, cconv.Dropout), network.layers.values()
+            ):
+                x = layer.forward(x)
+            return x
+
+        return Work(run, features)
+
+    def overhead(self):
+        network = cconv.SimpleConvNet((1, 4, 4), inputs.LEAST, hidden_size=1, output_size=1)
+        x = np.zeros((1, 1, 4, 4), np.float32)
+        return Work(lambda: network.predict(x))
+
     def forward(self, dtype, batch):
         network = load(inputs.parameters(dtype), dtype)
         ((x, _),) = inputs.digits(dtype, batch)
@@ -77,8 +103,6 @@ class Cconv:
     def convolution_forward(self, geometry, dtype):
         x, w, b, _ = geometry.arrays(dtype)
         if geometry.transposed:
-            if not hasattr(F, "transposed_convolution"):
-                return None
             return Work(lambda: F.transposed_convolution(x, w, b, **_options(geometry)))
         return Work(lambda: F.convolution(x, w, b, **_options(geometry)))
 
@@ -86,8 +110,6 @@ class Cconv:
         x, w, _, dout = geometry.arrays(dtype)
         options = _options(geometry) | {"input_gradient": input_gradient}
         if geometry.transposed:
-            if not hasattr(F, "transposed_convolution_backward"):
-                return None
             return Work(lambda: F.transposed_convolution_backward(dout, x, w, **options))
         return Work(lambda: F.convolution_backward(dout, x, w, **options))
 

@@ -5,6 +5,7 @@ Single operations are called as autograd calls them, through torch.ops.aten, so 
 
 import itertools
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -26,7 +27,27 @@ class PyTorch:
         self._single = variant != "compile"  # whether single operations are worth measuring
 
     def step(self, dtype, batch, scale=1.0, lr=0.001):
-        model = self._network(dtype)
+        return self._step(self._network(dtype), dtype, batch, scale, lr)
+
+    hand_built_step = step
+
+    def deep_step(self, batch):
+        layers, channels = [], 1
+        for filters, pad in ((16, 1), (32, 2), (64, 1)):
+            layers += [torch.nn.Conv2d(channels, filters, 3, padding=1), torch.nn.ReLU()]
+            layers += [torch.nn.Conv2d(filters, filters, 3, padding=pad), torch.nn.ReLU(), torch.nn.MaxPool2d(2)]
+            channels = filters
+        layers += [torch.nn.Flatten(), torch.nn.Linear(1024, 50), torch.nn.ReLU(), torch.nn.Dropout(0.5)]
+        layers += [torch.nn.Linear(50, 10), torch.nn.Dropout(0.5)]
+        model = torch.nn.Sequential(*layers)
+        with torch.no_grad():
+            for own, value in zip(model.parameters(), map(torch.from_numpy, inputs.deep_parameters()), strict=True):
+                own.copy_(value.T if value.ndim == 2 else value)
+        work = self._step(self._laid_out(model), "float32", batch)
+        ((x, _),) = inputs.digits("float32", batch)
+        return work._replace(outputs=lambda: model[:-3](self._tensor(x)))
+
+    def _step(self, model, dtype, batch, scale=1.0, lr=0.001):
         adam = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
         batches = [
             (self._tensor(x), torch.from_numpy(t)) for x, t in inputs.digits(dtype, batch, inputs.BATCHES, scale)
@@ -44,7 +65,17 @@ class PyTorch:
 
         return Work(run, lambda: gradient(*batches[0]))
 
-    hand_built_step = step
+    def overhead(self):
+        conv, pool, linear = torch.nn.Conv2d(1, 1, 3), torch.nn.MaxPool2d(2), torch.nn.Linear(1, 1)
+        relu, last = torch.nn.ReLU(), torch.nn.Linear(1, 1)
+        model = self._laid_out(torch.nn.Sequential(conv, relu, pool, torch.nn.Flatten(), linear, relu, last))
+        x = self._tensor(np.zeros((1, 1, 4, 4), np.float32))
+
+        @torch.inference_mode()
+        def run():
+            return model(x)
+
+        return Work(run)
 
     def forward(self, dtype, batch):
         model = self._network(dtype)
@@ -221,9 +252,15 @@ class PyTorch:
                 W = p[f"W{number}"]
                 model[layer].weight.copy_(W if W.ndim == 4 else W.T)
                 model[layer].bias.copy_(p[f"b{number}"])
+        return self._laid_out(model)
+
+    def _laid_out(self, model):
         if self._variant == "channels_last":
             return model.to(memory_format=torch.channels_last)
-        return torch.compile(model) if self._variant == "compile" else model
+        if self._variant == "compile":
+            torch.compiler.reset()  # sizes that changed would make it give up on code for one size
+            return torch.compile(model, dynamic=False)
+        return model
 
     def _tensor(self, array):
         tensor = torch.from_numpy(array)

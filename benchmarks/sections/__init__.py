@@ -4,7 +4,7 @@ A section is a function of a `Bench` that yields rows: (name, {contestant: [a va
 what its `unit` says. The first line of its docstring is its title.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..arena import Arena
 from ..contestants import CONTESTANTS
@@ -18,6 +18,7 @@ class Bench:
     quick: bool = False
     smoke: bool = False
     wheel: str | None = None
+    notes: list[str] = field(default_factory=list)  # what a section has to say beside its rows
 
     def first(self, rows, quick=4):
         """Return the rows that are wanted: all, `quick` of them, or one for a smoke test."""

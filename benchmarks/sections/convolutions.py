@@ -1,6 +1,7 @@
 """The suite of convolutions, and the kinds that are not plain."""
 
 from dataclasses import replace
+from statistics import median
 
 from ..inputs import Convolution
 from . import section
@@ -77,8 +78,14 @@ def convolution_kinds(bench):
 
 
 def _rows(bench, cases, dtype, quick=4):
+    shares = []
     for prefix, geometry in bench.first(cases, quick):
         geometry = replace(geometry, N=bench.images(geometry.N))
         for direction in ("forward", "backward"):
             times = bench.compare(f"convolution_{direction}", geometry=geometry, dtype=dtype, among=AMONG)
             yield f"{prefix}{geometry} {direction}", times
+            if "cconv" in times and "FMA loop" in times:
+                own, peak = (2e-9 * geometry.multiply_adds / median(times[name]) for name in ("cconv", "FMA loop"))
+                shares.append((own / peak, f"{geometry}: {own:.0f} GFLOP/s of {peak:.0f} that the FMA loop reaches"))
+    if shares:
+        bench.notes.append(f"cconv's largest share of the peak, {max(shares)[0]:.0%}: {max(shares)[1]}")

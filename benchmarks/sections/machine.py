@@ -30,7 +30,7 @@ def imports(bench):
 def memory(bench):
     """Memory of a convolution's forward and backward at its peak, beyond inputs, outputs and gradients, float32."""
     if platform.system() != "Linux":
-        memory.notes = ["measured on Linux only"]
+        bench.notes.append("measured on Linux only")
         return
     large = Convolution(2, 8, 8, 8, 8, 3, 1, 1) if bench.smoke else Convolution(64, 64, 32, 32, 64, 3, 1, 1)
     small = {"geometry": Convolution(2, 3, 8, 8, 4, 3), "dtype": "float32"}
@@ -43,7 +43,7 @@ def memory(bench):
 def wheel(bench):
     """The wheel, and the wheel without the OpenMP library that is packed into it."""
     if bench.wheel is None:
-        wheel.notes = ["no wheel was given (--wheel)"]
+        bench.notes.append("no wheel was given (--wheel)")
         return
     with zipfile.ZipFile(bench.wheel) as file:
         sizes = {entry.filename: entry.compress_size for entry in file.infolist()}

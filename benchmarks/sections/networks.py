@@ -4,11 +4,11 @@ import os
 
 import numpy as np
 
-from ..contestants import PYTORCH
 from ..inputs import Convolution
 from . import section
 
-EVERYBODY_BUT_NUMPY = ("cconv", *PYTORCH)
+# Neither NumPy, which takes long, nor torch.compile, which compiles for every size.
+QUICK_ONES = ("cconv", "PyTorch", "PyTorch channels_last")
 
 
 @section()
@@ -23,6 +23,12 @@ def layer_by_layer(bench):
     """The same step of a network built by hand, layer by layer, nothing fused."""
     for dtype in ("float32", "float64"):
         yield dtype, bench.compare("hand_built_step", dtype=dtype, batch=bench.images(100))
+
+
+@section()
+def deep_step(bench):
+    """One training step of DeepConvNet, gradients and Adam, batch 100, float32."""
+    yield "float32", bench.compare("deep_step", batch=bench.images(100))
 
 
 @section()
@@ -41,13 +47,18 @@ def latency(bench):
 
 
 @section()
+def overhead(bench):
+    """Scores of a SimpleConvNet with next to nothing to compute: one image of 4 x 4, one filter, one hidden unit."""
+    yield "batch 1", bench.compare("overhead", check=False)
+
+
+@section()
 def epoch(bench):
     """One epoch of MNIST, SimpleConvNet, Adam, batch 100, float32, without the measurement of accuracy."""
     name, data = _digits(100 if bench.smoke else 6000 if bench.quick else 60000)
-    # torch.compile is left out: it compiles anew for each fresh network.
-    results = bench.arena.once("epoch", data, among=("cconv", "PyTorch", "PyTorch channels_last"))
+    results = bench.arena.once("epoch", data, among=QUICK_ONES)
     yield name, {who: [seconds for seconds, _ in turns] for who, turns in results.items()}
-    epoch.notes = [
+    bench.notes += [
         f"accuracy of {who} after it, on {len(data['t_test']):,} images: {float(turns[0][1][0]):.2%}"
         for who, turns in results.items()
     ]
@@ -70,7 +81,7 @@ def _digits(count):
 def batches(bench):
     """One training step of SimpleConvNet against the batch's size, float32."""
     for batch in bench.first((1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)[:: 3 if bench.quick else 1]):
-        yield f"{batch}", bench.compare("step", dtype="float32", batch=batch, among=EVERYBODY_BUT_NUMPY)
+        yield f"{batch}", bench.compare("step", dtype="float32", batch=batch, among=QUICK_ONES)
 
 
 @section()
@@ -78,7 +89,7 @@ def image_sizes(bench):
     """Convolution, forward and backward, against the image's size: 16 images, 16 channels to 16, 3x3, float32."""
     for size in bench.first((4, 7, 8, 14, 16, 28, 32, 56, 64, 112, 128, 224)[:: 3 if bench.quick else 1]):
         geometry = Convolution(16, 16, size, size, 16, 3, pad=1)
-        yield f"{size}", bench.compare("convolution", geometry=geometry, dtype="float32", among=EVERYBODY_BUT_NUMPY)
+        yield f"{size}", bench.compare("convolution", geometry=geometry, dtype="float32", among=QUICK_ONES)
 
 
 @section()
@@ -87,7 +98,12 @@ def threads(bench):
     counts = [n for n in (1, 2, 4, 8, 16, 32, 64, 128) if n < bench.arena.threads] + [bench.arena.threads]
     for count in bench.first(counts):
         with bench.fresh_arena(count) as arena:
-            yield f"{count}", arena.compare("step", {"dtype": "float32", "batch": bench.images(100)})
+            yield (
+                f"{count}",
+                arena.compare(
+                    "step", {"dtype": "float32", "batch": bench.images(100)}, among=("cconv", "NumPy", *QUICK_ONES[1:])
+                ),
+            )
 
 
 @section()
