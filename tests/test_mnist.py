@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import http.server
 import re
+import socket
 import sys
 import threading
 
@@ -199,13 +200,31 @@ def test_offline_error_names_every_place_and_the_way_out(tmp_path, monkeypatch, 
         f"data_dir={str(tmp_path / 'empty')!r}: no such file in it",
         f"CCONV_DATA={str(tmp_path / 'missing')!r}: not a folder",
         f"cache {cache}: damaged",
-        "http://127.0.0.1:9/one/: ConnectionError",
-        "http://127.0.0.1:9/two/: ConnectionError",
+        "http://127.0.0.1:9/one/: ConnectionRefusedError",
+        "http://127.0.0.1:9/two/: ConnectionRefusedError",
     ]
     positions = [text.index(place) for place in places]
     assert positions == sorted(positions)
     for way_out in ("train-images-idx3-ubyte", "data_dir=", "CCONV_DATA", "load_synthetic_digits"):
         assert way_out in text[positions[-1] :]
+
+
+def test_a_host_that_never_answers_is_given_up_in_time(monkeypatch, cache):
+    forever = threading.Event()
+    monkeypatch.setattr(socket, "create_connection", lambda address, timeout: forever.wait(10))
+    monkeypatch.setattr(mnist, "_TIMEOUT", (0.05, 30))
+    with pytest.raises(
+        cconv.DatasetNotFoundError, match=r"(?s)/one/: TimeoutError: no connection within 0.05 s.*/two/"
+    ):
+        cconv.load_mnist()
+    forever.set()
+
+
+def test_where_a_proxy_connects_the_mirror_itself_is_not_tried(monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    mnist._reach("http://mirror.invalid/")
 
 
 def test_without_pooch(tmp_path, monkeypatch):

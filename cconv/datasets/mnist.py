@@ -5,6 +5,7 @@ import os
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from ._presentation import present
 from .idx import check_pair, read_idx
@@ -14,7 +15,7 @@ _MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
     "https://raw.githubusercontent.com/fgnt/mnist/master/",
 )
-_TIMEOUT = (5, 30)  # seconds to connect, seconds without a byte
+_TIMEOUT = (5, 30)  # seconds to connect to a mirror, seconds without a byte
 
 
 class _File(NamedTuple):
@@ -188,6 +189,40 @@ def _read_checked(file, path):
     return array
 
 
+def _reach(mirror):
+    """Raise OSError unless the mirror takes a connection within its time, name service included.
+
+    A download alone would give each of its host's addresses that time, and there may be a dozen: behind a firewall that
+    drops packets nobody would wait for that. Where a proxy connects, it is the only address.
+    """
+    import queue  # these here, as the import of cconv should not pay for them
+    import socket
+    import threading
+
+    from requests.utils import get_environ_proxies
+
+    if get_environ_proxies(mirror):
+        return
+    parts = urlsplit(mirror)
+    address = parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
+    outcome = queue.SimpleQueue()
+
+    def connect():
+        try:
+            socket.create_connection(address, timeout=_TIMEOUT[0] / 3).close()
+            outcome.put(None)
+        except OSError as error:
+            outcome.put(error)
+
+    threading.Thread(target=connect, daemon=True).start()
+    try:
+        error = outcome.get(timeout=_TIMEOUT[0])
+    except queue.Empty:
+        error = TimeoutError(f"no connection within {_TIMEOUT[0]} s")
+    if error is not None:
+        raise error
+
+
 class _Bounded:
     """A binary file that refuses to grow past `limit`, for a mirror that never stops sending."""
 
@@ -206,6 +241,7 @@ def _download(pooch, mirror, file, path):
     """Download one file, check it, and only then move it to `path`; its array."""
     from tqdm import tqdm
 
+    _reach(mirror)
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, part = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".part", dir=path.parent)
     try:
