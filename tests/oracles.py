@@ -136,3 +136,21 @@ ACTIVATIONS = {
         lambda x: np.where(x <= -3, 0, np.where(x >= 3, 1, x / 3 + 0.5)),
     ),
 }
+
+
+def normalization(x, gamma, beta, axes, eps, mean=None, var=None):
+    """Return the output, mean and variance over the axes; gamma and beta stand beside x as NumPy broadcasts them."""
+    x = np.asarray(x, np.float64)
+    mean = x.mean(axes, keepdims=True) if mean is None else mean
+    var = x.var(axes, keepdims=True) if var is None else var
+    return gamma * (x - mean) / np.sqrt(var + eps) + beta, mean, var
+
+
+def normalization_backward(dout, x, gamma, axes, eps, mean=None, var=None):
+    """Return dx, and the terms of dgamma and dbeta that are left to be added up."""
+    dout, fixed = np.asarray(dout, np.float64), mean is not None
+    y, mean, var = normalization(x, 1.0, 0.0, axes, eps, mean, var)
+    g = dout * gamma
+    if not fixed:
+        g = g - g.mean(axes, keepdims=True) - y * (g * y).mean(axes, keepdims=True)
+    return g / np.sqrt(var + eps), dout * y, dout

@@ -16,6 +16,8 @@ from cconv import (
     DeepConvNet,
     Dropout,
     Flatten,
+    GroupNormalization,
+    LayerNormalization,
     LeNet5,
     MobileNet,
     Network,
@@ -24,6 +26,7 @@ from cconv import (
     Reshape,
     Residual,
     ResNet,
+    Sigmoid,
     Trainer,
     TransposedConvolution,
     Upsample,
@@ -89,13 +92,26 @@ def test_gradients_agree_with_central_differences():
         ([Convolution(np.ones((2, 5, 3, 3)), None)], r"Convolution 'conv1' expects 5 channels, gets 2"),
         ([Convolution(filters=4, size=3, groups=4)], r"expects channels that its 4 groups divide, gets 2"),
         ([BatchNormalization(np.ones(7), np.zeros(7))], r"'norm1' expects 7 channels or activations"),
+        ([GroupNormalization(3)], r"'norm1' expects channels that its 3 groups divide, gets 2"),
+        ([GroupNormalization(2, np.ones(4), np.ones(4))], r"'norm1' expects 4 channels, gets 2"),
+        ([LayerNormalization(axes=4)], r"'norm1' expects inputs of 4 axes or more, gets \(2, 12, 12\)"),
+        ([LayerNormalization(np.ones(7), np.ones(7))], r"'norm1' expects inputs whose last axes are \(7,\), gets"),
         ([("a", Relu()), ("a", Relu())], r"different names, got 'a' twice"),
     ],
-    ids=["affine", "images", "filters", "channels", "groups", "norm", "names"],
+    ids=["affine", "images", "filters", "channels", "groups", "norm", "group", "group-given", "axes", "layer", "names"],
 )
 def test_errors_name_the_layer_and_both_shapes(layers, message):
     with pytest.raises(ValueError, match=message):
         Network(layers, (2, 12, 12))
+
+
+def test_normalizations_build_themselves():
+    layers = [GroupNormalization(2), Sigmoid(), LayerNormalization(axes=2), LayerNormalization(), Affine(units=3)]
+    network = Network(layers, (4, 5, 6), seed=0, dtype="float64")
+    shapes = [network.params[f"gamma{i}"].shape for i in (1, 2, 3)]
+    assert shapes == [(4,), (5, 6), (4, 5, 6)]
+    errors = gradient_check(network, np.random.default_rng(0).standard_normal((5, 4, 5, 6)), np.arange(5) % 3)
+    assert max(errors.values()) < 1e-6
 
 
 def test_what_is_no_layer_is_refused():
@@ -105,6 +121,12 @@ def test_what_is_no_layer_is_refused():
         Affine(np.ones((2, 2)), None, units=2)
     with pytest.raises(TypeError, match="either W or filters and size, got neither"):
         Convolution(filters=3)
+    with pytest.raises(TypeError, match="gamma and beta, or neither"):
+        GroupNormalization(1, np.ones(2))
+    with pytest.raises(TypeError, match="either gamma and beta or axes, got both"):
+        LayerNormalization(np.ones(2), np.ones(2), axes=1)
+    with pytest.raises(ValueError, match="eps must be at least 0"):
+        LayerNormalization(eps=-1.0)
     with pytest.raises(RuntimeError, match="Affine has no W yet"):
         Affine(units=2).forward(np.ones((1, 2)))
 

@@ -20,8 +20,10 @@ from cconv import (
     Gelu,
     GlobalAveragePooling,
     GlobalMaxPooling,
+    GroupNormalization,
     HardSwish,
     Layer,
+    LayerNormalization,
     LeakyRelu,
     Pooling,
     Relu,
@@ -100,6 +102,9 @@ LAYERS = {
         lambda: BatchNormalization(normal(4), normal(4, seed=1), 0.9, normal(4, seed=2), normal(4, seed=3) ** 2),
         False,
     ),
+    "layer-normalization": (lambda: LayerNormalization(normal(4, 7, 6), normal(4, 7, 6, seed=1)),),
+    "layer-normalization-last-axis": (lambda: LayerNormalization(normal(6), normal(6, seed=1)),),
+    "group-normalization": (lambda: GroupNormalization(2, normal(4), normal(4, seed=1)),),
 }
 
 

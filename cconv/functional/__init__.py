@@ -34,6 +34,14 @@ from .loss import (
     squared_error,
     squared_error_backward,
 )
+from .normalization import (
+    batch_normalization,
+    batch_normalization_backward,
+    group_normalization,
+    group_normalization_backward,
+    layer_normalization,
+    layer_normalization_backward,
+)
 from .patches import col2im, im2col
 from .pooling import (
     adaptive_average_pool,
@@ -54,6 +62,8 @@ __all__ = [
     "affine_backward",
     "average_pool",
     "average_pool_backward",
+    "batch_normalization",
+    "batch_normalization_backward",
     "col2im",
     "concatenate",
     "convolution",
@@ -63,11 +73,15 @@ __all__ = [
     "elu_backward",
     "gelu",
     "gelu_backward",
+    "group_normalization",
+    "group_normalization_backward",
     "hard_swish",
     "hard_swish_backward",
     "huber",
     "huber_backward",
     "im2col",
+    "layer_normalization",
+    "layer_normalization_backward",
     "leaky_relu",
     "leaky_relu_backward",
     "max_pool",

@@ -7,6 +7,7 @@ from . import _gemm as gemm
 from . import _im2col as im2col
 from . import _loss as loss
 from . import _memory as memory
+from . import _norm as norm
 from . import _optimize as optimize
 from . import _pool as pool
 from . import _resample as resample
@@ -22,6 +23,7 @@ __all__ = [
     "load",
     "loss",
     "memory",
+    "norm",
     "optimize",
     "pool",
     "resample",

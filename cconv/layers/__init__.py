@@ -10,9 +10,11 @@ from .elu import Elu
 from .flatten import Flatten
 from .gelu import Gelu
 from .global_pooling import AdaptiveAveragePooling, GlobalAveragePooling, GlobalMaxPooling
+from .group_normalization import GroupNormalization
 from .hard_swish import HardSwish
 from .huber import Huber
 from .layer import Layer
+from .layer_normalization import LayerNormalization
 from .leaky_relu import LeakyRelu
 from .mean_squared_error import MeanSquaredError
 from .pooling import AveragePooling, Pooling
@@ -43,9 +45,11 @@ __all__ = [
     "Gelu",
     "GlobalAveragePooling",
     "GlobalMaxPooling",
+    "GroupNormalization",
     "HardSwish",
     "Huber",
     "Layer",
+    "LayerNormalization",
     "LeakyRelu",
     "MeanSquaredError",
     "Pooling",

@@ -4,16 +4,14 @@ import math
 
 import numpy as np
 
-from .._arrays import as_input, promote
-from .layer import Layer
+from .._arrays import as_input
+from ..functional import batch_normalization, batch_normalization_backward
+from .normalization import Normalization
 
 __all__ = ["BatchNormalization"]
 
-EPS = 10e-7
-OVER = (0, 2)  # the axes of a (samples, features, pixels) view that are averaged over
 
-
-class BatchNormalization(Layer):
+class BatchNormalization(Normalization):
     r"""Normalise each feature over the batch (Ioffe and Szegedy, arXiv 1502.03167).
 
     .. math:: out = \gamma \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta, \qquad \epsilon = 10^{-6}
@@ -50,22 +48,16 @@ class BatchNormalization(Layer):
            [ 1.]])
     """
 
-    param_names = ("gamma", "beta")
     buffer_names = ("running_mean", "running_var")
     takes_train_flg = True
 
     def __init__(self, gamma=None, beta=None, momentum=0.9, running_mean=None, running_var=None):
-        self.gamma = gamma
-        self.beta = beta
+        super().__init__(gamma, beta, 10e-7)
         self.momentum = momentum
-        if (gamma is None) != (beta is None):
-            raise TypeError("give gamma and beta, or neither, got one of them")
         self.running_mean = running_mean
         self.running_var = running_var
         if gamma is not None:
             self._begin_running()
-        self.dgamma = None
-        self.dbeta = None
 
     def _begin_running(self):
         for name in self.buffer_names:
@@ -73,10 +65,8 @@ class BatchNormalization(Layer):
                 setattr(self, name, np.zeros_like(self.gamma))
 
     def build(self, input_shape, rng, dtype):
-        if self.gamma is None:
-            self.gamma = np.ones(input_shape[0], dtype)
-            self.beta = np.zeros(input_shape[0], dtype)
-            self._begin_running()
+        self._begin(input_shape[0], dtype)
+        self._begin_running()
         size = np.size(self.gamma)
         if size not in (input_shape[0], math.prod(input_shape)):
             raise ValueError(f"expects {size} channels or activations, gets {tuple(input_shape)}")
@@ -88,70 +78,36 @@ class BatchNormalization(Layer):
         train_flg = train_flg and not self.frozen
         x = as_input(x, "x")
         self._expect_arrays()
-        size = np.size(self.gamma)
-        rows = _by_feature(x, size)
-        columns = [self._column(name, size) for name in self.param_names + self.buffer_names]
-        gamma, beta, running_mean, running_var = (column.astype(columns[0].dtype, copy=False) for column in columns)
-        rows, gamma, beta = promote(rows, gamma, beta)
+        running = self._running()
+        given = (None, None) if train_flg else running
+        out, mean, var = batch_normalization(x, self.gamma, self.beta, *given, eps=self.eps, return_statistics=True)
         if train_flg:
-            count = rows.size // size
-            if count < 2:
-                raise ValueError(
-                    f"x must hold at least two values per feature in training, got {count} (shape {x.shape})"
-                )
-            mean = rows.mean(axis=OVER, keepdims=True, dtype=np.float64)
-            centred = rows - mean.astype(rows.dtype)
-            var = np.square(centred).mean(axis=OVER, keepdims=True, dtype=np.float64)
-            self.running_mean = self._follow(running_mean, mean).reshape(np.shape(self.running_mean))
-            self.running_var = self._follow(running_var, var).reshape(np.shape(self.running_var))
-        else:
-            centred = rows - running_mean.astype(rows.dtype, copy=False)
-            var = running_var
-        scale = (1 / np.sqrt(var + EPS)).astype(rows.dtype)
-        normalised = centred * scale
-        self._saved = normalised, scale, bool(train_flg), x.shape, x.dtype
-        return (gamma * normalised + beta).reshape(x.shape)
+            self.running_mean, self.running_var = self._follow(running[0], mean), self._follow(running[1], var)
+        self._saved = x, mean, var, not train_flg
+        return out
 
     def backward(self, dout, *, input_gradient=True):
-        normalised, scale, trained, shape, dtype = self._recall()
-        dout = as_input(dout, "dout")
-        if dout.shape != shape:
-            raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
-        gamma = self._column("gamma", np.size(self.gamma))
-        dout, normalised, scale, gamma = promote(dout.reshape(normalised.shape), normalised, scale, gamma)
-        dbeta = dout.sum(axis=OVER, keepdims=True, dtype=np.float64)
-        dgamma = (dout * normalised).sum(axis=OVER, keepdims=True, dtype=np.float64)
-        self.dgamma = dgamma.astype(self.gamma.dtype).reshape(self.gamma.shape)
-        self.dbeta = dbeta.astype(self.beta.dtype).reshape(self.beta.shape)
-        if not input_gradient:
-            return None
-        if trained:
-            count = normalised.size // gamma.size
-            dout = dout - (dbeta / count).astype(dout.dtype) - normalised * (dgamma / count).astype(dout.dtype)
-        return (dout * (gamma * scale)).reshape(shape).astype(dtype, copy=False)
+        x, mean, var, fixed = self._recall()
+        dx, self.dgamma, self.dbeta = batch_normalization_backward(
+            dout, x, self.gamma, mean, var, eps=self.eps, fixed=fixed, input_gradient=input_gradient
+        )
+        return dx
 
     def describe(self):
         return {"momentum": self.momentum}
 
-    def _column(self, name, size):
-        """Return one of the arrays of one value per feature, as it stands beside a (samples, features, pixels) view."""
-        array = as_input(getattr(self, name), name)
-        if array.size != size:
-            raise ValueError(f"{name} must have one value per feature, {size} as gamma has, got shape {array.shape}")
-        return array.reshape(1, size, 1)
+    def _running(self):
+        """Return both running arrays, checked before anything changes."""
+        arrays = [as_input(getattr(self, name), name) for name in self.buffer_names]
+        for array, name in zip(arrays, self.buffer_names, strict=True):
+            if array.size != np.size(self.gamma):
+                size = np.size(self.gamma)
+                raise ValueError(
+                    f"{name} must have one value per feature, {size} as gamma has, got shape {array.shape}"
+                )
+        return arrays
 
     def _follow(self, running, batch):
-        return (self.momentum * running + (1 - self.momentum) * batch).astype(running.dtype)
-
-
-def _by_feature(x, size):
-    """Return x as (samples, features, pixels), where there are `size` features."""
-    if x.ndim >= 2:
-        pixels = math.prod(x.shape[2:])
-        if size == x.shape[1]:
-            return x.reshape(len(x), size, pixels)
-        if size == x.shape[1] * pixels:
-            return x.reshape(len(x), size, 1)
-    raise ValueError(
-        f"gamma must have one value per channel or per activation of x, which has shape {x.shape}, got {size} values"
-    )
+        """Return a running array, one step of the batch's further, in gamma's dtype."""
+        moved = self.momentum * running + (1 - self.momentum) * batch.reshape(running.shape)
+        return moved.astype(np.asarray(self.gamma).dtype)

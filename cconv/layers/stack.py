@@ -24,6 +24,8 @@ SHORT = {
     "AveragePooling": "pool",
     "BatchNormalization": "norm",
     "Convolution": "conv",
+    "GroupNormalization": "norm",
+    "LayerNormalization": "norm",
     "Pooling": "pool",
     "TransposedConvolution": "transposed",
 }

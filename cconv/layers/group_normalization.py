@@ -1,0 +1,75 @@
+"""Group normalization."""
+
+import numpy as np
+
+from ..functional import group_normalization, group_normalization_backward
+from ..geometry import integer
+from .normalization import Normalization
+
+__all__ = ["GroupNormalization"]
+
+
+class GroupNormalization(Normalization):
+    r"""Normalise each sample over groups of neighbouring channels (Wu and He, arXiv 1803.08494).
+
+    .. math:: out = \gamma_c \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta_c
+
+    The mean and the (biased) variance are those of the group's channels and pixels in the sample itself, in training
+    and at evaluation. One group is layer normalization with one gamma per channel; as many groups as channels are
+    instance normalization.
+
+    Parameters
+    ----------
+    groups : int
+        Divides the number of channels C.
+    gamma, beta : ndarray, shape (C,), optional
+        Left out, a network builds them: ones and zeros.
+    eps : float, default 1e-5, keyword only
+
+    Attributes
+    ----------
+    dgamma, dbeta : ndarray
+        The gradients that the last backward computed, in the parameters' dtype.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
+    Examples
+    --------
+    >>> layer = GroupNormalization(2, np.ones(4), np.zeros(4))
+    >>> layer.forward(np.array([[1.0, 3.0, 0.0, 10.0]])).round(3)
+    array([[-1.,  1., -1.,  1.]])
+    """
+
+    def __init__(self, groups, gamma=None, beta=None, *, eps=1e-5):
+        super().__init__(gamma, beta, eps)
+        self.groups = integer(groups, "groups", 1)
+
+    def build(self, input_shape, rng, dtype):
+        channels = input_shape[0]
+        if channels % self.groups:
+            raise ValueError(f"expects channels that its {self.groups} groups divide, gets {channels}")
+        self._begin(channels, dtype)
+        if np.shape(self.gamma) != (channels,):
+            raise ValueError(f"expects {np.size(self.gamma)} channels, gets {channels}")
+        return tuple(input_shape)
+
+    def forward(self, x):
+        self._expect_arrays()
+        out, mean, var = group_normalization(
+            x, self.gamma, self.beta, self.groups, eps=self.eps, return_statistics=True
+        )
+        self._saved = x, mean, var
+        return out
+
+    def backward(self, dout, *, input_gradient=True):
+        x, mean, var = self._recall()
+        dx, self.dgamma, self.dbeta = group_normalization_backward(
+            dout, x, self.gamma, mean, var, self.groups, eps=self.eps, input_gradient=input_gradient
+        )
+        return dx
+
+    def describe(self):
+        return {"groups": self.groups, **super().describe()}

@@ -1,0 +1,74 @@
+"""Layer normalization."""
+
+import numpy as np
+
+from ..functional import layer_normalization, layer_normalization_backward
+from ..geometry import integer
+from .normalization import Normalization
+
+__all__ = ["LayerNormalization"]
+
+
+class LayerNormalization(Normalization):
+    r"""Normalise each sample over its last axes (Ba, Kiros and Hinton, arXiv 1607.06450).
+
+    .. math:: out = \gamma \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta
+
+    The mean and the (biased) variance are those of the sample itself, in training and at evaluation.
+
+    Parameters
+    ----------
+    gamma, beta : ndarray, optional
+        Of the shape of the axes that are normalised, as in ``torch.nn.LayerNorm``. Left out, a network builds them:
+        ones and zeros.
+    axes : int, optional, keyword only
+        How many of the last axes those are, where a network builds them; all but the batch's when not given, so that
+        images (C, H, W) are normalised as a whole.
+    eps : float, default 1e-5, keyword only
+
+    Attributes
+    ----------
+    dgamma, dbeta : ndarray
+        The gradients that the last backward computed, in the parameters' dtype.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
+    Examples
+    --------
+    >>> layer = LayerNormalization(np.ones(2), np.zeros(2))
+    >>> layer.forward(np.array([[1.0, 3.0], [0.0, 10.0]])).round(3)
+    array([[-1.,  1.],
+           [-1.,  1.]])
+    """
+
+    def __init__(self, gamma=None, beta=None, *, axes=None, eps=1e-5):
+        super().__init__(gamma, beta, eps)
+        if gamma is not None and axes is not None:
+            raise TypeError("give either gamma and beta or axes, got both")
+        self.axes = None if axes is None else integer(axes, "axes", 1)
+
+    def build(self, input_shape, rng, dtype):
+        axes = len(input_shape) if self.axes is None else self.axes
+        if axes > len(input_shape):
+            raise ValueError(f"expects inputs of {axes} axes or more, gets {tuple(input_shape)}")
+        self._begin(input_shape[len(input_shape) - axes :], dtype)
+        shape = np.shape(self.gamma)
+        if input_shape[len(input_shape) - len(shape) :] != shape:
+            raise ValueError(f"expects inputs whose last axes are {shape}, gets {tuple(input_shape)}")
+        return tuple(input_shape)
+
+    def forward(self, x):
+        self._expect_arrays()
+        out, mean, var = layer_normalization(x, self.gamma, self.beta, eps=self.eps, return_statistics=True)
+        self._saved = x, mean, var
+        return out
+
+    def backward(self, dout, *, input_gradient=True):
+        x, mean, var = self._recall()
+        dx, self.dgamma, self.dbeta = layer_normalization_backward(
+            dout, x, self.gamma, mean, var, eps=self.eps, input_gradient=input_gradient
+        )
+        return dx

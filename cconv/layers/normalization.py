@@ -1,0 +1,38 @@
+"""What batch, layer and group normalization share."""
+
+import numpy as np
+
+from ..functional.normalization import checked_eps
+from .layer import Layer
+
+__all__ = ["Normalization"]
+
+
+class Normalization(Layer):
+    """A layer that scales what it has normalised by `gamma` and shifts it by `beta`: given both, or built by a network.
+
+    Examples
+    --------
+    >>> Normalization(None, None, 1e-5).param_names
+    ('gamma', 'beta')
+    """
+
+    param_names = ("gamma", "beta")
+
+    def __init__(self, gamma, beta, eps):
+        if (gamma is None) != (beta is None):
+            raise TypeError("give gamma and beta, or neither, got one of them")
+        self.gamma = gamma
+        self.beta = beta
+        self.eps = checked_eps(eps)
+        self.dgamma = None
+        self.dbeta = None
+
+    def _begin(self, shape, dtype):
+        """Make gamma and beta, if they are missing."""
+        if self.gamma is None:
+            self.gamma = np.ones(shape, dtype)
+            self.beta = np.zeros(shape, dtype)
+
+    def describe(self):
+        return {"eps": self.eps}
