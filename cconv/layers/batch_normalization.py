@@ -6,6 +6,7 @@ import numpy as np
 
 from .._arrays import as_input
 from ..functional import batch_normalization, batch_normalization_backward
+from .layer import in_dtype_of
 from .normalization import Normalization
 
 __all__ = ["BatchNormalization"]
@@ -88,9 +89,10 @@ class BatchNormalization(Normalization):
 
     def backward(self, dout, *, input_gradient=True):
         x, mean, var, fixed = self._recall()
-        dx, self.dgamma, self.dbeta = batch_normalization_backward(
+        dx, self.dgamma, dbeta = batch_normalization_backward(
             dout, x, self.gamma, mean, var, eps=self.eps, fixed=fixed, input_gradient=input_gradient
         )
+        self.dbeta = in_dtype_of(self.beta, dbeta)
         return dx
 
     def describe(self):

@@ -4,6 +4,7 @@ import numpy as np
 
 from ..functional import group_normalization, group_normalization_backward
 from ..geometry import integer
+from .layer import in_dtype_of
 from .normalization import Normalization
 
 __all__ = ["GroupNormalization"]
@@ -66,9 +67,10 @@ class GroupNormalization(Normalization):
 
     def backward(self, dout, *, input_gradient=True):
         x, mean, var = self._recall()
-        dx, self.dgamma, self.dbeta = group_normalization_backward(
+        dx, self.dgamma, dbeta = group_normalization_backward(
             dout, x, self.gamma, mean, var, self.groups, eps=self.eps, input_gradient=input_gradient
         )
+        self.dbeta = in_dtype_of(self.beta, dbeta)
         return dx
 
     def describe(self):

@@ -4,6 +4,7 @@ import numpy as np
 
 from ..functional import layer_normalization, layer_normalization_backward
 from ..geometry import integer
+from .layer import in_dtype_of
 from .normalization import Normalization
 
 __all__ = ["LayerNormalization"]
@@ -68,7 +69,8 @@ class LayerNormalization(Normalization):
 
     def backward(self, dout, *, input_gradient=True):
         x, mean, var = self._recall()
-        dx, self.dgamma, self.dbeta = layer_normalization_backward(
+        dx, self.dgamma, dbeta = layer_normalization_backward(
             dout, x, self.gamma, mean, var, eps=self.eps, input_gradient=input_gradient
         )
+        self.dbeta = in_dtype_of(self.beta, dbeta)
         return dx
