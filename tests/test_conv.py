@@ -152,12 +152,15 @@ def test_dout_must_have_the_outputs_shape():
         convolution_backward(np.zeros((1, 3, 3, 2)), np.zeros((1, 2, 5, 5)), np.zeros((3, 2, 3, 3)))
 
 
-@pytest.mark.parametrize(("channels", "pixels"), [(16, 784), (30, 576), (64, 49), (100, 400), (7, 5)])
-def test_the_rule_that_chooses_the_tile_fills_registers(channels, pixels, cpu_level):
-    rows, vectors, lanes = kernels.conv.plan(channels, pixels, 4)
+@pytest.mark.parametrize(("channels", "width"), [(16, 28), (30, 24), (64, 7), (100, 112), (7, 5), (1, 1)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_rule_that_chooses_the_tile_fills_registers(channels, width, stride, cpu_level):
+    outputs, vectors, lanes = kernels.conv.plan(channels, width, stride, 4)
+    most = {16: 28, 8: 12, 4: 24}[lanes]
     assert 1 <= vectors <= min(4, -(-channels // lanes))
-    assert 1 <= rows * vectors <= {16: 28, 8: 12, 4: 24}[lanes]
-    assert rows >= min(pixels, 2)
+    assert 1 <= outputs <= min(most // vectors, width, 9 if stride > 1 else most)
+    # A row is cut evenly: no tile could be left out.
+    assert outputs * (-(-width // outputs) - 1) < width
 
 
 def test_sizes_that_no_memory_holds_are_refused(monkeypatch):

@@ -2,7 +2,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-def plan(channels: int, pixels: int, itemsize: int) -> tuple[int, int, int]: ...
+def plan(channels: int, width: int, stride: int, itemsize: int) -> tuple[int, int, int]: ...
 def forward(
     x: NDArray[Any],
     W: NDArray[Any],

@@ -2,15 +2,13 @@
 
     out[n, f, y, z] = b[f] + sum over c, i, j of W[f, c, i, j] * x[n, c, y*sh - pt + i*dh, z*sw - pl + j*dw]
 
-No matrix of patches is built. Each image is copied once into a scratch with its padding (not at all when there is
-none and no stride along the rows), and every pass is the register tile of tile.h over that scratch. With a stride sw
-the copy of a row is sorted by phases, columns 0, sw, 2 sw, ... first, then 1, sw + 1, ..., so that neighbouring outputs
-always read neighbouring values. A `Gather` says where the tile reads: the row of outputs y begins at source row
-y * down // up, tap t lies table[t] further, channel c another c * plane, and output z another z. So the three passes
-are one table read in three ways:
+No matrix of patches is built. Each image is copied once into a scratch with zeros beside it (not at all when there are
+none), and every pass is the register tile of tile.h over that scratch. A `Gather` says where the tile reads: the row of
+outputs y begins at source row y * down // up, output z lies z * across further, tap t another table[t], and channel c
+another c * plane. So the three passes are one table read in three ways:
 
-    output            out[y, z][f] = sum over c, t of image[row(y) + z + c*plane + table[t]] * W[c, t][f]
-    weight gradient   dW[c, t][f]  = sum over y, z of image[c*plane + table[t] + row(y) + z] * dout[y, z][f]
+    output            out[y, z][f] = sum over c, t of image[place(y, z) + c*plane + table[t]] * W[c, t][f]
+    weight gradient   dW[c, t][f]  = sum over y, z of image[c*plane + table[t] + place(y, z)] * dout[y, z][f]
     input gradient    an output pass over dout with the filters turned; with a stride, one such pass for each phase
                       (y + pt) mod sh, (z + pl) mod sw of the input, which only some taps reach; the phases of a row
                       are woven together when it is stored
@@ -57,7 +55,7 @@ cdef extern from "pool.h" nogil:
 cdef enum:
     STRIP = 112  # outputs between two transposes: a multiple of every tile's rows and of every vector's lanes
     GRADIENT_STRIP = 16384  # values of a transposed strip of dout, which stays in the first or second cache
-    GRADIENT_BLOCK = 256  # weights per lane that share one transposed dout
+    GRADIENT_BLOCK = 1 << 19  # bytes of sums that share one transposed dout, and the second cache with it
     GRADIENT_ITEMS = 16  # pieces of work a weight gradient is cut into, where it can be
     GRADIENT_BYTES = 4 << 20  # memory for the sums of groups of images
     ALIGNMENT = 64
@@ -72,19 +70,19 @@ cdef struct Pass:
 cdef struct Gather:
     Py_ssize_t groups, C, F  # source channels and output channels of one group
     Py_ssize_t H, W  # the source image,
-    Py_ssize_t top, left, PH, PW  # its place in the padded one,
-    Py_ssize_t phases, pitch  # whose rows are sorted into this many phases, this far apart
+    Py_ssize_t top, left, PH, PW  # and its place in the padded one
     bint padded
     Py_ssize_t area, width  # outputs of one channel, and of one of its rows
     Py_ssize_t rows, row, step  # the rows in which they are computed: how many, how long (the last may be shorter)
     Py_ssize_t down, up  # row y begins y * down // up times `step` into the source
+    Py_ssize_t across  # how far apart the places of its outputs are
     Py_ssize_t lowest, highest  # the rows of the first and the last tap from there
     Py_ssize_t ph, pw  # phases of the outputs, with one pass each
     Py_ssize_t lanes, vectors, V  # per vector, for F, and per tile
     Py_ssize_t weights  # packed values of one group
     Pass* each
     Py_ssize_t* taps  # by row and pass, its first tap that reads a row of the image and the end of those that do
-    Py_ssize_t* off  # where each output of one pass begins, for the weight gradient
+    Py_ssize_t* off  # where each output begins; the first ones are those of a tile
 
 
 cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
@@ -103,7 +101,12 @@ cdef inline void max_of_fours(const floating* x, Py_ssize_t width, Py_ssize_t ro
         max_of_fours_double(x, width, rows, columns, out, where)
 
 
-cdef Py_ssize_t tile_width(Py_ssize_t vectors, Py_ssize_t width) noexcept nogil:
+cdef inline int most_outputs(Py_ssize_t V, Py_ssize_t across) noexcept nogil:
+    """The most outputs of a tile with V vectors: more when what they read lies side by side."""
+    return run_rows(<int>V) if across == 1 else tile_rows(<int>V)
+
+
+cdef Py_ssize_t tile_width(Py_ssize_t vectors, Py_ssize_t width, Py_ssize_t across) noexcept nogil:
     """The number of vectors per tile with the least work, for `vectors` in all and rows of `width` outputs.
 
     A tile of P outputs and V vectors does P*V multiply-adds per tap, never in less time than they take to come back
@@ -113,7 +116,7 @@ cdef Py_ssize_t tile_width(Py_ssize_t vectors, Py_ssize_t width) noexcept nogil:
     cdef double cost, least = -1
     for V in range(1, min(vectors, TILE_MAX_V) + 1):
         blocks = ceil_div(vectors, V)
-        tiles = ceil_div(width, run_rows(<int>V))
+        tiles = ceil_div(width, most_outputs(V, across))
         P = ceil_div(width, tiles)
         cost = blocks * tiles * (max(P * V, 8) + 0.25 * (P + V) + 2)
         if least < 0 or cost < least:
@@ -122,11 +125,11 @@ cdef Py_ssize_t tile_width(Py_ssize_t vectors, Py_ssize_t width) noexcept nogil:
     return best
 
 
-def plan(Py_ssize_t channels, Py_ssize_t width, Py_ssize_t itemsize):
+def plan(Py_ssize_t channels, Py_ssize_t width, Py_ssize_t stride, Py_ssize_t itemsize):
     """The tile that a pass with this many output channels and outputs per row uses, as (outputs, vectors, lanes)."""
     cdef Py_ssize_t lanes = TILE_BYTES // itemsize
-    cdef Py_ssize_t V = tile_width(ceil_div(channels, lanes), width)
-    return ceil_div(width, ceil_div(width, run_rows(<int>V))), V, lanes
+    cdef Py_ssize_t V = tile_width(ceil_div(channels, lanes), width, stride)
+    return ceil_div(width, ceil_div(width, most_outputs(V, stride))), V, lanes
 
 
 cdef void pad_image(const floating* x, const floating* end, Py_ssize_t channels, Gather* g, Py_ssize_t first,
@@ -134,8 +137,7 @@ cdef void pad_image(const floating* x, const floating* end, Py_ssize_t channels,
     """Copy rows `first` to `last` of the padded image; x is part of an array that ends at `end`."""
     cdef Py_ssize_t c
     for c in range(channels):
-        pad(x + c * g.H * g.W, end, g.H, g.W, g.top, g.left, g.PW, g.phases, g.pitch, first, last,
-            to + c * g.PH * g.PW)
+        pad(x + c * g.H * g.W, end, g.H, g.W, g.top, g.left, g.PW, first, last, to + c * g.PH * g.PW)
 
 
 cdef void pack(const floating* W, Gather* g, Py_ssize_t group, Py_ssize_t f_step, Py_ssize_t c_step,
@@ -168,11 +170,17 @@ cdef void pack(const floating* W, Gather* g, Py_ssize_t group, Py_ssize_t f_step
 cdef inline void gather_row(const floating* row, const floating* weights, Gather* g, Pass* p, const Py_ssize_t* taps,
                             Py_ssize_t V, Py_ssize_t count, floating* strip) noexcept nogil:
     """Compute `count` outputs of a row, which begins at `row`, for V vectors of channels."""
-    cdef Py_ssize_t q, step = V * g.lanes, tiles = ceil_div(count, run_rows(<int>V)), i
+    cdef Py_ssize_t q, step = V * g.lanes, tiles = ceil_div(count, most_outputs(V, g.across)), i
+    cdef Py_ssize_t plane = g.PH * g.PW, first = taps[0], size = taps[1] - taps[0]
+    weights = weights + first * step
     for i in range(tiles):
         q = i * count // tiles
-        tile_run(<int>((i + 1) * count // tiles - q), <int>V, row + q, g.C, g.PH * g.PW, taps[1] - taps[0],
-                 p.table + taps[0], weights + taps[0] * step, p.taps * step, step, strip + q * step, step, False)
+        if g.across == 1:
+            tile_run(<int>((i + 1) * count // tiles - q), <int>V, row + q, g.C, plane, size, p.table + first, weights,
+                     p.taps * step, step, strip + q * step, step, False)
+        else:
+            tile(<int>((i + 1) * count // tiles - q), <int>V, row + q * g.across, g.off, g.C, plane, size,
+                 p.table + first, weights, p.taps * step, step, strip + q * step, step, False)
 
 
 cdef void gather_rows(const floating* scene, const floating* packed, floating* bias, bint relu, Gather* g,
@@ -198,7 +206,7 @@ cdef void gather_rows(const floating* scene, const floating* packed, floating* b
             for y in range(first, min(first + together, y1)):
                 p = g.each + y % g.ph
                 end = min(z1, g.area - y * g.row)
-                gather_row(scene + y * g.down // g.up * g.step + z0, packed + p.weights + g.C * p.taps * v * g.lanes, g,
+                gather_row(scene + y * g.down // g.up * g.step + z0 * g.across, packed + p.weights + g.C * p.taps * v * g.lanes, g,
                            p, g.taps + 2 * y, V, end - z0, strip + n * V * g.lanes)
                 n += end - z0
             turn_biased(strip, V * g.lanes, n, min(V * g.lanes, g.F - v * g.lanes), NULL if bias == NULL else bias + f,
@@ -330,7 +338,7 @@ cdef void weight_gradient(const floating* dout, const floating* x, floating* dW,
                         for fi in range(ceil_div(size, P)):
                             f = fi * P
                             tile(<int>min(P, size - f), <int>V, image, k_off + f, 1, 0, count, g.off + q,
-                                 turned + v * g.lanes, lanes, mysum + (k + f) * lanes + v * g.lanes, lanes, True)
+                                 turned + v * g.lanes, lanes, lanes, mysum + (k + f) * lanes + v * g.lanes, lanes, True)
         for k in prange(g.groups * rows, schedule="static"):
             for m in range(1, sets):
                 for f in range(k * lanes, (k + 1) * lanes):
@@ -392,8 +400,8 @@ cdef class Plan:
         g.step = g.PW
         for y in range(H):
             for z in range(W):
-                g.off[y * W + z] = y * g.down // g.up * g.PW + z
-        if (g.PW == W and not g.padded and passes == g.down == 1 and g.lowest == 0 and H + g.highest <= g.H
+                g.off[y * W + z] = y * g.down // g.up * g.PW + z * g.across
+        if (g.PW == W and not g.padded and passes == g.down == g.across == 1 and g.lowest == 0 and H + g.highest <= g.H
                 and kind != WEIGHT_GRADIENT):
             # No gap between the rows: the image is one long row, cut into pieces of a good length.
             g.row = min(g.area, STRIP)
@@ -402,7 +410,7 @@ cdef class Plan:
         for y in range(g.rows):
             for z in range(g.pw):
                 find_taps(g, y, g.each + y % g.ph * g.pw + z, g.taps + 2 * (y * g.pw + z))
-        g.V = tile_width(g.vectors, ceil_div(g.row, g.pw))
+        g.V = tile_width(g.vectors, ceil_div(g.row, g.pw), g.across)
 
     cdef void plan_output(self, Py_ssize_t FH, Py_ssize_t FW, Py_ssize_t sh, Py_ssize_t sw, Py_ssize_t pt,
                           Py_ssize_t pl, Py_ssize_t dh, Py_ssize_t dw, Py_ssize_t* room):
@@ -414,14 +422,13 @@ cdef class Plan:
         cdef bint whole = self.kind == WEIGHT_GRADIENT
         g.top = pt if whole else 0
         g.left = pl
-        g.phases = sw
         # Without padding the image is read where it is, however much of it the windows leave out.
-        g.padded = sw > 1 or pl > 0 or wide > g.W or whole and (pt > 0 or high > g.H)
+        g.padded = pl > 0 or wide > g.W or whole and (pt > 0 or high > g.H)
         g.PH = high if whole and g.padded else g.H
-        g.pitch = ceil_div(wide, sw) if g.padded else g.W
-        g.PW = g.pitch * min(sw, (FW - 1) * dw + 1) if g.padded else g.W
+        g.PW = wide if g.padded else g.W
         g.down = sh
         g.up = 1
+        g.across = sw
         g.lowest = g.top - pt
         g.highest = g.lowest + (FH - 1) * dh
         p.width = g.width
@@ -431,7 +438,7 @@ cdef class Plan:
         p.tap = room + FH * FW
         for i in range(FH):
             for j in range(FW):
-                p.table[i * FW + j] = (g.lowest + i * dh) * g.PW + j * dw % sw * g.pitch + j * dw // sw
+                p.table[i * FW + j] = (g.lowest + i * dh) * g.PW + j * dw
                 p.tap[i * FW + j] = i * FW + j
         g.weights = g.C * FH * FW * g.vectors * g.lanes
 
@@ -442,15 +449,14 @@ cdef class Plan:
         cdef Py_ssize_t i, j, y, py, pz
         g.top = 0
         g.left = max(ceil_div(max((FW - 1) * dw - pl, 0), sw), 0)
-        g.phases = 1
         g.PH = g.H
         g.PW = g.left + max((g.width - 1 + pl) // sw + 1, 1)
         g.padded = g.left > 0 or g.PW > g.W
         if not g.padded:
             g.PW = g.W
-        g.pitch = g.PW
         g.down = 1
         g.up = sh
+        g.across = 1
         g.lowest = 0
         g.highest = 0
         g.weights = 0
@@ -590,7 +596,8 @@ def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db,
     cdef Gather* g = &plan.g
     cdef Pass* p = g.each
     cdef Py_ssize_t N = x.shape[0], lanes = g.vectors * g.lanes, rows = g.C * p.taps + 1
-    cdef Py_ssize_t block = min(ceil_div(GRADIENT_BLOCK, p.taps), g.C), blocks = ceil_div(g.C, block)
+    cdef Py_ssize_t blocks = ceil_div(g.C * p.taps * lanes * plan.itemsize, GRADIENT_BLOCK)
+    cdef Py_ssize_t block = ceil_div(g.C, min(blocks, g.C))
     cdef Py_ssize_t total = g.groups * rows * lanes, length, strips, sets, k, private, summed
     cdef cnp.ndarray scratch, offsets
     cdef void* bias = NULL if db is None else cnp.PyArray_DATA(<cnp.ndarray>db)
@@ -604,6 +611,7 @@ def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db,
         if db is not None:
             db[...] = 0
         return
+    blocks = ceil_div(g.C, block)
     sets = min(ceil_div(GRADIENT_ITEMS, blocks * g.groups), GRADIENT_BYTES // (total * plan.itemsize))
     sets = max(min(sets, N), 1)
     strips = ceil_div(g.area, max(GRADIENT_STRIP // lanes, g.lanes))

@@ -132,7 +132,7 @@ cdef void product(const floating* a, const floating* b, floating* bias, bint rel
                         tile_run(<int>P, <int>V, left, count, g.k_step, 1, zero, right, step, step, strip + r * width,
                                  width, k > 0)
                     else:
-                        tile(<int>P, <int>V, left, off, count, g.k_step, 1, zero, right, step, strip + r * width,
+                        tile(<int>P, <int>V, left, off, count, g.k_step, 1, zero, right, step, step, strip + r * width,
                              width, k > 0)
             if g.K == 0:
                 memset(strip, 0, rows * width * sizeof(floating))
@@ -162,7 +162,7 @@ cdef void product_of_few_rows(const floating* a, const floating* b, floating* bi
                 first = own = V = 0
                 block_columns(g, block, &first, &own, &V)
                 tile(<int>g.rows, <int>V, a + k * g.k_step, off, count, g.k_step, 1, zero, b + k * g.b_step + first,
-                     g.b_step, sums + item * size + first, g.columns, False)
+                     g.b_step, g.b_step, sums + item * size + first, g.columns, False)
         cconv_ftz_restore(state)
     state = cconv_ftz_on()
     for item in range(1, chunks):

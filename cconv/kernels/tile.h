@@ -155,7 +155,7 @@ TILE_INLINE void NAME(tile_body)(const int P, const int V, const int run, const 
 
 #define TILE(P_, V_)                                                                                                   \
     case (V_) * 64 + (P_):                                                                                             \
-        NAME(tile_body)(P_, V_, 0, a, off, outer, a_step, inner, table, b, inner * b_step, b_step, out, out_step, add); \
+        NAME(tile_body)(P_, V_, 0, a, off, outer, a_step, inner, table, b, b_jump, b_step, out, out_step, add);        \
         return;
 #define RUN(P_, V_)                                                                                                    \
     case (V_) * 64 + (P_):                                                                                             \
@@ -171,7 +171,7 @@ TILE_INLINE void NAME(tile_body)(const int P, const int V, const int run, const 
 
 /* The tile of `P` values anywhere and `V` vectors; 1 <= P <= tile_rows(V). */
 static void NAME(tile)(int P, int V, const T *a, const ptrdiff_t *off, ptrdiff_t outer, ptrdiff_t a_step,
-                       ptrdiff_t inner, const ptrdiff_t *table, const T *b, ptrdiff_t b_step, T *out,
+                       ptrdiff_t inner, const ptrdiff_t *table, const T *b, ptrdiff_t b_jump, ptrdiff_t b_step, T *out,
                        ptrdiff_t out_step, int add)
 {
     switch (V * 64 + P) {
@@ -267,26 +267,31 @@ static void NAME(turn)(const T *from, ptrdiff_t from_step, ptrdiff_t rows, ptrdi
         }
 }
 
-/* The same with each row of `to` filled up with zeros to whole vectors, which `to_step` leaves room for. */
+/* The same with each row of `to` filled up with zeros to whole vectors, which `to_step` leaves room for. The last vector
+ * of columns overlaps the one before it, where there is one. */
 static void NAME(turn_padded)(const T *from, ptrdiff_t from_step, ptrdiff_t rows, ptrdiff_t columns, T *to,
                               ptrdiff_t to_step)
 {
-    for (ptrdiff_t i = 0; i < rows; i += LANES)
-        for (ptrdiff_t l = 0; l < columns; l += LANES) {
-            const ptrdiff_t n = rows - i < LANES ? rows - i : LANES, m = columns - l < LANES ? columns - l : LANES;
-            const T *source = from + i * from_step + l;
-            T *target = to + l * to_step + i;
+    for (ptrdiff_t i = 0; i < rows; i += LANES) {
+        const ptrdiff_t n = rows - i < LANES ? rows - i : LANES;
+        for (ptrdiff_t k = 0; k < columns; k += LANES) {
+            const ptrdiff_t l = k > 0 && columns - k < LANES ? columns - LANES : k;
+            const ptrdiff_t m = columns - l < LANES ? columns - l : LANES;
+            const T *const source = from + i * from_step + l;
+            T *const target = to + l * to_step + i;
             NAME(vec) block[LANES];
-            for (ptrdiff_t r = 0; r < LANES; r++) {
-                block[r] = NAME(spread)(0);
-                if (r < n && m == LANES)
-                    block[r] = NAME(load)(source + r * from_step);
-                else if (r < n)
-                    memcpy(block + r, source + r * from_step, m * sizeof(T));
+            if (m == LANES) {
+                TILE_UNROLL
+                for (int r = 0; r < LANES; r++) block[r] = r < n ? NAME(load)(source + r * from_step) : NAME(spread)(0);
+                NAME(transpose)(block);
+                TILE_UNROLL
+                for (int r = 0; r < LANES; r++) NAME(store)(target + r * to_step, block[r]);
+            } else {
+                for (ptrdiff_t r = 0; r < m; r++)
+                    for (ptrdiff_t s = 0; s < LANES; s++) target[r * to_step + s] = s < n ? source[s * from_step + r] : 0;
             }
-            NAME(transpose)(block);
-            for (ptrdiff_t r = 0; r < m; r++) NAME(store)(target + r * to_step, block[r]);
         }
+    }
 }
 
 /* The same from a strip of whole vectors, with a bias per column and an optional relu. The strip may be read up to a
@@ -328,43 +333,27 @@ static void NAME(weave)(const T *from, ptrdiff_t phases, ptrdiff_t pitch, ptrdif
         for (ptrdiff_t k = 0; k * phases + z < width; k++) to[k * phases + z] = from[z * pitch + k];
 }
 
-/* Rows y0 to y1 of an image (H, W) that begins at row `top` and column `left` of a padded one with PW columns. The rows
- * are sorted into phases, columns 0, phases, 2 * phases, ... first, `pitch` values each, of which PW / pitch are kept.
- * `top` and `left` may be negative. Whole vectors are read, no further than `end`, and written, up to a vector beyond
- * the last row.
- */
+/* Rows y0 to y1 of an image (H, W) that begins at row `top` and column `left` of a padded one with PW columns; both may
+ * be negative. Whole vectors are read, no further than `end`, and written, up to a vector beyond the last row. */
 static void NAME(pad)(const T *x, const T *end, ptrdiff_t H, ptrdiff_t W, ptrdiff_t top, ptrdiff_t left, ptrdiff_t PW,
-                      ptrdiff_t phases, ptrdiff_t pitch, ptrdiff_t y0, ptrdiff_t y1, T *TILE_RESTRICT to)
+                      ptrdiff_t y0, ptrdiff_t y1, T *to)
 {
     const ptrdiff_t skip = left < 0 ? -left : 0, start = left < 0 ? 0 : left < PW ? left : PW;
-    const ptrdiff_t count = W - skip < PW - start ? W - skip : PW - start, whole = (count + LANES - 1) / LANES * LANES;
+    ptrdiff_t count = W - skip < PW - start ? W - skip : PW - start;
+    if (count < 0) count = 0;
     for (ptrdiff_t y = y0; y < y1; y++) {
-        const T *const row = x + (y - top) * W + skip;
-        T *line = to + y * PW;
-        const int inside = y >= top && y - top < H;
-        if (phases == 1 && inside && count > 0 && end - row >= whole) {
-            /* Whole vectors: what they write too much, the zeros and the next row write over. */
-            for (ptrdiff_t k = 0; k < start; k += LANES) NAME(store)(line + k, NAME(spread)(0));
-            for (ptrdiff_t k = 0; k < whole; k += LANES) NAME(store)(line + start + k, NAME(load)(row + k));
-            for (ptrdiff_t k = start + count; k < PW; k += LANES) NAME(store)(line + k, NAME(spread)(0));
-            continue;
+        T *const line = to + y * PW;
+        ptrdiff_t k = 0;
+        for (; k < start; k += LANES) NAME(store)(line + k, NAME(spread)(0));
+        k = start;
+        if (y >= top && y - top < H) {
+            const T *const row = x + (y - top) * W + skip - start;
+            /* What a whole vector writes too much, the zeros and the next row write over. */
+            for (; k < start + count && end - (row + k) >= LANES; k += LANES) NAME(store)(line + k, NAME(load)(row + k));
+            for (; k < start + count; k++) line[k] = row[k];
+            k = start + count;
         }
-        for (ptrdiff_t z = 0; z < PW / pitch; z++, line += pitch) {
-            const ptrdiff_t first = z - left; /* the column of the first value */
-            ptrdiff_t k = first < 0 ? (phases - 1 - first) / phases : 0;
-            ptrdiff_t stop = inside && first < W ? (W - first + phases - 1) / phases : 0;
-            const T *const from = row - skip + first;
-            if (stop > pitch) stop = pitch;
-            if (k > stop) k = stop;
-            for (ptrdiff_t i = 0; i < k; i++) line[i] = 0;
-            if (phases == 2) /* constants, for the compiler's vectoriser */
-                for (; k < stop; k++) line[k] = from[2 * k];
-            else if (phases == 3)
-                for (; k < stop; k++) line[k] = from[3 * k];
-            else
-                for (; k < stop; k++) line[k] = from[k * phases];
-            for (; k < pitch; k++) line[k] = 0;
-        }
+        for (; k < PW; k += LANES) NAME(store)(line + k, NAME(spread)(0));
     }
 }
 

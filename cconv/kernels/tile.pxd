@@ -15,9 +15,9 @@ cdef extern from "tile.h" nogil:
     int tile_rows(int V) noexcept
 
     void tile_float(int, int, const float*, const Py_ssize_t*, Py_ssize_t, Py_ssize_t, Py_ssize_t, const Py_ssize_t*,
-                    const float*, Py_ssize_t, float*, Py_ssize_t, int) noexcept
+                    const float*, Py_ssize_t, Py_ssize_t, float*, Py_ssize_t, int) noexcept
     void tile_double(int, int, const double*, const Py_ssize_t*, Py_ssize_t, Py_ssize_t, Py_ssize_t, const Py_ssize_t*,
-                     const double*, Py_ssize_t, double*, Py_ssize_t, int) noexcept
+                     const double*, Py_ssize_t, Py_ssize_t, double*, Py_ssize_t, int) noexcept
     void tile_run_float(int, int, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, const Py_ssize_t*,
                         const float*, Py_ssize_t, Py_ssize_t, float*, Py_ssize_t, int) noexcept
     void tile_run_double(int, int, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, const Py_ssize_t*,
@@ -33,9 +33,9 @@ cdef extern from "tile.h" nogil:
     void expect_float(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept
     void expect_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept
     void pad_float(const float*, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
-                   Py_ssize_t, Py_ssize_t, Py_ssize_t, float*) noexcept
+                   Py_ssize_t, float*) noexcept
     void pad_double(const double*, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
-                    Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*) noexcept
+                    Py_ssize_t, Py_ssize_t, double*) noexcept
     void weave_float(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, float*) noexcept
     void weave_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*) noexcept
     void add_rows_float(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, float*) noexcept
@@ -43,12 +43,12 @@ cdef extern from "tile.h" nogil:
 
 
 cdef inline void tile(int P, int V, const floating* a, const Py_ssize_t* off, Py_ssize_t outer, Py_ssize_t a_step,
-                      Py_ssize_t inner, const Py_ssize_t* table, const floating* b, Py_ssize_t b_step, floating* out,
-                      Py_ssize_t out_step, bint add) noexcept nogil:
+                      Py_ssize_t inner, const Py_ssize_t* table, const floating* b, Py_ssize_t b_jump,
+                      Py_ssize_t b_step, floating* out, Py_ssize_t out_step, bint add) noexcept nogil:
     if floating is float:
-        tile_float(P, V, a, off, outer, a_step, inner, table, b, b_step, out, out_step, add)
+        tile_float(P, V, a, off, outer, a_step, inner, table, b, b_jump, b_step, out, out_step, add)
     else:
-        tile_double(P, V, a, off, outer, a_step, inner, table, b, b_step, out, out_step, add)
+        tile_double(P, V, a, off, outer, a_step, inner, table, b, b_jump, b_step, out, out_step, add)
 
 
 cdef inline void tile_run(int P, int V, const floating* a, Py_ssize_t outer, Py_ssize_t a_step, Py_ssize_t inner,
@@ -101,12 +101,11 @@ cdef inline void weave(const floating* a, Py_ssize_t phases, Py_ssize_t pitch, P
 
 
 cdef inline void pad(const floating* x, const floating* end, Py_ssize_t H, Py_ssize_t W, Py_ssize_t top,
-                     Py_ssize_t left, Py_ssize_t PW, Py_ssize_t phases, Py_ssize_t pitch, Py_ssize_t y0, Py_ssize_t y1,
-                     floating* to) noexcept nogil:
+                     Py_ssize_t left, Py_ssize_t PW, Py_ssize_t y0, Py_ssize_t y1, floating* to) noexcept nogil:
     if floating is float:
-        pad_float(x, end, H, W, top, left, PW, phases, pitch, y0, y1, to)
+        pad_float(x, end, H, W, top, left, PW, y0, y1, to)
     else:
-        pad_double(x, end, H, W, top, left, PW, phases, pitch, y0, y1, to)
+        pad_double(x, end, H, W, top, left, PW, y0, y1, to)
 
 
 cdef inline void expect(const floating* to, Py_ssize_t step, Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
