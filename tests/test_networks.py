@@ -303,6 +303,14 @@ def test_gradient_agrees_with_central_differences_through_batch_normalization_an
     assert max(errors.values()) <= 1e-7, errors
 
 
+def test_both_gradients_are_those_of_evaluation_after_eval():
+    net = with_modes()
+    x, t = np.random.default_rng(1).standard_normal((20, 3, 2, 2)), np.arange(20) % 3
+    net.gradient(x, t)
+    net.eval()
+    assert max(gradient_check(net, x, t).values()) <= 1e-7
+
+
 def test_numerical_gradient_works_on_a_float64_copy():
     net = network()
     x, t = data(2)

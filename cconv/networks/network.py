@@ -227,7 +227,7 @@ class Network:
         def loss(_):
             # A layer that draws random numbers draws the same ones for every evaluation.
             fresh = copy.deepcopy(twin)
-            return fresh.last_layer.forward(fresh._forward(x, True), t)
+            return fresh.last_layer.forward(fresh._forward(x, self.training), t)
 
         return {name: numerical_gradient(loss, value) for name, value in twin.trainable_params.items()}
 
