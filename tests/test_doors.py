@@ -172,6 +172,13 @@ class Case:
             arguments |= {key: scores for key in ("x", "y") if key in arguments}
             if "t" in arguments:
                 arguments["t"] = self.labels(self.F) if "softmax" in name else self.rng.random(scores.shape)
+        if "_normalization" in name:
+            kind = name.split("_")[0]
+            if kind == "layer":
+                arguments |= {key: self.array(self.C, *self.size) for key in ("gamma", "beta") if key in arguments}
+            if name.endswith("_backward"):
+                sizes = {"batch": (self.C,), "layer": (self.N,), "group": (self.N, self.groups)}[kind]
+                arguments |= {"mean": self.array(*sizes), "var": np.abs(self.array(*sizes))}
         if name.startswith("transposed"):
             arguments["W"] = self.array(self.C, self.F // self.groups, *self.window)
         if "pool" in name and isinstance(arguments.get("pad"), str):
