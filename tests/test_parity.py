@@ -60,15 +60,16 @@ def assert_close(actual, expected, dtype, terms=1):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("depthwise", [False, True], ids=["grouped", "depthwise"])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_conv2d(seed, dtype):
+def test_conv2d(seed, depthwise, dtype):
     integer, normal = draw(seed)
-    groups = integer(1, 3) if seed % 2 else 1
-    N, C, FN = integer(1, 3), groups * integer(1, 9), groups * integer(1, 20)
+    groups = integer(2, 9) if depthwise else integer(1, 3) if seed % 2 else 1
+    N, C, FN = integer(1, 3), groups * (1 if depthwise else integer(1, 9)), groups * integer(1, 20)
     filters, stride, pad, dilation = (
         (integer(low, high), integer(low, high)) for low, high in ((1, 4), (1, 3), (0, 3), (1, 2))
     )
-    size = [integer((f - 1) * d + 1, 20) for f, d in zip(filters, dilation, strict=True)]
+    size = [integer((f - 1) * d + 1, 40 if depthwise else 20) for f, d in zip(filters, dilation, strict=True)]
     x, W, b = normal((N, C, *size), dtype), normal((FN, C // groups, *filters), dtype), normal(FN, dtype)
     options = {"stride": stride, "dilation": dilation, "groups": groups}
     tx, tW, tb = tensors(x, W, b)

@@ -1,4 +1,4 @@
-"""Convolution and its gradients, checked at the door and computed by `cconv.kernels.conv`."""
+"""Convolution and its gradients, checked at the door and computed by `cconv.kernels`."""
 
 from .. import kernels
 from .._arrays import as_input, promote
@@ -29,6 +29,14 @@ def _door(x, W, groups):
     if W.size == 0:
         raise ValueError(f"W must not be empty, got shape {W.shape}")
     return x, W, groups
+
+
+def passes(channels, groups):
+    """The kernels for filters of `channels` channels each: a depthwise convolution has its own.
+
+    Both give the same bits of output; see the essays that open their sources.
+    """
+    return kernels.depthwise if channels == 1 < groups else kernels.conv
 
 
 def _forward_door(x, W, b, groups):
@@ -97,7 +105,7 @@ def convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1):
     checked_size(N, filters, out_h, out_w, itemsize=x.itemsize)
     out = kernels.memory.empty((N, filters, out_h, out_w), x.dtype)
     threads = kernels.cpu.threads_for(COST * out.size * channels * filter_h * filter_w)
-    kernels.conv.forward(x, W, b, out, *steps, groups, threads)
+    passes(channels, groups).forward(x, W, b, out, *steps, groups, threads)
     return out
 
 
@@ -200,12 +208,12 @@ def convolution_backward(dout, x, W, *, stride=1, pad=0, dilation=1, groups=1, b
     dx = db = None
     if input_gradient:
         dx = kernels.memory.empty(x.shape, x.dtype)
-        kernels.conv.backward_input(dout, W, dx, *steps, groups, threads)
+        passes(channels, groups).backward_input(dout, W, dx, *steps, groups, threads)
         dx = dx.astype(x_dtype or dx.dtype, copy=False)
     dW = kernels.memory.empty(W.shape, W.dtype)
     if bias:
         db = kernels.memory.empty((filters,), W.dtype)
-    kernels.conv.backward_weights(dout, x, dW, db, *steps, groups, threads)
+    passes(channels, groups).backward_weights(dout, x, dW, db, *steps, groups, threads)
     if W_dtype is not None and W_dtype != dW.dtype:
         dW = dW.astype(W_dtype)
         db = db if db is None else db.astype(W_dtype)

@@ -1,11 +1,11 @@
-"""Transposed convolution and its gradients: the passes of `cconv.kernels.conv` with their roles exchanged."""
+"""Transposed convolution and its gradients: a convolution's passes with their roles exchanged."""
 
 import numpy as np
 
 from .. import kernels
 from .._arrays import as_input, promote
 from ..geometry import checked_size, integer, transposed_window
-from .convolution import COST
+from .convolution import COST, passes
 
 __all__ = ["transposed_convolution", "transposed_convolution_backward"]
 
@@ -90,7 +90,7 @@ def transposed_convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=
     checked_size(*shape, itemsize=x.itemsize)
     out = kernels.memory.empty(shape, x.dtype)
     threads = kernels.cpu.threads_for(COST * x.size * W[0].size)
-    kernels.conv.backward_input(x, W, out, *place.steps, groups, threads, b)
+    passes(W.shape[1], groups).backward_input(x, W, out, *place.steps, groups, threads, b)
     return out
 
 
@@ -147,10 +147,10 @@ def transposed_convolution_backward(
     dx = db = None
     if input_gradient:
         dx = kernels.memory.empty(x.shape, x.dtype)
-        kernels.conv.forward(dout, W, None, dx, *place.steps, groups, threads)
+        passes(W.shape[1], groups).forward(dout, W, None, dx, *place.steps, groups, threads)
         dx = dx.astype(x_dtype or dx.dtype, copy=False)
     dW = kernels.memory.empty(W.shape, W.dtype)
-    kernels.conv.backward_weights(x, dout, dW, None, *place.steps, groups, threads)
+    passes(W.shape[1], groups).backward_weights(x, dout, dW, None, *place.steps, groups, threads)
     if bias:
         db = dout.sum(axis=(2, 3)).sum(axis=0, dtype=np.float64).astype(W_dtype or W.dtype)
     return dx, dW.astype(W_dtype or dW.dtype, copy=False), db

@@ -3,6 +3,7 @@ from types import SimpleNamespace
 from . import _activation as activation
 from . import _conv as conv
 from . import _cpu as cpu
+from . import _depthwise as depthwise
 from . import _gemm as gemm
 from . import _im2col as im2col
 from . import _loss as loss
@@ -17,6 +18,7 @@ __all__ = [
     "activation",
     "conv",
     "cpu",
+    "depthwise",
     "gemm",
     "im2col",
     "levels",

@@ -1,0 +1,313 @@
+/* Convolution with lanes = pixels: for depthwise filters, and wherever a group has too few filters to fill a vector.
+ *
+ *     out[f][q] = bias[f] + sum over c, t of W[f][c, t] * image[c * plane + table[t] + from(q)]
+ *
+ * A vector holds LANES outputs that lie side by side, read side by side at every tap; the filters' weights are
+ * broadcast. That needs images whose columns are split by their phase, column q + left of phase (q + left) % stride, so
+ * that the taps of neighbouring outputs are neighbours whatever the stride; rows are split likewise. `split` makes such
+ * a copy, in whose zeros the padding is written out once; `merge` is the way back, for the input gradient of a strided
+ * convolution.
+ *
+ * Each output is one chain of fused multiply-adds from 0 in the order of (c, t), then the bias: the bits of tile.h.
+ *
+ * The primitives are those of tile.h. The body is compiled twice, for float and for double.
+ */
+#ifndef CCONV_DEPTHWISE_H
+#define CCONV_DEPTHWISE_H
+
+#include "tile.h"
+
+typedef struct {
+    ptrdiff_t H, W;        /* the plane, */
+    ptrdiff_t sh, sw;      /* the number of its phases, */
+    ptrdiff_t top, left;   /* its place in the padded plane, */
+    ptrdiff_t rows, pitch; /* and the size of each phase */
+} split_geometry;
+
+#define DEPTHWISE_F 4 /* filters that share what is loaded */
+
+/* How many vectors of pixels, or weights of a gradient, go with F filters: their products, F weights and a vector of
+ * pixels fit the registers, and their addresses the others. */
+static inline int depthwise_side(int F)
+{
+    const int side = TILE_REGISTERS / F - 1;
+    return side < 9 ? side : 9;
+}
+
+#define T float
+#define LANES (TILE_BYTES / 4)
+#define NAME(name) name##_float
+#include "depthwise.h"
+#undef T
+#undef LANES
+#undef NAME
+#define T double
+#define LANES (TILE_BYTES / 8)
+#define NAME(name) name##_double
+#include "depthwise.h"
+#undef T
+#undef LANES
+#undef NAME
+
+#elif defined(T)
+
+#if defined(__GNUC__)
+typedef __typeof__((NAME(vec)){0} < (NAME(vec)){0}) NAME(lanes);
+/* v where `wanted`, else 0, whatever v holds there. */
+TILE_INLINE NAME(vec) NAME(keep)(NAME(vec) v, NAME(lanes) wanted) { return (NAME(vec))((NAME(lanes))v & wanted); }
+TILE_INLINE NAME(lanes) NAME(between)(ptrdiff_t first, ptrdiff_t end)
+{
+    NAME(lanes) wanted;
+    for (int l = 0; l < LANES; l++) wanted[l] = -(l >= first && l < end);
+    return wanted;
+}
+#else
+typedef struct { char lane[LANES]; } NAME(lanes);
+TILE_INLINE NAME(vec) NAME(keep)(NAME(vec) v, NAME(lanes) wanted)
+{
+    for (int l = 0; l < LANES; l++) v.lane[l] = wanted.lane[l] ? v.lane[l] : 0;
+    return v;
+}
+TILE_INLINE NAME(lanes) NAME(between)(ptrdiff_t first, ptrdiff_t end)
+{
+    NAME(lanes) wanted;
+    for (int l = 0; l < LANES; l++) wanted.lane[l] = l >= first && l < end;
+    return wanted;
+}
+#endif
+
+#if defined(__GNUC__) && !defined(__clang__)
+/* The values at even places of two vectors, */
+TILE_INLINE NAME(vec) NAME(evens)(const T *from)
+{
+    NAME(lanes) even;
+    for (int l = 0; l < LANES; l++) even[l] = 2 * l;
+    return __builtin_shuffle(NAME(load)(from), NAME(load)(from + LANES), even);
+}
+
+/* and two vectors back in turns. */
+TILE_INLINE void NAME(alternate)(const T *even, const T *odd, T *to)
+{
+    NAME(lanes) low;
+    const NAME(vec) x = NAME(load)(even), y = NAME(load)(odd);
+    for (int l = 0; l < LANES; l++) low[l] = l / 2 + l % 2 * LANES;
+    NAME(store)(to, __builtin_shuffle(x, y, low));
+    NAME(store)(to + LANES, __builtin_shuffle(x, y, low + LANES / 2));
+}
+#else
+TILE_INLINE NAME(vec) NAME(evens)(const T *from)
+{
+    T line[LANES];
+    for (int l = 0; l < LANES; l++) line[l] = from[2 * l];
+    return NAME(load)(line);
+}
+
+TILE_INLINE void NAME(alternate)(const T *even, const T *odd, T *to)
+{
+    for (int l = 0; l < LANES; l++) to[2 * l] = even[l], to[2 * l + 1] = odd[l];
+}
+#endif
+
+/* Copy a plane into its split form. Zeros may run over the end of a row, into padding and into what is written later,
+ * up to a vector beyond the last phase; other padding is left as it is. */
+static void NAME(split)(const T *x, const split_geometry *g, T *to)
+{
+    const T *const end = x + g->H * g->W;
+    for (ptrdiff_t a = 0; a < g->sh; a++)
+        for (ptrdiff_t b = 0; b < g->sw; b++, to += g->rows * g->pitch) {
+            const ptrdiff_t from = b - g->left, first = from >= 0 ? 0 : (-from + g->sw - 1) / g->sw;
+            ptrdiff_t count = (from < g->W ? (g->W - 1 - from) / g->sw + 1 : 0);
+            if (count > g->pitch) count = g->pitch;
+            count -= first;
+            const NAME(lanes) rest = NAME(between)(0, count % LANES);
+            for (ptrdiff_t Y = 0; Y < g->rows; Y++) {
+                const ptrdiff_t r = Y * g->sh + a - g->top;
+                if (r < 0 || r >= g->H) continue;
+                const T *const row = x + r * g->W + from + first * g->sw;
+                T *const line = to + Y * g->pitch + first;
+                ptrdiff_t k = 0;
+                if (g->sw <= 2)
+                    for (; k < count && end - (row + k * g->sw) >= g->sw * LANES; k += LANES) {
+                        const NAME(vec) v = g->sw == 1 ? NAME(load)(row + k) : NAME(evens)(row + 2 * k);
+                        NAME(store)(line + k, count - k < LANES ? NAME(keep)(v, rest) : v);
+                    }
+                for (; k < count; k++) line[k] = row[k * g->sw];
+            }
+        }
+}
+
+/* The way back: gather a plane H x W from sh * sw phases, each `step` further, with rows of `pitch`. Stores may run over
+ * the end of a row, into one that is written later. Up to 2 vectors beyond a phase are read. */
+static void NAME(merge)(const T *from, ptrdiff_t step, ptrdiff_t pitch, ptrdiff_t sh, ptrdiff_t sw, ptrdiff_t H,
+                        ptrdiff_t W, T *to)
+{
+    const T *const end = to + H * W;
+    for (ptrdiff_t y = 0; y < H; y++, to += W) {
+        const T *const row = from + y % sh * sw * step + y / sh * pitch;
+        ptrdiff_t z = 0;
+        if (sw == 1) {
+            for (; z < W && end - (to + z) >= LANES; z += LANES) NAME(store)(to + z, NAME(load)(row + z));
+        } else if (sw == 2) {
+            for (; z < W && end - (to + z) >= 2 * LANES; z += 2 * LANES)
+                NAME(alternate)(row + z / 2, row + step + z / 2, to + z);
+        }
+        for (; z < W; z++) to[z] = row[z % sw * step + z / sw];
+    }
+}
+
+/* F filters at P vectors of pixels; F and P are constants wherever this is inlined. */
+TILE_INLINE void NAME(filter_body)(const int F, const int P, const T *image, const ptrdiff_t *from, ptrdiff_t channels,
+                                   ptrdiff_t plane, ptrdiff_t taps, const ptrdiff_t *table, const T *W,
+                                   ptrdiff_t W_step, const T *bias, T *out, ptrdiff_t out_step, const ptrdiff_t *to)
+{
+    NAME(vec) sum[TILE_REGISTERS];
+    const T *at[9];
+    TILE_UNROLL
+    for (int p = 0; p < P; p++) at[p] = image + from[p];
+    TILE_UNROLL
+    for (int i = 0; i < F * P; i++) sum[i] = NAME(spread)(0);
+    for (ptrdiff_t c = 0; c < channels; c++)
+        for (ptrdiff_t t = 0; t < taps; t++, W++) {
+            const ptrdiff_t here = c * plane + table[t];
+            NAME(vec) weight[DEPTHWISE_F];
+            TILE_UNROLL
+            for (int f = 0; f < F; f++) weight[f] = NAME(spread)(W[f * W_step]);
+            TILE_UNROLL
+            for (int p = 0; p < P; p++) {
+                const NAME(vec) pixels = NAME(load)(at[p] + here);
+                TILE_UNROLL
+                for (int f = 0; f < F; f++)
+                    sum[f * P + p] = NAME(multiply_add)(pixels, weight[f], sum[f * P + p]);
+            }
+        }
+    TILE_UNROLL
+    for (int f = 0; f < F; f++) {
+        if (bias)
+            TILE_UNROLL
+            for (int p = 0; p < P; p++) sum[f * P + p] = NAME(add)(sum[f * P + p], NAME(spread)(bias[f]));
+        TILE_UNROLL
+        for (int p = 0; p < P; p++) NAME(store)(out + f * out_step + to[p], sum[f * P + p]);
+    }
+}
+
+/* F filters and K of their weights: the products of `rows` rows of `width` values of dout with what each weight was
+ * multiplied with; lane by lane, added to totals[f * totals_step + k]. A last vector that is not full begins earlier,
+ * and leaves out the lanes that it has in common with the one before; rows shorter than a vector are read beyond. */
+TILE_INLINE void NAME(weigh_body)(const int F, const int K, const T *image, const ptrdiff_t *off, ptrdiff_t row_step,
+                                  const T *dout, ptrdiff_t dout_step, ptrdiff_t rows, ptrdiff_t width, T *totals,
+                                  ptrdiff_t totals_step)
+{
+    const ptrdiff_t full = width / LANES * LANES, last = width < LANES ? 0 : width - LANES;
+    const NAME(lanes) wanted = NAME(between)(full - last, width - last);
+    NAME(vec) sum[TILE_REGISTERS];
+    const T *at[9];
+    TILE_UNROLL
+    for (int k = 0; k < K; k++) at[k] = image + off[k];
+    TILE_UNROLL
+    for (int i = 0; i < F * K; i++) sum[i] = NAME(spread)(0);
+    for (ptrdiff_t y = 0; y < rows; y++) {
+        const ptrdiff_t here = y * row_step;
+        const T *const row = dout + y * width;
+        for (ptrdiff_t z = 0; z < full; z += LANES) {
+            NAME(vec) d[DEPTHWISE_F];
+            TILE_UNROLL
+            for (int f = 0; f < F; f++) d[f] = NAME(load)(row + f * dout_step + z);
+            TILE_UNROLL
+            for (int k = 0; k < K; k++) {
+                const NAME(vec) pixels = NAME(load)(at[k] + here + z);
+                TILE_UNROLL
+                for (int f = 0; f < F; f++) sum[f * K + k] = NAME(multiply_add)(pixels, d[f], sum[f * K + k]);
+            }
+        }
+        if (full < width) {
+            NAME(vec) d[DEPTHWISE_F];
+            TILE_UNROLL
+            for (int f = 0; f < F; f++) d[f] = NAME(keep)(NAME(load)(row + f * dout_step + last), wanted);
+            TILE_UNROLL
+            for (int k = 0; k < K; k++) {
+                const NAME(vec) pixels = NAME(keep)(NAME(load)(at[k] + here + last), wanted);
+                TILE_UNROLL
+                for (int f = 0; f < F; f++) sum[f * K + k] = NAME(multiply_add)(pixels, d[f], sum[f * K + k]);
+            }
+        }
+    }
+    TILE_UNROLL
+    for (int f = 0; f < F; f++)
+        TILE_UNROLL
+        for (int k = 0; k < K; k++) {
+            T *const total = totals + f * totals_step + k * LANES;
+            NAME(store)(total, NAME(add)(NAME(load)(total), sum[f * K + k]));
+        }
+}
+
+#define FILTERS(F_, S_)                                                                                                \
+    case (F_) * 16 + (S_):                                                                                             \
+        NAME(filter_body)(F_, S_, image, from, channels, plane, taps, table, W, W_step, bias, out, out_step, to);      \
+        return;
+#define WEIGHTS(F_, S_)                                                                                                \
+    case (F_) * 16 + (S_):                                                                                             \
+        NAME(weigh_body)(F_, S_, image, off, row_step, dout, dout_step, rows, width, totals, totals_step);             \
+        return;
+/* All sides up to depthwise_side(F). */
+#if TILE_REGISTERS >= 24
+#define MORE_SIDES(X)                                                                                                  \
+    X(2, 6) X(2, 7) X(2, 8) X(2, 9) X(3, 4) X(3, 5) X(3, 6) X(3, 7) X(4, 3) X(4, 4) X(4, 5)
+#else
+#define MORE_SIDES(X)
+#endif
+#if TILE_REGISTERS >= 28
+#define MOST_SIDES(X) X(3, 8) X(4, 6)
+#else
+#define MOST_SIDES(X)
+#endif
+#define ALL_SIDES(X)                                                                                                   \
+    X(1, 1) X(1, 2) X(1, 3) X(1, 4) X(1, 5) X(1, 6) X(1, 7) X(1, 8) X(1, 9)                                            \
+    X(2, 1) X(2, 2) X(2, 3) X(2, 4) X(2, 5) X(3, 1) X(3, 2) X(3, 3) X(4, 1) X(4, 2) MORE_SIDES(X) MOST_SIDES(X)
+
+static void NAME(filter_pixels)(int F, int P, const T *image, const ptrdiff_t *from, ptrdiff_t channels,
+                                ptrdiff_t plane, ptrdiff_t taps, const ptrdiff_t *table, const T *W, ptrdiff_t W_step,
+                                const T *bias, T *out, ptrdiff_t out_step, const ptrdiff_t *to)
+{
+    switch (F * 16 + P) { ALL_SIDES(FILTERS) }
+}
+
+static void NAME(weigh_pixels)(int F, int K, const T *image, const ptrdiff_t *off, ptrdiff_t row_step, const T *dout,
+                               ptrdiff_t dout_step, ptrdiff_t rows, ptrdiff_t width, T *totals, ptrdiff_t totals_step)
+{
+    switch (F * 16 + K) { ALL_SIDES(WEIGHTS) }
+}
+#undef FILTERS
+#undef WEIGHTS
+#undef ALL_SIDES
+#undef MORE_SIDES
+#undef MOST_SIDES
+
+/* Add n values to a vector of totals, lane by lane. */
+static void NAME(add_pixels)(const T *from, ptrdiff_t n, T *totals)
+{
+    NAME(vec) sum[4];
+    T rest[LANES] = {0};
+    ptrdiff_t k = 0;
+    TILE_UNROLL
+    for (int i = 0; i < 4; i++) sum[i] = NAME(spread)(0);
+    for (; k + 4 * LANES <= n; k += 4 * LANES)
+        TILE_UNROLL
+        for (int i = 0; i < 4; i++) sum[i] = NAME(add)(sum[i], NAME(load)(from + k + i * LANES));
+    for (; k + LANES <= n; k += LANES) sum[0] = NAME(add)(sum[0], NAME(load)(from + k));
+    if (k < n) memcpy(rest, from + k, (size_t)(n - k) * sizeof(T));
+    sum[1] = NAME(add)(sum[1], NAME(load)(rest));
+    sum[0] = NAME(add)(NAME(add)(sum[0], sum[1]), NAME(add)(sum[2], sum[3]));
+    NAME(store)(totals, NAME(add)(NAME(load)(totals), sum[0]));
+}
+
+/* The sum of the lanes: halves are added to halves. */
+static T NAME(sum_lanes)(const T *totals)
+{
+    T lane[LANES];
+    memcpy(lane, totals, sizeof lane);
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int l = 0; l < half; l++) lane[l] += lane[l + half];
+    return lane[0];
+}
+
+#endif

@@ -1,0 +1,171 @@
+"""The kernels whose lanes are pixels against the oracle and against those whose lanes are channels."""
+
+import numpy as np
+import oracles
+import pytest
+from test_conv import arrays, assert_within_bound, keywords
+
+from cconv import Convolution, gradient_check, kernels
+from cconv.functional import (
+    convolution,
+    convolution_backward,
+    convolution_relu_max_pool,
+    max_pool,
+    relu,
+    transposed_convolution,
+    transposed_convolution_backward,
+)
+from cconv.functional.convolution import passes
+
+DTYPES = [np.float32, np.float64]
+DEPTHWISE = [  # N, C, H, W, FN, FH, FW, stride, pad, dilation, groups
+    (2, 5, 28, 28, 5, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 5),
+    (2, 3, 28, 28, 3, 3, 3, (2, 2), ((1, 1), (1, 1)), (1, 1), 3),
+    (1, 4, 1, 1, 4, 1, 1, (1, 1), ((0, 0), (0, 0)), (1, 1), 4),
+    (3, 2, 1, 1, 2, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 2),
+    (2, 6, 7, 7, 6, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 6),
+    (3, 3, 17, 23, 9, 2, 5, (1, 1), ((0, 0), (0, 0)), (1, 1), 3),
+    (2, 4, 17, 23, 4, 2, 5, (1, 2), ((0, 1), (3, 2)), (1, 1), 4),
+    (2, 2, 19, 40, 10, 3, 2, (3, 3), ((1, 1), (1, 1)), (1, 1), 2),
+    (1, 3, 16, 33, 21, 3, 3, (1, 1), ((2, 2), (2, 2)), (2, 2), 3),
+    (2, 2, 12, 21, 4, 3, 3, (2, 3), ((1, 2), (0, 3)), (3, 2), 2),
+    (1, 2, 5, 20, 2, 3, 3, (2, 1), ((5, 4), (7, 6)), (1, 1), 2),
+    (1, 2, 9, 35, 2, 1, 1, (3, 2), ((0, 0), (0, 0)), (1, 1), 2),
+    (20, 2, 6, 3, 2, 5, 3, (1, 1), ((2, 2), (1, 1)), (1, 1), 2),
+    (1, 2, 33, 70, 2, 7, 7, (1, 1), ((3, 3), (3, 3)), (1, 1), 2),
+]
+GROUPED = [
+    (2, 8, 14, 14, 8, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 2),
+    (3, 6, 11, 18, 10, 3, 2, (2, 2), ((2, 2), (1, 1)), (2, 1), 2),
+    (2, 1, 28, 28, 30, 5, 5, (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
+    (1, 3, 20, 37, 7, 3, 3, (2, 1), ((0, 0), (0, 0)), (1, 2), 1),
+    (1, 9, 8, 8, 6, 2, 2, (3, 3), ((0, 3), (1, 2)), (1, 2), 3),
+]
+
+
+def sized(geometry):
+    """x, W, b, dout and what the kernels take after the arrays, for the very kernels rather than through the door."""
+    x, W, b, dout, _ = arrays(geometry, np.float64)
+    stride, ((top, _), (left, _)), dilation, groups = geometry[7:]
+    return x, W, b, dout, (*stride, top, left, *dilation, groups)
+
+
+def run(kernel, x, W, b, dout, steps, threads=2):
+    """The output and the gradients, from one module of kernels."""
+    out, dx, dW, db = np.empty_like(dout), np.empty_like(x), np.empty_like(W), np.empty_like(b)
+    kernel.forward(x, W, b, out, *steps, threads)
+    kernel.backward_input(dout, W, dx, *steps, threads)
+    kernel.backward_weights(dout, x, dW, db, *steps, threads)
+    return out, dx, dW, db
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("geometry", DEPTHWISE + GROUPED, ids=str)
+def test_against_oracle(geometry, dtype, cpu_level):
+    x, W, b, dout, steps = sized(geometry)
+    x, W, b, dout = (array.astype(dtype) for array in (x, W, b, dout))
+    options = keywords(geometry).values()
+    results = run(kernels.depthwise, x, W, b, dout, steps)
+    expected = oracles.convolution(x, W, b, *options), *oracles.convolution_backward(dout, x, W, *options)
+    x, W, b, dout = (abs(array) for array in (x, W, b, dout))
+    sizes = oracles.convolution(x, W, b, *options), *oracles.convolution_backward(dout, x, W, *options)
+    terms = W[0].size, W.size // W.shape[1], dout.size, dout.size
+    for actual, wanted, magnitude, count in zip(results, expected, sizes, terms, strict=True):
+        assert_within_bound(actual, wanted, magnitude, count, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("geometry", DEPTHWISE + GROUPED, ids=str)
+def test_the_bits_of_the_other_orientation(geometry, dtype, cpu_level):
+    x, W, b, dout, steps = sized(geometry)
+    case = [array.astype(dtype) for array in (x, W, b, dout)]
+    here, there = (run(kernel, *case, steps)[:2] for kernel in (kernels.depthwise, kernels.conv))
+    for first, second in zip(here, there, strict=True):
+        assert first.tobytes() == second.tobytes()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("geometry", DEPTHWISE + GROUPED, ids=str)
+def test_same_bits_on_any_number_of_threads(geometry, dtype, cpu_level):
+    *case, steps = sized(geometry)
+    case = [array.astype(dtype) for array in case]
+    expected = run(kernels.depthwise, *case, steps, 1)
+    for threads in (2, 3, 16):
+        for first, second in zip(expected, run(kernels.depthwise, *case, steps, threads), strict=True):
+            assert first.tobytes() == second.tobytes()
+
+
+@pytest.mark.parametrize("geometry", DEPTHWISE + GROUPED, ids=str)
+def test_an_image_does_not_feel_its_batch(geometry, cpu_level):
+    x, W, b, dout, steps = sized(geometry)
+    twice = (np.concatenate([array, array[::-1]]) for array in (x, dout))
+    whole = run(kernels.depthwise, next(twice), W, b, next(twice), steps)
+    for n in range(len(x)):
+        alone = run(kernels.depthwise, x[n : n + 1].copy(), W, b, dout[n : n + 1].copy(), steps)
+        assert alone[0][0].tobytes() == whole[0][n].tobytes()
+        assert alone[1][0].tobytes() == whole[1][n].tobytes()
+
+
+@pytest.mark.parametrize("geometry", DEPTHWISE + GROUPED, ids=str)
+def test_unbounded_values_stay_where_they_are_read(geometry, cpu_level):
+    """One infinite pixel, or one infinite gradient: everything that reads it is infinite, and nothing else."""
+    x, W, b, dout, steps = sized(geometry)
+    x, W, dout = abs(x) + 1, abs(W) + 1, abs(dout) + 1
+    reads = [np.zeros_like(x), np.ones_like(W), np.zeros_like(b), np.zeros_like(dout)]
+    for place in ((0, 0, 0, 0), (len(x) - 1, x.shape[1] - 1, x.shape[2] - 1, x.shape[3] - 1)):
+        marked, reads[0] = x.copy(), np.zeros_like(x)
+        marked[place], reads[0][place] = np.inf, 1
+        out, _, dW, _ = run(kernels.depthwise, marked, W, b, dout, steps)
+        expected = oracles.convolution(reads[0], np.ones_like(W), None, *keywords(geometry).values()) > 0
+        assert np.array_equal(np.isposinf(out), expected) and np.isfinite(out[~expected]).all()
+        ones = np.ones_like(dout), reads[0], W
+        expected = oracles.convolution_backward(*ones, *keywords(geometry).values())[1] > 0
+        assert np.array_equal(np.isposinf(dW), expected) and np.isfinite(dW[~expected]).all()
+    for place in ((0, 0, 0, 0), tuple(size - 1 for size in dout.shape)):
+        marked, reads = dout.copy(), np.zeros_like(dout)
+        marked[place], reads[place] = np.inf, 1
+        _, dx, _, db = run(kernels.depthwise, x, W, b, marked, steps)
+        expected = oracles.convolution_backward(reads, x, np.ones_like(W), *keywords(geometry).values())[0] > 0
+        assert np.array_equal(np.isposinf(dx), expected) and np.isfinite(dx[~expected]).all()
+        assert np.isposinf(db[place[1]]) and np.isfinite(np.delete(db, place[1])).all()
+
+
+def test_depthwise_convolutions_take_their_own_kernels(cpu_level):
+    assert passes(1, 8) is kernels.depthwise
+    assert passes(1, 1) is passes(8, 8) is kernels.conv
+
+
+@pytest.mark.parametrize("geometry", [DEPTHWISE[0], DEPTHWISE[5], DEPTHWISE[9]], ids=str)
+def test_through_the_door(geometry, cpu_level, num_threads):
+    x, W, b, dout, steps = sized(geometry)
+    options = keywords(geometry)
+    expected = run(kernels.depthwise, x, W, b, dout, steps)
+    actual = convolution(x, W, b, **options), *convolution_backward(dout, x, W, **options)
+    for first, second in zip(actual, expected, strict=True):
+        assert first.tobytes() == second.tobytes()
+    pooled = convolution_relu_max_pool(x, W, b, **options)
+    assert pooled.tobytes() == max_pool(relu(actual[0]), 2, stride=2).tobytes()
+
+
+def test_transposed(cpu_level, num_threads):
+    x, W, b, dout, _ = sized((2, 3, 15, 9, 3, 3, 3, (2, 2), ((1, 1), (1, 1)), (1, 1), 3))
+    options = {"stride": 2, "pad": 1, "groups": 3}
+    there = convolution_backward(dout, x, W, **options)
+    np.testing.assert_array_equal(transposed_convolution(dout, W, b, **options), there[0] + b[:, None, None])
+    back = transposed_convolution_backward(x, dout, W, **options)
+    np.testing.assert_array_equal(back[0], convolution(x, W, **options))
+    np.testing.assert_array_equal(back[1], there[1])
+
+
+def test_gradients():
+    rng = np.random.default_rng(4)
+    layer = Convolution(rng.standard_normal((6, 1, 3, 2)), rng.standard_normal(6), (2, 1), 1, groups=3, dilation=(1, 2))
+    errors = gradient_check(layer, rng.standard_normal((2, 3, 6, 9)))
+    assert max(errors.values()) <= 1e-6
+
+
+def test_empty_batch(cpu_level):
+    x, W, b, dout = np.zeros((0, 2, 5, 5)), np.ones((2, 1, 3, 3)), np.ones(2), np.zeros((0, 2, 3, 3))
+    assert convolution(x, W, b, groups=2).shape == (0, 2, 3, 3)
+    dx, dW, db = convolution_backward(dout, x, W, groups=2)
+    assert dx.shape == x.shape and dW.shape == W.shape and not dW.any() and not db.any()
