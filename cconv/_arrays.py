@@ -188,7 +188,7 @@ def as_labels(t, num_samples, num_classes, name="t"):
         )
     if kind not in "iu":
         raise TypeError(f"{name} must hold class indices as integers, got {t.dtype}; use {name}.astype(np.int64)")
-    labels = np.ascontiguousarray(t, INT64).reshape(num_samples)
+    labels = np.require(t, INT64, "CA").reshape(num_samples)
     # An index that is negative, or beyond int64, is a huge unsigned number: one comparison finds both ends.
     if num_samples and labels.view(np.uint64).max() >= num_classes:
         row = int(np.argmax(labels.view(np.uint64) >= num_classes))
@@ -204,4 +204,4 @@ def _one_hot_classes(t, name):
     if wrong.any():
         row = int(np.argmax(wrong))
         raise ValueError(f"{name} must have one 1 and otherwise 0 in each one-hot row, got {t[row]} for sample {row}")
-    return np.ascontiguousarray(ones.argmax(axis=1), INT64)
+    return ones.argmax(axis=1).astype(INT64, copy=False)

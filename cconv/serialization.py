@@ -34,7 +34,7 @@ def save_params(file_name, params, architecture):
         "version": str(VERSION),
         "architecture": json.dumps(architecture, sort_keys=True),
     }
-    data = save({name: np.ascontiguousarray(value) for name, value in params.items()}, metadata)
+    data = save({name: np.require(value, requirements="C") for name, value in params.items()}, metadata)
     write_atomically(file_name, data)
 
 

@@ -128,6 +128,13 @@ def test_class_indices(dtype, shape):
     assert labels.tolist() == [2, 0, 1]
 
 
+def test_class_indices_are_aligned():
+    t = np.frombuffer(b"\0" + np.array([2, 0, 1]).tobytes(), np.uint8)[1:].view(np.int64)
+    assert not t.flags.aligned
+    labels = as_labels(t, 3, 4)
+    assert labels.flags.aligned and labels.tolist() == [2, 0, 1]
+
+
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64])
 def test_one_hot_of_integers_becomes_indices(dtype):
     t = np.eye(4, dtype=dtype)[[3, 1]]

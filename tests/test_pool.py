@@ -110,3 +110,13 @@ def test_errors(arguments, error, message):
 def test_pad_above_half_the_window_is_refused():
     with pytest.raises(ValueError, match="pad must be at most half"):
         max_pool(np.zeros((1, 1, 4, 4)), 2, pad=2)
+
+
+def test_argmax_of_any_layout():
+    x = np.random.default_rng(0).standard_normal((1, 2, 33, 33))
+    out, argmax = max_pool(x, 16, stride=17, return_argmax=True)
+    assert argmax.dtype == np.int32
+    expected = max_pool_backward(out, argmax, x.shape, 16, stride=17)
+    unaligned = np.frombuffer(b"\0" + argmax.tobytes(), np.uint8)[1:].view(np.int32).reshape(argmax.shape)
+    for same in (unaligned, np.asfortranarray(argmax)):
+        np.testing.assert_array_equal(max_pool_backward(out, same, x.shape, 16, stride=17), expected)

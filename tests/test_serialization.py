@@ -261,3 +261,28 @@ def test_links_are_followed_and_the_umask_holds(tmp_path):
         os.umask(old)
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "target").stat().st_mode & 0o777 == 0o640
+
+
+class Factor:
+    """A layer whose parameter is a single number."""
+
+    param_names = ("k",)
+
+    def __init__(self, k):
+        self.k = np.array(k, np.float32)
+
+    def forward(self, x):
+        return x * self.k
+
+    def backward(self, dout):
+        return dout * self.k
+
+
+def test_a_parameter_without_dimensions_and_one_of_swapped_bytes(tmp_path):
+    nets = [Network([Affine(units=2), Factor(k), Relu()], (3,), seed=0) for k in (2, 3)]
+    expected = nets[0].params["W1"].copy()
+    nets[0].params["W1"] = expected.astype(">f4")
+    nets[0].save_params(tmp_path / "p")
+    nets[1].load_params(tmp_path / "p")
+    assert nets[1].params["k1"] == 2 and nets[1].params["k1"].shape == ()
+    np.testing.assert_array_equal(nets[1].params["W1"], expected)

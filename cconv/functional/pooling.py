@@ -100,7 +100,8 @@ def max_pool_backward(dout, argmax, input_shape, window, *, stride=None, pad=0, 
     Raises
     ------
     TypeError, ValueError
-        If shapes or dtypes disagree, or `argmax` names a place outside the image.
+        If shapes or dtypes disagree, or `argmax` is seen to name a place outside the image; values beyond the window
+        may be passed over instead.
 
     Examples
     --------
@@ -120,7 +121,7 @@ def max_pool_backward(dout, argmax, input_shape, window, *, stride=None, pad=0, 
         raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
     if not isinstance(argmax, np.ndarray) or argmax.shape != shape or argmax.dtype != dtype:
         raise ValueError(f"argmax must be the array that max_pool returned, of shape {shape} and {np.dtype(dtype)}")
-    argmax = np.ascontiguousarray(argmax)
+    argmax = np.require(argmax, dtype, "CA")
     dx = kernels.memory.empty(input_shape, dout.dtype)
     threads = kernels.cpu.threads_for(COST * (dx.size + 4 * dout.size))
     if not kernels.pool.max_pool_backward(dout, argmax, dx, *size, *place.steps, threads):
