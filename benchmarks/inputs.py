@@ -99,6 +99,8 @@ def shuffled(count, batch=100):
     return [order[start : start + batch] for start in range(0, count, batch)]
 
 
+ACTIVATIONS = ("relu", "leaky_relu", "elu", "gelu", "silu", "sigmoid", "tanh", "softplus", "hard_swish")
+
 # What the optimizers are given, by the names of the arguments that all know.
 OPTIMIZERS = {
     "SGD": {"lr": 0.01},

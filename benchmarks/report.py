@@ -53,6 +53,8 @@ README = [
     ("scores of 1 image", "forward", "batch 1"),
     ("scores of 100 images", "forward", "batch 100"),
     ("scores of 1000 images", "forward", "batch 1000"),
+    ("training step of DeepConvNet, batch 100", "deep-step", "float32"),
+    ("an epoch of MNIST", "epoch", "MNIST, 60,000 images"),
     ("max-pooling 2x2, forward and backward", "pooling", "max 2x2/2 both, float32"),
     ("Adam, 432,000 parameters", "optimizers", "Adam"),
 ]
@@ -65,12 +67,17 @@ def markdown(results):
     lines = [_line(["ms", *names]), _line(["---", *["---:"] * len(names)])]
     for text, section, row in measured:
         values = [results.value(section, row, name) for name in names]
-        lines.append(_line([text, *("" if value is None else f"{value * 1e3:.3g}" for value in values)]))
+        lines.append(_line([text, *("" if value is None else _milliseconds(value) for value in values)]))
     machine = results.data["machine"]
     lines += ["", ", ".join(f"{key} {value}" for key, value in machine.items()) + ".", ""]
     lines += [_line(["target", "measured", "reached"]), _line(["---", "---:", "---"])]
     lines += [_line(row) for row in verdicts(results)]
     return "\n".join(lines)
+
+
+def _milliseconds(seconds):
+    value = seconds * 1e3
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _line(cells):

@@ -98,4 +98,4 @@ def test_targets_are_judged_by_ratios_within_a_repeat(benchmarks, tmp_path):
     table = benchmarks("--markdown", path)
     assert "| training step, float32, PyTorch NCHW: at least 8.00x | 9.00x | yes |" in table
     assert "| training step, float32, PyTorch's best: at least 5.00x | 4.00x | no |" in table
-    assert "| training step, batch 100 | 2e+03 | 1.8e+04 | 8e+03 |" in table
+    assert "| training step, batch 100 | 2,000 | 18,000 | 8,000 |" in table

@@ -10,6 +10,8 @@ from cconv import functional as F
 from .. import inputs
 from . import Work
 
+BY_OUTPUT = ("relu", "sigmoid", "tanh")  # activations whose gradient is taken from their output
+
 
 def load(params, dtype):
     """Return SimpleConvNet with these parameters."""
@@ -141,14 +143,16 @@ class Cconv:
         forward, backward = self.pool_forward(**options), self.pool_backward(**options)
         return Work(lambda: (forward.run(), backward.run()), backward.run)
 
-    def relu_forward(self, shape, dtype):
+    def activation_forward(self, name, shape, dtype):
         (x,) = inputs.draw(dtype, shape)
-        return Work(lambda: F.relu(x))
+        activation = getattr(F, name)
+        return Work(lambda: activation(x))
 
-    def relu_backward(self, shape, dtype):
+    def activation_backward(self, name, shape, dtype):
         x, dout = inputs.draw(dtype, shape, shape)
-        y = F.relu(x)
-        return Work(lambda: F.relu_backward(dout, y))
+        kept = getattr(F, name)(x) if name in BY_OUTPUT else x
+        gradient = getattr(F, f"{name}_backward")
+        return Work(lambda: gradient(dout, kept))
 
     def affine_forward(self, N, D, M, dtype):
         x, w, b = inputs.draw(dtype, (N, D), (D, M), (M,))

@@ -13,6 +13,17 @@ from .. import inputs
 from . import Unavailable, Work
 
 aten = torch.ops.aten
+ACTIVATIONS = {  # cconv's names: the function of x, and its gradient of dout, x and y
+    "relu": (F.relu, lambda dout, x, y: aten.threshold_backward(dout, y, 0)),
+    "leaky_relu": (F.leaky_relu, lambda dout, x, y: aten.leaky_relu_backward(dout, x, 0.01, False)),
+    "elu": (F.elu, lambda dout, x, y: aten.elu_backward(dout, 1, 1, 1, False, x)),
+    "gelu": (F.gelu, lambda dout, x, y: aten.gelu_backward(dout, x)),
+    "silu": (F.silu, lambda dout, x, y: aten.silu_backward(dout, x)),
+    "sigmoid": (torch.sigmoid, lambda dout, x, y: aten.sigmoid_backward(dout, y)),
+    "tanh": (torch.tanh, lambda dout, x, y: aten.tanh_backward(dout, y)),
+    "softplus": (F.softplus, lambda dout, x, y: aten.softplus_backward(dout, x, 1, 20)),
+    "hard_swish": (F.hardswish, lambda dout, x, y: aten.hardswish_backward(dout, x)),
+}
 
 
 class PyTorch:
@@ -162,14 +173,16 @@ class PyTorch:
         forward, backward = self.pool_forward(**options), self.pool_backward(**options)
         return forward and Work(lambda: (forward.run(), backward.run()), backward.run)
 
-    def relu_forward(self, shape, dtype):
+    def activation_forward(self, name, shape, dtype):
         x = self._draw(dtype, shape)
-        return Work(lambda: F.relu(x)) if self._single else None
+        activation, _ = ACTIVATIONS[name]
+        return Work(lambda: activation(x)) if self._single else None
 
-    def relu_backward(self, shape, dtype):
+    def activation_backward(self, name, shape, dtype):
         x, dout = (self._tensor(array) for array in inputs.draw(dtype, shape, shape))
-        y = F.relu(x)
-        return Work(lambda: aten.threshold_backward(dout, y, 0)) if self._single else None
+        activation, gradient = ACTIVATIONS[name]
+        y = activation(x)
+        return Work(lambda: gradient(dout, x, y)) if self._single else None
 
     def affine_forward(self, N, D, M, dtype):
         x, w, b = map(torch.from_numpy, inputs.draw(dtype, (N, D), (D, M), (M,)))

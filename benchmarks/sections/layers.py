@@ -1,6 +1,6 @@
 """Single layers and optimizers."""
 
-from ..inputs import OPTIMIZERS, Convolution
+from ..inputs import ACTIVATIONS, OPTIMIZERS, Convolution
 from . import section
 
 DTYPES = ("float32", "float64")
@@ -17,20 +17,30 @@ def layers(bench):
     rows = [
         ("Conv1 forward", "convolution_forward", {"geometry": first}),
         ("Conv1 backward, dW and db", "convolution_backward", {"geometry": first, "input_gradient": False}),
-        ("Relu1 forward", "relu_forward", {"shape": maps}),
-        ("Relu1 backward", "relu_backward", {"shape": maps}),
+        ("Relu1 forward", "activation_forward", {"name": "relu", "shape": maps}),
+        ("Relu1 backward", "activation_backward", {"name": "relu", "shape": maps}),
         ("Pool1 forward", "pool_forward", pool),
         ("Pool1 backward", "pool_backward", pool),
         ("Affine1 forward", "affine_forward", {"N": N, "D": 4320, "M": 100}),
         ("Affine1 backward", "affine_backward", {"N": N, "D": 4320, "M": 100}),
-        ("Relu2 forward", "relu_forward", {"shape": hidden}),
-        ("Relu2 backward", "relu_backward", {"shape": hidden}),
+        ("Relu2 forward", "activation_forward", {"name": "relu", "shape": hidden}),
+        ("Relu2 backward", "activation_backward", {"name": "relu", "shape": hidden}),
         ("Affine2 forward", "affine_forward", {"N": N, "D": 100, "M": 10}),
         ("Affine2 backward", "affine_backward", {"N": N, "D": 100, "M": 10}),
         ("SoftmaxWithLoss, both", "softmax_loss", {"N": N, "M": 10}),
     ]
     for name, kind, arguments in rows:
         yield name, bench.compare(kind, dtype="float32", **arguments)
+
+
+@section()
+def activations(bench):
+    """Activations of (100, 30, 24, 24)."""
+    for dtype in bench.first(DTYPES, 1):
+        for name in bench.first(ACTIVATIONS, len(ACTIVATIONS)):
+            for direction in ("forward", "backward"):
+                sizes = {"name": name, "shape": (bench.images(100), 30, 24, 24), "dtype": dtype}
+                yield f"{name} {direction}, {dtype}", bench.compare(f"activation_{direction}", **sizes)
 
 
 @section()
