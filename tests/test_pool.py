@@ -11,6 +11,12 @@ GEOMETRIES = [  # H, W, window, stride, pad, dilation
     (24, 24, (2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1)),
     (9, 7, (2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1)),
     (9, 8, (3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1)),
+    (24, 24, (3, 3), (2, 2), ((0, 0), (0, 0)), (1, 1)),
+    (3, 3, (3, 3), (2, 2), ((0, 0), (0, 0)), (1, 1)),
+    (8, 33, (3, 3), (2, 2), ((0, 1), (0, 1)), (1, 1)),
+    (6, 35, (3, 3), (2, 2), ((1, 0), (1, 0)), (1, 1)),
+    (5, 76, (3, 3), (2, 2), ((0, 0), (0, 0)), (1, 1)),
+    (4, 81, (3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1)),
     (7, 11, (3, 2), (1, 3), ((1, 0), (0, 1)), (1, 1)),
     (12, 10, (2, 3), (2, 1), ((0, 0), (1, 1)), (3, 2)),
     (5, 300, (2, 2), (1, 1), ((0, 0), (1, 1)), (1, 1)),
@@ -75,6 +81,20 @@ def test_ceil_mode_and_padding_left_out_of_the_count():
     np.testing.assert_array_equal(average_pool(x, 2, ceil_mode=True), 1)
     np.testing.assert_array_equal(average_pool(x, 3, stride=2, pad=1, count_include_pad=False), 1)
     assert average_pool(x, 3, stride=2, pad=1)[0, 0, 0, 0] == pytest.approx(4 / 9)
+
+
+@pytest.mark.parametrize("size", [(4, 4), (8, 32), (6, 34), (12, 68)])
+@pytest.mark.parametrize("pad", [0, 1])
+def test_each_gradient_arrives_once_where_windows_reach_beyond_the_image(size, pad, cpu_level):
+    x = np.random.default_rng(0).standard_normal((2, 3, *size)).astype(np.float32)
+    out, argmax = max_pool(x, 3, stride=2, pad=pad, ceil_mode=True, return_argmax=True)
+    dout = np.random.default_rng(1).integers(1, 9, out.shape).astype(np.float32)
+    dx = max_pool_backward(dout, argmax, x.shape, 3, stride=2, pad=pad, ceil_mode=True)
+    expected = np.zeros_like(x)
+    for n, c, y, z in np.ndindex(out.shape):
+        i, j = divmod(int(argmax[n, c, y, z]), 3)
+        expected[n, c, 2 * y - pad + i, 2 * z - pad + j] += dout[n, c, y, z]
+    np.testing.assert_array_equal(dx, expected)
 
 
 def test_empty_batch():

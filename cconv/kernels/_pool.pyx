@@ -5,8 +5,9 @@
 
 Arrays are NCHW; the output's shape decides how far the windows go. One image plane (n, c) is one piece of work.
 Windows of up to 255 values go through window.h, a vector of outputs at a time, and 2 x 2 windows side by side through
-pool.h. What these leave is computed here, a row of outputs tap by tap, so that the inner loop runs along the row; its
-maxima and their positions wait in two small arrays on the stack.
+pool.h. What these leave is computed here: maxima a row of outputs tap by tap, so that the inner loop runs along the
+row, which waits with its positions in two small arrays on the stack; their gradients one by one, into a plane that
+stays in the cache.
 
 Edge cases: padding is left out of a maximum (as -inf would be); a NaN in a window is its maximum; of equal values the
 first, in the order of (i, j), wins; `argmax` is its i*FW + j. An average counts padding as zeros in `size`, or leaves
@@ -54,10 +55,11 @@ cdef extern from "window.h" nogil:
     bint max_windows_double(const double*, const Geometry*, double*, uint8_t*) noexcept
     void sum_windows_float(const float*, const Geometry*, const float*, const float*, float*) noexcept
     void sum_windows_double(const double*, const Geometry*, const double*, const double*, double*) noexcept
-    void spread_windows_float(const float*, const uint8_t*, const Geometry*, const float*, const float*,
-                              float*) noexcept
-    void spread_windows_double(const double*, const uint8_t*, const Geometry*, const double*, const double*,
-                               double*) noexcept
+    void spread_windows_float(const float*, const Geometry*, const float*, const float*, float*) noexcept
+    void spread_windows_double(const double*, const Geometry*, const double*, const double*, double*) noexcept
+    bint window_threes(const Geometry*) noexcept
+    void scatter_threes_float(const float*, const uint8_t*, Py_ssize_t, const Geometry*, float*) noexcept
+    void scatter_threes_double(const double*, const uint8_t*, Py_ssize_t, const Geometry*, double*) noexcept
 
 
 cdef inline Py_ssize_t first_inside(Py_ssize_t start, Py_ssize_t stride) noexcept nogil:
@@ -106,12 +108,20 @@ cdef inline bint max_windows(const floating* x, const Geometry* g, floating* out
         return max_windows_double(x, g, out, where)
 
 
-cdef inline void spread_windows(const floating* dout, const uint8_t* where, const Geometry* g, const floating* rows,
+cdef inline void spread_windows(const floating* dout, const Geometry* g, const floating* rows,
                                 const floating* columns, floating* dx) noexcept nogil:
     if floating is float:
-        spread_windows_float(dout, where, g, rows, columns, dx)
+        spread_windows_float(dout, g, rows, columns, dx)
     else:
-        spread_windows_double(dout, where, g, rows, columns, dx)
+        spread_windows_double(dout, g, rows, columns, dx)
+
+
+cdef inline void scatter_threes(const floating* dout, const uint8_t* where, Py_ssize_t rest, const Geometry* g,
+                                floating* dx) noexcept nogil:
+    if floating is float:
+        scatter_threes_float(dout, where, rest, g, dx)
+    else:
+        scatter_threes_double(dout, where, rest, g, dx)
 
 
 cdef inline void sum_windows(const floating* x, const Geometry* g, const floating* rows, const floating* columns,
@@ -129,13 +139,16 @@ cdef inline bint fits_backward(const Geometry* g) noexcept nogil:
 cdef inline bint points_inside(const uint8_t* argmax, Geometry g) noexcept nogil:
     """Whether all positions lie in their window and in the image."""
     cdef Py_ssize_t y, z, k, r, q
-    cdef int most = 0, span = (g.fh - 1) * g.dh, reach = (g.fw - 1) * g.dw
+    cdef Py_ssize_t span = (g.fh - 1) * g.dh, reach = (g.fw - 1) * g.dw
     cdef Py_ssize_t beyond = (g.W - 1 - reach + g.pl) // g.sw + 1  # where windows begin to end outside the image
+    cdef uint8_t most = 0
     cdef bint edge
     for k in range(g.OH * g.OW):
-        most = max(most, <int>argmax[k])
+        most = argmax[k] if argmax[k] > most else most
     if most >= g.fh * g.fw:
         return False
+    if g.pt == 0 and g.pl == 0 and (g.OH - 1) * g.sh + span < g.H and (g.OW - 1) * g.sw + reach < g.W:
+        return True
     for y in range(g.OH):
         r = y * g.sh - g.pt
         edge = r < 0 or r + span >= g.H
@@ -207,17 +220,29 @@ cdef void max_forward(const floating* x, floating* out, position* argmax, Geomet
 cdef inline bint scatter_plane(const floating* dout, const position* argmax, floating* dx, Geometry g) noexcept nogil:
     """Scatter one plane; return whether every maximum lay inside the image, as those of max_pool do."""
     cdef Py_ssize_t y, z, r, q, k
+    cdef Py_ssize_t[256] offset
     cdef bint inside = True
+    cdef floating* at
+    if position is uint8_t:
+        if not points_inside(argmax, g):
+            return False
+        for k in range(g.fh * g.fw):
+            offset[k] = k // g.fw * g.dh * g.W + k % g.fw * g.dw
     memset(dx, 0, g.H * g.W * sizeof(floating))
     for y in range(g.OH):
+        r = y * g.sh - g.pt
+        at = dx + r * g.W - g.pl
         for z in range(g.OW):
             k = argmax[y * g.OW + z]
-            r = y * g.sh - g.pt + k // g.fw * g.dh
-            q = z * g.sw - g.pl + k % g.fw * g.dw
-            if r < 0 or r >= g.H or q < 0 or q >= g.W:
-                inside = False
+            if position is uint8_t:
+                at[z * g.sw + offset[k]] += dout[y * g.OW + z]
             else:
-                dx[r * g.W + q] += dout[y * g.OW + z]
+                q = z * g.sw - g.pl + k % g.fw * g.dw
+                k = k // g.fw * g.dh
+                if r + k < 0 or r + k >= g.H or q < 0 or q >= g.W:
+                    inside = False
+                else:
+                    dx[(r + k) * g.W + q] += dout[y * g.OW + z]
     return inside
 
 
@@ -238,10 +263,10 @@ cdef bint max_backward(const floating* dout, const position* argmax, floating* d
             if tiled(g):
                 spread_plane[floating, position](dout + p * g.OH * g.OW, argmax + p * g.OH * g.OW,
                                                  dx + p * g.H * g.W, g)
-            elif position is uint8_t and fits_backward(&g):
-                outside += not points_inside(<const uint8_t*>argmax + p * g.OH * g.OW, g)
-                spread_windows(dout + p * g.OH * g.OW, <const uint8_t*>argmax + p * g.OH * g.OW, &g, <floating*>NULL,
-                               <floating*>NULL, dx + p * g.H * g.W)
+            elif position is uint8_t and window_threes(&g):
+                outside += not points_inside(argmax + p * g.OH * g.OW, g)
+                scatter_threes(dout + p * g.OH * g.OW, argmax + p * g.OH * g.OW, (g.planes - p) * g.OH * g.OW, &g,
+                               dx + p * g.H * g.W)
             else:
                 outside += not scatter_plane[floating, position](dout + p * g.OH * g.OW, argmax + p * g.OH * g.OW,
                                                                  dx + p * g.H * g.W, g)
@@ -320,7 +345,7 @@ cdef void average(floating* x, floating* out, Geometry g, Py_ssize_t below, Py_s
             if rows == NULL:
                 average_plane(x + p * g.H * g.W, out + p * g.OH * g.OW, g, below, right, count_include_pad, backward)
             elif backward:
-                spread_windows(out + p * g.OH * g.OW, NULL, &g, rows, columns, x + p * g.H * g.W)
+                spread_windows(out + p * g.OH * g.OW, &g, rows, columns, x + p * g.H * g.W)
             else:
                 sum_windows(x + p * g.H * g.W, &g, rows, columns, out + p * g.OH * g.OW)
         cconv_ftz_restore(state)

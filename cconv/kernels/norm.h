@@ -2,15 +2,15 @@
  *
  * Batch normalization sees x as N rows of F * P columns. It works on a block of columns at a time and keeps one sum for
  * each: what belongs to a feature is spread over its columns first, so that every loop runs along a row, whatever P is.
- * Layer and group normalization add up whole rows, a vector of sums side by side; where the compiler has no vector types,
- * a vector is one value.
+ * Layer and group normalization add up whole rows, a vector of sums side by side; where the compiler has no vector
+ * types, a vector is one value.
  *
  * Sums are taken of some thousand values at most before they go on in double precision; squares are those of deviations
  * from the mean of just these values, which is near to them, and are brought together as Chan, Golub and LeVeque do
  * ("Updating formulae and a pairwise algorithm for computing sample variances", 1979): nothing cancels, and x is read
  * from memory once.
  *
- * This is C for `restrict`: without the promise that arrays do not overlap GCC checks each pair of them before each row.
+ * This is C for `restrict`: without the promise that arrays do not overlap GCC checks each pair of them in each row.
  * The body is compiled twice, for float and for double.
  */
 #ifndef CCONV_NORM_H
@@ -307,7 +307,7 @@ static inline void NAME(gradient_along)(const T *NORM_RESTRICT dout, const T *NO
     for (ptrdiff_t i = 0; i < n; i++) dx[i] = dout[i] * gamma[i] * scale + ((x[i] - mean) * slope + shift);
 }
 
-/* The sums over a row of dout * gamma and of its product with (x - mean) * scale; dgamma and dbeta grow by the terms. */
+/* The sums over a row of dout * gamma and of its product with (x - mean) * scale; dgamma and dbeta grow meanwhile. */
 static void NAME(sum_along)(const T *NORM_RESTRICT dout, const T *NORM_RESTRICT x, T mean, T scale,
                             const T *NORM_RESTRICT gamma, ptrdiff_t n, T *NORM_RESTRICT dgamma,
                             T *NORM_RESTRICT dbeta, double *sum, double *products)

@@ -1,8 +1,10 @@
 /* Pooling windows of up to 255 values, a vector of outputs at a time.
  *
  * The input is first split by its phases: column q + left padding of phase (q + left) % stride, and rows likewise, with
- * the padding written out. Then every tap of a row of outputs is one contiguous vector, whatever the stride. Backward,
- * each input collects what the windows over it hand back, one phase after another, and is written once.
+ * the padding written out. Then every tap of a row of outputs is one contiguous vector, whatever the stride. The
+ * gradient of an average goes the same way back: each input collects what the windows over it hand back, one phase
+ * after another, and is written once. That of a maximum goes to one input of its window, and is left to _pool.pyx but
+ * for windows of 3 x 3 two apart, where looking for it in all nine is faster.
  *
  * Vectors may run over the end of a row, into one that is written later, but never over the end of a plane. What does
  * not fit (compilers without vector shuffles, windows too large for the scratch, and for maxima planes that hold NaN or
@@ -22,6 +24,7 @@ typedef struct {
 
 #define WINDOW_SCRATCH 8192
 #define WINDOW_TAPS 255
+#define WINDOW_COLUMNS 2048
 
 #if defined(__has_builtin)
 #if __has_builtin(__builtin_shufflevector) && __has_builtin(__builtin_convertvector)
@@ -57,6 +60,18 @@ static inline ptrdiff_t window_rows(const window_geometry *g, ptrdiff_t width)
 #endif
 }
 
+/* Whether windows are 3 x 3, two apart, and rows not too wide for the buffers; vectors of 16 bytes are too short. */
+static inline int window_threes(const window_geometry *g)
+{
+#if defined(WINDOW_VECTORS) && WINDOW_BYTES > 16
+    return g->fh == 3 && g->fw == 3 && g->sh == 2 && g->sw == 2 && g->dh == 1 && g->dw == 1 && g->pt <= 1 &&
+           g->pl <= 1 && g->W <= WINDOW_COLUMNS;
+#else
+    (void)g;
+    return 0;
+#endif
+}
+
 #ifdef WINDOW_VECTORS
 #define T float
 #define INT int32_t
@@ -77,12 +92,17 @@ static inline ptrdiff_t window_rows(const window_geometry *g, ptrdiff_t width)
 #undef LANES
 #undef NAME
 #else
-/* Never called: window_rows is 0. */
+/* Never called: window_rows and window_threes are 0. */
 #define WINDOW_NONE(T, end)                                                                                            \
     static int max_windows_##end(const T *x, const window_geometry *g, T *out, uint8_t *where) { return 0; }           \
     static void sum_windows_##end(const T *x, const window_geometry *g, const T *rows, const T *columns, T *out) {}    \
-    static void spread_windows_##end(const T *dout, const uint8_t *where, const window_geometry *g, const T *rows,     \
-                                     const T *columns, T *dx) {}
+    static void spread_windows_##end(const T *dout, const window_geometry *g, const T *rows, const T *columns, T *dx)  \
+    {                                                                                                                  \
+    }                                                                                                                  \
+    static void scatter_threes_##end(const T *dout, const uint8_t *where, ptrdiff_t rest, const window_geometry *g,    \
+                                     T *dx)                                                                            \
+    {                                                                                                                  \
+    }
 WINDOW_NONE(float, float)
 WINDOW_NONE(double, double)
 #endif
@@ -101,23 +121,35 @@ typedef uint8_t NAME(wbyte) __attribute__((vector_size(LANES), aligned(1), may_a
 #define W_EVEN_float 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
 #define W_LOW_float 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
 #define W_HIGH_float 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#define W_BEFORE_float 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30
+#define W_AFTER_float 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16
 #define W_EVEN_double 0, 2, 4, 6, 8, 10, 12, 14
 #define W_LOW_double 0, 8, 1, 9, 2, 10, 3, 11
 #define W_HIGH_double 4, 12, 5, 13, 6, 14, 7, 15
+#define W_BEFORE_double 7, 8, 9, 10, 11, 12, 13, 14
+#define W_AFTER_double 1, 2, 3, 4, 5, 6, 7, 8
 #elif WINDOW_BYTES / 4 == 8
 #define W_EVEN_float 0, 2, 4, 6, 8, 10, 12, 14
 #define W_LOW_float 0, 8, 1, 9, 2, 10, 3, 11
 #define W_HIGH_float 4, 12, 5, 13, 6, 14, 7, 15
+#define W_BEFORE_float 7, 8, 9, 10, 11, 12, 13, 14
+#define W_AFTER_float 1, 2, 3, 4, 5, 6, 7, 8
 #define W_EVEN_double 0, 2, 4, 6
 #define W_LOW_double 0, 4, 1, 5
 #define W_HIGH_double 2, 6, 3, 7
+#define W_BEFORE_double 3, 4, 5, 6
+#define W_AFTER_double 1, 2, 3, 4
 #else
 #define W_EVEN_float 0, 2, 4, 6
 #define W_LOW_float 0, 4, 1, 5
 #define W_HIGH_float 2, 6, 3, 7
+#define W_BEFORE_float 3, 4, 5, 6
+#define W_AFTER_float 1, 2, 3, 4
 #define W_EVEN_double 0, 2
 #define W_LOW_double 0, 2
 #define W_HIGH_double 1, 3
+#define W_BEFORE_double 1, 2
+#define W_AFTER_double 1, 2
 #endif
 
 /* Store a vector at p, no further than `end`. */
@@ -241,15 +273,11 @@ static void NAME(sum_windows)(const T *x, const window_geometry *g, const T *row
     }
 }
 
-/* One plane of gradients: each value of dout goes to the input that `where` names or, where that is NULL, divided by
- * rows[y] * columns[z], to all inputs of its window. */
-static void NAME(spread_windows)(const T *dout, const uint8_t *where, const window_geometry *g, const T *rows,
-                                 const T *columns, T *dx)
+/* One plane of gradients: each value of dout, divided by rows[y] * columns[z], goes to all inputs of its window. */
+static void NAME(spread_windows)(const T *dout, const window_geometry *g, const T *rows, const T *columns, T *dx)
 {
     T value[WINDOW_SCRATCH + 4 * LANES];
-    INT place[WINDOW_SCRATCH + 4 * LANES];
     ptrdiff_t off[WINDOW_TAPS];
-    INT tap[WINDOW_TAPS];
     int first[WINDOW_TAPS + 2];
     const ptrdiff_t up = reach_h(g), back = reach_w(g), width = (g->W + g->pl + g->sw - 1) / g->sw;
     const ptrdiff_t height = (g->H + g->pt + g->sh - 1) / g->sh, pitch = width + back, band = window_rows(g, width);
@@ -265,8 +293,7 @@ static void NAME(spread_windows)(const T *dout, const uint8_t *where, const wind
                 if (i * g->dh % g->sh != a) continue;
                 for (int j = 0; j < g->fw; j++) {
                     if (j * g->dw % sw != b) continue;
-                    off[n] = (up - i * g->dh / g->sh) * pitch + back - j * g->dw / sw;
-                    tap[n++] = i * g->fw + j;
+                    off[n++] = (up - i * g->dh / g->sh) * pitch + back - j * g->dw / sw;
                 }
             }
         }
@@ -276,27 +303,15 @@ static void NAME(spread_windows)(const T *dout, const uint8_t *where, const wind
         for (ptrdiff_t R = 0; R < count + up; R++) {
             const ptrdiff_t y = Y0 + R - up, inside = y >= 0 && y < g->OH;
             T *const v = value + R * pitch;
-            INT *const w = place + R * pitch;
             const ptrdiff_t length = inside ? window_min(g->OW, width) : 0;
             const T *const from = dout + y * g->OW;
-            for (ptrdiff_t k = 0; k < (inside ? back : pitch); k++) v[k] = 0, w[k] = -1;
+            for (ptrdiff_t k = 0; k < (inside ? back : pitch); k++) v[k] = 0;
             ptrdiff_t z = 0;
-            for (; z < length && dout_end - (from + z) >= LANES; z += LANES) {
-                const V d = LOAD(from + z);
-                if (!where) {
-                    *(V *)(v + back + z) = d / (LOAD(columns + z) * rows[y]);
-                } else {
-                    *(V *)(v + back + z) = d;
-                    const NAME(wbyte) bytes = *(const NAME(wbyte) *)(where + y * g->OW + z);
-                    *(M *)(w + back + z) = __builtin_convertvector(bytes, M);
-                }
-            }
-            for (; z < length; z++) {
-                v[back + z] = where ? from[z] : from[z] / (rows[y] * columns[z]);
-                w[back + z] = where ? where[y * g->OW + z] : 0;
-            }
+            for (; z < length && dout_end - (from + z) >= LANES; z += LANES)
+                *(V *)(v + back + z) = LOAD(from + z) / (LOAD(columns + z) * rows[y]);
+            for (; z < length; z++) v[back + z] = from[z] / (rows[y] * columns[z]);
             if (inside)
-                for (ptrdiff_t k = back + length; k < pitch; k++) v[k] = 0, w[k] = -1;
+                for (ptrdiff_t k = back + length; k < pitch; k++) v[k] = 0;
         }
         for (ptrdiff_t Y = 0; Y < count; Y++)
             for (int a = 0; a < g->sh; a++) {
@@ -310,13 +325,8 @@ static void NAME(spread_windows)(const T *dout, const uint8_t *where, const wind
                     for (int b = 0; b < sw; b++) {
                         V total = {0};
                         const T *const at = value + Y * pitch + Z;
-                        const INT *const hit = place + Y * pitch + Z;
                         const int last = first[a * sw + b + 1];
-                        if (where)
-                            for (int t = first[a * sw + b]; t < last; t++)
-                                total += (V)((M)LOAD(at + off[t]) & (*(const M *)(hit + off[t]) == (M){0} + tap[t]));
-                        else
-                            for (int t = first[a * sw + b]; t < last; t++) total += LOAD(at + off[t]);
+                        for (int t = first[a * sw + b]; t < last; t++) total += LOAD(at + off[t]);
                         if (sw <= 2 && b == 0)
                             even = total;
                         else if (sw <= 2)
@@ -343,6 +353,138 @@ static void NAME(spread_windows)(const T *dout, const uint8_t *where, const wind
     }
 }
 
+/* What there is from p to before `end`, as a vector. */
+static __attribute__((noinline)) V NAME(part)(const T *p, const T *end)
+{
+    V v = {0};
+    if (end > p) memcpy(&v, p, (size_t)window_min(end - p, LANES) * sizeof(T));
+    return v;
+}
+
+/* Positions, as wide as the values. */
+static inline M NAME(widen)(const uint8_t *bytes)
+{
+    INT wide[LANES];
+    M k;
+    for (int l = 0; l < LANES; l++) wide[l] = bytes[l]; /* one instruction, where __builtin_convertvector takes many */
+    memcpy(&k, wide, sizeof k);
+    return k;
+}
+
+static __attribute__((noinline)) void NAME(put_part)(T *p, const T *end, V v)
+{
+    if (end > p) memcpy(p, &v, (size_t)window_min(end - p, LANES) * sizeof(T));
+}
+
+/* Two vectors of a row, the columns of one in turns with those of the other; no further than `end`, unless `inside`. */
+static inline void NAME(put_turns)(T *p, const T *end, int inside, V even, V odd)
+{
+    const V low = __builtin_shufflevector(even, odd, NAME(W_LOW));
+    const V high = __builtin_shufflevector(even, odd, NAME(W_HIGH));
+    if (inside || end - p >= 2 * LANES) {
+        *(V *)p = low;
+        *(V *)(p + LANES) = high;
+    } else {
+        NAME(put_part)(p, end, low);
+        NAME(put_part)(p + LANES, end, high);
+    }
+}
+
+/* Read outputs from z on: values in d, positions in k. */
+#define READ(z, d, k)                                                                                                  \
+    V d = {0};                                                                                                         \
+    M k = (M){0} - 1;                                                                                                  \
+    if ((z) < OW) {                                                                                                    \
+        const T *const from = dout + y * OW + (z);                                                                     \
+        const uint8_t *at = where + y * OW + (z);                                                                      \
+        if (dout_end - from >= LANES) {                                                                                \
+            d = LOAD(from);                                                                                            \
+        } else {                                                                                                       \
+            d = NAME(part)(from, dout_end);                                                                            \
+            at = memcpy(spare, at, (size_t)(dout_end - from));                                                         \
+        }                                                                                                              \
+        k = NAME(widen)(at);                                                                                           \
+        if ((z) + LANES > OW) k |= beyond;                                                                             \
+    }
+#define HIT(d, k, tap) ((V)((M)(d) & ((k) == (M){0} + (INT)(tap))))
+/* What row i of the windows gives to the even and to the odd columns. */
+#define COLUMNS(i, even, odd)                                                                                          \
+    V even, odd;                                                                                                       \
+    if (padded) {                                                                                                      \
+        even = HIT(d, k, i * fw + 1);                                                                                  \
+        odd = __builtin_shufflevector(HIT(d, k, i * fw), HIT(next, next_k, i * fw), NAME(W_AFTER));                    \
+        odd += HIT(d, k, i * fw + 2);                                                                                  \
+    } else {                                                                                                           \
+        const V over = HIT(d, k, i * fw + 2);                                                                          \
+        even = HIT(d, k, i * fw) + __builtin_shufflevector(before[i], over, NAME(W_BEFORE));                           \
+        odd = HIT(d, k, i * fw + 1);                                                                                   \
+        before[i] = over;                                                                                              \
+    }
+
+/* The gradient of maxima over windows of 3 x 3 two apart, which overlap by one: a vector of outputs compares its
+ * positions with the nine there are. Lane z stands for the columns 2 z and 2 z + 1 of the image, and what falls on the
+ * column left of these (or right, where there is padding on the left) moves on by a lane. Each row is written once, the
+ * last of a window waiting for the first of the next. A vector may run over the end of its row into the next one's
+ * first vector, which is written later: that of a window's second row waits for the end of the first. `rest` values of
+ * dout may be read. */
+static inline __attribute__((always_inline)) void NAME(scatter_columns)(const T *dout, const uint8_t *where,
+                                                                        ptrdiff_t rest, const window_geometry *g,
+                                                                        const int padded, const int single, T *dx)
+{
+    V even_below[WINDOW_COLUMNS / (2 * LANES)], odd_below[WINDOW_COLUMNS / (2 * LANES)];
+    const ptrdiff_t H = g->H, W = g->W, OH = g->OH, OW = g->OW, pt = g->pt; /* what is written might alias g */
+    const ptrdiff_t vectors = single ? 1 : (W + 2 * LANES - 1) / (2 * LANES);
+    const T *const end = dx + H * W, *const dout_end = dout + rest;
+    const INT fw = (INT)g->fw; /* 3, but as a constant GCC would make its vectors anew in each row */
+    M beyond = {0};
+    uint8_t spare[LANES] = {0};
+    for (ptrdiff_t l = 0; l < LANES; l++) beyond[l] = (OW - 1) / LANES * LANES + l < OW ? 0 : -1;
+    for (ptrdiff_t v = 0; v < vectors; v++) even_below[v] = odd_below[v] = (V){0};
+    for (ptrdiff_t y = 0; y < OH; y++) {
+        const ptrdiff_t r = 2 * y - pt;
+        V before[3] = {{0}}, even_first = {0}, odd_first = {0};
+        T *const row = dx + r * W;
+        const int inside = r >= 0 && end - row >= W + 2 * vectors * LANES; /* the common case, asked once */
+        for (ptrdiff_t v = 0; v < vectors; v++) {
+            READ(v * LANES, d, k)
+            READ(padded && !single ? (v + 1) * LANES : OW, next, next_k)
+            COLUMNS(0, even0, odd0)
+            COLUMNS(1, even1, odd1)
+            COLUMNS(2, even2, odd2)
+            if (inside || r >= 0)
+                NAME(put_turns)(row + 2 * v * LANES, end, inside, even0 + even_below[v], odd0 + odd_below[v]);
+            even_below[v] = even2;
+            odd_below[v] = odd2;
+            if (v == 0)
+                even_first = even1, odd_first = odd1;
+            else
+                NAME(put_turns)(row + W + 2 * v * LANES, end, inside, even1, odd1);
+        }
+        if (inside || r >= -1) NAME(put_turns)(row + W, end, inside, even_first, odd_first);
+    }
+    for (ptrdiff_t r = 2 * OH - pt; r < H; r++)
+        for (ptrdiff_t v = 0; v < vectors; v++) {
+            NAME(put_turns)(dx + r * W + 2 * v * LANES, end, 0, even_below[v], odd_below[v]);
+            even_below[v] = odd_below[v] = (V){0};
+        }
+}
+#undef READ
+#undef HIT
+#undef COLUMNS
+
+static void NAME(scatter_threes)(const T *dout, const uint8_t *where, ptrdiff_t rest, const window_geometry *g, T *dx)
+{
+    const int single = g->W <= 2 * LANES && g->OW <= LANES; /* everything stays in registers then */
+    if (g->pl && single)
+        NAME(scatter_columns)(dout, where, rest, g, 1, 1, dx);
+    else if (g->pl)
+        NAME(scatter_columns)(dout, where, rest, g, 1, 0, dx);
+    else if (single)
+        NAME(scatter_columns)(dout, where, rest, g, 0, 1, dx);
+    else
+        NAME(scatter_columns)(dout, where, rest, g, 0, 0, dx);
+}
+
 #undef V
 #undef M
 #undef LOAD
@@ -353,4 +495,8 @@ static void NAME(spread_windows)(const T *dout, const uint8_t *where, const wind
 #undef W_EVEN_double
 #undef W_LOW_double
 #undef W_HIGH_double
+#undef W_BEFORE_float
+#undef W_BEFORE_double
+#undef W_AFTER_float
+#undef W_AFTER_double
 #endif
