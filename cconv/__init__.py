@@ -56,13 +56,27 @@ from cconv.layers import (
     ZeroPad,
 )
 from cconv.networks import DeepConvNet, LeNet5, MobileNet, Network, ResNet, SimpleConvNet
-from cconv.optimizers import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop
+from cconv.optimizers import (
+    SGD,
+    AdaGrad,
+    Adam,
+    AdamW,
+    Lion,
+    Momentum,
+    Nesterov,
+    Optimizer,
+    RMSprop,
+    clip_gradients_by_norm,
+    clip_gradients_by_value,
+    global_norm,
+)
 from cconv.plotting import filter_show, plot_accuracy
 from cconv.trainer import Trainer
 
 __all__ = [
     "AdaGrad",
     "Adam",
+    "AdamW",
     "AdaptiveAveragePooling",
     "Affine",
     "AveragePooling",
@@ -85,11 +99,13 @@ __all__ = [
     "LayerNormalization",
     "LeNet5",
     "LeakyRelu",
+    "Lion",
     "MeanSquaredError",
     "MobileNet",
     "Momentum",
     "Nesterov",
     "Network",
+    "Optimizer",
     "Pooling",
     "RMSprop",
     "Relu",
@@ -109,12 +125,15 @@ __all__ = [
     "Upsample",
     "ZeroPad",
     "__version__",
+    "clip_gradients_by_norm",
+    "clip_gradients_by_value",
     "col2im",
     "conv_output_size",
     "cross_entropy_error",
     "empty_cache",
     "filter_show",
     "get_num_threads",
+    "global_norm",
     "gradient_check",
     "identity_function",
     "im2col",

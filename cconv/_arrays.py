@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-__all__ = ["as_float", "as_input", "as_labels", "is_ready", "number", "promote"]
+__all__ = ["as_float", "as_input", "as_labels", "is_ready", "made_ready", "number", "promote"]
 
 FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)
@@ -23,6 +23,13 @@ def is_ready(array):
     # NumPy keeps one dtype object per native type; an equal one that is not it (from a pickle, say) only costs a copy.
     dtype = array.dtype if type(array) is np.ndarray else None
     return (dtype is FLOAT32 or dtype is FLOAT64) and array.flags.num & READY == READY
+
+
+def made_ready(array, dtype):
+    """Return a checked `array`, or a copy of it, in the form that the kernels take, in native `dtype`."""
+    if is_ready(array) and array.dtype == dtype:
+        return array
+    return np.require(array, dtype, "CA")
 
 
 def as_input(array, name, ndim=None):

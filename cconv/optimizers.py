@@ -1,30 +1,86 @@
-"""The chapter's six optimizers. `update(params, grads)` takes two dicts with the same keys and works in place."""
+"""Optimizers: `update(params, grads)` takes two dicts with the same keys and works in place."""
 
+import copy
 import math
 
 import numpy as np
 
 from . import kernels
-from ._arrays import is_ready
+from ._arrays import as_float, made_ready
+from ._checks import checked_dict, fraction, nonnegative, optional_positive, positive
 
-__all__ = ["SGD", "AdaGrad", "Adam", "Momentum", "Nesterov", "Optimizer", "RMSprop"]
+__all__ = [
+    "SGD",
+    "AdaGrad",
+    "Adam",
+    "AdamW",
+    "Lion",
+    "Momentum",
+    "Nesterov",
+    "Optimizer",
+    "RMSprop",
+    "clip_gradients_by_norm",
+    "clip_gradients_by_value",
+    "global_norm",
+]
 
 # Nanoseconds that one thread takes for one value, roughly: it only decides when a second thread pays.
 COST = 0.25
+NORM_COST = 0.05
+
+
+# How the settings are checked that come from a state_dict; a schedule may have led the learning rate to 0.
+CHECKS = {
+    "lr": nonnegative,
+    "momentum": fraction,
+    "decay_rate": fraction,
+    "beta1": fraction,
+    "beta2": fraction,
+    "eps": positive,
+    "weight_decay": nonnegative,
+    "clip_value": optional_positive,
+    "clip_norm": optional_positive,
+}
 
 
 class Optimizer:
-    """Updates parameters in place; keeps its state per parameter.
+    r"""What all optimizers share: updates of parameters in place, state for each of them, weight decay and clipping.
 
-    A subclass names its state arrays in `state_names` and writes `_step`, which calls a compiled kernel for one
-    parameter. State begins at 0 when a parameter is seen first, and again when it comes back with another shape or
-    dtype. A parameter that is a Python float is replaced in the dict.
+    A subclass names its state arrays in `state_names` and its hyperparameters beside lr in `setting_names`, and writes
+    `_step`, which calls a compiled kernel for one parameter. State begins at 0 when a parameter is seen first, and
+    again when it comes back with another shape or dtype. A parameter that is a Python float is replaced in the dict.
+
+    Parameters
+    ----------
+    lr : float
+        The learning rate, an attribute that may be changed at any time.
+    weight_decay : float, keyword only
+        Adds weight_decay * p to the gradient of each parameter p (after clipping), which is the gradient of
+        weight_decay / 2 times the sum of squares; AdamW and Lion make p smaller by lr * weight_decay * p instead.
+    exclude : callable or names, keyword only
+        The parameters without weight decay: an iterable of names, or a function of a parameter's name and array that
+        says True. When not given, those of fewer than two dimensions: biases, and scales and shifts of normalizations.
+        ``exclude=()`` lets all decay.
+    clip_value : float, keyword only
+        Takes each gradient's values no further than this from 0, as `clip_gradients_by_value` does.
+    clip_norm : float, keyword only
+        Scales all gradients down to this norm, as `clip_gradients_by_norm` does. One of the two may be given. The
+        caller's gradients are not changed.
     """
 
     state_names: tuple[str, ...] = ()
+    setting_names: tuple[str, ...] = ()
 
-    def __init__(self, lr):
-        self.lr = _positive(lr, "lr")
+    def __init__(self, lr, *, weight_decay=0.0, exclude=None, clip_value=None, clip_norm=None):
+        self.lr = positive(lr, "lr")
+        self.weight_decay = nonnegative(weight_decay, "weight_decay")
+        if exclude is not None and not callable(exclude):
+            exclude = frozenset([exclude] if isinstance(exclude, str) else exclude)
+        self.exclude = exclude
+        self.clip_value = optional_positive(clip_value, "clip_value")
+        self.clip_norm = optional_positive(clip_norm, "clip_norm")
+        if clip_value is not None and clip_norm is not None:
+            raise ValueError(f"give clip_value or clip_norm, not both; got {clip_value} and {clip_norm}")
         self.state = {}
 
     def update(self, params, grads):
@@ -48,27 +104,92 @@ class Optimizer:
         # Everything is checked, and each gradient made safe from the updates, before the first parameter changes.
         owners = {id(_owner(p)) for p in params.values()}
         prepared = [(key, _prepare(key, params[key], grads[key], owners)) for key in params]
+        scale = 1.0 if self.clip_norm is None else _scale(_norm([g for _, g in prepared]), self.clip_norm)
+        limit = math.inf if self.clip_value is None else self.clip_value
+        decays = {key: self._decay_of(key, params[key]) for key in params}
         for key, gradient in prepared:
             target = params[key]
             # Copied only now: a parameter under an earlier key may share its memory (tied weights).
-            values = _ready(target, gradient.dtype)
+            values = made_ready(target, gradient.dtype)
             state = self._state_of(key, values)
-            self._step(values, gradient, state, kernels.cpu.threads_for(COST * values.size))
+            state["step"] += 1
+            change = scale, limit, decays[key]
+            self._step(values, gradient, state, change, kernels.cpu.threads_for(COST * values.size))
             if not isinstance(target, np.ndarray):
                 params[key] = float(values)
             elif target is not values:
                 target[...] = values
 
+    def _decay_of(self, key, values):
+        if self.weight_decay == 0:
+            return 0.0
+        if self.exclude is None:
+            excluded = np.ndim(values) < 2
+        else:
+            excluded = self.exclude(key, values) if callable(self.exclude) else key in self.exclude
+        return 0.0 if excluded else self.weight_decay
+
     def _state_of(self, key, values):
         state = self.state.get(key)
-        if state is None or state["shape"] != values.shape or state["dtype"] != values.dtype:
-            state = {"shape": values.shape, "dtype": values.dtype, "step": 0}
-            state.update((name, np.zeros_like(values)) for name in self.state_names)
-            self.state[key] = state
+        if state is None or not all(_alike(state[name], values) for name in self.state_names):
+            state = self.state[key] = {"step": 0} | {name: np.zeros_like(values) for name in self.state_names}
         return state
 
-    def _step(self, p, g, state, threads):
-        raise NotImplementedError(f"{type(self).__name__} must define _step(p, g, state, threads)")
+    def _step(self, p, g, state, change, threads):
+        """Update p; change, for the kernel, is what becomes of the gradient first: (scale, limit, decay)."""
+        raise NotImplementedError(f"{type(self).__name__} must define _step(p, g, state, change, threads)")
+
+    def state_dict(self):
+        """Return what the next step depends on, but for `exclude`: a dict of JSON values and copies of the arrays.
+
+        Returns
+        -------
+        dict
+            ``{"type": "Adam", "settings": {"lr": 0.001, ...}, "state": {"W1": {"step": 3, "m": ..., "v": ...}, ...}}``
+        """
+        settings = {name: getattr(self, name) for name in self._all_settings()}
+        return {"type": type(self).__name__, "settings": settings, "state": copy.deepcopy(self.state)}
+
+    def load_state_dict(self, state_dict):
+        """Go on from where `state_dict` was taken, with its settings too.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is of another kind of optimizer, or damaged; nothing changes then.
+        """
+        self.__dict__.update(self.checked_state(state_dict))
+
+    def checked_state(self, state_dict):
+        """Return the attributes that `load_state_dict` would set; raise what it would raise."""
+        found = checked_dict(state_dict, "state_dict", {"type": str, "settings": dict, "state": dict})
+        kind = type(self).__name__
+        if found["type"] != kind:
+            raise ValueError(f"state_dict must be of {kind}, got one of {found['type']}")
+        settings = checked_dict(found["settings"], "settings", dict.fromkeys(self._all_settings(), object))
+        settings = {name: CHECKS[name](value, name) if name in CHECKS else value for name, value in settings.items()}
+        return settings | {"state": {key: self._checked_entry(key, entry) for key, entry in found["state"].items()}}
+
+    def _checked_entry(self, key, entry):
+        place = f"state[{key!r}]"
+        entry = checked_dict(entry, place, {"step": int} | dict.fromkeys(self.state_names, np.ndarray))
+        if entry["step"] < 0:
+            raise ValueError(f"{place} must count steps from 0, got {entry['step']}")
+        arrays = {name: np.array(entry[name], order="C") for name in self.state_names}
+        for name, array in arrays.items():
+            if array.dtype not in (np.float32, np.float64) or not _alike(array, arrays[self.state_names[0]]):
+                raise ValueError(
+                    f"{place} must hold float32 or float64 arrays of one shape and dtype, got {array.dtype} of shape "
+                    f"{array.shape} for {name}"
+                )
+        return entry | arrays
+
+    def _all_settings(self):
+        return ("lr", *self.setting_names, "weight_decay", "clip_value", "clip_norm")
+
+
+def _alike(array, other):
+    return array.shape == other.shape and array.dtype == other.dtype
 
 
 def _prepare(key, p, g, owners):
@@ -89,14 +210,7 @@ def _prepare(key, p, g, owners):
         raise ValueError(f"grads[{key!r}] must have the shape {p.shape} of {name}, got {g.shape}")
     if id(_owner(g)) in owners or np.may_share_memory(p, g):
         g = g.copy()
-    return _ready(g, p.dtype.newbyteorder("="))
-
-
-def _ready(array, dtype):
-    """Return `array`, or a copy of it, in the form that the kernels take."""
-    if is_ready(array) and array.dtype == dtype:
-        return array
-    return np.require(array, dtype, "CA")
+    return made_ready(g, p.dtype.newbyteorder("="))
 
 
 def _owner(array):
@@ -106,18 +220,87 @@ def _owner(array):
     return array.obj if isinstance(array, memoryview) else array
 
 
-def _positive(value, name):
-    value = float(value)
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{name} must be a positive number, got {value}")
-    return value
+def global_norm(grads):
+    r"""Return the norm of all gradients taken as one vector, in float64.
+
+    .. math:: \sqrt{\sum_k \sum_i g_{k,i}^2}
+
+    Parameters
+    ----------
+    grads : mapping of str to array_like
+
+    Returns
+    -------
+    float
+        With the same bits for any number of threads.
+
+    Examples
+    --------
+    >>> global_norm({"W": np.array([[3.0, 0.0]]), "b": np.array([4.0])})
+    5.0
+    """
+    return _norm([as_float(g, f"grads[{key!r}]") for key, g in grads.items()])
 
 
-def _fraction(value, name):
-    value = float(value)
-    if not 0 <= value < 1:
-        raise ValueError(f"{name} must be at least 0 and below 1, got {value}")
-    return value
+def _norm(gradients):
+    total = 0.0
+    for g in gradients:
+        total += kernels.optimize.sum_of_squares(g, kernels.cpu.threads_for(NORM_COST * g.size))
+    return math.sqrt(total)
+
+
+def _scale(norm, max_norm):
+    """Return what brings a norm down to max_norm; a NaN stays one."""
+    scale = max_norm / (norm + 1e-6)
+    return 1.0 if scale > 1 else scale
+
+
+def clip_gradients_by_norm(grads, max_norm):
+    r"""Return gradients scaled down together to a global norm of at most `max_norm` (arXiv 1211.5063).
+
+    .. math:: g \cdot \min\left(1, \frac{max\_norm}{norm + 10^{-6}}\right)
+
+    with the norm of `global_norm`, as `torch.nn.utils.clip_grad_norm_` does, but into new arrays.
+
+    Parameters
+    ----------
+    grads : mapping of str to array_like
+    max_norm : float
+
+    Returns
+    -------
+    dict
+        Of new arrays, each of its gradient's dtype.
+
+    Examples
+    --------
+    >>> clip_gradients_by_norm({"W": np.array([3.0, 0.0]), "b": np.array([4.0])}, 1.0)["W"].round(4)
+    array([0.6, 0. ])
+    """
+    scale = _scale(global_norm(grads), positive(max_norm, "max_norm"))
+    return {key: as_float(g, f"grads[{key!r}]") * scale for key, g in grads.items()}
+
+
+def clip_gradients_by_value(grads, limit):
+    """Return gradients whose values lie between -limit and limit.
+
+    Parameters
+    ----------
+    grads : mapping of str to array_like
+    limit : float
+
+    Returns
+    -------
+    dict
+        Of new arrays, each of its gradient's dtype; NaN stays NaN.
+
+    Examples
+    --------
+    >>> clip_gradients_by_value({"W": np.array([3.0, -0.5])}, 1.0)["W"]
+    array([ 1. , -0.5])
+    """
+    limit = positive(limit, "limit")
+    return {key: np.clip(as_float(g, f"grads[{key!r}]"), -limit, limit) for key, g in grads.items()}
 
 
 class SGD(Optimizer):
@@ -128,6 +311,8 @@ class SGD(Optimizer):
     Parameters
     ----------
     lr : float, default 0.01
+    **options
+        weight_decay, exclude, clip_value, clip_norm: see `Optimizer`.
 
     Examples
     --------
@@ -137,11 +322,11 @@ class SGD(Optimizer):
     array([0.9, 1.9])
     """
 
-    def __init__(self, lr=0.01):
-        super().__init__(lr)
+    def __init__(self, lr=0.01, **options):
+        super().__init__(lr, **options)
 
-    def _step(self, p, g, state, threads):
-        kernels.optimize.sgd(p, g, self.lr, threads)
+    def _step(self, p, g, state, change, threads):
+        kernels.optimize.sgd(p, g, self.lr, change, threads)
 
 
 class Momentum(Optimizer):
@@ -153,16 +338,19 @@ class Momentum(Optimizer):
     ----------
     lr : float, default 0.01
     momentum : float, default 0.9
+    **options
+        weight_decay, exclude, clip_value, clip_norm: see `Optimizer`.
     """
 
     state_names = ("v",)
+    setting_names = ("momentum",)
 
-    def __init__(self, lr=0.01, momentum=0.9):
-        super().__init__(lr)
-        self.momentum = _fraction(momentum, "momentum")
+    def __init__(self, lr=0.01, momentum=0.9, **options):
+        super().__init__(lr, **options)
+        self.momentum = fraction(momentum, "momentum")
 
-    def _step(self, p, g, state, threads):
-        kernels.optimize.momentum(p, g, state["v"], self.lr, self.momentum, threads)
+    def _step(self, p, g, state, change, threads):
+        kernels.optimize.momentum(p, g, state["v"], self.lr, self.momentum, change, threads)
 
 
 class Nesterov(Optimizer):
@@ -176,16 +364,19 @@ class Nesterov(Optimizer):
     ----------
     lr : float, default 0.01
     momentum : float, default 0.9
+    **options
+        weight_decay, exclude, clip_value, clip_norm: see `Optimizer`.
     """
 
     state_names = ("v",)
+    setting_names = ("momentum",)
 
-    def __init__(self, lr=0.01, momentum=0.9):
-        super().__init__(lr)
-        self.momentum = _fraction(momentum, "momentum")
+    def __init__(self, lr=0.01, momentum=0.9, **options):
+        super().__init__(lr, **options)
+        self.momentum = fraction(momentum, "momentum")
 
-    def _step(self, p, g, state, threads):
-        kernels.optimize.nesterov(p, g, state["v"], self.lr, self.momentum, threads)
+    def _step(self, p, g, state, change, threads):
+        kernels.optimize.nesterov(p, g, state["v"], self.lr, self.momentum, change, threads)
 
 
 class AdaGrad(Optimizer):
@@ -196,15 +387,17 @@ class AdaGrad(Optimizer):
     Parameters
     ----------
     lr : float, default 0.01
+    **options
+        weight_decay, exclude, clip_value, clip_norm: see `Optimizer`.
     """
 
     state_names = ("h",)
 
-    def __init__(self, lr=0.01):
-        super().__init__(lr)
+    def __init__(self, lr=0.01, **options):
+        super().__init__(lr, **options)
 
-    def _step(self, p, g, state, threads):
-        kernels.optimize.adagrad(p, g, state["h"], self.lr, 1e-7, threads)
+    def _step(self, p, g, state, change, threads):
+        kernels.optimize.adagrad(p, g, state["h"], self.lr, 1e-7, change, threads)
 
 
 class RMSprop(Optimizer):
@@ -216,16 +409,19 @@ class RMSprop(Optimizer):
     ----------
     lr : float, default 0.01
     decay_rate : float, default 0.99
+    **options
+        weight_decay, exclude, clip_value, clip_norm: see `Optimizer`.
     """
 
     state_names = ("h",)
+    setting_names = ("decay_rate",)
 
-    def __init__(self, lr=0.01, decay_rate=0.99):
-        super().__init__(lr)
-        self.decay_rate = _fraction(decay_rate, "decay_rate")
+    def __init__(self, lr=0.01, decay_rate=0.99, **options):
+        super().__init__(lr, **options)
+        self.decay_rate = fraction(decay_rate, "decay_rate")
 
-    def _step(self, p, g, state, threads):
-        kernels.optimize.rmsprop(p, g, state["h"], self.lr, self.decay_rate, 1e-7, threads)
+    def _step(self, p, g, state, change, threads):
+        kernels.optimize.rmsprop(p, g, state["h"], self.lr, self.decay_rate, 1e-7, change, threads)
 
 
 class Adam(Optimizer):
@@ -242,17 +438,116 @@ class Adam(Optimizer):
     lr : float, default 0.001
     beta1 : float, default 0.9
     beta2 : float, default 0.999
+    amsgrad : bool, default False, keyword only
+        Put the largest v so far under the root (AMSGrad; Reddi et al., arXiv 1904.09237), with the bias correction as
+        above, as PyTorch does.
+    **options
+        weight_decay, exclude, clip_value, clip_norm: see `Optimizer`.
     """
 
-    state_names = ("m", "v")
+    state_names: tuple[str, ...] = ("m", "v")
+    setting_names: tuple[str, ...] = ("beta1", "beta2")
 
-    def __init__(self, lr=0.001, beta1=0.9, beta2=0.999):
-        super().__init__(lr)
-        self.beta1 = _fraction(beta1, "beta1")
-        self.beta2 = _fraction(beta2, "beta2")
+    def __init__(self, lr=0.001, beta1=0.9, beta2=0.999, *, amsgrad=False, **options):
+        super().__init__(lr, **options)
+        self.beta1 = fraction(beta1, "beta1")
+        self.beta2 = fraction(beta2, "beta2")
+        if amsgrad:
+            self.state_names = ("m", "v", "h")
 
-    def _step(self, p, g, state, threads):
-        state["step"] += 1
-        step = state["step"]
-        lr_t = self.lr * math.sqrt(1 - self.beta2**step) / (1 - self.beta1**step)
-        kernels.optimize.adam(p, g, state["m"], state["v"], lr_t, self.beta1, self.beta2, 1e-7, threads)
+    def _step(self, p, g, state, change, threads):
+        self._adam(p, g, state, 1e-7, 1.0, change, threads)
+
+    def _adam(self, p, g, state, eps, keep, change, threads):
+        lr_t = self.lr * self._correction(state) / (1 - self.beta1 ** state["step"])
+        m, v, h = state["m"], state["v"], state.get("h")
+        kernels.optimize.adam(p, g, m, v, h, lr_t, self.beta1, self.beta2, eps, keep, change, threads)
+
+    def _correction(self, state):
+        """Return the root of v's bias correction."""
+        return math.sqrt(1 - self.beta2 ** state["step"])
+
+
+class AdamW(Adam):
+    r"""Adam with weight decay decoupled from the gradient (Loshchilov and Hutter, arXiv 1711.05101, algorithm 2).
+
+    .. math::
+        m &\leftarrow m + (1 - \beta_1)(g - m), \qquad v \leftarrow v + (1 - \beta_2)(g^2 - v) \\
+        p &\leftarrow p - lr \left(\frac{\hat m}{\sqrt{\hat v} + \epsilon} + weight\_decay \cdot p\right), \qquad
+        \hat m = \frac{m}{1 - \beta_1^t}, \quad \hat v = \frac{v}{1 - \beta_2^t}
+
+    In the paper's symbols lr is the product of the schedule's multiplier and alpha, and lr * weight_decay that of the
+    multiplier and lambda: the decay follows the learning rate, as in PyTorch. Parameters of fewer than two dimensions
+    do not decay, unless `exclude` says otherwise.
+
+    Parameters
+    ----------
+    lr : float, default 0.001
+    beta1 : float, default 0.9
+    beta2 : float, default 0.999
+    eps : float, default 1e-8, keyword only
+    amsgrad : bool, default False, keyword only
+        As in `Adam`.
+    weight_decay : float, default 0.01, keyword only
+    **options
+        exclude, clip_value, clip_norm: see `Optimizer`.
+
+    Examples
+    --------
+    >>> params = {"W": np.ones((1, 1)), "b": np.ones(1)}
+    >>> AdamW(lr=0.1, weight_decay=0.5).update(params, {"W": np.zeros((1, 1)), "b": np.zeros(1)})
+    >>> params["W"], params["b"]
+    (array([[0.95]]), array([1.]))
+    """
+
+    setting_names = ("beta1", "beta2", "eps")
+
+    def __init__(self, lr=0.001, beta1=0.9, beta2=0.999, *, eps=1e-8, amsgrad=False, weight_decay=0.01, **options):
+        super().__init__(lr, beta1, beta2, amsgrad=amsgrad, weight_decay=weight_decay, **options)
+        self.eps = positive(eps, "eps")
+
+    def _step(self, p, g, state, change, threads):
+        scale, limit, decay = change
+        # Both sides of the fraction are multiplied by the correction.
+        eps = self.eps * self._correction(state)
+        self._adam(p, g, state, eps, 1 - self.lr * decay, (scale, limit, 0.0), threads)
+
+
+class Lion(Optimizer):
+    r"""Steps of one size, in the direction of a mean gradient's sign (Chen et al., arXiv 2302.06675, algorithm 2).
+
+    .. math::
+        p &\leftarrow p - lr\, (\operatorname{sign}(\beta_1 m + (1 - \beta_1) g) + weight\_decay \cdot p) \\
+        m &\leftarrow \beta_2 m + (1 - \beta_2) g
+
+    with m before the step in the first formula. Its lr is best 3 to 10 times smaller than Adam's, its weight decay as
+    many times larger. Parameters of fewer than two dimensions do not decay, unless `exclude` says otherwise.
+
+    Parameters
+    ----------
+    lr : float, default 0.0001
+    beta1 : float, default 0.9
+    beta2 : float, default 0.99
+    **options
+        weight_decay, exclude, clip_value, clip_norm: see `Optimizer`.
+
+    Examples
+    --------
+    >>> params = {"W": np.array([1.0, 2.0])}
+    >>> Lion(lr=0.25).update(params, {"W": np.array([0.001, -5.0])})
+    >>> params["W"]
+    array([0.75, 2.25])
+    """
+
+    state_names = ("m",)
+    setting_names = ("beta1", "beta2")
+
+    def __init__(self, lr=0.0001, beta1=0.9, beta2=0.99, **options):
+        super().__init__(lr, **options)
+        self.beta1 = fraction(beta1, "beta1")
+        self.beta2 = fraction(beta2, "beta2")
+
+    def _step(self, p, g, state, change, threads):
+        scale, limit, decay = change
+        keep, change = 1 - self.lr * decay, (scale, limit, 0.0)
+        kernels.optimize.lion(p, g, state["m"], self.lr, self.beta1, self.beta2, keep, change, threads)

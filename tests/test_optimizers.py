@@ -1,9 +1,27 @@
-"""The six optimizers against their formulas."""
+"""The optimizers against their formulas, weight decay, clipping and their state."""
+
+import copy
+import math
+import pickle
 
 import numpy as np
 import pytest
 
-from cconv import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop, kernels
+from cconv import (
+    SGD,
+    AdaGrad,
+    Adam,
+    AdamW,
+    Lion,
+    Momentum,
+    Nesterov,
+    Optimizer,
+    RMSprop,
+    clip_gradients_by_norm,
+    clip_gradients_by_value,
+    global_norm,
+    kernels,
+)
 
 
 def sgd(p, g, s, t):
@@ -37,6 +55,32 @@ def adam(p, g, s, t):
     return p - 0.1 * np.sqrt(1 - 0.95**t) / (1 - 0.8**t) * s["m"] / (np.sqrt(s["v"]) + 1e-7)
 
 
+def amsgrad(p, g, s, t):
+    s["m"] = s.get("m", 0) + (1 - 0.8) * (g - s.get("m", 0))
+    s["v"] = s.get("v", 0) + (1 - 0.95) * (g * g - s.get("v", 0))
+    s["h"] = np.maximum(s.get("h", 0), s["v"])
+    return p - 0.1 * np.sqrt(1 - 0.95**t) / (1 - 0.8**t) * s["m"] / (np.sqrt(s["h"]) + 1e-7)
+
+
+def adamw(p, g, s, t):
+    """Algorithm 2 of arXiv 1711.05101, line by line, with alpha = 0.1, eta_t = 1, lambda = 0.1 * 0.3, eps = 0.01."""
+    alpha, beta1, beta2, eps, decay = 0.1, 0.8, 0.95, 0.01, 0.1 * 0.3
+    s["m"] = beta1 * s.get("m", 0) + (1 - beta1) * g
+    s["v"] = beta2 * s.get("v", 0) + (1 - beta2) * g**2
+    m_hat = s["m"] / (1 - beta1**t)
+    v_hat = s["v"] / (1 - beta2**t)
+    eta = 1.0
+    return p - eta * (alpha * m_hat / (np.sqrt(v_hat) + eps) + decay * p)
+
+
+def lion(p, g, s, t):
+    """Algorithm 2 of arXiv 2302.06675 with eta = 0.1, lambda = 0.3."""
+    m = s.get("m", np.zeros_like(p))
+    step = np.sign(0.8 * m + (1 - 0.8) * g)
+    s["m"] = 0.95 * m + (1 - 0.95) * g
+    return p - 0.1 * (step + 0.3 * p)
+
+
 RULES = [
     (lambda: SGD(0.1), sgd),
     (lambda: Momentum(0.1, 0.8), momentum),
@@ -44,6 +88,9 @@ RULES = [
     (lambda: AdaGrad(0.1), adagrad),
     (lambda: RMSprop(0.1, 0.9), rmsprop),
     (lambda: Adam(0.1, 0.8, 0.95), adam),
+    (lambda: Adam(0.1, 0.8, 0.95, amsgrad=True), amsgrad),
+    (lambda: AdamW(0.1, 0.8, 0.95, eps=0.01, weight_decay=0.3, exclude=()), adamw),
+    (lambda: Lion(0.1, 0.8, 0.95, weight_decay=0.3, exclude=()), lion),
 ]
 
 
@@ -181,7 +228,232 @@ def test_another_dtype_starts_afresh():
     np.testing.assert_array_equal(params["p"], np.full(2, 0.75, np.float32))
 
 
-@pytest.mark.parametrize(("make", "message"), [(lambda: SGD(0), "lr"), (lambda: Adam(beta1=1.0), "beta1")])
-def test_hyperparameters_are_checked(make, message):
-    with pytest.raises(ValueError, match=message):
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: SGD(0), ValueError, "lr must be a positive number"),
+        (lambda: SGD("fast"), TypeError, "lr must be a number, got 'fast'"),
+        (lambda: Adam(beta1=1.0), ValueError, "beta1"),
+        (lambda: AdamW(eps=0), ValueError, "eps must be a positive number"),
+        (lambda: SGD(weight_decay=-1), ValueError, "weight_decay must be a number that is not negative"),
+        (lambda: Lion(clip_norm=0), ValueError, "clip_norm must be a positive number"),
+        (lambda: SGD(clip_value=math.inf), ValueError, "clip_value must be a positive number"),
+        (lambda: SGD(clip_value=1, clip_norm=1), ValueError, "give clip_value or clip_norm, not both"),
+        (lambda: Momentum(nesterov=True), TypeError, "nesterov"),
+        (lambda: clip_gradients_by_norm({}, -1), ValueError, "max_norm must be a positive number"),
+        (lambda: clip_gradients_by_value({"W": "no"}, 1), TypeError, r"grads\['W'\] must be an array of real numbers"),
+    ],
+)
+def test_hyperparameters_are_checked(make, error, message):
+    with pytest.raises(error, match=message):
         make()
+
+
+SIX = [SGD, Momentum, Nesterov, AdaGrad, RMSprop, Adam]
+
+
+def arrays(dtype=np.float64, seed=0):
+    rng = np.random.default_rng(seed)
+    shapes = {"W": (3, 1001), "b": (7,), "gamma": (5,)}
+    return {key: rng.standard_normal(shape).astype(dtype) for key, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("make", SIX)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("exclude", "decayed"),
+    [
+        (None, {"W"}),
+        ((), {"W", "b", "gamma"}),
+        (["W", "b"], {"gamma"}),
+        ("W", {"b", "gamma"}),
+        (lambda name, value: name.startswith("g") or value.size > 1000, {"b"}),
+    ],
+    ids=["default", "none", "names", "name", "predicate"],
+)
+def test_weight_decay_is_a_gradient(make, exclude, decayed, dtype, cpu_level, num_threads):
+    params, expected = arrays(dtype), arrays(dtype)
+    optimizer, plain = make(weight_decay=0.25, exclude=exclude), make()
+    for step in range(3):
+        grads = arrays(dtype, step + 1)
+        optimizer.update(params, grads)
+        plain.update(expected, {key: grads[key] + dtype(0.25 * (key in decayed)) * expected[key] for key in grads})
+    for key in params:
+        # Where a fused multiply-add rounds once, NumPy rounds twice.
+        tolerance = 1e-4 if dtype is np.float32 else 1e-12
+        np.testing.assert_allclose(params[key], expected[key], rtol=tolerance, atol=tolerance)
+        assert np.array_equal(params[key], expected[key]) or key in decayed
+
+
+@pytest.mark.parametrize("make", [AdamW, Lion])
+def test_decoupled_weight_decay_is_none_of_the_gradients(make):
+    params, expected, grads = arrays(), arrays(), arrays(seed=1)
+    make(0.125, weight_decay=0.5).update(params, grads)
+    make(0.125, weight_decay=0).update(expected, grads)
+    np.testing.assert_allclose(params["W"], expected["W"] - 0.0625 * arrays()["W"], rtol=1e-13, atol=1e-15)
+    for key in ("b", "gamma"):
+        np.testing.assert_array_equal(params[key], expected[key])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("make", [make for make, _ in RULES])
+@pytest.mark.parametrize(
+    ("options", "clip"),
+    [
+        ({"clip_value": 0.5}, lambda grads: clip_gradients_by_value(grads, 0.5)),
+        ({"clip_norm": 2.0}, lambda grads: clip_gradients_by_norm(grads, 2.0)),
+        ({"clip_norm": 1e6}, lambda grads: grads),
+    ],
+    ids=["value", "norm", "large norm"],
+)
+def test_clipping_is_that_of_the_functions(make, options, clip, dtype, cpu_level, num_threads):
+    params, expected = arrays(dtype), arrays(dtype)
+    optimizer, plain = make(), make()
+    vars(optimizer).update(options)
+    for step in range(3):
+        grads = arrays(dtype, step + 1)
+        kept = copy.deepcopy(grads)
+        optimizer.update(params, grads)
+        plain.update(expected, clip(grads))
+        for key in grads:
+            np.testing.assert_array_equal(grads[key], kept[key])
+            np.testing.assert_array_equal(params[key], expected[key])
+
+
+def test_norms_and_clipped_gradients(cpu_level, num_threads):
+    grads = arrays(np.float32) | {"list": [3, 4], "strided": np.arange(20.0)[::3], "none": np.empty(0)}
+    expected = np.sqrt(sum(np.square(np.asarray(g, np.longdouble)).sum() for g in grads.values()))
+    assert global_norm(grads) == pytest.approx(float(expected), rel=1e-14)
+    clipped = clip_gradients_by_norm(grads, 5.0)
+    assert global_norm(clipped) == pytest.approx(5.0, rel=1e-6)
+    assert clipped["W"].dtype == np.float32 and clipped["W"] is not grads["W"]
+    assert np.array_equal(clip_gradients_by_norm(grads, 1e9)["W"], grads["W"])
+    limited = clip_gradients_by_value(grads | {"nan": np.array([np.nan, np.inf])}, 1.5)
+    np.testing.assert_array_equal(limited["list"], [1.5, 1.5])
+    np.testing.assert_array_equal(limited["nan"], [np.nan, 1.5])
+    assert np.abs(limited["W"]).max() == 1.5 and limited["W"].dtype == np.float32
+
+
+def test_a_norm_beyond_float32_and_a_norm_that_is_no_number():
+    grads = {"W": np.full(4, 1e30, np.float32)}
+    assert global_norm(grads) == pytest.approx(2e30)
+    np.testing.assert_allclose(clip_gradients_by_norm(grads, 1.0)["W"], 0.5, rtol=1e-6)
+    params = {"W": np.ones(2)}
+    SGD(clip_norm=1.0).update(params, {"W": np.array([np.nan, 1.0])})
+    assert np.isnan(params["W"]).all()  # as in PyTorch: nothing hides that training has failed
+
+
+@pytest.mark.parametrize("size", [1, 15, 16, 17, 1023, 1024, 1025, 65_536, 100_003])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sums_of_squares_have_the_same_bits_on_any_number_of_threads(size, dtype, cpu_level):
+    g = np.random.default_rng(3).standard_normal(size).astype(dtype)
+    sums = {kernels.optimize.sum_of_squares(g, threads) for threads in (1, 2, 3, 5)}
+    assert len(sums) == 1
+    assert sums.pop() == pytest.approx(float(np.square(g.astype(np.longdouble)).sum()), rel=1e-14)
+
+
+@pytest.mark.parametrize("make", [make for make, _ in RULES])
+def test_nan_reaches_the_parameter_and_an_infinite_parameter_stays(make):
+    params = {"W": np.array([[1.0, np.inf]])}
+    optimizer = make()
+    optimizer.update(params, {"W": np.array([[np.nan, 1.0]])})
+    assert np.isnan(params["W"][0, 0])
+    assert params["W"][0, 1] == np.inf
+
+
+@pytest.mark.parametrize("make", [make for make, _ in RULES])
+def test_going_on_from_a_state_dict_gives_the_same_bits(make):
+    params, optimizer = arrays(np.float32), make()
+    for step in range(3):
+        optimizer.update(params, arrays(np.float32, step))
+    saved, other, fresh = optimizer.state_dict(), copy.deepcopy(params), make()
+    kept = copy.deepcopy(saved)
+    fresh.lr = 77.0
+    fresh.load_state_dict(saved)
+    for step in range(3, 6):
+        optimizer.lr = fresh.lr = 0.5 / step
+        optimizer.update(params, arrays(np.float32, step))
+        fresh.update(other, arrays(np.float32, step))
+    for key in params:
+        np.testing.assert_array_equal(params[key], other[key])
+    np.testing.assert_equal(saved, kept)  # a snapshot, and loading it shares nothing with it
+    np.testing.assert_equal(pickle.loads(pickle.dumps(fresh)).state_dict(), optimizer.state_dict())
+
+
+def test_what_a_state_dict_holds():
+    optimizer = Adam(0.5, clip_norm=3.0)
+    optimizer.update({"W": np.ones(2)}, {"W": np.ones(2)})
+    state = optimizer.state_dict()
+    settings = {"lr": 0.5, "beta1": 0.9, "beta2": 0.999, "weight_decay": 0.0, "clip_value": None, "clip_norm": 3.0}
+    assert (state["type"], state["settings"]) == ("Adam", settings)
+    assert list(state["state"]["W"]) == ["step", "m", "v"]
+
+
+def test_a_learning_rate_of_0_can_be_loaded():
+    optimizer = SGD()
+    optimizer.lr = 0.0
+    other = SGD()
+    other.load_state_dict(optimizer.state_dict())
+    assert other.lr == 0
+
+
+def broken(**changes):
+    optimizer = Adam()
+    optimizer.update({"W": np.ones(2)}, {"W": np.ones(2)})
+    state = optimizer.state_dict()
+    for place, value in changes.items():
+        *path, last = place.split("__")
+        target = state
+        for name in path:
+            target = target[name]
+        target[last] = value
+    return state
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "message"),
+    [
+        ([], TypeError, "state_dict must be a dict, got list"),
+        ({"type": "Adam"}, ValueError, "state_dict must have the keys type, settings, state, got type"),
+        (SGD().state_dict(), ValueError, "state_dict must be of Adam, got one of SGD"),
+        (broken(settings__lr=-1), ValueError, "lr"),
+        (broken(settings__beta1="x"), TypeError, "beta1 must be a number"),
+        (broken(settings__momentum=1), ValueError, "settings must have the keys lr, beta1"),
+        (broken(state__W={"step": 1, "m": np.ones(2)}), ValueError, r"state\['W'\] must have the keys step, m, v"),
+        (broken(state__W__step=1.5), TypeError, "must be int, got float"),
+        (broken(state__W__step=-1), ValueError, "must count steps from 0"),
+        (broken(state__W__v=np.ones(3)), ValueError, "arrays of one shape and dtype"),
+        (broken(state__W__m=np.ones(2, int)), ValueError, "float32 or float64 arrays"),
+        (broken(state__W__m=[1.0, 2.0]), TypeError, "must be ndarray, got list"),
+        (Adam(amsgrad=True), TypeError, "must be a dict"),
+    ],
+)
+def test_a_state_dict_that_does_not_fit_changes_nothing(state, error, message):
+    optimizer = Adam(0.25)
+    optimizer.update({"W": np.ones(2)}, {"W": np.ones(2)})
+    before = optimizer.state_dict()
+    with pytest.raises(error, match=message):
+        optimizer.load_state_dict(state)
+    np.testing.assert_equal(optimizer.state_dict(), before)
+
+
+def test_an_optimizer_of_ones_own():
+    class Halving(Optimizer):
+        state_names = ("last",)
+        setting_names = ("share",)
+
+        def __init__(self, lr=1.0, share=0.5, **options):
+            super().__init__(lr, **options)
+            self.share = share
+
+        def _step(self, p, g, state, change, threads):
+            p *= self.share
+            state["last"][...] = g
+
+    params, optimizer = {"W": np.ones(2)}, Halving(share=0.25)
+    optimizer.update(params, {"W": np.ones(2)})
+    np.testing.assert_array_equal(params["W"], 0.25)
+    other = Halving()
+    other.load_state_dict(optimizer.state_dict())
+    assert other.share == 0.25
+    np.testing.assert_array_equal(other.state["W"]["last"], 1)

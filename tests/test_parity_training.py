@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pytest
 
+import cconv
 from cconv import functional
 
 if importlib.util.find_spec("torch") is None:
@@ -79,3 +80,59 @@ def test_losses_of_values(seed, dtype):
     tx = tensor(x)
     dx = functional.huber_backward(x, t, delta=delta)
     compare_loss(functional.huber(x, t, delta=delta), dx, F.huber_loss(tx, tt, delta=delta), tx, dtype)
+
+
+OPTIMIZERS = [
+    (lambda o: cconv.SGD(0.1, **o), lambda p, d: torch.optim.SGD(p, 0.1, weight_decay=d)),
+    (lambda o: cconv.Momentum(0.1, 0.8, **o), lambda p, d: torch.optim.SGD(p, 0.1, momentum=0.8, weight_decay=d)),
+    (
+        lambda o: cconv.Nesterov(0.1, 0.8, **o),
+        lambda p, d: torch.optim.SGD(p, 0.1, momentum=0.8, weight_decay=d, nesterov=True),
+    ),
+    (lambda o: cconv.AdaGrad(0.1, **o), lambda p, d: torch.optim.Adagrad(p, 0.1, eps=1e-7, weight_decay=d)),
+    (
+        lambda o: cconv.RMSprop(0.1, 0.9, **o),
+        lambda p, d: torch.optim.RMSprop(p, 0.1, alpha=0.9, eps=1e-7, weight_decay=d),
+    ),
+    # The chapter's epsilon is another one than PyTorch's: it is not looked at here.
+    (lambda o: cconv.Adam(0.1, 0.8, 0.95, **o), lambda p, d: torch.optim.Adam(p, 0.1, (0.8, 0.95), 1e-30, d)),
+    (
+        lambda o: cconv.Adam(0.1, 0.8, 0.95, amsgrad=True, **o),
+        lambda p, d: torch.optim.Adam(p, 0.1, (0.8, 0.95), 1e-30, d, amsgrad=True),
+    ),
+    (
+        lambda o: cconv.AdamW(0.1, 0.8, 0.95, eps=0.01, **o),
+        lambda p, d: torch.optim.AdamW(p, 0.1, (0.8, 0.95), 0.01, d),
+    ),
+    (
+        lambda o: cconv.AdamW(0.1, 0.8, 0.95, eps=0.01, amsgrad=True, **o),
+        lambda p, d: torch.optim.AdamW(p, 0.1, (0.8, 0.95), 0.01, d, amsgrad=True),
+    ),
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("decay", [0.0, 0.3])
+@pytest.mark.parametrize("clip", [None, "norm", "value"])
+@pytest.mark.parametrize(("ours", "theirs"), OPTIMIZERS)
+def test_optimizers(ours, theirs, clip, decay, dtype):
+    rng = np.random.default_rng(0)
+    shapes = {"W": (4, 30), "b": (30,)}
+    params = {key: rng.standard_normal(shape).astype(dtype) for key, shape in shapes.items()}
+    tensors = {key: tensor(value) for key, value in params.items()}
+    options = {"weight_decay": decay, "exclude": ()} | ({f"clip_{clip}": 0.7} if clip else {})
+    ours, theirs = ours(options), theirs(list(tensors.values()), decay)
+    for _ in range(6):
+        for key, value in tensors.items():
+            value.grad = torch.from_numpy(rng.standard_normal(shapes[key]))
+        grads = {key: value.grad.numpy().astype(dtype) for key, value in tensors.items()}
+        if clip == "norm":
+            norm = torch.nn.utils.clip_grad_norm_(tensors.values(), 0.7)
+            assert cconv.global_norm(grads) == pytest.approx(norm.item(), rel=1e-6)
+        elif clip == "value":
+            torch.nn.utils.clip_grad_value_(tensors.values(), 0.7)
+        ours.update(params, grads)
+        theirs.step()
+    for key, value in tensors.items():
+        tolerance = 1e-3 if type(ours) is cconv.Adam else 1e-4 if dtype is np.float32 else 1e-12
+        np.testing.assert_allclose(params[key], value.detach().numpy(), rtol=tolerance, atol=tolerance)
