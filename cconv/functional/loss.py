@@ -257,7 +257,7 @@ def sigmoid_cross_entropy_backward(y, t, dout=1, *, pos_weight=None):
 def _weighted_targets(t, scores, pos_weight):
     """Return the targets, and the targets times their weight."""
     t = value_targets(t, scores)
-    if ((t < 0) | (t > 1)).any():
+    if t.size and (t.min() < 0 or t.max() > 1):
         raise ValueError(f"t must hold numbers from 0 to 1, got {t.min()} to {t.max()}")
     if pos_weight is None:
         return t, t

@@ -26,14 +26,13 @@ threads does not change it. A NaN in x or t makes it NaN. Arrays are contiguous 
 cimport numpy as cnp
 from cython cimport floating
 from cython.parallel cimport parallel, prange
-from libc.math cimport fabs, fabsf, log, log1p, log1pf, logf
+from libc.math cimport fabs, fabsf, log, logf
 from libc.stdint cimport int64_t
 
 from cconv.kernels.tile cimport cconv_ftz_on, cconv_ftz_restore
+from cconv.kernels.vmath cimport exp, log1p
 
 cdef extern from "vmath.h" nogil:
-    float exp_float(float x) noexcept
-    double exp_double(double x) noexcept
     float largest_float(const float* x, Py_ssize_t size) noexcept
     double largest_double(const double* x, Py_ssize_t size) noexcept
     float sum_float(const float* x, Py_ssize_t size) noexcept
@@ -49,13 +48,6 @@ cdef enum:
 
 cdef enum Rule:
     SIGMOID, SQUARED, HUBER
-
-
-cdef inline floating exponential(floating x) noexcept nogil:
-    if floating is float:
-        return exp_float(x)
-    else:
-        return exp_double(x)
 
 
 cdef inline floating largest(const floating* x, Py_ssize_t size) noexcept nogil:
@@ -77,13 +69,6 @@ cdef inline floating logarithm(floating x) noexcept nogil:
         return logf(x)
     else:
         return log(x)
-
-
-cdef inline floating log_one_plus(floating x) noexcept nogil:
-    if floating is float:
-        return log1pf(x)
-    else:
-        return log1p(x)
 
 
 cdef inline floating magnitude(floating x) noexcept nogil:
@@ -117,7 +102,7 @@ cdef void softmax_rows(const floating* x, const int64_t* labels, const floating*
         for i in range(n * M, (n + 1) * M):
             y[i] = x[i] - most
     for i in range(first * M, last * M):
-        y[i] = exponential[floating](y[i])
+        y[i] = exp[floating](y[i])
     for n in range(first, last):
         total = sum_of(y + n * M, M)
         for i in range(n * M, (n + 1) * M):
@@ -167,10 +152,10 @@ cdef inline void block_losses(Rule rule, const floating* x, const floating* t, c
     cdef floating r, over, under
     if rule == SIGMOID:
         for i in range(n):
-            losses[i] = exponential[floating](x[i] if x[i] < 0 else -x[i])
+            losses[i] = exp[floating](x[i] if x[i] < 0 else -x[i])
             y[i] = (losses[i] if x[i] < 0 else 1) / (1 + losses[i])
         for i in range(n):
-            losses[i] = log_one_plus[floating](losses[i])
+            losses[i] = log1p[floating](losses[i])
         for i in range(n):
             # A side of weight 0 adds nothing, however far off x is.
             under = 0 if a[i] == 0 else a[i] * ((-x[i] if x[i] < 0 else 0) + losses[i])
