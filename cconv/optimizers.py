@@ -234,6 +234,11 @@ def global_norm(grads):
     float
         With the same bits for any number of threads.
 
+    Raises
+    ------
+    TypeError
+        If a gradient does not hold real numbers.
+
     Examples
     --------
     >>> global_norm({"W": np.array([[3.0, 0.0]]), "b": np.array([4.0])})
@@ -272,6 +277,11 @@ def clip_gradients_by_norm(grads, max_norm):
     dict
         Of new arrays, each of its gradient's dtype.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If a gradient does not hold real numbers, or `max_norm` is not a positive number.
+
     Examples
     --------
     >>> clip_gradients_by_norm({"W": np.array([3.0, 0.0]), "b": np.array([4.0])}, 1.0)["W"].round(4)
@@ -293,6 +303,11 @@ def clip_gradients_by_value(grads, limit):
     -------
     dict
         Of new arrays, each of its gradient's dtype; NaN stays NaN.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a gradient does not hold real numbers, or `limit` is not a positive number.
 
     Examples
     --------
