@@ -206,8 +206,9 @@ cdef void gather_rows(const floating* scene, const floating* packed, floating* b
             for y in range(first, min(first + together, y1)):
                 p = g.each + y % g.ph
                 end = min(z1, g.area - y * g.row)
-                gather_row(scene + y * g.down // g.up * g.step + z0 * g.across, packed + p.weights + g.C * p.taps * v * g.lanes, g,
-                           p, g.taps + 2 * y, V, end - z0, strip + n * V * g.lanes)
+                gather_row(scene + y * g.down // g.up * g.step + z0 * g.across,
+                           packed + p.weights + g.C * p.taps * v * g.lanes, g, p, g.taps + 2 * y, V, end - z0,
+                           strip + n * V * g.lanes)
                 n += end - z0
             turn_biased(strip, V * g.lanes, n, min(V * g.lanes, g.F - v * g.lanes), NULL if bias == NULL else bias + f,
                         relu, out + f * g.area + first * g.row + z0, g.area)

@@ -7,7 +7,9 @@
 All three are one product, rows times columns, in which the tile broadcasts values of the left factor, wherever they lie
 (`row_step`, `k_step`), against vectors of the right one. Neither factor is packed as a whole: the right one is read in
 place when its columns are contiguous (x W, x^T dout), the last vector overlapping the one before; only W^T, and
-matrices narrower than a vector, are brought into that form, a block of columns at a time.
+matrices narrower than a vector, are brought into that form, a block of columns at a time. Of x^T, whose rows lie side
+by side but whose steps k are whole samples apart, a block is copied closer together. Sums grow in their place in the
+result; those of the last columns, which may overlap others or end beyond the result, grow in a strip.
 
 Order of additions: k is cut into chunks of CHUNK; each is one chain of multiply-adds, and their sums are added in
 order; then comes the bias. A row's bits depend on nothing but the row and W. With a handful of rows the work is
@@ -20,7 +22,8 @@ from cython.parallel cimport parallel, prange, threadid
 from libc.string cimport memcpy, memset
 
 from cconv.kernels.tile cimport (
-    TILE_BYTES, TILE_MAX_V, cconv_ftz_on, cconv_ftz_restore, run_rows, tile, tile_rows, tile_run, turn_padded
+    TILE_BYTES, TILE_MAX_V, TILE_ROWS, cconv_ftz_on, cconv_ftz_restore, expect, run_rows, tile, tile_rows, tile_run,
+    turn_padded
 )
 
 from cconv.kernels._memory import empty
@@ -29,7 +32,7 @@ cnp.import_array()
 
 cdef enum:
     CHUNK = 256  # multiply-adds in one chain
-    ROWS = 56  # rows of the result that share a block of the right factor: whole tiles of every width
+    ROWS = 112  # rows of the result that share a block of the right factor: whole tiles of every width
     FEW_ROWS = 4
 
 cdef struct Product:
@@ -71,19 +74,26 @@ cdef inline const floating* right_factor(const floating* b, Product* g, Py_ssize
     return packed
 
 
-cdef inline void finish(const floating* strip, Py_ssize_t step, Py_ssize_t rows, Py_ssize_t columns,
+cdef inline void finish(const floating* sums, Py_ssize_t step, Py_ssize_t rows, Py_ssize_t columns,
                         const floating* bias, bint relu, floating* out, Py_ssize_t out_step) noexcept nogil:
-    """Move a finished strip to the result, with bias and relu."""
+    """Move finished sums to the result, unless they are there, with bias and relu."""
     cdef Py_ssize_t r, c
+    cdef const floating* source
+    cdef floating* target
     for r in range(rows):
-        if bias == NULL:
-            memcpy(out + r * out_step, strip + r * step, columns * sizeof(floating))
-        else:
+        source = sums + r * step
+        target = out + r * out_step
+        if bias != NULL and relu:
             for c in range(columns):
-                out[r * out_step + c] = strip[r * step + c] + bias[c]
-        if relu:
+                target[c] = 0 if source[c] + bias[c] <= 0 else source[c] + bias[c]
+        elif bias != NULL:
             for c in range(columns):
-                out[r * out_step + c] = 0 if out[r * out_step + c] <= 0 else out[r * out_step + c]
+                target[c] = source[c] + bias[c]
+        elif relu:
+            for c in range(columns):
+                target[c] = 0 if source[c] <= 0 else source[c]
+        elif source != target:
+            memcpy(target, source, columns * sizeof(floating))
 
 
 cdef inline void block_columns(Product* g, Py_ssize_t block, Py_ssize_t* first, Py_ssize_t* own,
@@ -96,49 +106,82 @@ cdef inline void block_columns(Product* g, Py_ssize_t block, Py_ssize_t* first, 
         first[0] = min(own[0], g.columns - V[0] * g.lanes)
 
 
-cdef void product(const floating* a, const floating* b, floating* bias, bint relu, floating* out, Product* g,
-                  floating* scratch, Py_ssize_t private, int num_threads) noexcept nogil:
-    cdef Py_ssize_t blocks = ceil_div(g.vectors, g.V), parts = ceil_div(g.rows, ROWS)
-    cdef Py_ssize_t item, block, row, rows, r, ri, k, ki, count, first, own, V, P, tiles, width, step, valid
-    cdef Py_ssize_t[32] off
+cdef void some_rows(const floating* a, const floating* b, floating* bias, bint relu, floating* out, Product* g,
+                    Py_ssize_t row, Py_ssize_t rows, Py_ssize_t first_block, Py_ssize_t end_block,
+                    floating* scratch) noexcept nogil:
+    """Compute `rows` rows of some blocks of columns."""
+    cdef Py_ssize_t block, r, ri, k, ki, i, count, first, own, V, P, tiles, width, step, k_step, to_step
+    cdef Py_ssize_t[TILE_ROWS] off
     cdef Py_ssize_t[1] zero
-    cdef floating* strip
+    cdef floating* packed = scratch + ROWS * TILE_MAX_V * g.lanes
+    cdef floating* left_packed = packed + CHUNK * TILE_MAX_V * g.lanes
+    cdef floating* to
     cdef const floating* right
     cdef const floating* left
-    cdef unsigned state
     zero[0] = 0
-    for r in range(32):
+    for r in range(TILE_ROWS):
         off[r] = r * g.row_step
-    with parallel(num_threads=num_threads):
-        strip = scratch + threadid() * private
-        state = cconv_ftz_on()
-        for item in prange(blocks * parts, schedule="dynamic"):
-            block = item // parts
-            row = item % parts * g.rows // parts
-            rows = (item % parts + 1) * g.rows // parts - row
-            first = own = V = step = 0
+    first = own = V = step = 0
+    for ki in range(ceil_div(g.K, CHUNK)):
+        k = ki * CHUNK
+        count = min(CHUNK, g.K - k)
+        left = a + row * g.row_step + k * g.k_step
+        k_step = g.k_step
+        if g.row_step == 1:
+            for i in range(count):
+                memcpy(left_packed + i * rows, left + i * k_step, rows * sizeof(floating))
+            left = left_packed
+            k_step = rows
+        for block in range(first_block, end_block):
             block_columns(g, block, &first, &own, &V)
             width = V * g.lanes
             tiles = ceil_div(rows, most_rows(g, V))
-            for ki in range(ceil_div(g.K, CHUNK)):
-                k = ki * CHUNK
-                count = min(CHUNK, g.K - k)
-                right = right_factor(b, g, k, count, first, width, strip + ROWS * width, &step)
-                for ri in range(tiles):
-                    r = ri * rows // tiles
-                    P = (ri + 1) * rows // tiles - r
-                    left = a + (row + r) * g.row_step + k * g.k_step
-                    if g.row_step == 1:
-                        tile_run(<int>P, <int>V, left, count, g.k_step, 1, zero, right, step, step, strip + r * width,
-                                 width, k > 0)
-                    else:
-                        tile(<int>P, <int>V, left, off, count, g.k_step, 1, zero, right, step, step, strip + r * width,
-                             width, k > 0)
-            if g.K == 0:
-                memset(strip, 0, rows * width * sizeof(floating))
-            valid = min(width - (own - first), g.columns - own)
-            finish(strip + own - first, width, rows, valid, NULL if bias == NULL else bias + own, relu,
-                   out + row * g.columns + own, g.columns)
+            to = out + row * g.columns + first
+            to_step = g.columns
+            if first < own or first + width > g.columns:  # the last block, which shares columns or ends beyond them
+                to = scratch
+                to_step = width
+            right = right_factor(b, g, k, count, first, width, packed, &step)
+            if k == 0:
+                expect(to, to_step, width, rows)
+            for ri in range(tiles):
+                r = ri * rows // tiles
+                P = (ri + 1) * rows // tiles - r
+                if g.row_step == 1:
+                    tile_run(<int>P, <int>V, left + r, count, k_step, 1, zero, right, step, step, to + r * to_step,
+                             to_step, k > 0)
+                else:
+                    tile(<int>P, <int>V, left + r * g.row_step, off, count, k_step, 1, zero, right, step, step,
+                         to + r * to_step, to_step, k > 0)
+    for block in range(first_block, end_block):
+        block_columns(g, block, &first, &own, &V)
+        width = V * g.lanes
+        to = out + row * g.columns + own
+        if first < own or first + width > g.columns:
+            finish(scratch + own - first, width, rows, min(width - (own - first), g.columns - own),
+                   NULL if bias == NULL else bias + own, relu, to, g.columns)
+        else:
+            finish(to, g.columns, rows, width, NULL if bias == NULL else bias + own, relu, to, g.columns)
+
+
+cdef void product(const floating* a, const floating* b, floating* bias, bint relu, floating* out, Product* g,
+                  floating* scratch, Py_ssize_t private, int num_threads) noexcept nogil:
+    cdef Py_ssize_t blocks = ceil_div(g.vectors, g.V), parts = ceil_div(g.rows, ROWS), items = 1, item, row, part
+    cdef floating* mine
+    cdef unsigned state
+    # Blocks of columns share the left factor's rows; they are dealt out one by one only where there are few rows.
+    if parts < 4 * num_threads:
+        items = blocks
+        if blocks < 4 * num_threads:
+            parts = max(parts, min(ceil_div(g.rows, 28), num_threads))
+    with parallel(num_threads=num_threads):
+        mine = scratch + threadid() * private
+        state = cconv_ftz_on()
+        for item in prange(items * parts, schedule="dynamic"):
+            part = item % parts
+            row = part * g.rows // parts
+            some_rows(a, b, bias, relu, out, g, row, (part + 1) * g.rows // parts - row,
+                      item // parts * blocks // items, (item // parts + 1) * blocks // items, mine)
         cconv_ftz_restore(state)
 
 
@@ -175,7 +218,7 @@ cdef void product_of_few_rows(const floating* a, const floating* b, floating* bi
 cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray out, Py_ssize_t rows, Py_ssize_t K,
               Py_ssize_t columns, Py_ssize_t row_step, Py_ssize_t k_step, bint turned, int num_threads):
     cdef Product g = Product(rows, K, columns, row_step, k_step, b.shape[1], turned, TILE_BYTES // a.itemsize, 0, 0)
-    cdef Py_ssize_t private, V, least = 1 << 62, cost, P
+    cdef Py_ssize_t private, V, least = 1 << 62, cost, width, few_rows = min(rows, ROWS), P
     cdef void* left = cnp.PyArray_DATA(a)
     cdef void* right = cnp.PyArray_DATA(b)
     cdef void* result = cnp.PyArray_DATA(out)
@@ -185,16 +228,23 @@ cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray 
     cdef bint single = cnp.PyArray_TYPE(out) == cnp.NPY_FLOAT, few
     if rows == 0:
         return
+    if K == 0:
+        out[...] = 0  # the weight gradient of an empty batch
+        return
     g.vectors = ceil_div(columns, g.lanes)
     for V in range(1, min(g.vectors, TILE_MAX_V) + 1):
         # Whole registers first, then fewer loads of the right factor.
-        P = ceil_div(min(rows, ROWS), ceil_div(min(rows, ROWS), most_rows(&g, V)))
-        cost = ceil_div(g.vectors, V) * ceil_div(min(rows, ROWS), P) * (4 * max(P * V, 8) + P + V + 8)
+        cost = 0
+        for width in (V, g.vectors % V):
+            if width:
+                P = ceil_div(few_rows, ceil_div(few_rows, most_rows(&g, width)))
+                cost += (g.vectors // V if width == V else 1) * ceil_div(few_rows, P) * (
+                    4 * max(P * width, 8) + P + width + 8)
         if cost < least:
             least = cost
             g.V = V
     few = rows <= FEW_ROWS and not turned and columns >= g.lanes and K > CHUNK
-    private = (ROWS + CHUNK) * TILE_MAX_V * g.lanes
+    private = (ROWS + CHUNK) * TILE_MAX_V * g.lanes + (CHUNK * ROWS if row_step == 1 else 0)
     if few:
         # One vector less than a block may start before column 0: blocks are no wider than the matrix.
         g.V = min(g.V, columns // g.lanes)

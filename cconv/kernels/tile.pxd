@@ -11,6 +11,7 @@ cdef extern from "denormals.h" nogil:
 cdef extern from "tile.h" nogil:
     const int TILE_BYTES
     const int TILE_MAX_V
+    enum: TILE_ROWS
     int run_rows(int V) noexcept
     int tile_rows(int V) noexcept
 
