@@ -28,6 +28,7 @@ cnp.import_array()
 
 cdef enum:
     SEGMENT = 128  # outputs of a row that are computed together
+    BYTES = 8192   # positions that are checked together
     SPARE = 16     # divisors beyond the last output: a vector of them may be read
 
 ctypedef fused position:
@@ -136,19 +137,20 @@ cdef inline bint fits_backward(const Geometry* g) noexcept nogil:
     return window_rows(g, (g.W + g.pl + g.sw - 1) // g.sw) > 0
 
 
+cdef inline bint points_below(const uint8_t* argmax, Py_ssize_t size, int taps) noexcept nogil:
+    cdef Py_ssize_t k
+    cdef uint8_t most = 0
+    for k in range(size):
+        most = argmax[k] if argmax[k] > most else most
+    return most < taps
+
+
 cdef inline bint points_inside(const uint8_t* argmax, Geometry g) noexcept nogil:
-    """Whether all positions lie in their window and in the image."""
+    """Whether the positions of one plane, all in their windows, are in the image too."""
     cdef Py_ssize_t y, z, k, r, q
     cdef Py_ssize_t span = (g.fh - 1) * g.dh, reach = (g.fw - 1) * g.dw
     cdef Py_ssize_t beyond = (g.W - 1 - reach + g.pl) // g.sw + 1  # where windows begin to end outside the image
-    cdef uint8_t most = 0
     cdef bint edge
-    for k in range(g.OH * g.OW):
-        most = argmax[k] if argmax[k] > most else most
-    if most >= g.fh * g.fw:
-        return False
-    if g.pt == 0 and g.pl == 0 and (g.OH - 1) * g.sh + span < g.H and (g.OW - 1) * g.sw + reach < g.W:
-        return True
     for y in range(g.OH):
         r = y * g.sh - g.pt
         edge = r < 0 or r + span >= g.H
@@ -164,6 +166,20 @@ cdef inline bint points_inside(const uint8_t* argmax, Geometry g) noexcept nogil
                 return False
             z += 1
     return True
+
+
+cdef bint all_inside(const uint8_t* argmax, Geometry g, int num_threads) noexcept nogil:
+    """Whether all positions lie in their window and in the image."""
+    cdef Py_ssize_t size = g.OH * g.OW, group = max(1, BYTES // size), c, p, end, outside = 0
+    cdef bint whole = (g.pt == 0 and g.pl == 0 and (g.OH - 1) * g.sh + (g.fh - 1) * g.dh < g.H
+                       and (g.OW - 1) * g.sw + (g.fw - 1) * g.dw < g.W)
+    for c in prange((g.planes + group - 1) // group, schedule="static", num_threads=num_threads):
+        end = min((c + 1) * group, g.planes)
+        outside += not points_below(argmax + c * group * size, (end - c * group) * size, g.fh * g.fw)
+        if not whole:
+            for p in range(c * group, end):
+                outside += not points_inside(argmax + p * size, g)
+    return outside == 0
 
 
 cdef inline bint tiled(Geometry g) noexcept nogil:
@@ -218,14 +234,12 @@ cdef void max_forward(const floating* x, floating* out, position* argmax, Geomet
 
 
 cdef inline bint scatter_plane(const floating* dout, const position* argmax, floating* dx, Geometry g) noexcept nogil:
-    """Scatter one plane; return whether every maximum lay inside the image, as those of max_pool do."""
+    """Scatter one plane; return whether all positions that are not bytes, and were not looked at yet, are inside."""
     cdef Py_ssize_t y, z, r, q, k
     cdef Py_ssize_t[256] offset
     cdef bint inside = True
     cdef floating* at
     if position is uint8_t:
-        if not points_inside(argmax, g):
-            return False
         for k in range(g.fh * g.fw):
             offset[k] = k // g.fw * g.dh * g.W + k % g.fw * g.dw
     memset(dx, 0, g.H * g.W * sizeof(floating))
@@ -257,6 +271,9 @@ cdef bint max_backward(const floating* dout, const position* argmax, floating* d
                        int num_threads) noexcept nogil:
     cdef Py_ssize_t p, outside = 0
     cdef unsigned state = 0
+    if position is uint8_t:
+        if not tiled(g) and not all_inside(argmax, g, num_threads):
+            return False
     with parallel(num_threads=num_threads):
         state = cconv_ftz_on()
         for p in prange(g.planes, schedule="static"):
@@ -264,7 +281,6 @@ cdef bint max_backward(const floating* dout, const position* argmax, floating* d
                 spread_plane[floating, position](dout + p * g.OH * g.OW, argmax + p * g.OH * g.OW,
                                                  dx + p * g.H * g.W, g)
             elif position is uint8_t and window_threes(&g):
-                outside += not points_inside(argmax + p * g.OH * g.OW, g)
                 scatter_threes(dout + p * g.OH * g.OW, argmax + p * g.OH * g.OW, (g.planes - p) * g.OH * g.OW, &g,
                                dx + p * g.H * g.W)
             else:
