@@ -225,6 +225,9 @@ IMAGES, FOUR = np.ones((2, 4, 3, 3)), np.ones(4)
         (lambda: group_normalization(IMAGES, FOUR, FOUR, 0), ValueError, "groups must be at least 1"),
         (lambda: group_normalization(IMAGES, np.ones(3), FOUR, 2), ValueError, "one value for each of x's 4 channels"),
         (lambda: group_normalization(FOUR, FOUR, FOUR, 2), ValueError, "x must have at least 2 dimensions"),
+        (lambda: batch_normalization(IMAGES, FOUR, None), TypeError, "beta must be float32 or float64"),
+        (lambda: layer_normalization(IMAGES[..., 0], FOUR[:3], None), TypeError, "beta must be float32 or float64"),
+        (lambda: group_normalization(IMAGES, FOUR, None, 2), TypeError, "beta must be float32 or float64"),
         (
             lambda: group_normalization_backward(IMAGES, IMAGES, FOUR, FOUR, FOUR, 1),
             ValueError,

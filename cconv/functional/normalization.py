@@ -71,7 +71,7 @@ def batch_normalization(x, gamma, beta, mean=None, var=None, *, eps=10e-7, retur
     array([[-5.],
            [15.]])
     """
-    x, gamma, beta, pixels = _batch_door(x, gamma, beta)
+    x, gamma, beta, pixels = _batch_door(x, gamma, as_input(beta, "beta"))
     fixed = mean is not None
     if fixed != (var is not None):
         raise TypeError("give mean and var, or neither, got one of them")
@@ -178,7 +178,7 @@ def layer_normalization(x, gamma, beta, *, eps=1e-5, return_statistics=False):
     array([[-1.,  1.],
            [-1.,  1.]])
     """
-    x, gamma, beta = _layer_door(x, gamma, beta)
+    x, gamma, beta = _layer_door(x, gamma, as_input(beta, "beta"))
     leading = x.shape[: x.ndim - gamma.ndim]
     return _group_forward(x, gamma, beta, leading, 1, 1, eps, return_statistics)
 
@@ -264,7 +264,7 @@ def group_normalization(x, gamma, beta, groups, *, eps=1e-5, return_statistics=F
     >>> group_normalization(x, np.ones(4), np.zeros(4), 2).round(3)
     array([[-1.,  1., -1.,  1.]])
     """
-    x, gamma, beta, groups, pixels = _group_door(x, gamma, beta, groups)
+    x, gamma, beta, groups, pixels = _group_door(x, gamma, as_input(beta, "beta"), groups)
     return _group_forward(x, gamma, beta, (len(x), groups), groups, pixels, eps, return_statistics)
 
 
