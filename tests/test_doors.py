@@ -242,6 +242,18 @@ def test_operations(name):
     for number in range(ROUNDS):
         case = Case(np.random.default_rng([zlib.crc32(name.encode()), number]))
         arguments = case.arguments(operation, name)
+        if number < 3:  # each argument by each of these
+            for key in arguments:
+                for value in (
+                    None,
+                    0,
+                    "same",
+                    np.float64(1),
+                    np.zeros(0),
+                    np.zeros((0, 0, 0, 0), "f4"),
+                    np.ones(3, "i4"),
+                ):
+                    check(attempt(operation, **(arguments | {key: value})))
         if forward is not None:
             result = reference(forward, arguments)
             out = result[0] if isinstance(result, tuple) else result
