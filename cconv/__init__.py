@@ -74,6 +74,7 @@ from cconv.plotting import filter_show, plot_accuracy
 from cconv.trainer import Trainer
 
 __all__ = [
+    "SGD",
     "AdaGrad",
     "Adam",
     "AdamW",
@@ -112,7 +113,6 @@ __all__ = [
     "ResNet",
     "Reshape",
     "Residual",
-    "SGD",
     "Sigmoid",
     "SigmoidWithLoss",
     "Silu",

@@ -15,11 +15,10 @@ def main():
     parser.add_argument("--output-dir", type=Path, default=Path("output"), help="default: output")
     arguments = parser.parse_args()
 
+    networks = {"untrained": cconv.SimpleConvNet(seed=0), "trained": cconv.SimpleConvNet(seed=0)}
+    networks["trained"].load_params(arguments.params)
     arguments.output_dir.mkdir(parents=True, exist_ok=True)
-    network = cconv.SimpleConvNet(seed=0)
-    for name in ("untrained", "trained"):
-        if name == "trained":
-            network.load_params(arguments.params)
+    for name, network in networks.items():
         picture = arguments.output_dir / f"filters_{name}.png"
         cconv.filter_show(network.params["W1"], file_name=picture)
         print(picture)
