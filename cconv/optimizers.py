@@ -355,6 +355,13 @@ class Momentum(Optimizer):
     momentum : float, default 0.9
     **options
         weight_decay, exclude, clip_value, clip_norm: see `Optimizer`.
+
+    Examples
+    --------
+    >>> params = {"W": np.array([1.0, 2.0])}
+    >>> Momentum(lr=0.1).update(params, {"W": np.array([1.0, -1.0])})
+    >>> params["W"].round(3)
+    array([0.9, 2.1])
     """
 
     state_names = ("v",)
@@ -381,6 +388,13 @@ class Nesterov(Optimizer):
     momentum : float, default 0.9
     **options
         weight_decay, exclude, clip_value, clip_norm: see `Optimizer`.
+
+    Examples
+    --------
+    >>> params = {"W": np.array([1.0, 2.0])}
+    >>> Nesterov(lr=0.1).update(params, {"W": np.array([1.0, -1.0])})
+    >>> params["W"].round(3)
+    array([0.81, 2.19])
     """
 
     state_names = ("v",)
@@ -404,6 +418,13 @@ class AdaGrad(Optimizer):
     lr : float, default 0.01
     **options
         weight_decay, exclude, clip_value, clip_norm: see `Optimizer`.
+
+    Examples
+    --------
+    >>> params = {"W": np.array([1.0, 2.0])}
+    >>> AdaGrad(lr=0.1).update(params, {"W": np.array([1.0, -1.0])})
+    >>> params["W"].round(3)
+    array([0.9, 2.1])
     """
 
     state_names = ("h",)
@@ -426,6 +447,13 @@ class RMSprop(Optimizer):
     decay_rate : float, default 0.99
     **options
         weight_decay, exclude, clip_value, clip_norm: see `Optimizer`.
+
+    Examples
+    --------
+    >>> params = {"W": np.array([1.0, 2.0])}
+    >>> RMSprop(lr=0.1).update(params, {"W": np.array([1.0, -1.0])})
+    >>> params["W"].round(3)
+    array([0., 3.])
     """
 
     state_names = ("h",)
@@ -458,6 +486,13 @@ class Adam(Optimizer):
         above, as PyTorch does.
     **options
         weight_decay, exclude, clip_value, clip_norm: see `Optimizer`.
+
+    Examples
+    --------
+    >>> params = {"W": np.array([1.0, 2.0])}
+    >>> Adam(lr=0.1).update(params, {"W": np.array([1.0, -1.0])})
+    >>> params["W"].round(3)
+    array([0.9, 2.1])
     """
 
     state_names: tuple[str, ...] = ("m", "v")
