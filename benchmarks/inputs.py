@@ -108,11 +108,11 @@ OPTIMIZERS = {
     "AdaGrad": {"lr": 0.01},
     "RMSprop": {"lr": 0.001},
     "Adam": {"lr": 0.001},
-    "AdamW": {"lr": 0.001},
+    "AdamW": {"lr": 0.001, "weight_decay": 0.01},
 }
 
 
-def update(size):
+def update(shape):
     """Return parameters and gradients. No gradient is near 0, where what keeps a quotient finite would matter."""
-    p, g = draw("float32", size, size)
+    p, g = draw("float32", shape, shape)
     return p, np.copysign(np.abs(g) + 0.1, g)

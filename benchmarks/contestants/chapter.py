@@ -104,10 +104,10 @@ class Chapter:
 
         return Work(run, lambda: run()[1])
 
-    def optimizer(self, name, size):
+    def optimizer(self, name, shape):
         if name != "Adam":
             return None
-        p, g = inputs.update(size)
+        p, g = inputs.update(shape)
         before, optimizer = p.copy(), numpy_chapter.Adam(**inputs.OPTIMIZERS[name])
 
         def run():

@@ -183,10 +183,10 @@ class Cconv:
 
         return Work(run)
 
-    def optimizer(self, name, size):
+    def optimizer(self, name, shape):
         if not hasattr(cconv, name):
             return None
-        p, g = inputs.update(size)
+        p, g = inputs.update(shape)
         before = p.copy()
         optimizer = getattr(cconv, name)(**inputs.OPTIMIZERS[name])
         params, grads = {"p": p}, {"p": g}

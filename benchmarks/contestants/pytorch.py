@@ -230,10 +230,10 @@ class PyTorch:
 
         return Work(run)
 
-    def optimizer(self, name, size):
+    def optimizer(self, name, shape):
         if self._variant != "plain":
             return None
-        p, g = map(torch.from_numpy, inputs.update(size))
+        p, g = map(torch.from_numpy, inputs.update(shape))
         before, parameter = p.clone(), torch.nn.Parameter(p)
         parameter.grad = g
         options = inputs.OPTIMIZERS[name]

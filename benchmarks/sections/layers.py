@@ -67,4 +67,4 @@ def batch_normalization(bench):
 def optimizers(bench):
     """One update of 432,000 parameters, float32."""
     for name in OPTIMIZERS:
-        yield name, bench.compare("optimizer", name=name, size=432_000, tolerance=CHANGE)
+        yield name, bench.compare("optimizer", name=name, shape=(4320, 100), tolerance=CHANGE)
