@@ -2,6 +2,7 @@
 
 from cconv._config import show_config
 from cconv._version import __version__
+from cconv.averaging import ExponentialMovingAverage
 from cconv.datasets import DatasetNotFoundError, load_mnist, load_synthetic_digits, read_idx, read_idx_pair
 from cconv.functional import col2im, im2col
 from cconv.functions import (
@@ -71,6 +72,7 @@ from cconv.optimizers import (
     global_norm,
 )
 from cconv.plotting import filter_show, plot_accuracy
+from cconv.schedules import CosineDecay, ExponentialDecay, OneCycle, ReduceOnPlateau, Schedule, StepDecay
 from cconv.trainer import Trainer
 
 __all__ = [
@@ -85,10 +87,13 @@ __all__ = [
     "Branches",
     "Concatenate",
     "Convolution",
+    "CosineDecay",
     "DatasetNotFoundError",
     "DeepConvNet",
     "Dropout",
     "Elu",
+    "ExponentialDecay",
+    "ExponentialMovingAverage",
     "Flatten",
     "Gelu",
     "GlobalAveragePooling",
@@ -106,19 +111,23 @@ __all__ = [
     "Momentum",
     "Nesterov",
     "Network",
+    "OneCycle",
     "Optimizer",
     "Pooling",
     "RMSprop",
+    "ReduceOnPlateau",
     "Relu",
     "ResNet",
     "Reshape",
     "Residual",
+    "Schedule",
     "Sigmoid",
     "SigmoidWithLoss",
     "Silu",
     "SimpleConvNet",
     "SoftmaxWithLoss",
     "Softplus",
+    "StepDecay",
     "Tanh",
     "Trainer",
     "TransposedConvolution",

@@ -6,8 +6,11 @@ import time
 import numpy as np
 
 from . import optimizers
+from ._checks import checked_dict
 from ._random import generator
 from .geometry import integer
+from .schedules import Schedule
+from .serialization import put, read_checkpoint, save_checkpoint
 
 __all__ = ["Trainer"]
 
@@ -20,15 +23,21 @@ OPTIMIZERS = {
         optimizers.AdaGrad,
         optimizers.RMSprop,
         optimizers.Adam,
+        optimizers.AdamW,
+        optimizers.Lion,
     )
 }
+
+
+RECORDED = ("train_loss_list", "train_acc_list", "test_acc_list")
 
 
 class Trainer:
     """Train a network on arrays and record how it goes.
 
     An epoch is one pass over the training data in a new random order, in batches of `mini_batch_size`, the last one
-    perhaps smaller; at its end the accuracy on training and test data is measured outside training.
+    perhaps smaller; at its end the accuracy on training and test data is measured outside training (but for a network
+    whose loss is one of regression).
 
     Parameters
     ----------
@@ -39,10 +48,11 @@ class Trainer:
         Samples along the first axis.
     epochs : int, default 20
     mini_batch_size : int, default 100
-    optimizer : str, default 'SGD'
-        'SGD', 'Momentum', 'Nesterov', 'AdaGrad', 'RMSprop' or 'Adam', in any case.
+    optimizer : str or Optimizer, default 'SGD'
+        'SGD', 'Momentum', 'Nesterov', 'AdaGrad', 'RMSprop', 'Adam', 'AdamW' or 'Lion', in any case, or one that is
+        made already.
     optimizer_param : dict, optional
-        Its keyword arguments; its own defaults hold for what is not given.
+        The keyword arguments of a named one; its own defaults hold for what is not given.
     evaluate_sample_num_per_epoch : int, optional
         Measure accuracy on this many samples from the beginning of each set; all when not given.
     verbose : bool, default True
@@ -51,6 +61,9 @@ class Trainer:
         Draws the order of the samples.
     seed : int, keyword only
         Makes the order repeatable, in place of `rng`.
+    schedule : Schedule or callable, keyword only
+        Sets the learning rate, after each step or each epoch as it says itself; a callable makes it of the optimizer.
+        One that wants a measure gets the mean of an epoch's training losses.
 
     Attributes
     ----------
@@ -59,6 +72,7 @@ class Trainer:
     train_acc_list, test_acc_list : list of float
         One per epoch.
     optimizer : Optimizer
+    schedule : Schedule or None
     current_iter, current_epoch, iter_per_epoch, max_iter : int
         Steps and epochs done, steps of one epoch and of all.
 
@@ -93,6 +107,7 @@ class Trainer:
         *,
         rng=None,
         seed=None,
+        schedule=None,
     ):
         self.network = network
         self.x_train, self.t_train = _samples(x_train, t_train, "train")
@@ -103,11 +118,8 @@ class Trainer:
             evaluate_sample_num_per_epoch = integer(evaluate_sample_num_per_epoch, "evaluate_sample_num_per_epoch", 1)
         self.evaluate_sample_num_per_epoch = evaluate_sample_num_per_epoch
         self.verbose = verbose
-        name = str(optimizer).lower()
-        if name not in OPTIMIZERS:
-            known = ", ".join(cls.__name__ for cls in OPTIMIZERS.values())
-            raise ValueError(f"optimizer must be one of {known}, got {optimizer!r}")
-        self.optimizer = OPTIMIZERS[name](**(optimizer_param or {}))
+        self.optimizer = _optimizer(optimizer, optimizer_param)
+        self.schedule = _schedule(schedule, self.optimizer)
         self.rng = generator(rng, seed)
 
         self.train_size = len(self.x_train)
@@ -134,11 +146,20 @@ class Trainer:
         self.optimizer.update(getattr(self.network, "trainable_params", self.network.params), grads)
         self.train_loss_list.append(float(loss))
         self.current_iter += 1
+        if self.schedule is not None and self.schedule.every == "step":
+            self.schedule.step()
         if self.current_iter % self.iter_per_epoch == 0:
             self.current_epoch += 1
+            self._end_epoch()
+
+    def _end_epoch(self):
+        if getattr(getattr(self.network, "last_layer", None), "accuracy", True) is not None:
             limit = self.evaluate_sample_num_per_epoch
             self.train_acc_list.append(self.network.accuracy(self.x_train[:limit], self.t_train[:limit]))
             self.test_acc_list.append(self.network.accuracy(self.x_test[:limit], self.t_test[:limit]))
+        if self.schedule is not None and self.schedule.every == "epoch":
+            losses = self.train_loss_list[-self.iter_per_epoch :]
+            self.schedule.step(*[sum(losses) / len(losses)] * self.schedule.takes_metric)
 
     def train(self):
         """Take all steps that are left of `epochs`; print the test accuracy at the end."""
@@ -158,6 +179,111 @@ class Trainer:
         if self.verbose and self.test_acc_list:
             print(f"test accuracy {self.test_acc_list[-1]:.4f} after {time.perf_counter() - start:.1f} s")
 
+    def save_checkpoint(self, file_name):
+        """Write all that training goes on from to a safetensors file, all of it or nothing.
+
+        It holds the network's parameters and what its layers accumulate beside them, the state of the optimizer, of
+        the schedule and of the random order, what was recorded, and where training is. The data are not in it.
+
+        Parameters
+        ----------
+        file_name : str or path
+            Used as given, whatever its ending.
+
+        Raises
+        ------
+        TypeError
+            If the network's parameters are not arrays, named by strings.
+        OSError
+            If the file cannot be written; one of this name that was there is left as it was.
+        """
+        rest = {
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": None if self.schedule is None else self.schedule.state_dict(),
+            "rng": self.rng.bit_generator.state,
+            "order": self._order,
+            "sizes": {"samples": self.train_size, "mini_batch_size": self.batch_size},
+            "current_iter": self.current_iter,
+            "recorded": {name: np.array(getattr(self, name), np.float64) for name in RECORDED},
+        }
+        save_checkpoint(file_name, self._arrays(), self._architecture(), rest)
+
+    def load_checkpoint(self, file_name):
+        """Go on from a checkpoint: the steps that follow give the bits that an uninterrupted training gives.
+
+        The trainer is made as it was then: for a network of the same architecture and dtype, the same data, batch
+        size, kind of optimizer and schedule. The number of epochs may be another one. What a layer of one's own keeps
+        beside its `param_names` and `buffer_names` is not restored.
+
+        Parameters
+        ----------
+        file_name : str or path
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        TypeError, ValueError
+            If the file does not fit, or is damaged; nothing changes then.
+        """
+        params = self._arrays()
+        arrays, rest = read_checkpoint(file_name, params, self._architecture())
+        changes = [(self, self._checked_rest(rest)), (self.optimizer, self._checked_optimizer(rest["optimizer"]))]
+        if (rest["schedule"] is None) != (self.schedule is None):
+            has = ("no schedule", "a schedule")
+            raise ValueError(
+                f"{file_name} must have {has[self.schedule is not None]} as here, got {has[self.schedule is None]}"
+            )
+        if self.schedule is not None:
+            changes.append((self.schedule, self.schedule.checked_state(rest["schedule"])))
+        put(arrays, params)
+        self.rng.bit_generator.state = rest["rng"]
+        for target, values in changes:
+            vars(target).update(values)
+
+    def _arrays(self):
+        """Return the arrays of the network, with what its layers accumulate where it tells."""
+        arrays = self.network._state() if hasattr(self.network, "_state") else dict(self.network.params)
+        for name, value in arrays.items():
+            if not isinstance(name, str) or not isinstance(value, np.ndarray):
+                raise TypeError(f"params[{name!r}] must be an array, under a name, got {type(value).__name__}")
+        return arrays
+
+    def _architecture(self):
+        return self.network.architecture() if hasattr(self.network, "architecture") else {}
+
+    def _checked_optimizer(self, state):
+        values = self.optimizer.checked_state(state)
+        params = self.network.params
+        for name, entry in values["state"].items():
+            if name not in params:
+                raise ValueError(f"the optimizer's state must be of {', '.join(params)}, got one of {name}")
+            for key in self.optimizer.state_names:
+                shape, dtype = params[name].shape, params[name].dtype.newbyteorder("=")
+                if (entry[key].shape, entry[key].dtype) != (shape, dtype):
+                    raise ValueError(f"the optimizer's state of {name} must have shape {shape} and hold {dtype}")
+        return values
+
+    def _checked_rest(self, rest):
+        """Return the attributes of the trainer itself that a checkpoint sets."""
+        keys = ("optimizer", "schedule", "rng", "order", "sizes", "current_iter", "recorded")
+        rest = checked_dict(rest, "the checkpoint", dict.fromkeys(keys, object) | {"sizes": dict, "current_iter": int})
+        for name, here in (("samples", self.train_size), ("mini_batch_size", self.batch_size)):
+            if rest["sizes"].get(name) != here:
+                raise ValueError(f"{name} must be {here} as here, got {rest['sizes'].get(name)}")
+        recorded = checked_dict(rest["recorded"], "recorded", dict.fromkeys(RECORDED, np.ndarray))
+        epochs = rest["current_iter"] // self.iter_per_epoch
+        lengths = {len(recorded["train_acc_list"]), len(recorded["test_acc_list"])}
+        if len(recorded["train_loss_list"]) != rest["current_iter"] or not lengths <= {0, epochs}:
+            raise ValueError(f"the checkpoint must have recorded {rest['current_iter']} steps and {epochs} epochs")
+        order = rest["order"]
+        if order is not None and not np.array_equal(np.sort(order), np.arange(self.train_size)):
+            raise ValueError(f"the checkpoint must hold an order of {self.train_size} samples")
+        values = {name: recorded[name].tolist() for name in RECORDED}
+        values |= {"current_iter": rest["current_iter"], "current_epoch": epochs, "_order": order}
+        _check_random_state(self.rng, rest["rng"])
+        return values
+
     def _progress_bar(self):
         if not self.verbose or not sys.stderr.isatty():
             return None
@@ -166,11 +292,47 @@ class Trainer:
         return tqdm(total=self.max_iter, initial=self.current_iter, unit="step", leave=False)
 
     def _report(self, bar):
-        line = (
-            f"epoch {self.current_epoch}/{self.epochs}: loss {self.train_loss_list[-1]:.4f}, train accuracy "
-            f"{self.train_acc_list[-1]:.4f}, test accuracy {self.test_acc_list[-1]:.4f}"
-        )
+        line = f"epoch {self.current_epoch}/{self.epochs}: loss {self.train_loss_list[-1]:.4f}"
+        if self.test_acc_list:
+            line += f", train accuracy {self.train_acc_list[-1]:.4f}, test accuracy {self.test_acc_list[-1]:.4f}"
         print(line) if bar is None else bar.write(line)
+
+
+def _optimizer(optimizer, options):
+    """Return an optimizer for one, or for a name and its arguments."""
+    if isinstance(optimizer, optimizers.Optimizer):
+        if options is not None:
+            raise ValueError(f"optimizer_param must be None for an optimizer that is made already, got {options}")
+        return optimizer
+    name = str(optimizer).lower()
+    if name not in OPTIMIZERS:
+        known = ", ".join(cls.__name__ for cls in OPTIMIZERS.values())
+        raise ValueError(f"optimizer must be one of {known}, or an Optimizer, got {optimizer!r}")
+    return OPTIMIZERS[name](**(options or {}))
+
+
+def _schedule(schedule, optimizer):
+    """Return a schedule for one, or for a function that makes it; it must drive this optimizer."""
+    if schedule is None:
+        return None
+    if not isinstance(schedule, Schedule) and callable(schedule):
+        schedule = schedule(optimizer)
+    if not isinstance(schedule, Schedule):
+        raise TypeError(f"schedule must be a Schedule or a function that makes one, got {type(schedule).__name__}")
+    if schedule.optimizer is not optimizer:
+        raise ValueError("schedule must set the learning rate of this trainer's optimizer, got one of another")
+    return schedule
+
+
+def _check_random_state(rng, state):
+    """Refuse a state that the generator cannot take."""
+    kind = type(rng.bit_generator)
+    try:
+        if state["bit_generator"] != kind.__name__:
+            raise ValueError(f"it is a {state['bit_generator']}, not a {kind.__name__}")
+        kind().state = state
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
+        raise ValueError(f"the checkpoint's random generator does not fit: {error}") from None
 
 
 def _samples(x, t, name):

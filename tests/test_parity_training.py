@@ -136,3 +136,64 @@ def test_optimizers(ours, theirs, clip, decay, dtype):
     for key, value in tensors.items():
         tolerance = 1e-3 if type(ours) is cconv.Adam else 1e-4 if dtype is np.float32 else 1e-12
         np.testing.assert_allclose(params[key], value.detach().numpy(), rtol=tolerance, atol=tolerance)
+
+
+SCHEDULES = [
+    (lambda o: cconv.StepDecay(o, 3, 0.5), lambda o: torch.optim.lr_scheduler.StepLR(o, 3, 0.5)),
+    (lambda o: cconv.StepDecay(o, [2, 5, 6], 0.3), lambda o: torch.optim.lr_scheduler.MultiStepLR(o, [2, 5, 6], 0.3)),
+    (lambda o: cconv.ExponentialDecay(o, 0.9), lambda o: torch.optim.lr_scheduler.ExponentialLR(o, 0.9)),
+    (lambda o: cconv.CosineDecay(o, 20, 0.01), lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 20, 0.01)),
+    (
+        lambda o: cconv.CosineDecay(o, 20, 0.01, warmup=5, warmup_factor=0.2),
+        lambda o: torch.optim.lr_scheduler.SequentialLR(
+            o,
+            [
+                torch.optim.lr_scheduler.LinearLR(o, 0.2, total_iters=5),
+                torch.optim.lr_scheduler.CosineAnnealingLR(o, 15, 0.01),
+            ],
+            [5],
+        ),
+    ),
+    (
+        lambda o: cconv.OneCycle(o, 0.5, 20, momentum=(0.85, 0.95)),
+        lambda o: torch.optim.lr_scheduler.OneCycleLR(o, 0.5, 20),
+    ),
+    (
+        lambda o: cconv.OneCycle(o, 0.5, 21, rise=0.41, start_divisor=7, end_divisor=50, momentum=(0.6, 0.7)),
+        lambda o: torch.optim.lr_scheduler.OneCycleLR(
+            o, 0.5, 21, pct_start=0.41, div_factor=7, final_div_factor=50, base_momentum=0.6, max_momentum=0.7
+        ),
+    ),
+]
+
+
+@pytest.mark.filterwarnings("ignore:The epoch parameter")
+@pytest.mark.parametrize(("ours", "theirs"), SCHEDULES)
+def test_schedules(ours, theirs):
+    optimizer = cconv.Momentum(0.1, 0.8)
+    reference = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.1, 0.8)
+    ours, theirs = ours(optimizer), theirs(reference)
+    for _ in range(20):
+        assert optimizer.lr == pytest.approx(reference.param_groups[0]["lr"], rel=1e-12, abs=1e-15)
+        assert optimizer.momentum == pytest.approx(reference.param_groups[0]["momentum"], rel=1e-12)
+        reference.step()
+        ours.step()
+        if theirs.last_epoch < 19:
+            theirs.step()
+        else:
+            break
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_reduce_on_plateau(seed):
+    rng = np.random.default_rng(seed)
+    mode = ("min", "max")[seed % 2]
+    options = {"patience": int(rng.integers(0, 4)), "cooldown": int(rng.integers(0, 3)), "threshold": 0.05}
+    optimizer = cconv.SGD(1.0)
+    reference = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 1.0)
+    ours = cconv.ReduceOnPlateau(optimizer, 0.5, mode=mode, min_lr=1e-3, **options)
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(reference, mode, 0.5, min_lr=1e-3, **options)
+    for metric in rng.random(60) + 1:
+        ours.step(metric)
+        theirs.step(metric)
+        assert optimizer.lr == pytest.approx(reference.param_groups[0]["lr"], rel=1e-12)

@@ -1,12 +1,31 @@
 """The trainer: what it records, in which order it sees the data, and what it asks of a network."""
 
+import copy
 import io
+import json
+import os
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
-from cconv import SGD, Adam, SimpleConvNet, Trainer
+from cconv import (
+    SGD,
+    Adam,
+    AdamW,
+    Affine,
+    BatchNormalization,
+    Huber,
+    MeanSquaredError,
+    Network,
+    OneCycle,
+    ReduceOnPlateau,
+    Relu,
+    SimpleConvNet,
+    Trainer,
+)
 
 
 class Counter:
@@ -73,7 +92,9 @@ def test_accuracy_on_part_of_the_data():
     assert run.network.sizes == [5, 5]
 
 
-@pytest.mark.parametrize("name", ["SGD", "sgd", "Momentum", "NESTEROV", "adagrad", "AdaGrad", "rmsprop", "RMSprop"])
+@pytest.mark.parametrize(
+    "name", ["SGD", "sgd", "Momentum", "NESTEROV", "AdaGrad", "rmsprop", "RMSprop", "AdamW", "LION"]
+)
 def test_optimizers_by_name(name):
     assert type(trainer(optimizer=name).optimizer).__name__.lower() == name.lower()
 
@@ -183,3 +204,215 @@ def test_every_batch_size_gives_whole_epochs(batch):
     assert len(run.train_loss_list) == run.max_iter == run.current_iter == 2 * -(-30 // batch)
     assert len(run.train_acc_list) == len(run.test_acc_list) == run.current_epoch == 2
     assert sorted(sum(run.network.batches, [])) == sorted(2 * list(range(30)))
+
+
+def test_an_optimizer_that_is_made_already():
+    optimizer = AdamW(0.5)
+    assert trainer(optimizer=optimizer).optimizer is optimizer
+    with pytest.raises(ValueError, match="optimizer_param must be None"):
+        trainer(optimizer=optimizer, optimizer_param={"lr": 0.1})
+
+
+@pytest.mark.parametrize("loss", [MeanSquaredError, Huber])
+def test_a_regression_records_losses_only(loss, capsys):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((50, 3))
+    t = x @ [1.0, -2.0, 0.5] + 1
+    network = Network([Affine(units=1)], (3,), dtype="float64", seed=0, last_layer=loss())
+    run = Trainer(network, x, t, x, t, epochs=20, mini_batch_size=10, optimizer="Adam", optimizer_param={"lr": 0.1})
+    run.train()
+    assert network.loss(x, t) < 0.01 < run.train_loss_list[0]
+    assert run.train_acc_list == run.test_acc_list == []
+    assert capsys.readouterr().out.splitlines()[0] == f"epoch 1/20: loss {run.train_loss_list[4]:.4f}"
+
+
+def small(seed=0, units=5, dtype="float32"):
+    layers = [Affine(units=units), BatchNormalization(), Relu(), Affine(units=3)]
+    return Network(layers, (4,), seed=seed, dtype=dtype)
+
+
+def resumable(network=None, samples=23, batch=5, **options):
+    rng = np.random.default_rng(5)
+    x, t = rng.standard_normal((samples, 4)).astype(np.float32), rng.integers(0, 3, samples)
+    options = {"epochs": 4, "optimizer": "Adam", "verbose": False, "seed": 0} | options
+    return Trainer(network or small(), x, t, x[:9], t[:9], mini_batch_size=batch, **options)
+
+
+def assert_same_training(one, other):
+    for name, value in one.network._state().items():
+        np.testing.assert_array_equal(value, other.network._state()[name], err_msg=name)
+    np.testing.assert_equal(one.optimizer.state_dict(), other.optimizer.state_dict())
+    for name in ("train_loss_list", "train_acc_list", "test_acc_list", "current_iter", "current_epoch"):
+        assert getattr(one, name) == getattr(other, name), name
+    np.testing.assert_equal(one.rng.bit_generator.state, other.rng.bit_generator.state)
+
+
+SETTINGS = [
+    {"optimizer": "SGD"},
+    {"optimizer": "Nesterov"},
+    {"optimizer": "Adam", "optimizer_param": {"amsgrad": True, "clip_norm": 1.0}},
+    {"optimizer": "AdamW", "optimizer_param": {"weight_decay": 0.1}},
+    {"optimizer": "Lion", "schedule": lambda o: OneCycle(o, 0.01, 20, momentum=(0.8, 0.9))},
+    {"optimizer": "Momentum", "schedule": lambda o: ReduceOnPlateau(o, 0.5, 0)},
+]
+
+
+@pytest.mark.parametrize("options", SETTINGS, ids=lambda options: options["optimizer"])
+@pytest.mark.parametrize("steps", [0, 1, 5, 7, 13])
+def test_a_resumed_training_has_the_bits_of_an_uninterrupted_one(tmp_path, options, steps):
+    whole = resumable(**options)
+    for _ in range(steps):
+        whole.train_step()
+    whole.save_checkpoint(tmp_path / "checkpoint")
+    resumed = resumable(small(seed=1), seed=9, **options)
+    for _ in range(3):
+        resumed.train_step()
+    arrays = dict(resumed.network.params)
+    resumed.load_checkpoint(tmp_path / "checkpoint")
+    assert_same_training(whole, resumed)
+    whole.train()
+    resumed.train()
+    assert_same_training(whole, resumed)
+    assert resumed.current_iter == 20 and len(resumed.test_acc_list) == 4
+    assert all(resumed.network.params[name] is value for name, value in arrays.items())
+
+
+@pytest.mark.parametrize("kind", [np.random.MT19937, np.random.PCG64DXSM, np.random.Philox, np.random.SFC64])
+def test_any_random_generator(tmp_path, kind):
+    whole, resumed = (resumable(seed=None, rng=np.random.Generator(kind(seed))) for seed in (1, 2))
+    generator = resumed.rng
+    for _ in range(7):
+        whole.train_step()
+    whole.save_checkpoint(tmp_path / "checkpoint")
+    resumed.load_checkpoint(tmp_path / "checkpoint")
+    assert resumed.rng is generator
+    whole.train()
+    resumed.train()
+    assert whole.train_loss_list == resumed.train_loss_list
+
+
+def test_training_on_for_more_epochs_in_another_object(tmp_path):
+    class Plain:
+        """Nothing but what a trainer asks for."""
+
+        def __init__(self):
+            self.params = {"w": np.ones(2)}
+
+        def gradient(self, x, t):
+            return {"w": self.params["w"] * x.mean()}
+
+        def loss(self, x, t):
+            return float(self.params["w"].sum())
+
+        def accuracy(self, x, t):
+            return 0.5
+
+    first, second, whole = (trainer(Plain(), epochs=epochs, optimizer="Momentum") for epochs in (2, 5, 5))
+    first.train()
+    first.save_checkpoint(tmp_path / "c")
+    second.load_checkpoint(tmp_path / "c")
+    second.train()
+    whole.train()
+    assert second.train_loss_list == whole.train_loss_list
+    np.testing.assert_array_equal(second.network.params["w"], whole.network.params["w"])
+
+
+def edited(path, change):
+    """Write a checkpoint anew after a change to its rest and its arrays."""
+    data = path.read_bytes()
+    metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+    arrays, rest = safetensors.numpy.load(data), json.loads(metadata["rest"])
+    rest = change(rest, arrays) or rest
+    path.write_bytes(safetensors.numpy.save(arrays, metadata | {"rest": json.dumps(rest)}))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: resumable(small(units=6)), "must have shape"),
+        (lambda: resumable(small(dtype="float64")), "hold float64, got .* of float32"),
+        (lambda: resumable(SimpleConvNet((1, 8, 8), {"filter_num": 2, "filter_size": 3}, 4, 3)), "another network"),
+        (lambda: resumable(optimizer="AdamW"), "must be of AdamW, got one of Adam"),
+        (lambda: resumable(optimizer_param={"amsgrad": True}), "must have the keys step, m, v, h"),
+        (lambda: resumable(samples=24), "samples must be 24 as here, got 23"),
+        (lambda: resumable(batch=6), "mini_batch_size must be 6 as here, got 5"),
+        (lambda: resumable(schedule=partial(ReduceOnPlateau)), "must have a schedule as here, got no schedule"),
+        (lambda: resumable(seed=None, rng=np.random.Generator(np.random.MT19937(0))), "it is a PCG64, not a MT19937"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_changes_nothing(tmp_path, make, words):
+    saved, run = resumable(), make()
+    for _ in range(7):
+        saved.train_step()
+    saved.save_checkpoint(tmp_path / "c")
+    try:
+        run.train_step()
+    except ValueError:
+        pass  # the images do not fit that network
+    before = copy.deepcopy(run)
+    with pytest.raises(ValueError, match=words):
+        run.load_checkpoint(tmp_path / "c")
+    assert_same_training(run, before)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda rest, arrays: rest.pop("rng") and None, "the checkpoint must have the keys"),
+        (lambda rest, arrays: rest["rng"].pop("state") and None, "random generator does not fit"),
+        (lambda rest, arrays: rest["rng"]["state"].update(state=-1), "random generator does not fit"),
+        (lambda rest, arrays: rest.update(current_iter=8), "must have recorded 8 steps"),
+        (lambda rest, arrays: rest.update(current_iter="7"), r"\['current_iter'\] must be int"),
+        (lambda rest, arrays: rest["recorded"].pop("test_acc_list") and None, "recorded must have the keys"),
+        (lambda rest, arrays: arrays.update({"rest.order": arrays["rest.order"] * 0}), "an order of 23 samples"),
+        (lambda rest, arrays: arrays.pop("rest.order") is None, "the state of the training is not in it"),
+        (lambda rest, arrays: arrays.pop("network.W1") is None, "must hold the parameters"),
+        (lambda rest, arrays: rest["optimizer"]["state"].update(W9=rest["optimizer"]["state"]["W1"]), "got one of W9"),
+        (
+            lambda rest, arrays: rest["optimizer"]["state"].update(W1=rest["optimizer"]["state"]["W2"]),
+            "of W1 must have",
+        ),
+        (lambda rest, arrays: ["nothing"], "the checkpoint must be a dict"),
+    ],
+)
+def test_a_damaged_checkpoint_changes_nothing(tmp_path, change, words):
+    saved, run = resumable(), resumable()
+    for _ in range(7):
+        saved.train_step()
+    saved.save_checkpoint(tmp_path / "c")
+    edited(tmp_path / "c", change)
+    run.train_step()
+    before = copy.deepcopy(run)
+    with pytest.raises((ValueError, TypeError), match=words):
+        run.load_checkpoint(tmp_path / "c")
+    assert_same_training(run, before)
+
+
+def test_files_of_other_kinds_are_told_apart(tmp_path):
+    run = resumable()
+    run.network.save_params(tmp_path / "params")
+    run.save_checkpoint(tmp_path / "checkpoint")
+    with pytest.raises(ValueError, match="is a cconv-params file of cconv, but must be a cconv-checkpoint file"):
+        run.load_checkpoint(tmp_path / "params")
+    with pytest.raises(ValueError, match="is a cconv-checkpoint file of cconv, but must be a cconv-params file"):
+        run.network.load_params(tmp_path / "checkpoint")
+    with pytest.raises(FileNotFoundError):
+        run.load_checkpoint(tmp_path / "missing")
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    run = resumable()
+    run.save_checkpoint(tmp_path / "c")
+    before = (tmp_path / "c").read_bytes()
+    run.train_step()
+    monkeypatch.setattr(os, "replace", lambda *paths: (_ for _ in ()).throw(OSError("no space left")))
+    with pytest.raises(OSError, match="no space left"):
+        run.save_checkpoint(tmp_path / "c")
+    assert (tmp_path / "c").read_bytes() == before and os.listdir(tmp_path) == ["c"]
+
+
+def test_parameters_that_no_file_holds(tmp_path):
+    run = trainer()
+    run.network.params = {"w": 1.0}
+    with pytest.raises(TypeError, match=r"params\['w'\] must be an array"):
+        run.save_checkpoint(tmp_path / "c")
