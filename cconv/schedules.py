@@ -24,6 +24,16 @@ class Schedule:
     every : {'epoch', 'step'}, keyword only
         When a `Trainer` calls `step()`: at the end of each epoch, or after each step of the optimizer. Whoever writes
         the loop calls `step()` when it is time.
+
+    Examples
+    --------
+    >>> class Halving(Schedule):
+    ...     def learning_rate(self):
+    ...         return self.base_lr / 2**self.count
+    >>> optimizer = SGD(lr=1.0)
+    >>> Halving(optimizer).step()
+    >>> optimizer.lr
+    0.5
     """
 
     setting_names: tuple[str, ...] = ()
