@@ -424,6 +424,14 @@ def test_a_layer_with_dicts_drops_in(tmp_path):
     assert "gain1    Gain" in network.summary()
 
 
+def test_a_layer_stands_in_one_place():
+    relu = Relu()
+    with pytest.raises(ValueError, match="different objects, got that of 'first' again for 'residual1.body.second'"):
+        Network([("first", relu), Residual([("second", relu)])], (4,))
+    with pytest.raises(TypeError, match="layers must have forward and backward, got list for 'a'"):
+        Network({"a": []}, (4,))
+
+
 def test_the_input_shape_is_a_tuple():
     with pytest.raises(TypeError, match=r"input_shape must be a tuple such as \(1, 28, 28\) or \(784,\), got 784"):
         Network([Affine(units=2)], 784)

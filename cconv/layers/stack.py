@@ -13,6 +13,7 @@ __all__ = [
     "build",
     "call",
     "describe",
+    "expect_different",
     "forward",
     "multiply_adds",
     "named",
@@ -33,11 +34,9 @@ SHORT = {
 
 def named(layers):
     """Return layers as an OrderedDict; those that come without a name get their kind's and a running number."""
-    if isinstance(layers, Mapping):
-        return OrderedDict(layers)
     result = OrderedDict()
     counts = Counter()
-    for item in layers:
+    for item in layers.items() if isinstance(layers, Mapping) else layers:
         if isinstance(item, tuple):
             name, layer = item
         else:
@@ -57,6 +56,15 @@ def nested(layers, prefix=""):
     for name, layer in layers.items():
         yield prefix + name, layer
         yield from nested(getattr(layer, "layers", {}), f"{prefix}{name}.")
+
+
+def expect_different(layers):
+    """Refuse a layer that stands in two places: what its first forward left for backward would be written over."""
+    names = {}
+    for name, layer in nested(layers):
+        if id(layer) in names:
+            raise ValueError(f"layers must be different objects, got that of {names[id(layer)]!r} again for {name!r}")
+        names[id(layer)] = name
 
 
 class BuildError(ValueError):

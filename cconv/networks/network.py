@@ -9,7 +9,7 @@ from .._random import generator
 from ..geometry import integer
 from ..gradient import numerical_gradient
 from ..layers import SoftmaxWithLoss
-from ..layers.stack import backward, build, describe, forward, named, nested
+from ..layers.stack import backward, build, describe, expect_different, forward, named, nested
 from ..serialization import load_params, save_params
 from . import fusion, summary
 from .parameters import Parameters
@@ -62,6 +62,7 @@ class Network:
 
     def __init__(self, layers, input_shape, *, dtype="float32", rng=None, seed=None, last_layer=None):
         self.layers = named(layers)
+        expect_different(self.layers)
         self.last_layer = SoftmaxWithLoss() if last_layer is None else last_layer
         if not isinstance(input_shape, (tuple, list)):
             raise TypeError(f"input_shape must be a tuple such as (1, 28, 28) or (784,), got {input_shape!r}")
