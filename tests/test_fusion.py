@@ -4,8 +4,17 @@ import numpy as np
 import pytest
 
 import cconv
-from cconv import Affine, Convolution, Network, Pooling, Relu
-from cconv.functional import convolution, convolution_relu_max_pool, max_pool, relu
+from cconv import Affine, Convolution, Network, Pooling, Relu, kernels
+from cconv.functional import (
+    convolution,
+    convolution_backward,
+    convolution_relu_max_pool,
+    convolution_relu_max_pool_backward,
+    max_pool,
+    max_pool_backward,
+    relu,
+    relu_backward,
+)
 
 
 @pytest.fixture
@@ -36,6 +45,65 @@ def test_the_fused_forward_has_the_bits_of_its_parts(cpu_level, shape, filters, 
         cconv.set_num_threads(before)
     assert out.tobytes() == expected.tobytes()
     np.testing.assert_array_equal(argmax, where)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("input_gradient", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "filters", "settings"),
+    [
+        ((7, 1, 28, 28), (30, 1, 5, 5), {}),
+        ((3, 2, 17, 23), (7, 2, 4, 5), {"stride": (2, 1), "pad": ((0, 2), (1, 0)), "dilation": (2, 1)}),
+        ((2, 1, 4, 5), (1, 1, 1, 8), {"pad": (0, 3)}),
+        ((40, 3, 6, 5), (17, 3, 2, 1), {"stride": 2}),
+        ((3, 4, 9, 6), (6, 2, 3, 3), {"groups": 2, "pad": "same"}),
+        ((2, 5, 9, 8), (6, 5, 3, 3), {"pad": 1}),
+    ],
+)
+def test_the_fused_gradients_are_those_of_its_parts(
+    cpu_level, shape, filters, settings, dtype, input_gradient, num_threads, rng
+):
+    x, W, b = (rng.standard_normal(size).astype(dtype) for size in (shape, filters, filters[:1]))
+    out, argmax = convolution_relu_max_pool(x, W, b, **settings, return_argmax=True)
+    dout = rng.standard_normal(out.shape).astype(dtype)
+    actual = convolution_relu_max_pool_backward(dout, out, argmax, x, W, **settings, input_gradient=input_gradient)
+    whole = max_pool_backward(relu_backward(dout, out), argmax, convolution(x, W, b, **settings).shape, 2)
+    expected = convolution_backward(whole, x, W, **settings, input_gradient=input_gradient)
+    for got, wanted in zip(actual, expected, strict=True):
+        assert (got is None) == (wanted is None)
+        if got is not None:
+            assert got.dtype == dtype
+            scale = np.abs(wanted).max() * dout.size**0.5
+            np.testing.assert_allclose(got, wanted, rtol=0, atol=np.finfo(dtype).eps * scale)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_fused_gradient_has_the_same_bits_on_any_number_of_threads(cpu_level, dtype, rng, monkeypatch):
+    x, W = rng.standard_normal((33, 1, 13, 11)).astype(dtype), rng.standard_normal((9, 1, 5, 3)).astype(dtype)
+    out, argmax = convolution_relu_max_pool(x, W, return_argmax=True)
+    results = []
+    for threads in (1, 2, 3, 16):
+        monkeypatch.setattr(kernels.cpu, "threads_for", lambda work, threads=threads: threads)
+        _, dW, db = convolution_relu_max_pool_backward(out, out, argmax, x, W, input_gradient=False)
+        results.append(dW.tobytes() + db.tobytes())
+    assert len(set(results)) == 1
+
+
+def test_the_fused_gradient_refuses_what_its_forward_did_not_return(rng):
+    x, W = rng.standard_normal((2, 1, 6, 6)), rng.standard_normal((3, 1, 3, 3))
+    out, argmax = convolution_relu_max_pool(x, W, return_argmax=True)
+    for arguments, message in (
+        ((out[:1], out, argmax), "dout must have the output's shape"),
+        ((out, out[:, :2], argmax), "out must have the output's shape"),
+        ((out, out, argmax[:1]), "argmax must be the array that max_pool returned"),
+        ((out, out, argmax.astype(int)), "argmax must be the array that max_pool returned"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            convolution_relu_max_pool_backward(*arguments, x, W, input_gradient=False)
+    # Places that no maximum can have read nothing outside the image.
+    convolution_relu_max_pool_backward(out, out, np.full_like(argmax, 255), x, W, input_gradient=False)
+    empty = convolution_relu_max_pool_backward(out[:0], out[:0], argmax[:0], x[:0], W, input_gradient=False)
+    assert empty[0] is None and not empty[1].any() and not empty[2].any()
 
 
 def test_an_output_smaller_than_the_window_is_refused():

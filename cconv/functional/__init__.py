@@ -22,7 +22,8 @@ from .activation import (
     tanh_backward,
 )
 from .affine import affine, affine_backward
-from .convolution import convolution, convolution_backward, convolution_relu_max_pool
+from .convolution import convolution, convolution_backward
+from .fused import convolution_relu_max_pool, convolution_relu_max_pool_backward
 from .joining import add, concatenate
 from .loss import (
     huber,
@@ -69,6 +70,7 @@ __all__ = [
     "convolution",
     "convolution_backward",
     "convolution_relu_max_pool",
+    "convolution_relu_max_pool_backward",
     "elu",
     "elu_backward",
     "gelu",

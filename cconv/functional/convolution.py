@@ -4,13 +4,13 @@ from .. import kernels
 from .._arrays import as_input, promote
 from ..geometry import checked_size, integer, window
 
-__all__ = ["convolution", "convolution_backward", "convolution_relu_max_pool"]
+__all__ = ["convolution", "convolution_backward"]
 
 # Nanoseconds that one thread takes for one multiply-add, roughly: it only decides when a second thread pays.
 COST = 0.03
 
 
-def _door(x, W, groups):
+def door(x, W, groups):
     """Check what every pass of a convolution needs; return x, W in one dtype."""
     x, W = promote(as_input(x, "x", 4), as_input(W, "W", 4))
     if type(groups) is not int:
@@ -39,8 +39,8 @@ def passes(channels, groups):
     return kernels.depthwise if channels == 1 < groups else kernels.conv
 
 
-def _forward_door(x, W, b, groups):
-    x, W, groups = _door(x, W, groups)
+def forward_door(x, W, b, groups):
+    x, W, groups = door(x, W, groups)
     if b is not None:
         b = as_input(b, "b", 1)
         if b.shape[0] != W.shape[0]:
@@ -98,7 +98,7 @@ def convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1):
     array([[[[15., 16.],
              [ 6., 15.]]]], dtype=float32)
     """
-    x, W, b, groups = _forward_door(x, W, b, groups)
+    x, W, b, groups = forward_door(x, W, b, groups)
     N, _, height, width = x.shape
     filters, channels, filter_h, filter_w = W.shape
     out_h, out_w, steps = window(height, width, filter_h, filter_w, stride, pad, dilation)
@@ -107,53 +107,6 @@ def convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1):
     threads = kernels.cpu.threads_for(COST * out.size * channels * filter_h * filter_w)
     passes(channels, groups).forward(x, W, b, out, *steps, groups, threads)
     return out
-
-
-def convolution_relu_max_pool(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1, return_argmax=False):
-    r"""Compute ``max_pool(relu(convolution(x, W, b)), 2)`` without ever holding the convolution's output of the batch.
-
-    .. math:: out_{n,f,y,z} = \max_{i,j \in \{0, 1\}} \max(conv_{n,f,2y+i,2z+j}, 0)
-
-    Windows of 2 x 2 with a stride of 2; an odd last row or column of the convolution's output is left out.
-
-    Parameters
-    ----------
-    x, W, b, stride, pad, dilation, groups
-        As `convolution`.
-    return_argmax : bool, default False
-        Also return where each maximum lies, as `max_pool` does.
-
-    Returns
-    -------
-    ndarray, shape (N, FN, OH // 2, OW // 2)
-        The very bits of the three operations one by one.
-    argmax : ndarray of uint8, only with `return_argmax`
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `convolution`, and if the convolution's output is smaller than the window.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> x, W = np.ones((1, 1, 3, 3)), np.ones((1, 1, 2, 2))
-    >>> convolution_relu_max_pool(x, W, np.array([-1.0]))
-    array([[[[3.]]]])
-    """
-    x, W, b, groups = _forward_door(x, W, b, groups)
-    N, _, height, width = x.shape
-    filters, channels, filter_h, filter_w = W.shape
-    out_h, out_w, steps = window(height, width, filter_h, filter_w, stride, pad, dilation)
-    if out_h < 2 or out_w < 2:
-        raise ValueError(f"x must be large enough for an output of 2 x 2 before pooling, got {out_h} x {out_w}")
-    shape = (N, filters, out_h // 2, out_w // 2)
-    checked_size(N, filters, out_h, out_w, itemsize=x.itemsize)
-    out = kernels.memory.empty(shape, x.dtype)
-    argmax = kernels.memory.empty(shape, "uint8") if return_argmax else None
-    threads = kernels.cpu.threads_for(COST * N * filters * out_h * out_w * channels * filter_h * filter_w)
-    kernels.conv.forward_pooled(x, W, b, out, argmax, out_h, out_w, *steps, groups, threads)
-    return (out, argmax) if return_argmax else out
 
 
 def convolution_backward(dout, x, W, *, stride=1, pad=0, dilation=1, groups=1, bias=True, input_gradient=True):
@@ -197,7 +150,7 @@ def convolution_backward(dout, x, W, *, stride=1, pad=0, dilation=1, groups=1, b
     ([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]], np.float64(16.0), array([4.]))
     """
     x_dtype, W_dtype = getattr(x, "dtype", None), getattr(W, "dtype", None)
-    x, W, groups = _door(x, W, groups)
+    x, W, groups = door(x, W, groups)
     dout, x, W = promote(as_input(dout, "dout", 4), x, W)
     N, _, height, width = x.shape
     filters, channels, filter_h, filter_w = W.shape

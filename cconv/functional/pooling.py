@@ -79,6 +79,13 @@ def max_pool(x, window, *, stride=None, pad=0, dilation=1, ceil_mode=False, retu
     return (out, argmax) if return_argmax else out
 
 
+def as_places(argmax, shape, dtype):
+    """Return `argmax` as the kernels take it; one that `max_pool` cannot have returned for this shape is an error."""
+    if not isinstance(argmax, np.ndarray) or argmax.shape != shape or argmax.dtype != dtype:
+        raise ValueError(f"argmax must be the array that max_pool returned, of shape {shape} and {np.dtype(dtype)}")
+    return np.require(argmax, dtype, "CA")
+
+
 def max_pool_backward(dout, argmax, input_shape, window, *, stride=None, pad=0, dilation=1, ceil_mode=False):
     """Return the gradient of `max_pool`: each value of `dout` goes to its window's maximum; overlapping windows add.
 
@@ -119,9 +126,7 @@ def max_pool_backward(dout, argmax, input_shape, window, *, stride=None, pad=0, 
     dtype = np.uint8 if size[0] * size[1] <= 255 else np.int32
     if dout.shape != shape:
         raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
-    if not isinstance(argmax, np.ndarray) or argmax.shape != shape or argmax.dtype != dtype:
-        raise ValueError(f"argmax must be the array that max_pool returned, of shape {shape} and {np.dtype(dtype)}")
-    argmax = np.require(argmax, dtype, "CA")
+    argmax = as_places(argmax, shape, dtype)
     dx = kernels.memory.empty(input_shape, dout.dtype)
     threads = kernels.cpu.threads_for(COST * (dx.size + 4 * dout.size))
     if not kernels.pool.max_pool_backward(dout, argmax, dx, *size, *place.steps, threads):

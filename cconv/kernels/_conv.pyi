@@ -62,3 +62,22 @@ def backward_weights(
     groups: int,
     num_threads: int,
 ) -> None: ...
+def pooled_weights_fit(channels: int, filter_h: int, filter_w: int, dilation_w: int, groups: int) -> bool: ...
+def backward_pooled_weights(
+    dout: NDArray[Any],
+    y: NDArray[Any],
+    argmax: NDArray[Any],
+    x: NDArray[Any],
+    dW: NDArray[Any],
+    db: NDArray[Any] | None,
+    OH: int,
+    OW: int,
+    sh: int,
+    sw: int,
+    pt: int,
+    pl: int,
+    dh: int,
+    dw: int,
+    groups: int,
+    num_threads: int,
+) -> None: ...

@@ -16,8 +16,10 @@ another c * plane. So the three passes are one table read in three ways:
 A row is split evenly into tiles. Where rows follow each other without a gap in source and output (1 x 1 filters), the
 image is one long row, cut into pieces of a good length.
 
-A fourth pass, the output with relu and 2 x 2 maxima, keeps the outputs of one image per thread and writes only the
-maxima.
+Relu and 2 x 2 maxima (conv_pool.h) join two rows of outputs while their lanes are still channels, so that only the
+maxima are transposed and written. Where the input's gradient is not wanted, their weight gradient visits nothing else:
+
+    dW[c, i][f] += dout[n, f, Y, Z] * image[place of the maximum + c*plane + i*dh*PW ...]   lanes = the taps of a row
 
 The lanes f are channels: weights are packed as [block of lanes][c][t][lane], dout is transposed to [q][lane], and
 results are transposed back when they are stored.
@@ -34,7 +36,7 @@ output empty and the weight gradient 0; input pixels that no window reads get 0.
 cimport numpy as cnp
 from cython cimport floating
 from cython.parallel cimport parallel, prange, threadid
-from libc.stdint cimport uint8_t
+from libc.stdint cimport int32_t, uint8_t
 from libc.string cimport memcpy, memset
 
 from cconv.kernels.tile cimport (
@@ -48,9 +50,22 @@ from cconv.kernels._memory import empty
 
 cnp.import_array()
 
-cdef extern from "pool.h" nogil:
-    void max_of_fours_float(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, float*, uint8_t*) noexcept
-    void max_of_fours_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*, uint8_t*) noexcept
+cdef extern from "conv_pool.h" nogil:
+    const int WINDOW_LANES
+    const int WINDOW_ROWS
+    void max_of_rows_float(const float*, const float*, Py_ssize_t, Py_ssize_t, const float*, float*, float*) noexcept
+    void max_of_rows_double(const double*, const double*, Py_ssize_t, Py_ssize_t, const double*, double*,
+                            double*) noexcept
+    void turn_places_float(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, uint8_t*, Py_ssize_t) noexcept
+    void turn_places_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, uint8_t*, Py_ssize_t) noexcept
+    void find_windows_float(const float*, const float*, const uint8_t*, const int32_t*, Py_ssize_t, int32_t, int32_t,
+                            float*, int32_t*) noexcept
+    void find_windows_double(const double*, const double*, const uint8_t*, const int32_t*, Py_ssize_t, int32_t, int32_t,
+                             double*, int32_t*) noexcept
+    void add_windows_float(int, const float*, const Py_ssize_t*, const int32_t*, const float*, Py_ssize_t,
+                           float*) noexcept
+    void add_windows_double(int, const double*, const Py_ssize_t*, const int32_t*, const double*, Py_ssize_t,
+                            double*) noexcept
 
 cdef enum:
     STRIP = 112  # outputs between two transposes: a multiple of every tile's rows and of every vector's lanes
@@ -93,12 +108,37 @@ cdef inline Py_ssize_t round_up(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
     return (a + b - 1) // b * b
 
 
-cdef inline void max_of_fours(const floating* x, Py_ssize_t width, Py_ssize_t rows, Py_ssize_t columns, floating* out,
-                              uint8_t* where) noexcept nogil:
+cdef inline void max_of_rows(const floating* upper, const floating* lower, Py_ssize_t n, Py_ssize_t width,
+                             const floating* bias, floating* out, floating* where) noexcept nogil:
     if floating is float:
-        max_of_fours_float(x, width, rows, columns, out, where)
+        max_of_rows_float(upper, lower, n, width, bias, out, where)
     else:
-        max_of_fours_double(x, width, rows, columns, out, where)
+        max_of_rows_double(upper, lower, n, width, bias, out, where)
+
+
+cdef inline void turn_places(const floating* places, Py_ssize_t step, Py_ssize_t rows, Py_ssize_t columns, uint8_t* to,
+                             Py_ssize_t to_step) noexcept nogil:
+    if floating is float:
+        turn_places_float(places, step, rows, columns, to, to_step)
+    else:
+        turn_places_double(places, step, rows, columns, to, to_step)
+
+
+cdef inline void find_windows(const floating* dout, const floating* y, const uint8_t* where, const int32_t* base,
+                              Py_ssize_t n, Py_ssize_t down, Py_ssize_t across, floating* value,
+                              int32_t* at) noexcept nogil:
+    if floating is float:
+        find_windows_float(dout, y, where, base, n, <int32_t>down, <int32_t>across, value, at)
+    else:
+        find_windows_double(dout, y, where, base, n, <int32_t>down, <int32_t>across, value, at)
+
+
+cdef inline void add_windows(Py_ssize_t R, const floating* image, const Py_ssize_t* rows, const int32_t* at,
+                             const floating* value, Py_ssize_t n, floating* total) noexcept nogil:
+    if floating is float:
+        add_windows_float(<int>R, image, rows, at, value, n, total)
+    else:
+        add_windows_double(<int>R, image, rows, at, value, n, total)
 
 
 cdef inline int most_outputs(Py_ssize_t V, Py_ssize_t across) noexcept nogil:
@@ -239,27 +279,71 @@ cdef void gather_phases(const floating* scene, const floating* packed, floating*
                       out + (group * g.F + v * g.lanes + l) * g.area + y * g.width)
 
 
-cdef Py_ssize_t strip_size(Gather* g) noexcept nogil:
+cdef void gather_pooled(const floating* scene, const floating* packed, const floating* bias, Gather* g,
+                        Py_ssize_t group, Py_ssize_t y0, Py_ssize_t y1, floating* strip, floating* out,
+                        uint8_t* where) noexcept nogil:
+    """Compute rows y0 to y1 of the 2 x 2 maxima of relu(outputs) for all channels of one group."""
+    cdef Py_ssize_t v, vi, V, f, F, y, i, n, first, last, r, columns = g.width // 2
+    cdef Py_ssize_t area = g.area // g.width // 2 * columns, together = max(STRIP // columns, 1)
+    cdef Py_ssize_t room = (max(STRIP, columns) + g.lanes) * g.V * g.lanes
+    cdef floating* places = strip + room
+    cdef floating* rows = places + room
+    cdef Pass* p = g.each
+    scene = scene + group * g.C * g.PH * g.PW
+    packed = packed + group * g.weights
+    bias = bias + group * g.vectors * g.lanes
+    for i in range(ceil_div(y1 - y0, together)):
+        first = y0 + i * together
+        last = min(first + together, y1)
+        for vi in range(ceil_div(g.vectors, g.V)):
+            v = vi * g.V
+            V = min(g.V, g.vectors - v)
+            n = 0
+            for y in range(first, last):
+                for r in range(2):
+                    gather_row(scene + (2 * y + r) * g.down * g.step, packed + g.C * p.taps * v * g.lanes, g, p,
+                               g.taps + 2 * (2 * y + r), V, 2 * columns, rows + r * 2 * columns * V * g.lanes)
+                max_of_rows(<const floating*>rows, <const floating*>rows + 2 * columns * V * g.lanes, columns,
+                            V * g.lanes, bias + v * g.lanes, strip + n * V * g.lanes, places + n * V * g.lanes)
+                n += columns
+            f = group * g.F + v * g.lanes
+            F = min(V * g.lanes, g.F - v * g.lanes)
+            turn_biased(strip, V * g.lanes, n, F, <const floating*>NULL, False, out + f * area + first * columns, area)
+            if where != NULL:
+                turn_places(places, V * g.lanes, n, F, where + f * area + first * columns, area)
+
+
+cdef Py_ssize_t strip_size(Gather* g, bint pooled) noexcept nogil:
     """Values that a thread needs for strips, beside the image."""
     cdef Py_ssize_t length = round_up(ceil_div(g.width, g.pw), g.lanes)
-    if g.pw > 1:
-        return round_up(length * g.V * g.lanes * (1 + g.pw), ALIGNMENT)
-    return round_up((STRIP + g.lanes) * g.V * g.lanes, ALIGNMENT)
+    if pooled:
+        length = 2 * (max(STRIP, g.width // 2) + g.lanes) + 2 * g.width
+    elif g.pw > 1:
+        length = length * (1 + g.pw)
+    else:
+        length = STRIP + g.lanes
+    return round_up(length * g.V * g.lanes, ALIGNMENT)
 
 
 cdef void gather(const floating* x, const floating* W, Py_ssize_t f_step, Py_ssize_t c_step, floating* bias,
                  bint relu, floating* out, uint8_t* where, bint pooled, Py_ssize_t N, Gather* g, floating* packed,
                  floating* scratch, Py_ssize_t private, int num_threads) noexcept nogil:
-    cdef Py_ssize_t channels_out = g.groups * g.F, rows = g.area // g.width // 2, columns = g.width // 2, f
-    cdef floating* target
-    cdef Py_ssize_t n, group, item, parts, y0, y1, channels = g.groups * g.C
+    cdef Py_ssize_t n, group, item, parts, y0, y1, s0, s1, f, channels = g.groups * g.C
+    cdef Py_ssize_t rows = g.rows // 2 if pooled else g.rows
+    cdef Py_ssize_t area = rows * (g.width // 2) if pooled else g.area  # of one channel of the result
     cdef floating* mine
     cdef floating* room
+    cdef floating* biases = packed + g.groups * g.weights  # with zeros for the lanes beyond F
     cdef const floating* scene
     cdef unsigned state
     # With few images, threads share one; each pads the rows it needs.
     parts = 1 if num_threads == 1 or N >= 4 * num_threads else ceil_div(4 * num_threads, N)
-    parts = 1 if pooled else max(min(parts, g.area // STRIP, g.rows), 1)
+    parts = max(min(parts, area // STRIP, rows), 1)
+    if pooled:
+        memset(biases, 0, g.groups * g.vectors * g.lanes * sizeof(floating))
+        if bias != NULL:
+            for f in range(g.groups * g.F):
+                biases[f // g.F * g.vectors * g.lanes + f % g.F] = bias[f]
     with parallel(num_threads=num_threads):
         mine = scratch + threadid() * private
         state = cconv_ftz_on()
@@ -267,26 +351,24 @@ cdef void gather(const floating* x, const floating* W, Py_ssize_t f_step, Py_ssi
             pack(W, g, group, f_step, c_step, packed)
         for item in prange(N * parts, schedule="dynamic"):
             n = item // parts
-            y0 = item % parts * g.rows // parts
-            y1 = (item % parts + 1) * g.rows // parts
-            target = mine + private - round_up(channels_out * g.area, ALIGNMENT) if pooled else (
-                out + n * channels_out * g.area)
+            y0 = item % parts * rows // parts
+            y1 = (item % parts + 1) * rows // parts
+            s0 = 2 * y0 if pooled else y0
+            s1 = 2 * y1 if pooled else y1
             scene = x + n * channels * g.H * g.W
             if g.padded:
-                room = mine + strip_size(g)
-                pad_image(scene, x + N * channels * g.H * g.W, channels, g, max(y0 * g.down // g.up + g.lowest, 0),
-                          min((y1 - 1) * g.down // g.up + g.highest + 1, g.PH), room)
+                room = mine + strip_size(g, pooled)
+                pad_image(scene, x + N * channels * g.H * g.W, channels, g, max(s0 * g.down // g.up + g.lowest, 0),
+                          min((s1 - 1) * g.down // g.up + g.highest + 1, g.PH), room)
                 scene = room
             for group in range(g.groups):
-                if g.pw == 1:
-                    gather_rows(scene, packed, bias, relu, g, group, y0, y1, mine, target)
+                if pooled:
+                    gather_pooled(scene, packed, biases, g, group, y0, y1, mine, out + n * g.groups * g.F * area,
+                                  NULL if where == NULL else where + n * g.groups * g.F * area)
+                elif g.pw == 1:
+                    gather_rows(scene, packed, bias, relu, g, group, y0, y1, mine, out + n * g.groups * g.F * area)
                 else:
-                    gather_phases(scene, packed, bias, g, group, y0, y1, mine, target)
-            if pooled:
-                for f in range(n * channels_out, (n + 1) * channels_out):
-                    max_of_fours(target, g.width, rows, columns, out + f * rows * columns,
-                                 NULL if where == NULL else where + f * rows * columns)
-                    target = target + g.area
+                    gather_phases(scene, packed, bias, g, group, y0, y1, mine, out + n * g.groups * g.F * area)
         cconv_ftz_restore(state)
 
 
@@ -353,8 +435,50 @@ cdef void weight_gradient(const floating* dout, const floating* x, floating* dW,
         cconv_ftz_restore(state)
 
 
+cdef void pooled_weight_gradient(const floating* dout, const floating* y, const uint8_t* where, const floating* x,
+                                 floating* dW, floating* db, Py_ssize_t N, Gather* g, Py_ssize_t area, Py_ssize_t FW,
+                                 const int32_t* base, const Py_ssize_t* taps, Py_ssize_t sets, floating* sums,
+                                 floating* scratch, Py_ssize_t private, int num_threads) noexcept nogil:
+    cdef Py_ssize_t R = g.C * (g.each.taps // FW), size = (R + 1) * WINDOW_LANES, item, n, f, k, count, r, j, m, c
+    cdef floating* mine
+    cdef floating* image
+    cdef int32_t* at
+    cdef unsigned state
+    with parallel(num_threads=num_threads):
+        mine = scratch + threadid() * private
+        at = <int32_t*>(mine + STRIP)
+        image = mine + 2 * STRIP
+        state = cconv_ftz_on()
+        for item in prange(sets, schedule="dynamic"):
+            memset(sums + item * g.F * size, 0, g.F * size * sizeof(floating))
+            for n in range(item * N // sets, (item + 1) * N // sets):
+                pad_image(x + n * g.C * g.H * g.W, x + N * g.C * g.H * g.W, g.C, g, 0, g.PH, image)
+                for f in range(g.F):
+                    for c in range(ceil_div(area, STRIP)):
+                        k = (n * g.F + f) * area + c * STRIP
+                        count = min(STRIP, area - c * STRIP)
+                        find_windows(dout + k, y + k, where + k, base + c * STRIP, count, g.down * g.PW, g.across, mine,
+                                     at)
+                        for j in range(count, round_up(count, WINDOW_LANES)):
+                            mine[j] = 0
+                            at[j] = 0
+                        add_windows(R, <const floating*>image, taps, at, <const floating*>mine,
+                                    round_up(count, WINDOW_LANES), sums + (item * g.F + f) * size)
+        for f in prange(g.F, schedule="static"):
+            for m in range(1, sets):
+                for j in range(size):
+                    sums[f * size + j] += sums[(m * g.F + f) * size + j]
+            for r in range(R):
+                memcpy(dW + (f * R + r) * FW, sums + f * size + r * WINDOW_LANES, FW * sizeof(floating))
+            if db != NULL:
+                db[f] = 0
+                for j in range(WINDOW_LANES):
+                    db[f] += sums[f * size + R * WINDOW_LANES + j]
+        cconv_ftz_restore(state)
+
+
 cdef enum Kind:
-    OUTPUT, INPUT_GRADIENT, WEIGHT_GRADIENT
+    OUTPUT, POOLED_OUTPUT, INPUT_GRADIENT, WEIGHT_GRADIENT
 
 
 cdef class Plan:
@@ -403,7 +527,7 @@ cdef class Plan:
             for z in range(W):
                 g.off[y * W + z] = y * g.down // g.up * g.PW + z * g.across
         if (g.PW == W and not g.padded and passes == g.down == g.across == 1 and g.lowest == 0 and H + g.highest <= g.H
-                and kind != WEIGHT_GRADIENT):
+                and kind not in (POOLED_OUTPUT, WEIGHT_GRADIENT)):
             # No gap between the rows: the image is one long row, cut into pieces of a good length.
             g.row = min(g.area, STRIP)
             g.rows = ceil_div(g.area, g.row)
@@ -529,12 +653,13 @@ cdef void check_scratch(double values):
         raise MemoryError(f"padded images would take {values:.0f} values of scratch")
 
 
-cdef void run_gather(cnp.ndarray source, cnp.ndarray W, object b, cnp.ndarray target, Plan plan, bint relu,
-                     bint pooled, object argmax, int num_threads):
+cdef void run_gather(cnp.ndarray source, cnp.ndarray W, object b, cnp.ndarray target, Plan plan, object argmax,
+                     int num_threads):
     cdef Gather* g = &plan.g
+    cdef bint pooled = plan.kind == POOLED_OUTPUT
     cdef Py_ssize_t taps = W.shape[2] * W.shape[3], N = source.shape[0]
-    cdef Py_ssize_t packed = round_up(g.groups * g.weights, ALIGNMENT)
-    cdef Py_ssize_t private = strip_size(g)
+    cdef Py_ssize_t packed = round_up(g.groups * (g.weights + g.vectors * g.lanes), ALIGNMENT)
+    cdef Py_ssize_t private = strip_size(g, pooled)
     cdef Py_ssize_t f_step = taps * g.C, c_step = taps
     cdef cnp.ndarray scratch
     cdef void* bias = NULL if b is None else cnp.PyArray_DATA(<cnp.ndarray>b)
@@ -551,17 +676,15 @@ cdef void run_gather(cnp.ndarray source, cnp.ndarray W, object b, cnp.ndarray ta
     if g.padded:
         check_scratch(<double>g.groups * g.C * g.PH * g.PW * num_threads)
         private += round_up(g.groups * g.C * g.PH * g.PW + g.lanes, ALIGNMENT)
-    if pooled:
-        private += round_up(g.groups * g.F * g.area, ALIGNMENT)
     scratch = empty((packed + private * num_threads,), W.dtype)
     work = cnp.PyArray_DATA(scratch)
     if cnp.PyArray_TYPE(W) == cnp.NPY_FLOAT:
         with nogil:
-            gather[float](<float*>xs, <float*>ws, f_step, c_step, <float*>bias, relu, <float*>out, where, pooled, N, g,
+            gather[float](<float*>xs, <float*>ws, f_step, c_step, <float*>bias, False, <float*>out, where, pooled, N, g,
                           <float*>work, <float*>work + packed, private, num_threads)
     else:
         with nogil:
-            gather[double](<double*>xs, <double*>ws, f_step, c_step, <double*>bias, relu, <double*>out, where, pooled,
+            gather[double](<double*>xs, <double*>ws, f_step, c_step, <double*>bias, False, <double*>out, where, pooled,
                            N, g, <double*>work, <double*>work + packed, private, num_threads)
 
 
@@ -569,25 +692,24 @@ def forward(cnp.ndarray x, cnp.ndarray W, object b, cnp.ndarray out,
             int sh, int sw, int pt, int pl, int dh, int dw, int groups, int num_threads):
     """Write the convolution of x (N, C, H, W) with W (FN, C / groups, FH, FW), plus b (FN,) or None, into out."""
     cdef Plan plan = find_plan(x, W, sizes(out), (sh, sw, pt, pl, dh, dw, groups), OUTPUT)
-    run_gather(x, W, b, out, plan, False, False, None, num_threads)
+    run_gather(x, W, b, out, plan, None, num_threads)
 
 
 def forward_pooled(cnp.ndarray x, cnp.ndarray W, object b, cnp.ndarray out, object argmax, int OH, int OW,
                    int sh, int sw, int pt, int pl, int dh, int dw, int groups, int num_threads):
     """Write the 2 x 2 maxima, stride 2, of relu(convolution) into out, and where they lie into argmax unless None.
 
-    OH and OW are the size of the convolution's own output, of which a thread holds one image at a time.
+    OH and OW are the size of the convolution's own output, of which a thread holds two rows at a time.
     """
     cdef tuple steps = (sh, sw, pt, pl, dh, dw, groups)
-    cdef Plan plan = find_plan(x, W, (W.shape[0], OH, OW), steps, OUTPUT)
-    run_gather(x, W, b, out, plan, True, True, argmax, num_threads)
+    run_gather(x, W, b, out, find_plan(x, W, (W.shape[0], OH, OW), steps, POOLED_OUTPUT), argmax, num_threads)
 
 
 def backward_input(cnp.ndarray dout, cnp.ndarray W, cnp.ndarray dx,
                    int sh, int sw, int pt, int pl, int dh, int dw, int groups, int num_threads, object bias=None):
     """Write the gradient with respect to the input, plus a bias per input channel or None, into dx."""
     cdef Plan plan = find_plan(dout, W, sizes(dx), (sh, sw, pt, pl, dh, dw, groups), INPUT_GRADIENT)
-    run_gather(dout, W, bias, dx, plan, False, False, None, num_threads)
+    run_gather(dout, W, bias, dx, plan, None, num_threads)
 
 
 def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db,
@@ -636,3 +758,51 @@ def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db,
         with nogil:
             weight_gradient[double](<double*>ds, <double*>xs, <double*>ws, <double*>bias, N, g, block, blocks, sets,
                                     length, off, <double*>work, <double*>work + summed, private, num_threads)
+
+
+def pooled_weights_fit(int channels, int filter_h, int filter_w, int dilation_w, int groups):
+    """Whether `backward_pooled_weights` takes such filters: a row of taps, and all rows of a window, fit registers."""
+    return groups == dilation_w == 1 and filter_w <= WINDOW_LANES and channels * filter_h <= WINDOW_ROWS
+
+
+def backward_pooled_weights(cnp.ndarray dout, cnp.ndarray y, cnp.ndarray argmax, cnp.ndarray x, cnp.ndarray dW,
+                            object db, int OH, int OW, int sh, int sw, int pt, int pl, int dh, int dw, int groups,
+                            int num_threads):
+    """Write the weight gradient of what `forward_pooled` computed into dW and, unless None, that of the bias into db.
+
+    dout is the gradient of its output y, argmax where the maxima lie. Only these are visited, so that the gradient of
+    the convolution's own output, three zeros in four, need not exist.
+    """
+    cdef Plan plan = find_plan(x, dW, (dW.shape[0], OH, OW), (sh, sw, pt, pl, dh, dw, groups), WEIGHT_GRADIENT)
+    cdef Gather* g = &plan.g
+    cdef Py_ssize_t N = x.shape[0], FH = dW.shape[2], FW = dW.shape[3], columns = OW // 2, area = OH // 2 * columns
+    cdef Py_ssize_t size = g.F * (g.C * FH + 1) * WINDOW_LANES, sets = max(min(GRADIENT_ITEMS, N), 1), k, private
+    cdef Py_ssize_t[8] taps
+    cdef cnp.ndarray bases = np.empty(area, np.int32), scratch
+    cdef int32_t* base = <int32_t*>cnp.PyArray_DATA(bases)
+    cdef void* ds = cnp.PyArray_DATA(dout)
+    cdef void* ys = cnp.PyArray_DATA(y)
+    cdef uint8_t* where = <uint8_t*>cnp.PyArray_DATA(argmax)
+    cdef void* xs = cnp.PyArray_DATA(x)
+    cdef void* ws = cnp.PyArray_DATA(dW)
+    cdef void* bias = NULL if db is None else cnp.PyArray_DATA(<cnp.ndarray>db)
+    cdef void* work
+    for k in range(area):
+        base[k] = <int32_t>(2 * (k // columns) * sh * g.PW + 2 * (k % columns) * sw)
+    for k in range(g.C * FH):
+        taps[k] = (k // FH * g.PH + k % FH * dh) * g.PW
+    check_scratch(<double>g.C * g.PH * g.PW * num_threads)
+    private = round_up(2 * STRIP + g.C * g.PH * g.PW + g.lanes + WINDOW_LANES, ALIGNMENT)
+    size = round_up(size * sets, ALIGNMENT)
+    scratch = empty((size + private * num_threads,), dW.dtype)
+    work = cnp.PyArray_DATA(scratch)
+    if cnp.PyArray_TYPE(dW) == cnp.NPY_FLOAT:
+        with nogil:
+            pooled_weight_gradient[float](<float*>ds, <float*>ys, where, <float*>xs, <float*>ws, <float*>bias, N, g,
+                                          area, FW, base, taps, sets, <float*>work, <float*>work + size, private,
+                                          num_threads)
+    else:
+        with nogil:
+            pooled_weight_gradient[double](<double*>ds, <double*>ys, where, <double*>xs, <double*>ws, <double*>bias, N,
+                                           g, area, FW, base, taps, sets, <double*>work, <double*>work + size, private,
+                                           num_threads)

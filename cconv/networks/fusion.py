@@ -14,18 +14,15 @@ import math
 
 import numpy as np
 
-from .. import kernels
 from .._arrays import as_input
 from ..functional import (
     affine,
     affine_backward,
-    convolution_backward,
     convolution_relu_max_pool,
-    max_pool_backward,
+    convolution_relu_max_pool_backward,
     relu_backward,
 )
 from ..geometry import window
-from ..kernels._cpu import get_num_threads
 from ..layers import Affine, Convolution, Pooling, Relu
 from ..layers.branches import Branches
 from ..layers.layer import in_dtype_of
@@ -98,9 +95,6 @@ def _fits_convolution(group, x):
     fits = isinstance(W, np.ndarray) and W.ndim == 4 and getattr(x, "ndim", 0) == 4 and W.size
     if not fits or x.shape[1] != W.shape[1] * conv.groups:
         return False  # the layer says what is wrong
-    # An image is the least that a thread takes: with fewer images than threads that pay, the layers share them better.
-    if len(x) < get_num_threads() and len(x) < kernels.cpu.threads_for(COST * x[:, 0].size * W.size):
-        return False
     place = window(*x.shape[2:], *W.shape[2:], conv.stride, conv.pad, conv.dilation)
     return place.out_h >= 2 and place.out_w >= 2
 
@@ -110,16 +104,11 @@ def _run_convolution(conv, rectifier, pool, x):
     settings = {"stride": conv.stride, "pad": conv.pad, "dilation": conv.dilation, "groups": conv.groups}
     out, argmax = convolution_relu_max_pool(x, conv.W, conv.b, **settings, return_argmax=True)
     W = conv.W
-    place = window(*x.shape[2:], *W.shape[2:], conv.stride, conv.pad, conv.dilation)
-    whole = len(x), len(W), place.out_h, place.out_w
 
     def step(dout, input_gradient):
         _forget(conv, rectifier, pool)
-        # The maximum is positive where relu passed it, so relu's gradient is taken on a quarter of the values.
-        dout = relu_backward(dout, out).astype(out.dtype, copy=False)
-        dout = max_pool_backward(dout, argmax, whole, 2)
-        dx, conv.dW, db = convolution_backward(
-            dout, x, W, **settings, bias=conv.b is not None, input_gradient=input_gradient
+        dx, conv.dW, db = convolution_relu_max_pool_backward(
+            dout, out, argmax, x, W, **settings, bias=conv.b is not None, input_gradient=input_gradient
         )
         conv.db = in_dtype_of(conv.b, db)
         return dx
@@ -147,6 +136,5 @@ def _run_affine(layer, rectifier, x):
     return out, step
 
 
-COST = 0.03  # nanoseconds of one thread for one multiply-add, roughly
 HALVING = Pooling(2, 2, stride=2).describe()
 FUSED = ((3, _fits_convolution, _run_convolution), (2, _fits_affine, _run_affine))

@@ -1,0 +1,125 @@
+"""Operations that networks run as one kernel, checked at the door and computed by `cconv.kernels.conv`."""
+
+from .. import kernels
+from .._arrays import as_input, promote
+from ..geometry import checked_size, window
+from .activation import relu_backward
+from .convolution import COST, convolution_backward, door, forward_door
+from .pooling import as_places, max_pool_backward
+
+__all__ = ["convolution_relu_max_pool", "convolution_relu_max_pool_backward"]
+
+# Nanoseconds that one thread takes for one pooled value and one row of taps, roughly.
+WINDOW_COST = 0.3
+
+
+def convolution_relu_max_pool(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1, return_argmax=False):
+    r"""Compute ``max_pool(relu(convolution(x, W, b)), 2)`` without ever holding the convolution's output of the batch.
+
+    .. math:: out_{n,f,y,z} = \max_{i,j \in \{0, 1\}} \max(conv_{n,f,2y+i,2z+j}, 0)
+
+    Windows of 2 x 2 with a stride of 2; an odd last row or column of the convolution's output is left out.
+
+    Parameters
+    ----------
+    x, W, b, stride, pad, dilation, groups
+        As `convolution`.
+    return_argmax : bool, default False
+        Also return where each maximum lies, as `max_pool` does.
+
+    Returns
+    -------
+    ndarray, shape (N, FN, OH // 2, OW // 2)
+        The very bits of the three operations one by one.
+    argmax : ndarray of uint8, only with `return_argmax`
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `convolution`, and if the convolution's output is smaller than the window.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x, W = np.ones((1, 1, 3, 3)), np.ones((1, 1, 2, 2))
+    >>> convolution_relu_max_pool(x, W, np.array([-1.0]))
+    array([[[[3.]]]])
+    """
+    x, W, b, groups = forward_door(x, W, b, groups)
+    N, _, height, width = x.shape
+    filters, channels, filter_h, filter_w = W.shape
+    out_h, out_w, steps = window(height, width, filter_h, filter_w, stride, pad, dilation)
+    if out_h < 2 or out_w < 2:
+        raise ValueError(f"x must be large enough for an output of 2 x 2 before pooling, got {out_h} x {out_w}")
+    shape = (N, filters, out_h // 2, out_w // 2)
+    checked_size(N, filters, out_h, out_w, itemsize=x.itemsize)
+    out = kernels.memory.empty(shape, x.dtype)
+    argmax = kernels.memory.empty(shape, "uint8") if return_argmax else None
+    threads = kernels.cpu.threads_for(COST * N * filters * out_h * out_w * channels * filter_h * filter_w)
+    kernels.conv.forward_pooled(x, W, b, out, argmax, out_h, out_w, *steps, groups, threads)
+    return (out, argmax) if return_argmax else out
+
+
+def convolution_relu_max_pool_backward(
+    dout, out, argmax, x, W, *, stride=1, pad=0, dilation=1, groups=1, bias=True, input_gradient=True
+):
+    """Return the gradients of `convolution_relu_max_pool`.
+
+    They are those of its three operations one after the other. Three values in four of the convolution's own gradient
+    are 0; where dx is not wanted and the filters are small (a first layer, most often), only the others are visited.
+
+    Parameters
+    ----------
+    dout : ndarray, shape (N, FN, OH // 2, OW // 2)
+        Gradient of the loss with respect to the output.
+    out, argmax
+        What `convolution_relu_max_pool` returned.
+    x, W, stride, pad, dilation, groups
+        What it was given.
+    bias, input_gradient : bool, default True
+        Whether db and dx are wanted.
+
+    Returns
+    -------
+    dx : ndarray of x's shape and dtype, or None
+    dW : ndarray of W's shape and dtype
+    db : ndarray of shape (FN,) and W's dtype, or None
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `convolution`, and if `dout`, `out` or `argmax` does not have the output's shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x, W = np.ones((1, 1, 3, 3)), np.ones((1, 1, 2, 2))
+    >>> out, argmax = convolution_relu_max_pool(x, W, return_argmax=True)
+    >>> dx, dW, db = convolution_relu_max_pool_backward(np.ones((1, 1, 1, 1)), out, argmax, x, W)
+    >>> dW.tolist(), db
+    ([[[[1.0, 1.0], [1.0, 1.0]]]], array([1.]))
+    """
+    N, _, height, width = as_input(x, "x", 4).shape
+    filters, channels, filter_h, filter_w = as_input(W, "W", 4).shape
+    out_h, out_w, steps = window(height, width, filter_h, filter_w, stride, pad, dilation)
+    if input_gradient or not kernels.conv.pooled_weights_fit(channels, filter_h, filter_w, steps[5], groups):
+        # The maximum is positive where relu passed it, so relu's gradient is taken on a quarter of the values.
+        dout = max_pool_backward(relu_backward(dout, out), argmax, (N, filters, out_h, out_w), 2)
+        settings = {"stride": stride, "pad": pad, "dilation": dilation, "groups": groups}
+        return convolution_backward(dout, x, W, **settings, bias=bias, input_gradient=input_gradient)
+    W_dtype = as_input(W, "W", 4).dtype
+    x, W, groups = door(x, W, groups)
+    dout, out, x, W = promote(as_input(dout, "dout", 4), as_input(out, "out", 4), x, W)
+    shape = N, filters, out_h // 2, out_w // 2
+    argmax = as_places(argmax, shape, "uint8")
+    for name, array in (("dout", dout), ("out", out)):
+        if array.shape != shape:
+            raise ValueError(f"{name} must have the output's shape {shape}, got {array.shape}")
+    dW = kernels.memory.empty(W.shape, W.dtype)
+    db = kernels.memory.empty((filters,), W.dtype) if bias else None
+    threads = kernels.cpu.threads_for(WINDOW_COST * dout.size * channels * filter_h)
+    kernels.conv.backward_pooled_weights(dout, out, argmax, x, dW, db, out_h, out_w, *steps, groups, threads)
+    if W_dtype != dW.dtype:
+        dW = dW.astype(W_dtype)
+        db = db if db is None else db.astype(W_dtype)
+    return None, dW, db
