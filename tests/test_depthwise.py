@@ -3,7 +3,7 @@
 import numpy as np
 import oracles
 import pytest
-from test_conv import arrays, assert_within_bound, keywords
+from test_conv import GEOMETRIES, arrays, assert_within_bound, keywords
 
 from cconv import Convolution, gradient_check, kernels
 from cconv.functional import (
@@ -75,7 +75,7 @@ def test_against_oracle(geometry, dtype, cpu_level):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("geometry", DEPTHWISE + GROUPED, ids=str)
+@pytest.mark.parametrize("geometry", DEPTHWISE + GROUPED + GEOMETRIES, ids=str)
 def test_the_bits_of_the_other_orientation(geometry, dtype, cpu_level):
     x, W, b, dout, steps = sized(geometry)
     case = [array.astype(dtype) for array in (x, W, b, dout)]
@@ -130,9 +130,30 @@ def test_unbounded_values_stay_where_they_are_read(geometry, cpu_level):
         assert np.isposinf(db[place[1]]) and np.isfinite(np.delete(db, place[1])).all()
 
 
-def test_depthwise_convolutions_take_their_own_kernels(cpu_level):
-    assert passes(1, 8) is kernels.depthwise
-    assert passes(1, 1) is passes(8, 8) is kernels.conv
+def suits(C, size, FN, k=3, stride=1, groups=1, dtype=np.float32, **which):
+    """The rule for a pass over images of `size` x `size`, padded to keep that size up to the stride."""
+    x, out = np.empty((4, C, size, size), dtype), np.empty((4, FN, -(-size // stride), -(-size // stride)), dtype)
+    source, target = (out, x) if which.get("backward") else (x, out)
+    W = np.empty((FN, C // groups, k, k), dtype)
+    steps = stride, stride, k // 2, k // 2, 1, 1, groups
+    assert passes(source, W, target, steps[:-1], groups, **which) in (kernels.conv, kernels.depthwise)
+    return kernels.depthwise.suits(source, W, target, *steps, **which)
+
+
+@pytest.mark.parametrize("which", [{}, {"backward": True}, {"weights": True}], ids=str)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_rule_that_chooses_the_orientation(dtype, which, cpu_level):
+    """Depthwise always; otherwise by the lanes that channels would leave empty, and never for matrix products."""
+    for size in (1, 7, 28):
+        assert suits(8, size, 8, groups=8, dtype=dtype, **which)  # depthwise, always
+        assert suits(8, size, 24, 1, 2, groups=8, dtype=dtype, **which)
+    assert suits(64, 28, 64, groups=32, dtype=dtype, **which)
+    assert not suits(64, 28, 64, groups=1, dtype=dtype, **which)
+    assert not suits(64, 28, 64, groups=2, dtype=dtype, **which)
+    assert not suits(256, 14, 256, 1, dtype=dtype, **which)
+    assert not suits(64, 28, 4, 1, dtype=dtype, **which)
+    few = {"FN": 64, "C": 3} if which.get("backward") else {"C": 64, "FN": 3}
+    assert suits(size=32, **few, dtype=dtype, **which)
 
 
 @pytest.mark.parametrize("geometry", [DEPTHWISE[0], DEPTHWISE[5], DEPTHWISE[9]], ids=str)

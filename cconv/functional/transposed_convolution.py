@@ -90,7 +90,8 @@ def transposed_convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=
     checked_size(*shape, itemsize=x.itemsize)
     out = kernels.memory.empty(shape, x.dtype)
     threads = kernels.cpu.threads_for(COST * x.size * W[0].size)
-    passes(W.shape[1], groups).backward_input(x, W, out, *place.steps, groups, threads, b)
+    kernel = passes(x, W, out, place.steps, groups, backward=True)
+    kernel.backward_input(x, W, out, *place.steps, groups, threads, b)
     return out
 
 
@@ -147,10 +148,12 @@ def transposed_convolution_backward(
     dx = db = None
     if input_gradient:
         dx = kernels.memory.empty(x.shape, x.dtype)
-        passes(W.shape[1], groups).forward(dout, W, None, dx, *place.steps, groups, threads)
+        kernel = passes(dout, W, dx, place.steps, groups)
+        kernel.forward(dout, W, None, dx, *place.steps, groups, threads)
         dx = dx.astype(x_dtype or dx.dtype, copy=False)
     dW = kernels.memory.empty(W.shape, W.dtype)
-    passes(W.shape[1], groups).backward_weights(x, dout, dW, None, *place.steps, groups, threads)
+    kernel = passes(dout, W, x, place.steps, groups, weights=True)
+    kernel.backward_weights(x, dout, dW, None, *place.steps, groups, threads)
     if bias:
         db = dout.sum(axis=(2, 3)).sum(axis=0, dtype=np.float64).astype(W_dtype or W.dtype)
     return dx, dW.astype(W_dtype or dW.dtype, copy=False), db

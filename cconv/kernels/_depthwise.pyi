@@ -2,6 +2,20 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+def suits(
+    source: NDArray[Any],
+    W: NDArray[Any],
+    target: NDArray[Any],
+    sh: int,
+    sw: int,
+    pt: int,
+    pl: int,
+    dh: int,
+    dw: int,
+    groups: int,
+    backward: bool = False,
+    weights: bool = False,
+) -> bool: ...
 def forward(
     x: NDArray[Any],
     W: NDArray[Any],

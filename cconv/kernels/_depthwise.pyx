@@ -3,7 +3,8 @@
     out[n, f, y, z] = b[f] + sum over c, i, j of W[f, c, i, j] * x[n, c, y*sh - pt + i*dh, z*sw - pl + j*dw]
 
 where c runs over the channels of f's group. `_conv.pyx` lays the filters of a group along a vector's lanes, which a
-group of one or two leaves empty. Here the lanes are neighbouring pixels of one output channel (depthwise.h).
+group of one or two leaves empty. Here the lanes are neighbouring pixels of one output channel (depthwise.h); `suits`
+is the rule by which a pass is computed here or there.
 
 One image's channels of one group are a piece of work. They are copied into a scratch with their padding, columns and
 rows split by their phase modulo the stride. Then output pixel (y, z) is at y * pitch + z in all of them, and tap (i, j)
@@ -448,6 +449,37 @@ cdef void run_gather(cnp.ndarray source, cnp.ndarray W, object b, cnp.ndarray ta
                 weights = work
             gather(<double*>x, <double*>weights, <double*>bias, <double*>out, N, g, <double*>work + packed,
                    plan.private, num_threads)
+
+
+def suits(cnp.ndarray source, cnp.ndarray W, cnp.ndarray target,
+          int sh, int sw, int pt, int pl, int dh, int dw, int groups, bint backward=False, bint weights=False):
+    """Whether a pass is faster here than in `_conv.pyx`: always if depthwise, else by the lanes that stay empty.
+
+    `source` and `target` are those of the forward pass (also the weight gradient's, with `weights`) or, with
+    `backward`, of the input gradient's. Per vector of outputs and in multiply-adds, as measured: lanes of channels need
+    8 more to be transposed, lanes of pixels a tenth more to be loaded, 3 to be stored, and 2 for each vector of source
+    that is copied. Filters of one tap are matrix products, where nothing pays for a copy.
+    """
+    cdef Py_ssize_t taps = W.shape[2] * W.shape[3], lanes = TILE_BYTES // cnp.PyArray_ITEMSIZE(W)
+    cdef Py_ssize_t C = source.shape[1] // groups, F = target.shape[1] // groups
+    cdef Py_ssize_t height = target.shape[2], width = target.shape[3], vectors
+    cdef double products = C * taps, copies = C
+    if W.shape[1] == 1 < groups:
+        return True
+    if taps == 1 or target.size == 0:
+        return False
+    if backward:
+        products /= sh * sw
+        height, width = ceil_div(height, sh), ceil_div(width, sw)
+    else:
+        copies *= sh * sw
+    vectors = height * ceil_div(width, lanes)
+    if not weights:
+        vectors = min(vectors, ceil_div((height - 1) * (width + (W.shape[3] - 1) * dw // sw) + width, lanes))
+    elif groups * F * (C * taps + 1) * TILE_BYTES > SETS_BYTES:
+        return False
+    return ((1.1 * products + 3 + 2 * copies / F) * vectors * F
+            < (products + 8) * ceil_div(F, lanes) * (height * width))
 
 
 def forward(cnp.ndarray x, cnp.ndarray W, object b, cnp.ndarray out,
