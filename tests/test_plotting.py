@@ -58,6 +58,7 @@ def test_without_a_file_the_picture_is_shown_where_there_are_windows(draw, windo
     from matplotlib import pyplot
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+    pyplot.switch_backend("agg")  # chosen now, before its canvas is made to look like a window
     shown = []
     monkeypatch.setattr(pyplot, "show", lambda: shown.append(pyplot.get_fignums()))
     monkeypatch.setattr(FigureCanvasAgg, "required_interactive_framework", windows)
