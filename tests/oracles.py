@@ -154,3 +154,25 @@ def normalization_backward(dout, x, gamma, axes, eps, mean=None, var=None):
     if not fixed:
         g = g - g.mean(axes, keepdims=True) - y * (g * y).mean(axes, keepdims=True)
     return g / np.sqrt(var + eps), dout * y, dout
+
+
+def philox(counter, key):
+    """Seven rounds of Philox4x32 on Python integers: four words of a counter, two of a key."""
+    mask = 2**32 - 1
+    for _ in range(7):
+        a, b = counter[0] * 0xD2511F53, counter[2] * 0xCD9E8D57
+        counter = b >> 32 ^ counter[1] ^ key[0], b & mask, a >> 32 ^ counter[3] ^ key[1], a & mask
+        key = key[0] + 0x9E3779B9 & mask, key[1] + 0xBB67AE85 & mask
+    return counter
+
+
+def halves(number):
+    return number & 2**32 - 1, number >> 32
+
+
+def dropout_mask(size, ratio, key, draw):
+    """Which values of a row are kept; 16 counters give 64 words, those of one counter 16 apart."""
+    groups = -(-size // 64)
+    blocks = [philox((*halves(block), *halves(draw)), halves(key)) for block in range(16 * groups)]
+    words = np.array(blocks, np.uint64).reshape(groups, 16, 4).transpose(0, 2, 1).ravel()
+    return words[:size] >= ratio * 2**32

@@ -23,6 +23,7 @@ from .activation import (
 )
 from .affine import affine, affine_backward
 from .convolution import convolution, convolution_backward
+from .dropout import dropout
 from .fused import convolution_relu_max_pool, convolution_relu_max_pool_backward
 from .joining import add, concatenate
 from .loss import (
@@ -71,6 +72,7 @@ __all__ = [
     "convolution_backward",
     "convolution_relu_max_pool",
     "convolution_relu_max_pool_backward",
+    "dropout",
     "elu",
     "elu_backward",
     "gelu",

@@ -4,6 +4,7 @@ from . import _activation as activation
 from . import _conv as conv
 from . import _cpu as cpu
 from . import _depthwise as depthwise
+from . import _dropout as dropout
 from . import _gemm as gemm
 from . import _im2col as im2col
 from . import _loss as loss
@@ -19,6 +20,7 @@ __all__ = [
     "conv",
     "cpu",
     "depthwise",
+    "dropout",
     "gemm",
     "im2col",
     "levels",

@@ -18,7 +18,8 @@ output, the others the input.
 
 Arrays are contiguous, and seen as one row. NaN comes out where NaN goes in, and where a formula multiplies an infinity
 by 0: gelu, silu and hard swish at minus infinity, and the gradients of gelu and silu at both. A new activation is a
-name in `Rule`, a loop in `values` and one in `gradients`, and their two doors at the end.
+name in `Rule`, a loop in `values` and one in `gradients`, and their two doors at the end. Numbers are written with
+<floating>: Cython makes a double of a literal 1, and C computes all of an expression that has one in it in double.
 """
 
 cimport numpy as cnp
@@ -26,7 +27,7 @@ from cython cimport floating
 from cython.parallel cimport parallel, prange
 
 from cconv.kernels.tile cimport cconv_ftz_on, cconv_ftz_restore
-from cconv.kernels.vmath cimport exp, expm1, log1p, normal, sigmoid as logistic, tanh as hyperbolic
+from cconv.kernels.vmath cimport decay, expm1, log1p, normal, sigmoid as logistic, tanh as hyperbolic
 
 cnp.import_array()
 
@@ -43,9 +44,9 @@ cdef double CUBIC = 0.07135481627260025
 
 cdef inline floating logistic_slope(floating x, floating* s) noexcept nogil:
     """The derivative of the logistic function at x, without the cancellation in s * (1 - s); its value is left in s."""
-    cdef floating decay = exp[floating](x if x < 0 else -x)
-    cdef floating near = 1 / (1 + decay)
-    cdef floating far = decay * near
+    cdef floating power = decay[floating](x)
+    cdef floating near = <floating>1 / (<floating>1 + power)
+    cdef floating far = power * near
     s[0] = far if x < 0 else near
     return near * far
 
@@ -62,7 +63,7 @@ cdef inline floating gelu_tanh_slope(floating x) noexcept nogil:
     # Far out the slope is 0, and must not be multiplied by the infinity that x * x is there.
     cdef floating near = -32 if x < -32 else x
     near = 32 if near > 32 else near
-    return s + x * slope * (<floating>LINEAR + 3 * <floating>CUBIC * near * near)
+    return s + x * slope * (<floating>LINEAR + <floating>(3 * CUBIC) * near * near)
 
 
 cdef inline floating silu_slope(floating x) noexcept nogil:
@@ -72,16 +73,16 @@ cdef inline floating silu_slope(floating x) noexcept nogil:
 
 
 cdef inline floating softplus_of(floating u) noexcept nogil:
-    return (u if u > 0 else 0) + log1p[floating](exp[floating](u if u < 0 else -u))
+    return (u if u > 0 else 0) + log1p[floating](decay[floating](u))
 
 
 cdef inline floating hard_sigmoid(floating x) noexcept nogil:
-    cdef floating t = 0 if x < -3 else x + 3
-    return (6 if t > 6 else t) / 6
+    cdef floating t = 0 if x < -3 else x + <floating>3
+    return (6 if t > 6 else t) / <floating>6
 
 
 cdef inline floating hard_swish_slope(floating x) noexcept nogil:
-    cdef floating slope = 0 if x <= -3 else x / 3 + <floating>0.5
+    cdef floating slope = 0 if x <= -3 else x / <floating>3 + <floating>0.5
     return 1 if x >= 3 else slope
 
 
@@ -136,7 +137,7 @@ cdef void gradients(Rule rule, const floating* dout, const floating* x, floating
             dx[i] = dout[i] if x[i] > 0 else a * dout[i]
     elif rule == ELU:
         for i in range(n):
-            t = a * exp[floating](x[i])
+            t = a * decay[floating](x[i])
             dx[i] = dout[i] * (1 if x[i] > 0 else t)
     elif rule == GELU:
         for i in range(n):
@@ -149,10 +150,10 @@ cdef void gradients(Rule rule, const floating* dout, const floating* x, floating
             dx[i] = dout[i] * silu_slope[floating](x[i])
     elif rule == SIGMOID:
         for i in range(n):
-            dx[i] = dout[i] * (x[i] * (1 - x[i]))
+            dx[i] = dout[i] * (x[i] * (<floating>1 - x[i]))
     elif rule == TANH:
         for i in range(n):
-            dx[i] = dout[i] * (1 - x[i] * x[i])
+            dx[i] = dout[i] * (<floating>1 - x[i] * x[i])
     elif rule == SOFTPLUS:
         for i in range(n):
             t = logistic[floating](a * x[i])

@@ -93,6 +93,23 @@ static inline double exp_double(double x) {
     return (1.0 + expm1_rest_double(x, n)) * power_of_two_double(half) * power_of_two_double(n - half);
 }
 
+/* exp(-|x|), or 0 where that is not a normal number: one factor does, and where it is 0 the bound leaves n at it. */
+static inline float decay_float(float x) {
+    float n;
+    x = x < 0 ? x : -x;
+    x = x < -88.0f ? -88.0f : x;
+    n = nearest_float(x * 1.44269502f);
+    return (1.0f + expm1_rest_float(x, n)) * power_of_two_float(n);
+}
+
+static inline double decay_double(double x) {
+    double n;
+    x = x < 0 ? x : -x;
+    x = x < -709.0 ? -709.0 : x;
+    n = nearest_double(x * 1.4426950408889634);
+    return (1.0 + expm1_rest_double(x, n)) * power_of_two_double(n);
+}
+
 /* exp(x) - 1 for x <= 0, without the cancellation: 2^n * (exp(r) - 1) + (2^n - 1). Beyond the bound it is -1. */
 static inline float expm1_float(float x) {
     float n, power;
@@ -123,12 +140,12 @@ static inline double tanh_double(double x) {
 
 /* 1 / (1 + exp(-x)), from exp(-|x|): it cannot overflow, and keeps its relative precision at both ends. */
 static inline float sigmoid_float(float x) {
-    float decay = exp_float(x < 0 ? x : -x);
+    float decay = decay_float(x);
     return (x < 0 ? decay : 1.0f) / (1.0f + decay);
 }
 
 static inline double sigmoid_double(double x) {
-    double decay = exp_double(x < 0 ? x : -x);
+    double decay = decay_double(x);
     return (x < 0 ? decay : 1.0) / (1.0 + decay);
 }
 
@@ -166,7 +183,7 @@ static inline float bell_float(float z) {
     memcpy(&bits, &z, sizeof bits);
     bits &= 0xfffff000u;
     memcpy(&upper, &bits, sizeof upper);
-    power = exp_float(-0.5f * square);
+    power = decay_float(0.5f * square);
     return power + power * (0.5f * ((square - upper * upper) - (z - upper) * (z + upper)));
 }
 
@@ -176,7 +193,7 @@ static inline double bell_double(double z) {
     memcpy(&bits, &z, sizeof bits);
     bits &= 0xfffffffff8000000u;
     memcpy(&upper, &bits, sizeof upper);
-    power = exp_double(-0.5 * square);
+    power = decay_double(0.5 * square);
     return power + power * (0.5 * ((square - upper * upper) - (z - upper) * (z + upper)));
 }
 

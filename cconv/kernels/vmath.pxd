@@ -6,6 +6,8 @@ from cython cimport floating
 cdef extern from "vmath.h" nogil:
     float exp_float(float) noexcept
     double exp_double(double) noexcept
+    float decay_float(float) noexcept
+    double decay_double(double) noexcept
     float expm1_float(float) noexcept
     double expm1_double(double) noexcept
     float log1p_float(float) noexcept
@@ -23,6 +25,14 @@ cdef inline floating exp(floating x) noexcept nogil:
         return exp_float(x)
     else:
         return exp_double(x)
+
+
+cdef inline floating decay(floating x) noexcept nogil:
+    """exp(-|x|), or 0 where that is not a normal number."""
+    if floating is float:
+        return decay_float(x)
+    else:
+        return decay_double(x)
 
 
 cdef inline floating expm1(floating x) noexcept nogil:

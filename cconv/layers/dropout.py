@@ -3,8 +3,10 @@
 import numpy as np
 
 from .._arrays import as_input
+from .._checks import fraction
 from .._random import generator
-from .layer import Layer
+from ..functional import dropout
+from .layer import Layer, expect_images
 
 __all__ = ["Dropout"]
 
@@ -18,10 +20,20 @@ class Dropout(Layer):
     ----------
     dropout_ratio : float, default 0.5
         The share of values that is dropped, at least 0 and below 1.
+    inverted : bool, keyword only
+        Divide by 1 - ratio in training instead, and leave x as it is at evaluation.
+    spatial : bool, keyword only
+        Drop whole channels of images (N, C, H, W) (Tompson et al., arXiv 1411.4280).
     rng : numpy.random.Generator, keyword only
-        Draws the masks.
+        Draws the seed of the masks. Without it and `seed` a network's generator does when it builds the layer.
     seed : int, keyword only
         Makes the masks repeatable, in place of `rng`.
+
+    Attributes
+    ----------
+    random_state : ndarray of uint64
+        The seed of the masks and the number of masks drawn: with them the next one is known. Files of parameters hold
+        it, so that a training that is taken up again draws what it would have drawn.
 
     Examples
     --------
@@ -29,33 +41,52 @@ class Dropout(Layer):
     array([0.75, 0.75])
     """
 
+    buffer_names = ("random_state",)
     takes_train_flg = True
 
-    def __init__(self, dropout_ratio=0.5, *, rng=None, seed=None):
-        if not 0 <= dropout_ratio < 1:
-            raise ValueError(f"dropout_ratio must be at least 0 and below 1, got {dropout_ratio!r}")
-        self.dropout_ratio = float(dropout_ratio)
-        self.rng = generator(rng, seed)
+    def __init__(self, dropout_ratio=0.5, *, inverted=False, spatial=False, rng=None, seed=None):
+        self.dropout_ratio = fraction(dropout_ratio, "dropout_ratio")
+        self.inverted = bool(inverted)
+        self.spatial = bool(spatial)
+        self._seeded = rng is not None or seed is not None
+        self._seed(generator(rng, seed))
+
+    def _seed(self, rng):
+        self.random_state = np.array([rng.integers(2**64, dtype=np.uint64), 0], np.uint64)
+
+    def build(self, input_shape, rng, dtype):
+        if self.spatial:
+            expect_images(input_shape)
+        if not self._seeded and rng is not None:
+            self._seed(rng)
+            self._seeded = True
+        return tuple(input_shape)
 
     def forward(self, x, train_flg=None):
         if train_flg is None:
             train_flg = self.training
         x = as_input(x, "x")
+        kept = 1 - self.dropout_ratio
         if train_flg:
-            factor = self.rng.random(x.shape, np.float32) >= self.dropout_ratio
+            key, draw = self.random_state.tolist()
+            settings = {"dropout_ratio": self.dropout_ratio, "key": key, "draw": draw, "spatial": self.spatial}
+            settings["scale"] = 1 / kept if self.inverted else 1.0
         else:
-            factor = x.dtype.type(1 - self.dropout_ratio)
-        self._saved = factor, x.shape, x.dtype
-        return x * factor
+            settings = {"dropout_ratio": 0.0, "scale": 1.0 if self.inverted else kept}
+        out = dropout(x, **settings)
+        if train_flg:
+            self.random_state = np.array([key, draw + 1], np.uint64)
+        self._saved = settings, x.shape, x.dtype
+        return out
 
     def backward(self, dout, *, input_gradient=True):
-        factor, shape, dtype = self._recall()
+        settings, shape, dtype = self._recall()
         if not input_gradient:
             return None
         dout = as_input(dout, "dout")
         if dout.shape != shape:
             raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
-        return (dout * factor).astype(dtype, copy=False)
+        return dropout(dout, **settings).astype(dtype, copy=False)
 
     def describe(self):
-        return {"dropout_ratio": self.dropout_ratio}
+        return {"dropout_ratio": self.dropout_ratio, "inverted": self.inverted, "spatial": self.spatial}

@@ -1,6 +1,5 @@
 """The book's deeper network for MNIST."""
 
-from .._random import generator
 from ..layers import Affine, Convolution, Dropout, Pooling, Relu
 from .network import Network
 
@@ -38,11 +37,10 @@ class DeepConvNet(Network):
         rng=None,
         seed=None,
     ):
-        rng = generator(rng, seed)
         layers = []
         for filters, pad in ((16, 1), (32, 2), (64, 1)):
             layers += [Convolution(filters=filters, size=3, pad=1), Relu()]
             layers += [Convolution(filters=filters, size=3, pad=pad), Relu(), Pooling(2, 2, stride=2)]
-        layers += [Affine(units=hidden_size), Relu(), Dropout(dropout_ratio, rng=rng)]
-        layers += [Affine(units=output_size), Dropout(dropout_ratio, rng=rng)]
-        super().__init__(layers, input_dim, dtype=dtype, rng=rng)
+        layers += [Affine(units=hidden_size), Relu(), Dropout(dropout_ratio)]
+        layers += [Affine(units=output_size), Dropout(dropout_ratio)]
+        super().__init__(layers, input_dim, dtype=dtype, rng=rng, seed=seed)
