@@ -40,8 +40,8 @@ from libc.stdint cimport int32_t, uint8_t
 from libc.string cimport memcpy, memset
 
 from cconv.kernels.tile cimport (
-    TILE_BYTES, TILE_MAX_V, add_rows, cconv_ftz_on, cconv_ftz_restore, expect, pad, run_rows, tile, tile_rows, tile_run,
-    turn, turn_biased, turn_padded, weave
+    TILE_BYTES, TILE_MAX_V, add_rows, cconv_ftz_on, cconv_ftz_restore, expect, fetch, pad, run_rows, tile, tile_rows,
+    tile_run, turn, turn_biased, turn_padded, weave
 )
 
 import numpy as np
@@ -373,12 +373,13 @@ cdef void gather(const floating* x, const floating* W, Py_ssize_t f_step, Py_ssi
 
 
 cdef void weight_gradient(const floating* dout, const floating* x, floating* dW, floating* db, Py_ssize_t N, Gather* g,
-                          Py_ssize_t block, Py_ssize_t blocks, Py_ssize_t sets, Py_ssize_t length,
-                          const Py_ssize_t* k_off, floating* sums, floating* scratch, Py_ssize_t private,
-                          int num_threads) noexcept nogil:
+                          Py_ssize_t block, Py_ssize_t blocks, Py_ssize_t sets, Py_ssize_t length, Py_ssize_t together,
+                          const Py_ssize_t* off, const Py_ssize_t* k_off, floating* sums, floating* scratch,
+                          Py_ssize_t private, int num_threads) noexcept nogil:
     cdef Pass* p = g.each
-    cdef Py_ssize_t lanes = g.vectors * g.lanes, K = g.C * p.taps, rows = K + 1
-    cdef Py_ssize_t item, n, k, q, qi, b, c, channels, group, v, vi, V, P, m, size, count, total, f, fi
+    cdef Py_ssize_t lanes = g.vectors * g.lanes, K = g.C * p.taps, rows = K + 1, strips = ceil_div(g.area, length)
+    cdef Py_ssize_t item, n, ni, k, q, qi, b, c, channels, group, v, vi, V, m, size, count, total, f, fi, tiles, last, i
+    cdef Py_ssize_t ahead, images = g.groups * g.C * g.H * g.W, gradients = g.groups * g.F * g.area
     cdef floating* mine
     cdef floating* turned
     cdef floating* mysum
@@ -402,25 +403,36 @@ cdef void weight_gradient(const floating* dout, const floating* x, floating* dW,
             if b == 0:
                 memset(mysum + K * lanes, 0, lanes * sizeof(floating))
             turned = mine
-            for n in range(m * N // sets, (m + 1) * N // sets):
-                image = x + ((n * g.groups + group) * g.C + c) * g.H * g.W
-                gradient = dout + (n * g.groups + group) * g.F * g.area
+            last = (m + 1) * N // sets
+            for ni in range(ceil_div(last - m * N // sets, together)):
+                n = m * N // sets + ni * together
+                image = x + n * images + (group * g.C + c) * g.H * g.W
                 if g.padded:
-                    pad_image(image, x + N * g.groups * g.C * g.H * g.W, channels, g, 0, g.PH, mine + length * lanes)
-                    image = mine + length * lanes
-                for qi in range(ceil_div(g.area, length)):
+                    for i in range(min(together, last - n)):
+                        pad_image(image + i * images, x + N * images, channels, g, 0, g.PH,
+                                  mine + together * length * lanes + i * block * g.PH * g.PW)
+                    image = mine + together * length * lanes
+                for qi in range(strips):
                     q = qi * length
                     count = min(length, g.area - q)
-                    turn_padded(gradient + q, g.area, g.F, count, turned, lanes)
+                    gradient = dout + n * gradients + group * g.F * g.area + q
+                    for i in range(min(together, last - n)):
+                        turn_padded(gradient + i * gradients, g.area, g.F, count, turned + i * count * lanes, lanes)
+                    # The next strip is asked for while this one is worked on, a part of it before each tile.
+                    ahead = length if qi + 1 < strips else together * gradients - q
+                    count = count * min(together, last - n)
                     if b == 0:
                         add_rows(turned, lanes, count, g.vectors, mysum + K * lanes)
                     for vi in range(ceil_div(g.vectors, g.V)):
                         v = vi * g.V
                         V = min(g.V, g.vectors - v)
-                        P = ceil_div(size, ceil_div(size, tile_rows(<int>V)))
-                        for fi in range(ceil_div(size, P)):
-                            f = fi * P
-                            tile(<int>min(P, size - f), <int>V, image, k_off + f, 1, 0, count, g.off + q,
+                        tiles = ceil_div(size, tile_rows(<int>V))
+                        for fi in range(tiles):
+                            f = v * g.lanes + fi * min(V * g.lanes, g.F - v * g.lanes) // tiles
+                            i = v * g.lanes + (fi + 1) * min(V * g.lanes, g.F - v * g.lanes) // tiles
+                            fetch(gradient + ahead + f * g.area, g.area, length, i - f)
+                            f = fi * size // tiles
+                            tile(<int>((fi + 1) * size // tiles - f), <int>V, image, k_off + f, 1, 0, count, off + q,
                                  turned + v * g.lanes, lanes, lanes, mysum + (k + f) * lanes + v * g.lanes, lanes, True)
         for k in prange(g.groups * rows, schedule="static"):
             for m in range(1, sets):
@@ -721,7 +733,8 @@ def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db,
     cdef Py_ssize_t N = x.shape[0], lanes = g.vectors * g.lanes, rows = g.C * p.taps + 1
     cdef Py_ssize_t blocks = ceil_div(g.C * p.taps * lanes * plan.itemsize, GRADIENT_BLOCK)
     cdef Py_ssize_t block = ceil_div(g.C, min(blocks, g.C))
-    cdef Py_ssize_t total = g.groups * rows * lanes, length, strips, sets, k, private, summed
+    cdef Py_ssize_t total = g.groups * rows * lanes, length, strips, sets, k, private, summed, together = 1
+    cdef Py_ssize_t step = block * g.PH * g.PW if g.padded else g.groups * g.C * g.H * g.W
     cdef cnp.ndarray scratch, offsets
     cdef void* bias = NULL if db is None else cnp.PyArray_DATA(<cnp.ndarray>db)
     cdef void* xs = cnp.PyArray_DATA(x)
@@ -729,6 +742,7 @@ def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db,
     cdef void* ws = cnp.PyArray_DATA(dW)
     cdef void* work
     cdef Py_ssize_t* off
+    cdef Py_ssize_t* k_off
     if N == 0:
         dW[...] = 0
         if db is not None:
@@ -738,26 +752,33 @@ def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db,
     sets = min(ceil_div(GRADIENT_ITEMS, blocks * g.groups), GRADIENT_BYTES // (total * plan.itemsize))
     sets = max(min(sets, N), 1)
     strips = ceil_div(g.area, max(GRADIENT_STRIP // lanes, g.lanes))
-    length = round_up(ceil_div(g.area, strips), g.lanes)
-    private = round_up(length * lanes, ALIGNMENT)
+    length = round_up(ceil_div(g.area, strips), g.lanes) if strips > 1 else g.area
+    if strips == 1:
+        # Small images share a strip, so that each tile has a long chain.
+        together = max(min(GRADIENT_STRIP // lanes // g.area, N // sets), 1)
+    private = round_up(together * length * lanes, ALIGNMENT)
     if g.padded:
-        check_scratch(<double>block * g.PH * g.PW * num_threads)
-        private += round_up(block * g.PH * g.PW + g.lanes, ALIGNMENT)
+        check_scratch(<double>block * g.PH * g.PW * num_threads * together)
+        private += round_up(together * block * g.PH * g.PW + g.lanes, ALIGNMENT)
     summed = round_up(total * sets, ALIGNMENT)
     scratch = empty((summed + private * num_threads,), dW.dtype)
     work = cnp.PyArray_DATA(scratch)
-    offsets = empty((block * p.taps,), np.intp)
-    off = <Py_ssize_t*>cnp.PyArray_DATA(offsets)
+    offsets = empty((block * p.taps + together * g.area,), np.intp)
+    k_off = <Py_ssize_t*>cnp.PyArray_DATA(offsets)
     for k in range(block * p.taps):
-        off[k] = k // p.taps * g.PH * g.PW + p.table[k % p.taps]
+        k_off[k] = k // p.taps * g.PH * g.PW + p.table[k % p.taps]
+    off = k_off + block * p.taps
+    for k in range(together * g.area):
+        off[k] = k // g.area * step + g.off[k % g.area]
     if cnp.PyArray_TYPE(dW) == cnp.NPY_FLOAT:
         with nogil:
             weight_gradient[float](<float*>ds, <float*>xs, <float*>ws, <float*>bias, N, g, block, blocks, sets, length,
-                                   off, <float*>work, <float*>work + summed, private, num_threads)
+                                   together, off, k_off, <float*>work, <float*>work + summed, private, num_threads)
     else:
         with nogil:
             weight_gradient[double](<double*>ds, <double*>xs, <double*>ws, <double*>bias, N, g, block, blocks, sets,
-                                    length, off, <double*>work, <double*>work + summed, private, num_threads)
+                                    length, together, off, k_off, <double*>work, <double*>work + summed, private,
+                                    num_threads)
 
 
 def pooled_weights_fit(int channels, int filter_h, int filter_w, int dilation_w, int groups):

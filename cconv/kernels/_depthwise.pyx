@@ -458,7 +458,8 @@ def suits(cnp.ndarray source, cnp.ndarray W, cnp.ndarray target,
     `source` and `target` are those of the forward pass (also the weight gradient's, with `weights`) or, with
     `backward`, of the input gradient's. Per vector of outputs and in multiply-adds, as measured: lanes of channels need
     8 more to be transposed, lanes of pixels a tenth more to be loaded, 3 to be stored, and 2 for each vector of source
-    that is copied. Filters of one tap are matrix products, where nothing pays for a copy.
+    that is copied, or many more where its columns have to be sorted. Filters of one tap are matrix products, where
+    nothing pays for a copy.
     """
     cdef Py_ssize_t taps = W.shape[2] * W.shape[3], lanes = TILE_BYTES // cnp.PyArray_ITEMSIZE(W)
     cdef Py_ssize_t C = source.shape[1] // groups, F = target.shape[1] // groups
@@ -472,7 +473,7 @@ def suits(cnp.ndarray source, cnp.ndarray W, cnp.ndarray target,
         products /= sh * sw
         height, width = ceil_div(height, sh), ceil_div(width, sw)
     else:
-        copies *= sh * sw
+        copies *= sh * sw * (1 if sw == 1 else 4 if sw == 2 else 12)
     vectors = height * ceil_div(width, lanes)
     if not weights:
         vectors = min(vectors, ceil_div((height - 1) * (width + (W.shape[3] - 1) * dw // sw) + width, lanes))

@@ -216,6 +216,15 @@ static inline void NAME(expect)(const T *to, ptrdiff_t step, ptrdiff_t rows, ptr
 #endif
 }
 
+/* Ask for the same, to be read. */
+static inline void NAME(fetch)(const T *from, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t columns)
+{
+#if defined(__GNUC__)
+    for (ptrdiff_t l = 0; l < columns; l++)
+        for (ptrdiff_t i = 0; i < rows; i += 64 / sizeof(T)) __builtin_prefetch(from + l * step + i);
+#endif
+}
+
 /* LANES x LANES transposed in registers: in log2(LANES) rounds, pairs of rows swap halves, quarters, ... */
 TILE_INLINE void NAME(transpose)(NAME(vec) *row)
 {

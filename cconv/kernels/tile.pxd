@@ -33,6 +33,8 @@ cdef extern from "tile.h" nogil:
                             Py_ssize_t) noexcept
     void expect_float(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept
     void expect_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept
+    void fetch_float(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept
+    void fetch_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept
     void pad_float(const float*, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
                    Py_ssize_t, float*) noexcept
     void pad_double(const double*, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
@@ -114,3 +116,10 @@ cdef inline void expect(const floating* to, Py_ssize_t step, Py_ssize_t rows, Py
         expect_float(to, step, rows, columns)
     else:
         expect_double(to, step, rows, columns)
+
+
+cdef inline void fetch(const floating* a, Py_ssize_t step, Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
+    if floating is float:
+        fetch_float(a, step, rows, columns)
+    else:
+        fetch_double(a, step, rows, columns)
