@@ -55,7 +55,8 @@ def affine(x, W, b=None, *, relu=False):
         b = as_input(b, "b", 1)
         if b.shape[0] != W.shape[1]:
             raise ValueError(f"b must have one value for each of the {W.shape[1]} columns of W, got shape {b.shape}")
-        x, W, b = promote(x, W, b)
+        if b.dtype is not x.dtype:
+            x, W, b = promote(x, W, b)
     N, D = x.shape
     M = W.shape[1]
     checked_size(N, M, itemsize=x.itemsize)

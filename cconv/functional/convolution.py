@@ -45,7 +45,8 @@ def forward_door(x, W, b, groups):
         b = as_input(b, "b", 1)
         if b.shape[0] != W.shape[0]:
             raise ValueError(f"b must have one value for each of the {W.shape[0]} filters, got shape {b.shape}")
-        x, W, b = promote(x, W, b)
+        if b.dtype is not x.dtype:
+            x, W, b = promote(x, W, b)
     return x, W, b, groups
 
 

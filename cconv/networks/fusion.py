@@ -35,30 +35,34 @@ OWN = {layer: (layer.forward, layer.backward) for layer in (Affine, Convolution,
 BRANCHES = Branches.forward
 
 
-def forward(layers, x, train_flg):
+def forward(layers, x, train_flg, keep=True):
     """Run layers as `cconv.layers.stack.forward` does, those together that have a kernel together.
 
-    The stacks inside of `Branches` are run so as well.
+    The stacks inside of `Branches` are run so as well. Without `keep`, what only a backward pass would need is not
+    computed where it can be left out, and there are no steps.
     """
     layers = list(layers.values())
-    steps = []
+    steps = [] if keep else None
     place = 0
     while place < len(layers):
-        for length, fits, run in FUSED:
+        layer = layers[place]
+        fused = FUSED.get(type(layer))
+        if fused is not None:
+            length, fits, run = fused
             group = layers[place : place + length]
-            if fits(group, x):
-                x, step = run(*group, x)
-                break
+            if len(group) == length and fits(*group, x):
+                x, step = run(*group, x, keep)
+                place += length
+                if keep:
+                    steps.append(step)
+                continue
+        if _runs_branches(layer):
+            x = layer.forward(x, train_flg, run=forward)
         else:
-            length = 1
-            layer = layers[place]
-            if _runs_branches(layer):
-                x = layer.forward(x, train_flg, run=forward)
-            else:
-                x = call(layer, x, train_flg)
-            step = step_back(layer)
-        steps.append(step)
-        place += length
+            x = call(layer, x, train_flg)
+        place += 1
+        if keep:
+            steps.append(step_back(layer))
     return x, steps
 
 
@@ -69,12 +73,10 @@ def _runs_branches(layer):
 
 def _plain(layer, kind):
     """Say whether a layer is exactly of this kind, with the forward and the backward it came with."""
-    return (
-        type(layer) is kind
-        and (kind.forward, kind.backward) == OWN[kind]
-        and "forward" not in layer.__dict__
-        and "backward" not in layer.__dict__
-    )
+    if type(layer) is not kind or (kind.forward, kind.backward) != OWN[kind]:
+        return False
+    own = layer.__dict__
+    return "forward" not in own and "backward" not in own
 
 
 def _forget(*layers):
@@ -83,27 +85,33 @@ def _forget(*layers):
         layer._saved = None
 
 
-def _fits_convolution(group, x):
-    if len(group) < 3:
-        return False
-    conv, rectifier, pool = group
+def _halves(pool):
+    """Say whether pooling is over 2 x 2 windows side by side, without padding."""
+    settings = pool.pool_h, pool.pool_w, pool.stride, pool.pad, pool.dilation, pool.ceil_mode
+    return settings == (2, 2, 2, 0, 1, False) or pool.describe() == HALVING  # the first is quick, and usual
+
+
+def _fits_convolution(conv, rectifier, pool, x):
     if not (_plain(conv, Convolution) and _plain(rectifier, Relu) and _plain(pool, Pooling)):
         return False
-    if conv.algorithm != "direct" or pool.describe() != HALVING:
+    if conv.algorithm != "direct" or not _halves(pool):
         return False
     W = conv.W
-    fits = isinstance(W, np.ndarray) and W.ndim == 4 and getattr(x, "ndim", 0) == 4 and W.size
-    if not fits or x.shape[1] != W.shape[1] * conv.groups:
+    if not isinstance(W, np.ndarray) or W.ndim != 4 or getattr(x, "ndim", 0) != 4:
         return False  # the layer says what is wrong
-    place = window(*x.shape[2:], *W.shape[2:], conv.stride, conv.pad, conv.dilation)
+    (_, channels, height, width), (filters, own, filter_h, filter_w) = x.shape, W.shape
+    if not filters or not own or channels != own * conv.groups:
+        return False
+    place = window(height, width, filter_h, filter_w, conv.stride, conv.pad, conv.dilation)
     return place.out_h >= 2 and place.out_w >= 2
 
 
-def _run_convolution(conv, rectifier, pool, x):
-    x = as_input(x, "x", 4)
+def _run_convolution(conv, rectifier, pool, x, keep):
     settings = {"stride": conv.stride, "pad": conv.pad, "dilation": conv.dilation, "groups": conv.groups}
-    out, argmax = convolution_relu_max_pool(x, conv.W, conv.b, **settings, return_argmax=True)
-    W = conv.W
+    if not keep:
+        return convolution_relu_max_pool(x, conv.W, conv.b, **settings), None
+    x, W = as_input(x, "x", 4), conv.W
+    out, argmax = convolution_relu_max_pool(x, W, conv.b, **settings, return_argmax=True)
 
     def step(dout, input_gradient):
         _forget(conv, rectifier, pool)
@@ -116,15 +124,17 @@ def _run_convolution(conv, rectifier, pool, x):
     return out, step
 
 
-def _fits_affine(group, x):
-    return len(group) == 2 and _plain(group[0], Affine) and _plain(group[1], Relu) and getattr(x, "ndim", 0) >= 2
+def _fits_affine(layer, rectifier, x):
+    return _plain(layer, Affine) and _plain(rectifier, Relu) and getattr(x, "ndim", 0) >= 2
 
 
-def _run_affine(layer, rectifier, x):
+def _run_affine(layer, rectifier, x, keep):
     x = as_input(x, "x")
     rows = x if x.ndim == 2 else x.reshape(len(x), math.prod(x.shape[1:]))
     W = layer.W
     out = affine(rows, W, layer.b, relu=True)
+    if not keep:
+        return out, None
 
     def step(dout, input_gradient):
         _forget(layer, rectifier)
@@ -137,4 +147,5 @@ def _run_affine(layer, rectifier, x):
 
 
 HALVING = Pooling(2, 2, stride=2).describe()
-FUSED = ((3, _fits_convolution, _run_convolution), (2, _fits_affine, _run_affine))
+# By the first layer of a group: how many there are, whether they fit, and how they run.
+FUSED = {Convolution: (3, _fits_convolution, _run_convolution), Affine: (2, _fits_affine, _run_affine)}

@@ -100,7 +100,7 @@ class Network:
         TypeError, ValueError
             If x holds integers (scale them first) or images of another shape.
         """
-        return fusion.forward(self.layers, self._images(x), False)[0]
+        return fusion.forward(self.layers, self._images(x), False, keep=False)[0]
 
     def loss(self, x, t):
         """Return the loss of the scores of x against targets t, layer by layer and outside training."""
