@@ -217,7 +217,7 @@ cdef inline void gather_row(const floating* row, const floating* weights, Gather
         q = i * count // tiles
         if g.across == 1:
             tile_run(<int>((i + 1) * count // tiles - q), <int>V, row + q, g.C, plane, size, p.table + first, weights,
-                     p.taps * step, step, strip + q * step, step, False)
+                     p.taps * step, step, strip + q * step, step)
         else:
             tile(<int>((i + 1) * count // tiles - q), <int>V, row + q * g.across, g.off, g.C, plane, size,
                  p.table + first, weights, p.taps * step, step, strip + q * step, step, False)

@@ -22,8 +22,7 @@ from cython.parallel cimport parallel, prange, threadid
 from libc.string cimport memcpy, memset
 
 from cconv.kernels.tile cimport (
-    TILE_BYTES, TILE_MAX_V, TILE_ROWS, cconv_ftz_on, cconv_ftz_restore, expect, run_rows, tile, tile_rows, tile_run,
-    turn_padded
+    TILE_BYTES, TILE_MAX_V, TILE_ROWS, cconv_ftz_on, cconv_ftz_restore, expect, tile, tile_rows, turn_padded
 )
 
 from cconv.kernels._memory import empty
@@ -45,11 +44,6 @@ cdef struct Product:
 
 cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
     return (a + b - 1) // b
-
-
-cdef inline int most_rows(Product* g, Py_ssize_t V) noexcept nogil:
-    """The most rows of a tile: they lie side by side in the left factor's transpose."""
-    return run_rows(<int>V) if g.row_step == 1 else tile_rows(<int>V)
 
 
 cdef inline const floating* right_factor(const floating* b, Product* g, Py_ssize_t k, Py_ssize_t count,
@@ -135,7 +129,7 @@ cdef void some_rows(const floating* a, const floating* b, floating* bias, bint r
         for block in range(first_block, end_block):
             block_columns(g, block, &first, &own, &V)
             width = V * g.lanes
-            tiles = ceil_div(rows, most_rows(g, V))
+            tiles = ceil_div(rows, tile_rows(<int>V))
             to = out + row * g.columns + first
             to_step = g.columns
             if first < own or first + width > g.columns:  # the last block, which shares columns or ends beyond them
@@ -147,12 +141,8 @@ cdef void some_rows(const floating* a, const floating* b, floating* bias, bint r
             for ri in range(tiles):
                 r = ri * rows // tiles
                 P = (ri + 1) * rows // tiles - r
-                if g.row_step == 1:
-                    tile_run(<int>P, <int>V, left + r, count, k_step, 1, zero, right, step, step, to + r * to_step,
-                             to_step, k > 0)
-                else:
-                    tile(<int>P, <int>V, left + r * g.row_step, off, count, k_step, 1, zero, right, step, step,
-                         to + r * to_step, to_step, k > 0)
+                tile(<int>P, <int>V, left + r * g.row_step, off, count, k_step, 1, zero, right, step, step,
+                     to + r * to_step, to_step, k > 0)
     for block in range(first_block, end_block):
         block_columns(g, block, &first, &own, &V)
         width = V * g.lanes
@@ -237,7 +227,7 @@ cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray 
         cost = 0
         for width in (V, g.vectors % V):
             if width:
-                P = ceil_div(few_rows, ceil_div(few_rows, most_rows(&g, width)))
+                P = ceil_div(few_rows, ceil_div(few_rows, tile_rows(<int>width)))
                 cost += (g.vectors // V if width == V else 1) * ceil_div(few_rows, P) * (
                     4 * max(P * width, 8) + P + width + 8)
         if cost < least:

@@ -16,7 +16,8 @@
  * `tile` is for values anywhere, place(p) = off[p]: each needs a register of its own, so it has no more than TILE_ROWS.
  *
  * Each output is one chain of fused multiply-adds from 0 in the order of (c, t): P, V and whoever computes the
- * neighbouring outputs do not change its bits. With `add` the finished sum is added to what `out` holds.
+ * neighbouring outputs do not change its bits. With `add`, which `tile` alone knows, the finished sum is added to what
+ * `out` holds.
  *
  * The vector is as wide as the level's registers. It is GCC's and Clang's vector extension; other compilers get an
  * array of the same length and their own vectoriser. The body is compiled twice, for float and for double, by including
@@ -49,10 +50,16 @@
 
 #if defined(__GNUC__)
 #define TILE_INLINE static inline __attribute__((always_inline))
+#if defined(__clang__)
+#define TILE_ONCE static __attribute__((noinline))
+#else
+#define TILE_ONCE static __attribute__((noinline, noclone)) /* one copy of all those tiles, whatever its callers pass */
+#endif
 #define TILE_UNROLL _Pragma("GCC unroll 32")
 #define TILE_RESTRICT restrict
 #else
 #define TILE_INLINE static __forceinline
+#define TILE_ONCE static
 #define TILE_UNROLL
 #define TILE_RESTRICT __restrict
 #endif
@@ -159,7 +166,7 @@ TILE_INLINE void NAME(tile_body)(const int P, const int V, const int run, const 
         return;
 #define RUN(P_, V_)                                                                                                    \
     case (V_) * 64 + (P_):                                                                                             \
-        NAME(tile_body)(P_, V_, 1, a, NULL, outer, a_step, inner, table, b, b_jump, b_step, out, out_step, add);       \
+        NAME(tile_body)(P_, V_, 1, a, NULL, outer, a_step, inner, table, b, b_jump, b_step, out, out_step, 0);         \
         return;
 #define SMALL(KIND)                                                                                                    \
     KIND(1, 1) KIND(2, 1) KIND(3, 1) KIND(4, 1) KIND(5, 1) KIND(6, 1) KIND(7, 1) KIND(8, 1) KIND(9, 1)                 \
@@ -170,9 +177,9 @@ TILE_INLINE void NAME(tile_body)(const int P, const int V, const int run, const 
 #define LARGE(KIND) KIND(9, 3) KIND(7, 4)
 
 /* The tile of `P` values anywhere and `V` vectors; 1 <= P <= tile_rows(V). */
-static void NAME(tile)(int P, int V, const T *a, const ptrdiff_t *off, ptrdiff_t outer, ptrdiff_t a_step,
-                       ptrdiff_t inner, const ptrdiff_t *table, const T *b, ptrdiff_t b_jump, ptrdiff_t b_step, T *out,
-                       ptrdiff_t out_step, int add)
+TILE_ONCE void NAME(tile)(int P, int V, const T *a, const ptrdiff_t *off, ptrdiff_t outer, ptrdiff_t a_step,
+                          ptrdiff_t inner, const ptrdiff_t *table, const T *b, ptrdiff_t b_jump, ptrdiff_t b_step,
+                          T *out, ptrdiff_t out_step, int add)
 {
     switch (V * 64 + P) {
         SMALL(TILE)
@@ -186,9 +193,9 @@ static void NAME(tile)(int P, int V, const T *a, const ptrdiff_t *off, ptrdiff_t
 }
 
 /* The tile of `P` values side by side and `V` vectors; 1 <= P <= run_rows(V). */
-static void NAME(tile_run)(int P, int V, const T *a, ptrdiff_t outer, ptrdiff_t a_step, ptrdiff_t inner,
-                           const ptrdiff_t *table, const T *b, ptrdiff_t b_jump, ptrdiff_t b_step, T *out,
-                           ptrdiff_t out_step, int add)
+TILE_ONCE void NAME(tile_run)(int P, int V, const T *a, ptrdiff_t outer, ptrdiff_t a_step, ptrdiff_t inner,
+                              const ptrdiff_t *table, const T *b, ptrdiff_t b_jump, ptrdiff_t b_step, T *out,
+                              ptrdiff_t out_step)
 {
     switch (V * 64 + P) {
         SMALL(RUN) RUN(10, 1) RUN(11, 1) RUN(12, 1)
