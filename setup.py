@@ -51,8 +51,10 @@ LEVEL_FLAGS = {
 }
 # Neither -ffast-math (it changes what NaN does, and its start-up code can flush denormals in the whole process) nor
 # -march=native (the build must run elsewhere): errno and trapping flags are all that keeps loops from vectorising.
+# -O2 with the vectoriser is as fast as -O3 in all modules but those of UNROLLED, and a tenth smaller.
+UNROLLED = ("_pool",)
 FLAGS = {
-    "unix": ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math"],
+    "unix": ["-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic", "-g0", "-fno-math-errno", "-fno-trapping-math"],
     "msvc": ["/O2", "/std:c11"],
 }
 DEBUG_FLAGS = {
@@ -145,6 +147,8 @@ class BuildExt(build_ext):
             module.sources = [c_sources[module.sources[0]]]
             module.include_dirs = [KERNELS.as_posix(), numpy.get_include()]
             module.extra_compile_args = compile_flags + LEVEL_FLAGS[module.level][family]
+            if family == "unix" and not self.debug_build and module.name.endswith(UNROLLED):
+                module.extra_compile_args.append("-O3")
             module.extra_link_args = link_flags
             module.define_macros = [("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")]
             if self.debug_build:
