@@ -132,7 +132,8 @@ class Optimizer:
     def _state_of(self, key, values):
         state = self.state.get(key)
         if state is None or not all(_alike(state[name], values) for name in self.state_names):
-            state = self.state[key] = {"step": 0} | {name: np.zeros_like(values) for name in self.state_names}
+            zeros = np.zeros_like(values)
+            state = self.state[key] = {"step": 0} | {name: kernels.memory.copy(zeros) for name in self.state_names}
         return state
 
     def _step(self, p, g, state, change, threads):

@@ -331,11 +331,11 @@ cdef void gather(const floating* x, const floating* W, Py_ssize_t f_step, Py_ssi
     cdef Py_ssize_t n, group, item, parts, y0, y1, s0, s1, f, channels = g.groups * g.C
     cdef Py_ssize_t rows = g.rows // 2 if pooled else g.rows
     cdef Py_ssize_t area = rows * (g.width // 2) if pooled else g.area  # of one channel of the result
-    cdef floating* mine
+    cdef floating* mine = NULL
     cdef floating* room
     cdef floating* biases = packed + g.groups * g.weights  # with zeros for the lanes beyond F
     cdef const floating* scene
-    cdef unsigned state
+    cdef unsigned state = 0
     # With few images, threads share one; each pads the rows it needs.
     parts = 1 if num_threads == 1 or N >= 4 * num_threads else ceil_div(4 * num_threads, N)
     parts = max(min(parts, area // STRIP, rows), 1)
@@ -380,12 +380,12 @@ cdef void weight_gradient(const floating* dout, const floating* x, floating* dW,
     cdef Py_ssize_t lanes = g.vectors * g.lanes, K = g.C * p.taps, rows = K + 1, strips = ceil_div(g.area, length)
     cdef Py_ssize_t item, n, ni, k, q, qi, b, c, channels, group, v, vi, V, m, size, count, total, f, fi, tiles, last, i
     cdef Py_ssize_t ahead, images = g.groups * g.C * g.H * g.W, gradients = g.groups * g.F * g.area
-    cdef floating* mine
+    cdef floating* mine = NULL
     cdef floating* turned
     cdef floating* mysum
     cdef const floating* image
     cdef const floating* gradient
-    cdef unsigned state
+    cdef unsigned state = 0
     total = g.groups * rows * lanes
     with parallel(num_threads=num_threads):
         mine = scratch + threadid() * private
@@ -452,10 +452,10 @@ cdef void pooled_weight_gradient(const floating* dout, const floating* y, const 
                                  const int32_t* base, const Py_ssize_t* taps, Py_ssize_t sets, floating* sums,
                                  floating* scratch, Py_ssize_t private, int num_threads) noexcept nogil:
     cdef Py_ssize_t R = g.C * (g.each.taps // FW), size = (R + 1) * WINDOW_LANES, item, n, f, k, count, r, j, m, c
-    cdef floating* mine
-    cdef floating* image
-    cdef int32_t* at
-    cdef unsigned state
+    cdef floating* mine = NULL
+    cdef floating* image = NULL
+    cdef int32_t* at = NULL
+    cdef unsigned state = 0
     with parallel(num_threads=num_threads):
         mine = scratch + threadid() * private
         at = <int32_t*>(mine + STRIP)

@@ -157,8 +157,8 @@ cdef void some_rows(const floating* a, const floating* b, floating* bias, bint r
 cdef void product(const floating* a, const floating* b, floating* bias, bint relu, floating* out, Product* g,
                   floating* scratch, Py_ssize_t private, int num_threads) noexcept nogil:
     cdef Py_ssize_t blocks = ceil_div(g.vectors, g.V), parts = ceil_div(g.rows, ROWS), items = 1, item, row, part
-    cdef floating* mine
-    cdef unsigned state
+    cdef floating* mine = NULL
+    cdef unsigned state = 0
     # Blocks of columns share the left factor's rows; they are dealt out one by one only where there are few rows.
     if parts < 4 * num_threads:
         items = blocks
@@ -182,7 +182,7 @@ cdef void product_of_few_rows(const floating* a, const floating* b, floating* bi
     cdef Py_ssize_t item, block, k, count, first, own, V, r, c, size = g.rows * g.columns
     cdef Py_ssize_t[FEW_ROWS] off
     cdef Py_ssize_t[1] zero
-    cdef unsigned state
+    cdef unsigned state = 0
     zero[0] = 0
     for r in range(g.rows):
         off[r] = r * g.row_step

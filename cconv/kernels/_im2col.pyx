@@ -44,7 +44,7 @@ cdef inline void image(floating* x, floating* col, Geometry g, bint back) noexce
 
 cdef void run(floating* x, floating* col, Geometry g, bint back, int num_threads) noexcept nogil:
     cdef Py_ssize_t n, pixels = g.C * g.H * g.W, values = g.OH * g.OW * g.C * g.fh * g.fw
-    cdef unsigned state
+    cdef unsigned state = 0
     with parallel(num_threads=num_threads):
         state = cconv_ftz_on()
         for n in prange(g.N, schedule="static"):

@@ -188,6 +188,23 @@ def empty(tuple shape, dtype):
     return array
 
 
+def copy(cnp.ndarray array):
+    """The same values in an array from `empty`: for large ones that live long, such as parameters.
+
+    Parameters
+    ----------
+    array : ndarray
+
+    Returns
+    -------
+    ndarray
+        C-contiguous.
+    """
+    cdef cnp.ndarray values = empty((<object>array).shape, array.dtype)
+    values[...] = array
+    return values
+
+
 def empty_cache():
     """Give the memory of all free blocks back to the system.
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from .. import initializers
+from .. import initializers, kernels
 from .._arrays import as_input
 from ..functional import affine, affine_backward
 from ..geometry import integer
@@ -62,7 +62,7 @@ class Affine(Layer):
     def build(self, input_shape, rng, dtype):
         features = math.prod(input_shape)
         if self.W is None:
-            self.W = self.init((features, self.units), features, self.units, rng, dtype)
+            self.W = kernels.memory.copy(self.init((features, self.units), features, self.units, rng, dtype))
             self.b = np.zeros(self.units, dtype) if self.bias else None
         expected, units = np.shape(self.W)
         if expected != features:

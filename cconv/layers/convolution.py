@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from .. import initializers
+from .. import initializers, kernels
 from .._arrays import as_input, promote
 from ..functional import col2im, convolution, convolution_backward, im2col
 from ..geometry import integer, pair, window, window_settings
@@ -102,7 +102,7 @@ class Convolution(Layer):
             shape = self.filters, channels // self.groups, *self.size
             area = math.prod(self.size)
             fans = shape[1] * area, self.filters // self.groups * area
-            self.W = self.init(shape, *fans, rng, dtype)
+            self.W = kernels.memory.copy(self.init(shape, *fans, rng, dtype))
             self.b = np.zeros(self.filters, dtype) if self.bias else None
         filters, own, filter_h, filter_w = np.shape(self.W)
         if own * self.groups != channels:
