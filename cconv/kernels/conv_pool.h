@@ -90,6 +90,9 @@ static void NAME(find_windows)(const T *TILE_RESTRICT dout, const T *TILE_RESTRI
 }
 
 #if defined(__GNUC__)
+#if !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wpsabi" /* about passing wide vectors to functions; these are all inlined */
+#endif
 typedef T NAME(taps) __attribute__((vector_size(WINDOW_LANES * sizeof(T)), aligned(sizeof(T)), may_alias));
 TILE_INLINE NAME(taps) NAME(load_taps)(const T *p) { return *(const NAME(taps) *)p; }
 TILE_INLINE NAME(taps) NAME(add_taps)(NAME(taps) a, NAME(taps) b) { return a + b; }

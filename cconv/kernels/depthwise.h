@@ -57,7 +57,7 @@ typedef __typeof__((NAME(vec)){0} < (NAME(vec)){0}) NAME(lanes);
 TILE_INLINE NAME(vec) NAME(keep)(NAME(vec) v, NAME(lanes) wanted) { return (NAME(vec))((NAME(lanes))v & wanted); }
 TILE_INLINE NAME(lanes) NAME(between)(ptrdiff_t first, ptrdiff_t end)
 {
-    NAME(lanes) wanted = {0};
+    NAME(lanes) wanted = (NAME(vec)){0} < (NAME(vec)){0};
     for (int l = 0; l < LANES; l++) wanted[l] = -(l >= first && l < end);
     return wanted;
 }
@@ -70,7 +70,7 @@ TILE_INLINE NAME(vec) NAME(keep)(NAME(vec) v, NAME(lanes) wanted)
 }
 TILE_INLINE NAME(lanes) NAME(between)(ptrdiff_t first, ptrdiff_t end)
 {
-    NAME(lanes) wanted = {0};
+    NAME(lanes) wanted;
     for (int l = 0; l < LANES; l++) wanted.lane[l] = l >= first && l < end;
     return wanted;
 }
