@@ -223,7 +223,7 @@ cdef inline void gather_row(const floating* row, const floating* weights, Gather
                  p.table + first, weights, p.taps * step, step, strip + q * step, step, False)
 
 
-cdef void gather_rows(const floating* scene, const floating* packed, floating* bias, bint relu, Gather* g,
+cdef void gather_rows(const floating* scene, const floating* packed, floating* bias, Gather* g,
                       Py_ssize_t group, Py_ssize_t y0, Py_ssize_t y1, floating* strip, floating* out) noexcept nogil:
     """Compute rows y0 to y1 of outputs for all channels of one group, with one phase of columns."""
     cdef Py_ssize_t v, vi, V, f, y, i, n, first, z0, z1, end
@@ -251,7 +251,7 @@ cdef void gather_rows(const floating* scene, const floating* packed, floating* b
                            strip + n * V * g.lanes)
                 n += end - z0
             turn_biased(strip, V * g.lanes, n, min(V * g.lanes, g.F - v * g.lanes), NULL if bias == NULL else bias + f,
-                        relu, out + f * g.area + first * g.row + z0, g.area)
+                        out + f * g.area + first * g.row + z0, g.area)
 
 
 cdef void gather_phases(const floating* scene, const floating* packed, floating* bias, Gather* g, Py_ssize_t group,
@@ -272,7 +272,7 @@ cdef void gather_phases(const floating* scene, const floating* packed, floating*
                 gather_row(scene + y * g.down // g.up * g.step, packed + p.weights + g.C * p.taps * v * g.lanes, g, p,
                            g.taps + 2 * (y * g.pw + z), V, p.width, strip)
                 turn_biased(strip, V * g.lanes, p.width, f,
-                            NULL if bias == NULL else bias + group * g.F + v * g.lanes, False, turned + z * length,
+                            NULL if bias == NULL else bias + group * g.F + v * g.lanes, turned + z * length,
                             g.pw * length)
             for l in range(f):
                 weave(turned + l * g.pw * length, g.pw, length, g.width,
@@ -308,7 +308,7 @@ cdef void gather_pooled(const floating* scene, const floating* packed, const flo
                 n += columns
             f = group * g.F + v * g.lanes
             F = min(V * g.lanes, g.F - v * g.lanes)
-            turn_biased(strip, V * g.lanes, n, F, <const floating*>NULL, False, out + f * area + first * columns, area)
+            turn_biased(strip, V * g.lanes, n, F, <const floating*>NULL, out + f * area + first * columns, area)
             if where != NULL:
                 turn_places(places, V * g.lanes, n, F, where + f * area + first * columns, area)
 
@@ -326,7 +326,7 @@ cdef Py_ssize_t strip_size(Gather* g, bint pooled) noexcept nogil:
 
 
 cdef void gather(const floating* x, const floating* W, Py_ssize_t f_step, Py_ssize_t c_step, floating* bias,
-                 bint relu, floating* out, uint8_t* where, bint pooled, Py_ssize_t N, Gather* g, floating* packed,
+                 floating* out, uint8_t* where, bint pooled, Py_ssize_t N, Gather* g, floating* packed,
                  floating* scratch, Py_ssize_t private, int num_threads) noexcept nogil:
     cdef Py_ssize_t n, group, item, parts, y0, y1, s0, s1, f, channels = g.groups * g.C
     cdef Py_ssize_t rows = g.rows // 2 if pooled else g.rows
@@ -366,7 +366,7 @@ cdef void gather(const floating* x, const floating* W, Py_ssize_t f_step, Py_ssi
                     gather_pooled(scene, packed, biases, g, group, y0, y1, mine, out + n * g.groups * g.F * area,
                                   NULL if where == NULL else where + n * g.groups * g.F * area)
                 elif g.pw == 1:
-                    gather_rows(scene, packed, bias, relu, g, group, y0, y1, mine, out + n * g.groups * g.F * area)
+                    gather_rows(scene, packed, bias, g, group, y0, y1, mine, out + n * g.groups * g.F * area)
                 else:
                     gather_phases(scene, packed, bias, g, group, y0, y1, mine, out + n * g.groups * g.F * area)
         cconv_ftz_restore(state)
@@ -692,11 +692,11 @@ cdef void run_gather(cnp.ndarray source, cnp.ndarray W, object b, cnp.ndarray ta
     work = cnp.PyArray_DATA(scratch)
     if cnp.PyArray_TYPE(W) == cnp.NPY_FLOAT:
         with nogil:
-            gather[float](<float*>xs, <float*>ws, f_step, c_step, <float*>bias, False, <float*>out, where, pooled, N, g,
+            gather[float](<float*>xs, <float*>ws, f_step, c_step, <float*>bias, <float*>out, where, pooled, N, g,
                           <float*>work, <float*>work + packed, private, num_threads)
     else:
         with nogil:
-            gather[double](<double*>xs, <double*>ws, f_step, c_step, <double*>bias, False, <double*>out, where, pooled,
+            gather[double](<double*>xs, <double*>ws, f_step, c_step, <double*>bias, <double*>out, where, pooled,
                            N, g, <double*>work, <double*>work + packed, private, num_threads)
 
 

@@ -92,11 +92,6 @@ TILE_INLINE void NAME(store)(T *p, NAME(vec) v) { *(NAME(vec) *)p = v; }
 TILE_INLINE NAME(vec) NAME(spread)(T a) { return a - (NAME(vec)){0}; }
 TILE_INLINE NAME(vec) NAME(add)(NAME(vec) a, NAME(vec) b) { return a + b; }
 TILE_INLINE NAME(vec) NAME(multiply_add)(NAME(vec) a, NAME(vec) b, NAME(vec) c) { return a * b + c; }
-TILE_INLINE NAME(vec) NAME(rectify)(NAME(vec) a) /* NaN stays */
-{
-    typedef __typeof__(a <= a) mask;
-    return (NAME(vec))((mask)a & ~(a <= NAME(spread)(0)));
-}
 #else
 typedef struct { T lane[LANES]; } NAME(vec);
 TILE_INLINE NAME(vec) NAME(load)(const T *p) { NAME(vec) v; memcpy(&v, p, sizeof v); return v; }
@@ -111,11 +106,6 @@ TILE_INLINE NAME(vec) NAME(multiply_add)(NAME(vec) a, NAME(vec) b, NAME(vec) c)
 {
     for (int l = 0; l < LANES; l++) c.lane[l] += a.lane[l] * b.lane[l];
     return c;
-}
-TILE_INLINE NAME(vec) NAME(rectify)(NAME(vec) a)
-{
-    for (int l = 0; l < LANES; l++) a.lane[l] = a.lane[l] <= 0 ? 0 : a.lane[l];
-    return a;
 }
 #endif
 
@@ -310,10 +300,10 @@ static void NAME(turn_padded)(const T *from, ptrdiff_t from_step, ptrdiff_t rows
     }
 }
 
-/* The same from a strip of whole vectors, with a bias per column and an optional relu. The strip may be read up to a
+/* The same from a strip of whole vectors, with a bias per column. The strip may be read up to a
  * whole vector of rows. The last vector overlaps the one before it, where there is one. */
 static void NAME(turn_biased)(const T *from, ptrdiff_t from_step, ptrdiff_t rows, ptrdiff_t columns, const T *bias,
-                              int relu, T *to, ptrdiff_t to_step)
+                              T *to, ptrdiff_t to_step)
 {
     for (ptrdiff_t l = 0; l < columns; l += LANES)
         for (ptrdiff_t k = 0; k < rows; k += LANES) {
@@ -324,8 +314,7 @@ static void NAME(turn_biased)(const T *from, ptrdiff_t from_step, ptrdiff_t rows
             for (int r = 0; r < LANES; r++) block[r] = NAME(load)(from + (i + r) * from_step + l);
             NAME(transpose)(block);
             for (ptrdiff_t r = 0; r < m; r++) {
-                NAME(vec) line = bias ? NAME(add)(block[r], NAME(spread)(bias[l + r])) : block[r];
-                if (relu) line = NAME(rectify)(line);
+                const NAME(vec) line = bias ? NAME(add)(block[r], NAME(spread)(bias[l + r])) : block[r];
                 if (rows >= LANES)
                     NAME(store)(to + (l + r) * to_step + i, line);
                 else

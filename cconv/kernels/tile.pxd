@@ -27,9 +27,9 @@ cdef extern from "tile.h" nogil:
     void turn_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*, Py_ssize_t) noexcept
     void turn_padded_float(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, float*, Py_ssize_t) noexcept
     void turn_padded_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*, Py_ssize_t) noexcept
-    void turn_biased_float(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, int, float*,
+    void turn_biased_float(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, float*,
                            Py_ssize_t) noexcept
-    void turn_biased_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, int, double*,
+    void turn_biased_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, double*,
                             Py_ssize_t) noexcept
     void expect_float(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept
     void expect_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept
@@ -80,11 +80,11 @@ cdef inline void turn_padded(const floating* a, Py_ssize_t a_step, Py_ssize_t ro
 
 
 cdef inline void turn_biased(const floating* a, Py_ssize_t a_step, Py_ssize_t rows, Py_ssize_t columns,
-                             const floating* bias, int relu, floating* to, Py_ssize_t to_step) noexcept nogil:
+                             const floating* bias, floating* to, Py_ssize_t to_step) noexcept nogil:
     if floating is float:
-        turn_biased_float(a, a_step, rows, columns, bias, relu, to, to_step)
+        turn_biased_float(a, a_step, rows, columns, bias, to, to_step)
     else:
-        turn_biased_double(a, a_step, rows, columns, bias, relu, to, to_step)
+        turn_biased_double(a, a_step, rows, columns, bias, to, to_step)
 
 
 cdef inline void add_rows(const floating* a, Py_ssize_t step, Py_ssize_t rows, Py_ssize_t vectors,
