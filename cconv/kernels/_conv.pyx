@@ -39,6 +39,7 @@ from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport int32_t, uint8_t
 from libc.string cimport memcpy, memset
 
+from cconv.kernels.division cimport ceil_div, floor_div, round_up
 from cconv.kernels.tile cimport (
     TILE_BYTES, TILE_MAX_V, add_rows, cconv_ftz_on, cconv_ftz_restore, expect, fetch, pad, run_rows, tile, tile_rows,
     tile_run, turn, turn_biased, turn_padded, weave
@@ -98,14 +99,6 @@ cdef struct Gather:
     Pass* each
     Py_ssize_t* taps  # by row and pass, its first tap that reads a row of the image and the end of those that do
     Py_ssize_t* off  # where each output begins; the first ones are those of a tile
-
-
-cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
-    return (a + b - 1) // b
-
-
-cdef inline Py_ssize_t round_up(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
-    return (a + b - 1) // b * b
 
 
 cdef inline void max_of_rows(const floating* upper, const floating* lower, Py_ssize_t n, Py_ssize_t width,
@@ -632,10 +625,6 @@ cdef void find_taps(Gather* g, Py_ssize_t y, Pass* p, Py_ssize_t* taps):
             if taps[1] == 0:
                 taps[0] = t
             taps[1] = t + 1
-
-
-cdef inline Py_ssize_t floor_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
-    return a // b if a >= 0 else -((-a + b - 1) // b)
 
 
 cdef dict plans = {}

@@ -34,6 +34,7 @@ from cython cimport floating
 from cython.parallel cimport parallel, prange, threadid
 from libc.string cimport memcpy, memset
 
+from cconv.kernels.division cimport ceil_div, floor_div, round_up
 from cconv.kernels.tile cimport TILE_BYTES, cconv_ftz_on, cconv_ftz_restore
 
 import numpy as np
@@ -91,18 +92,6 @@ cdef struct Gather:
     Py_ssize_t strip  # room for the flat outputs of one phase
     Py_ssize_t passes
     Pass* each
-
-
-cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
-    return (a + b - 1) // b
-
-
-cdef inline Py_ssize_t floor_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
-    return a // b if a >= 0 else -((-a + b - 1) // b)
-
-
-cdef inline Py_ssize_t round_up(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
-    return (a + b - 1) // b * b
 
 
 cdef inline void split(const floating* x, Gather* g, floating* to) noexcept nogil:

@@ -21,6 +21,7 @@ from cython cimport floating
 from cython.parallel cimport parallel, prange, threadid
 from libc.string cimport memcpy, memset
 
+from cconv.kernels.division cimport ceil_div
 from cconv.kernels.tile cimport (
     TILE_BYTES, TILE_MAX_V, TILE_ROWS, cconv_ftz_on, cconv_ftz_restore, expect, tile, tile_rows, turn_padded
 )
@@ -40,10 +41,6 @@ cdef struct Product:
     Py_ssize_t b_step  # from row to row of the right factor; with `turned`, from column to column
     bint turned
     Py_ssize_t lanes, vectors, V
-
-
-cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
-    return (a + b - 1) // b
 
 
 cdef inline const floating* right_factor(const floating* b, Product* g, Py_ssize_t k, Py_ssize_t count,
