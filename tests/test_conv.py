@@ -26,9 +26,9 @@ GEOMETRIES = [  # N, C, H, W, FN, FH, FW, stride, pad, dilation, groups
 
 @pytest.fixture(autouse=True)
 def lanes_are_channels(monkeypatch):
-    """Few channels would take the kernels of test_depthwise.py."""
+    """Few channels would take the kernels of test_conv_pixels.py."""
     for level in kernels.levels():
-        monkeypatch.setattr(kernels.load(level).depthwise, "suits", lambda *_, **__: False)
+        monkeypatch.setattr(kernels.load(level).conv_pixels, "suits", lambda *_, **__: False)
 
 
 def arrays(geometry, dtype, seed=0):

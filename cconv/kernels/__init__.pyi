@@ -2,8 +2,8 @@ from types import SimpleNamespace
 
 from . import _activation as activation
 from . import _conv as conv
+from . import _conv_pixels as conv_pixels
 from . import _cpu as cpu
-from . import _depthwise as depthwise
 from . import _dropout as dropout
 from . import _gemm as gemm
 from . import _im2col as im2col
@@ -18,8 +18,8 @@ __all__ = [
     "LEVEL",
     "activation",
     "conv",
+    "conv_pixels",
     "cpu",
-    "depthwise",
     "dropout",
     "gemm",
     "im2col",

@@ -235,9 +235,7 @@ cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray 
     if few:
         # One vector less than a block may start before column 0: blocks are no wider than the matrix.
         g.V = min(g.V, columns // g.lanes)
-        scratch = empty((ceil_div(K, CHUNK) * rows * columns,), a.dtype)
-    else:
-        scratch = empty((private * num_threads,), a.dtype)
+    scratch = empty((ceil_div(K, CHUNK) * rows * columns if few else private * num_threads,), a.dtype)
     work = cnp.PyArray_DATA(scratch)
     with nogil:
         if few and single:

@@ -65,7 +65,7 @@ def test_against_oracle(geometry, dtype, cpu_level):
     x, W, b, dout, steps = sized(geometry)
     x, W, b, dout = (array.astype(dtype) for array in (x, W, b, dout))
     options = keywords(geometry).values()
-    results = run(kernels.depthwise, x, W, b, dout, steps)
+    results = run(kernels.conv_pixels, x, W, b, dout, steps)
     expected = oracles.convolution(x, W, b, *options), *oracles.convolution_backward(dout, x, W, *options)
     x, W, b, dout = (abs(array) for array in (x, W, b, dout))
     sizes = oracles.convolution(x, W, b, *options), *oracles.convolution_backward(dout, x, W, *options)
@@ -79,7 +79,7 @@ def test_against_oracle(geometry, dtype, cpu_level):
 def test_the_bits_of_the_other_orientation(geometry, dtype, cpu_level):
     x, W, b, dout, steps = sized(geometry)
     case = [array.astype(dtype) for array in (x, W, b, dout)]
-    here, there = (run(kernel, *case, steps)[:2] for kernel in (kernels.depthwise, kernels.conv))
+    here, there = (run(kernel, *case, steps)[:2] for kernel in (kernels.conv_pixels, kernels.conv))
     for first, second in zip(here, there, strict=True):
         assert first.tobytes() == second.tobytes()
 
@@ -89,9 +89,9 @@ def test_the_bits_of_the_other_orientation(geometry, dtype, cpu_level):
 def test_same_bits_on_any_number_of_threads(geometry, dtype, cpu_level):
     *case, steps = sized(geometry)
     case = [array.astype(dtype) for array in case]
-    expected = run(kernels.depthwise, *case, steps, 1)
+    expected = run(kernels.conv_pixels, *case, steps, 1)
     for threads in (2, 3, 16):
-        for first, second in zip(expected, run(kernels.depthwise, *case, steps, threads), strict=True):
+        for first, second in zip(expected, run(kernels.conv_pixels, *case, steps, threads), strict=True):
             assert first.tobytes() == second.tobytes()
 
 
@@ -99,9 +99,9 @@ def test_same_bits_on_any_number_of_threads(geometry, dtype, cpu_level):
 def test_an_image_does_not_feel_its_batch(geometry, cpu_level):
     x, W, b, dout, steps = sized(geometry)
     twice = (np.concatenate([array, array[::-1]]) for array in (x, dout))
-    whole = run(kernels.depthwise, next(twice), W, b, next(twice), steps)
+    whole = run(kernels.conv_pixels, next(twice), W, b, next(twice), steps)
     for n in range(len(x)):
-        alone = run(kernels.depthwise, x[n : n + 1].copy(), W, b, dout[n : n + 1].copy(), steps)
+        alone = run(kernels.conv_pixels, x[n : n + 1].copy(), W, b, dout[n : n + 1].copy(), steps)
         assert alone[0][0].tobytes() == whole[0][n].tobytes()
         assert alone[1][0].tobytes() == whole[1][n].tobytes()
 
@@ -115,7 +115,7 @@ def test_unbounded_values_stay_where_they_are_read(geometry, cpu_level):
     for place in ((0, 0, 0, 0), (len(x) - 1, x.shape[1] - 1, x.shape[2] - 1, x.shape[3] - 1)):
         marked, reads[0] = x.copy(), np.zeros_like(x)
         marked[place], reads[0][place] = np.inf, 1
-        out, _, dW, _ = run(kernels.depthwise, marked, W, b, dout, steps)
+        out, _, dW, _ = run(kernels.conv_pixels, marked, W, b, dout, steps)
         expected = oracles.convolution(reads[0], np.ones_like(W), None, *keywords(geometry).values()) > 0
         assert np.array_equal(np.isposinf(out), expected) and np.isfinite(out[~expected]).all()
         ones = np.ones_like(dout), reads[0], W
@@ -124,7 +124,7 @@ def test_unbounded_values_stay_where_they_are_read(geometry, cpu_level):
     for place in ((0, 0, 0, 0), tuple(size - 1 for size in dout.shape)):
         marked, reads = dout.copy(), np.zeros_like(dout)
         marked[place], reads[place] = np.inf, 1
-        _, dx, _, db = run(kernels.depthwise, x, W, b, marked, steps)
+        _, dx, _, db = run(kernels.conv_pixels, x, W, b, marked, steps)
         expected = oracles.convolution_backward(reads, x, np.ones_like(W), *keywords(geometry).values())[0] > 0
         assert np.array_equal(np.isposinf(dx), expected) and np.isfinite(dx[~expected]).all()
         assert np.isposinf(db[place[1]]) and np.isfinite(np.delete(db, place[1])).all()
@@ -136,8 +136,8 @@ def suits(C, size, FN, k=3, stride=1, groups=1, dtype=np.float32, **which):
     source, target = (out, x) if which.get("backward") else (x, out)
     W = np.empty((FN, C // groups, k, k), dtype)
     steps = stride, stride, k // 2, k // 2, 1, 1, groups
-    assert passes(source, W, target, steps[:-1], groups, **which) in (kernels.conv, kernels.depthwise)
-    return kernels.depthwise.suits(source, W, target, *steps, **which)
+    assert passes(source, W, target, steps[:-1], groups, **which) in (kernels.conv, kernels.conv_pixels)
+    return kernels.conv_pixels.suits(source, W, target, *steps, **which)
 
 
 @pytest.mark.parametrize("which", [{}, {"backward": True}, {"weights": True}], ids=str)
@@ -160,7 +160,7 @@ def test_the_rule_that_chooses_the_orientation(dtype, which, cpu_level):
 def test_through_the_door(geometry, cpu_level, num_threads):
     x, W, b, dout, steps = sized(geometry)
     options = keywords(geometry)
-    expected = run(kernels.depthwise, x, W, b, dout, steps)
+    expected = run(kernels.conv_pixels, x, W, b, dout, steps)
     actual = convolution(x, W, b, **options), *convolution_backward(dout, x, W, **options)
     for first, second in zip(actual, expected, strict=True):
         assert first.tobytes() == second.tobytes()

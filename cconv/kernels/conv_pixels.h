@@ -12,8 +12,8 @@
  *
  * The primitives are those of tile.h. The body is compiled twice, for float and for double.
  */
-#ifndef CCONV_DEPTHWISE_H
-#define CCONV_DEPTHWISE_H
+#ifndef CCONV_CONV_PIXELS_H
+#define CCONV_CONV_PIXELS_H
 
 #include "tile.h"
 
@@ -24,11 +24,11 @@ typedef struct {
     ptrdiff_t rows, pitch; /* and the size of each phase */
 } split_geometry;
 
-#define DEPTHWISE_F 4 /* filters that share what is loaded */
+#define PIXELS_F 4 /* filters that share what is loaded */
 
 /* How many vectors of pixels, or weights of a gradient, go with F filters: their products, F weights and a vector of
  * pixels fit the registers, and their addresses the others. */
-static inline int depthwise_side(int F)
+static inline int pixels_side(int F)
 {
     const int side = TILE_REGISTERS / F - 1;
     return side < 9 ? side : 9;
@@ -37,14 +37,14 @@ static inline int depthwise_side(int F)
 #define T float
 #define LANES (TILE_BYTES / 4)
 #define NAME(name) name##_float
-#include "depthwise.h"
+#include "conv_pixels.h"
 #undef T
 #undef LANES
 #undef NAME
 #define T double
 #define LANES (TILE_BYTES / 8)
 #define NAME(name) name##_double
-#include "depthwise.h"
+#include "conv_pixels.h"
 #undef T
 #undef LANES
 #undef NAME
@@ -169,7 +169,7 @@ TILE_INLINE void NAME(filter_body)(const int F, const int P, const T *image, con
     for (ptrdiff_t c = 0; c < channels; c++)
         for (ptrdiff_t t = 0; t < taps; t++, W++) {
             const ptrdiff_t here = c * plane + table[t];
-            NAME(vec) weight[DEPTHWISE_F];
+            NAME(vec) weight[PIXELS_F];
             TILE_UNROLL
             for (int f = 0; f < F; f++) weight[f] = NAME(spread)(W[f * W_step]);
             TILE_UNROLL
@@ -209,7 +209,7 @@ TILE_INLINE void NAME(weigh_body)(const int F, const int K, const T *image, cons
         const ptrdiff_t here = y * row_step;
         const T *const row = dout + y * width;
         for (ptrdiff_t z = 0; z < full; z += LANES) {
-            NAME(vec) d[DEPTHWISE_F];
+            NAME(vec) d[PIXELS_F];
             TILE_UNROLL
             for (int f = 0; f < F; f++) d[f] = NAME(load)(row + f * dout_step + z);
             TILE_UNROLL
@@ -220,7 +220,7 @@ TILE_INLINE void NAME(weigh_body)(const int F, const int K, const T *image, cons
             }
         }
         if (full < width) {
-            NAME(vec) d[DEPTHWISE_F];
+            NAME(vec) d[PIXELS_F];
             TILE_UNROLL
             for (int f = 0; f < F; f++) d[f] = NAME(keep)(NAME(load)(row + f * dout_step + last), wanted);
             TILE_UNROLL
@@ -248,7 +248,7 @@ TILE_INLINE void NAME(weigh_body)(const int F, const int K, const T *image, cons
     case (F_) * 16 + (S_):                                                                                             \
         NAME(weigh_body)(F_, S_, image, off, row_step, dout, dout_step, rows, width, totals, totals_step);             \
         return;
-/* All sides up to depthwise_side(F). */
+/* All sides up to pixels_side(F). */
 #if TILE_REGISTERS >= 24
 #define MORE_SIDES(X)                                                                                                  \
     X(2, 6) X(2, 7) X(2, 8) X(2, 9) X(3, 4) X(3, 5) X(3, 6) X(3, 7) X(4, 3) X(4, 4) X(4, 5)

@@ -3,7 +3,7 @@
     out[n, f, y, z] = b[f] + sum over c, i, j of W[f, c, i, j] * x[n, c, y*sh - pt + i*dh, z*sw - pl + j*dw]
 
 where c runs over the channels of f's group. `_conv.pyx` lays the filters of a group along a vector's lanes, which a
-group of one or two leaves empty. Here the lanes are neighbouring pixels of one output channel (depthwise.h); `suits`
+group of one or two leaves empty. Here the lanes are neighbouring pixels of one output channel (conv_pixels.h); `suits`
 is the rule by which a pass is computed here or there.
 
 One image's channels of one group are a piece of work. They are copied into a scratch with their padding, columns and
@@ -43,11 +43,11 @@ from cconv.kernels._memory import empty
 
 cnp.import_array()
 
-cdef extern from "depthwise.h" nogil:
+cdef extern from "conv_pixels.h" nogil:
     ctypedef struct Split "split_geometry":
         Py_ssize_t H, W, sh, sw, top, left, rows, pitch
-    const int DEPTHWISE_F
-    int depthwise_side(int F) noexcept
+    const int PIXELS_F
+    int pixels_side(int F) noexcept
     void split_float(const float*, const Split*, float*) noexcept
     void split_double(const double*, const Split*, double*) noexcept
     void merge_float(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
@@ -158,7 +158,7 @@ cdef void pack(const floating* W, Gather* g, Py_ssize_t taps, floating* packed) 
 cdef void filter_group(const floating* x, const floating* W, floating* bias, floating* out, Gather* g,
                        Py_ssize_t group, Py_ssize_t first, Py_ssize_t last, floating* mine) noexcept nogil:
     """Compute the blocks of filters `first` to `last` of one group of one image."""
-    cdef Py_ssize_t area = g.H * g.W, blocks = ceil_div(g.F, DEPTHWISE_F), b, c, f, l, s, q, qi, tiles
+    cdef Py_ssize_t area = g.H * g.W, blocks = ceil_div(g.F, PIXELS_F), b, c, f, l, s, q, qi, tiles
     cdef int F
     cdef const floating* image = x
     cdef floating* strips = mine
@@ -173,7 +173,7 @@ cdef void filter_group(const floating* x, const floating* W, floating* bias, flo
         F = (b + 1) * g.F // blocks - f
         for s in range(g.passes):
             p = g.each + s
-            tiles = ceil_div(p.vectors, depthwise_side(F))
+            tiles = ceil_div(p.vectors, pixels_side(F))
             for qi in range(tiles):
                 q = qi * p.vectors // tiles
                 filter_pixels(F, (qi + 1) * p.vectors // tiles - q, image, p, q, g,
@@ -187,7 +187,7 @@ cdef void filter_group(const floating* x, const floating* W, floating* bias, flo
 
 cdef void gather(const floating* x, const floating* W, floating* bias, floating* out, Py_ssize_t N, Gather* g,
                  floating* scratch, Py_ssize_t private, int num_threads) noexcept nogil:
-    cdef Py_ssize_t blocks = ceil_div(g.F, DEPTHWISE_F), parts, item, image, part, group
+    cdef Py_ssize_t blocks = ceil_div(g.F, PIXELS_F), parts, item, image, part, group
     cdef floating* mine = NULL
     cdef unsigned state = 0
     # With few pieces of work, threads share one; each splits the image for itself.
@@ -210,7 +210,7 @@ cdef void weigh_group(const floating* dout, const floating* x, Gather* g, const 
                       floating* totals, floating* mine) noexcept nogil:
     """Add one image's share in the sums of one group."""
     cdef Py_ssize_t area = g.H * g.W, lanes = TILE_BYTES // <Py_ssize_t>sizeof(floating), K = g.C * g.each.taps, step
-    cdef Py_ssize_t blocks = ceil_div(g.F, DEPTHWISE_F), b, c, f, k, ki, tiles
+    cdef Py_ssize_t blocks = ceil_div(g.F, PIXELS_F), b, c, f, k, ki, tiles
     cdef int F
     cdef const floating* image = x
     cdef const floating* gradient = dout
@@ -228,7 +228,7 @@ cdef void weigh_group(const floating* dout, const floating* x, Gather* g, const 
     for b in range(blocks):
         f = b * g.F // blocks
         F = (b + 1) * g.F // blocks - f
-        tiles = ceil_div(K, depthwise_side(F))
+        tiles = ceil_div(K, pixels_side(F))
         for ki in range(tiles):
             k = ki * K // tiles
             weigh_pixels(F, (ki + 1) * K // tiles - k, image, off + k, g, gradient + f * area,
@@ -354,7 +354,7 @@ cdef class Plan:
         if not g.in_place:
             self.private = round_up(g.C * g.plane, ALIGNMENT) + ALIGNMENT
         if not g.in_rows:
-            self.private += g.passes * DEPTHWISE_F * g.strip + ALIGNMENT
+            self.private += g.passes * PIXELS_F * g.strip + ALIGNMENT
         if not backward and g.W < lanes:
             self.private = max(self.private, round_up(g.C * g.plane, ALIGNMENT) + g.F * g.H * g.W + 2 * ALIGNMENT)
         self.private = round_up(self.private, ALIGNMENT)

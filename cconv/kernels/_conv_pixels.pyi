@@ -1,0 +1,23 @@
+from typing import Any
+
+from numpy.typing import NDArray
+
+# The passes are called as those of _conv are, so that the door can take either.
+from ._conv import backward_input as backward_input
+from ._conv import backward_weights as backward_weights
+from ._conv import forward as forward
+
+def suits(
+    source: NDArray[Any],
+    W: NDArray[Any],
+    target: NDArray[Any],
+    sh: int,
+    sw: int,
+    pt: int,
+    pl: int,
+    dh: int,
+    dw: int,
+    groups: int,
+    backward: bool = False,
+    weights: bool = False,
+) -> bool: ...
