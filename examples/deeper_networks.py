@@ -6,7 +6,6 @@ python examples/deeper_networks.py --network ResNet --seconds 120    all of MNIS
 """
 
 import argparse
-import math
 import time
 from pathlib import Path
 
@@ -36,29 +35,16 @@ def parse_arguments():
     return parser.parse_args()
 
 
-def learning_rate(highest, progress):
-    """Rise over the first twentieth of the training, then fall along half a cosine to 0."""
-    return highest * min(20 * progress, 1) * (1 + math.cos(math.pi * progress)) / 2
+class CosineOfTime(cconv.CosineDecay):
+    """A schedule of one's own: its steps are milliseconds, however many steps of the optimizer fit into them."""
 
+    def __init__(self, optimizer, seconds):
+        self.start = time.perf_counter()
+        super().__init__(optimizer, round(1000 * seconds), warmup=round(50 * seconds))
 
-def train(trainer, highest, seconds):
-    """Take the trainer's steps, for `seconds` where that is not None; print a line per epoch."""
-    start = time.perf_counter()
-    while True:
-        elapsed = time.perf_counter() - start
-        # The middle of the step that comes, so that neither the first nor the last is one of 0.
-        progress = (trainer.current_iter + 0.5) / trainer.max_iter if seconds is None else elapsed / seconds + 1e-3
-        if progress >= 1:
-            return elapsed
-        trainer.optimizer.lr = learning_rate(highest, progress)
-        epoch = trainer.current_epoch
-        trainer.train_step()
-        if trainer.current_epoch > epoch:
-            print(
-                f"epoch {trainer.current_epoch}: train accuracy {trainer.train_acc_list[-1]:.4f}, "
-                f"test accuracy {trainer.test_acc_list[-1]:.4f} after {time.perf_counter() - start:.1f} s",
-                flush=True,
-            )
+    def step(self):
+        self.count = round(1000 * (time.perf_counter() - self.start))
+        self.apply()
 
 
 def main():
@@ -69,20 +55,34 @@ def main():
     x_train, t_train, x_test, t_test = (values[: arguments.images] for values in (x_train, t_train, x_test, t_test))
     network = NETWORKS[arguments.network](seed=arguments.seed)
     print(network.summary())
+    print(f"Training on {len(x_train):,} images, with Adam on {cconv.get_num_threads()} threads.")
+    epochs = arguments.epochs or (3 if arguments.quick else 20)
+    optimizer = cconv.Adam(lr=arguments.lr)
+    if arguments.seconds is None:
+        steps = epochs * -(-len(x_train) // arguments.batch_size)
+        schedule = cconv.CosineDecay(optimizer, steps, warmup=steps // 20)
+    else:
+        schedule = CosineOfTime(optimizer, arguments.seconds)
     trainer = cconv.Trainer(
         network,
         x_train,
         t_train,
         x_test,
         t_test,
-        epochs=arguments.epochs or (3 if arguments.quick else 20),
+        epochs=epochs,
         mini_batch_size=arguments.batch_size,
-        optimizer="Adam",
+        optimizer=optimizer,
         evaluate_sample_num_per_epoch=10000,
         seed=arguments.seed,
+        schedule=schedule,
     )
-    print(f"Training on {len(x_train):,} images, with Adam on {cconv.get_num_threads()} threads.")
-    elapsed = train(trainer, arguments.lr, arguments.seconds)
+    start = time.perf_counter()
+    if arguments.seconds is None:
+        trainer.train()
+    else:
+        while schedule.count < schedule.total_steps:
+            trainer.train_step()
+    elapsed = time.perf_counter() - start
     epochs = trainer.current_iter / trainer.iter_per_epoch
     print(f"Trained {arguments.network} for {epochs:.1f} epochs in {elapsed:.1f} s.")
     print(f"Final accuracy on {len(x_test):,} test images: {network.accuracy(x_test, t_test):.4f}")
