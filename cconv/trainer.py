@@ -295,7 +295,7 @@ class Trainer:
         line = f"epoch {self.current_epoch}/{self.epochs}: loss {self.train_loss_list[-1]:.4f}"
         if self.test_acc_list:
             line += f", train accuracy {self.train_acc_list[-1]:.4f}, test accuracy {self.test_acc_list[-1]:.4f}"
-        print(line) if bar is None else bar.write(line)
+        print(line, flush=True) if bar is None else bar.write(line)
 
 
 def _optimizer(optimizer, options):
