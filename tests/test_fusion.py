@@ -192,10 +192,13 @@ def test_an_overridden_forward_is_honoured_at_the_next_call(name, where, rng, mo
     assert calls
 
 
-def test_a_fused_pass_leaves_no_stale_state_in_its_layers(rng):
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_fused_pass_leaves_no_stale_state_in_its_layers(frozen, rng):
     network = deep(rng)
     x, t = rng.standard_normal((4, 2, 6, 11)).astype(np.float32), rng.integers(0, 3, 4)
     network.loss(x, t)
+    if frozen:  # nothing is gone back through then
+        network.freeze()
     network.gradient(x, t)
     for name in ("Conv1", "Relu1", "Pool1", "Affine1", "Relu3"):
         with pytest.raises(RuntimeError, match="before forward"):

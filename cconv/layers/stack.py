@@ -18,7 +18,9 @@ __all__ = [
     "multiply_adds",
     "named",
     "nested",
+    "param_names",
     "step_back",
+    "trains",
 ]
 
 SHORT = {
@@ -126,12 +128,13 @@ def forward(layers, x, train_flg):
     Returns
     -------
     out : ndarray
-    steps : list of callable
-        ``step(dout, input_gradient)`` returns the gradient with respect to the step's input.
+    steps : list of (sequence of Layer, callable)
+        ``step(dout, input_gradient)`` goes back through these layers, and returns the gradient with respect to the
+        first one's input.
     """
     for layer in layers.values():
         x = call(layer, x, train_flg)
-    return x, [step_back(layer) for layer in layers.values()]
+    return x, [((layer,), step_back(layer)) for layer in layers.values()]
 
 
 def call(layer, x, train_flg):
@@ -151,10 +154,30 @@ def step_back(layer):
 
 
 def backward(steps, dout, input_gradient=False):
-    """Go back through the steps of a forward pass; the parameters' gradients are left in their layers."""
-    for number in range(len(steps) - 1, -1, -1):
-        dout = steps[number](dout, input_gradient or number > 0)
-    return dout
+    """Go back through the steps of a forward pass; the parameters' gradients are left in their layers.
+
+    Unless the input's gradient is wanted, this ends at the first step that has parameters to train.
+    """
+    first = 0 if input_gradient else next((n for n, (layers, _) in enumerate(steps) if trains(layers)), len(steps))
+    for number in range(len(steps) - 1, first - 1, -1):
+        _, step = steps[number]
+        dout = step(dout, input_gradient or number > first)
+    return dout if input_gradient else None
+
+
+def trains(layers):
+    """Say whether one of these layers, or of those inside of them, has parameters and is not frozen."""
+    return any(
+        (param_names(layer) and not getattr(layer, "frozen", False)) or trains(getattr(layer, "layers", {}).values())
+        for layer in layers
+    )
+
+
+def param_names(layer):
+    """Return the names of a layer's parameters: attributes that it names, or else the keys of its dict `params`."""
+    names = getattr(layer, "param_names", ())
+    params = getattr(layer, "params", None)
+    return names or (tuple(params) if isinstance(params, dict) else ())
 
 
 def multiply_adds(layers, shape):

@@ -54,7 +54,7 @@ def forward(layers, x, train_flg, keep=True):
                 x, step = run(*group, x, keep)
                 place += length
                 if keep:
-                    steps.append(step)
+                    steps.append((group, step))
                 continue
         if _runs_branches(layer):
             x = layer.forward(x, train_flg, run=forward)
@@ -62,7 +62,7 @@ def forward(layers, x, train_flg, keep=True):
             x = call(layer, x, train_flg)
         place += 1
         if keep:
-            steps.append(step_back(layer))
+            steps.append(((layer,), step_back(layer)))
     return x, steps
 
 
@@ -113,8 +113,9 @@ def _run_convolution(conv, rectifier, pool, x, keep):
     x, W = as_input(x, "x", 4), conv.W
     out, argmax = convolution_relu_max_pool(x, W, conv.b, **settings, return_argmax=True)
 
+    _forget(conv, rectifier, pool)
+
     def step(dout, input_gradient):
-        _forget(conv, rectifier, pool)
         dx, conv.dW, db = convolution_relu_max_pool_backward(
             dout, out, argmax, x, W, **settings, bias=conv.b is not None, input_gradient=input_gradient
         )
@@ -136,8 +137,9 @@ def _run_affine(layer, rectifier, x, keep):
     if not keep:
         return out, None
 
+    _forget(layer, rectifier)
+
     def step(dout, input_gradient):
-        _forget(layer, rectifier)
         dout = relu_backward(dout, out).astype(out.dtype, copy=False)
         dx, layer.dW, db = affine_backward(dout, rows, W, bias=layer.b is not None, input_gradient=input_gradient)
         layer.db = in_dtype_of(layer.b, db)

@@ -145,7 +145,8 @@ class Network:
     def gradient(self, x, t):
         """Return the gradient of the loss with respect to each parameter, by backpropagation.
 
-        The forward pass is one in training; its loss is `last_layer.loss` afterwards.
+        The forward pass is one in training; its loss is `last_layer.loss` afterwards. The way back ends at the first
+        layer that has parameters to train: what lies before it, frozen or without parameters, is not gone through.
 
         Parameters
         ----------

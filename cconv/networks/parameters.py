@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from ..layers.stack import nested
+from ..layers.stack import nested, param_names
 
 __all__ = ["Parameters"]
 
@@ -75,12 +75,9 @@ class Parameters(Mapping):
 
 def _places(layer):
     """Yield the places of a layer's parameters."""
-    names = getattr(layer, "param_names", ())
-    for name in names:
-        yield Attribute(layer, name)
-    if not names and isinstance(getattr(layer, "params", None), dict):
-        for name in layer.params:
-            yield Entry(layer, name)
+    kind = Attribute if getattr(layer, "param_names", ()) else Entry
+    for name in param_names(layer):
+        yield kind(layer, name)
 
 
 class Attribute:
