@@ -513,7 +513,7 @@ IMAGES = np.zeros((2, 3, 6, 6))
         (lambda: Dropout(1.0), ValueError, "dropout_ratio must be at least 0 and below 1, got 1.0"),
         (lambda: Dropout(-0.1), ValueError, "dropout_ratio"),
         (lambda: BatchNormalization(np.ones(5), np.zeros(5)).forward(IMAGES), ValueError, "got 5 values"),
-        (lambda: BatchNormalization(np.ones(3), np.zeros(4)).forward(IMAGES), ValueError, "beta must have one value"),
+        (lambda: BatchNormalization(np.ones(3), np.zeros(4)).forward(IMAGES), ValueError, "beta must have gamma"),
         (lambda: SoftmaxWithLoss().forward(np.zeros((2, 3)), [0, 3]), ValueError, "from 0 to 2, got 3 for sample 1"),
         (lambda: SoftmaxWithLoss().forward(np.zeros((2, 3)), [0, -1]), ValueError, "got -1"),
         (lambda: SoftmaxWithLoss().forward(np.zeros((2, 3)), [0, 1, 2]), ValueError, "t must be class indices"),

@@ -206,7 +206,7 @@ IMAGES, FOUR = np.ones((2, 4, 3, 3)), np.ones(4)
     ("act", "error", "message"),
     [
         (lambda: batch_normalization(IMAGES, np.ones(5), FOUR), ValueError, "gamma must have one value per channel"),
-        (lambda: batch_normalization(IMAGES, FOUR, np.ones(5)), ValueError, "beta must have one value per feature"),
+        (lambda: batch_normalization(IMAGES, FOUR, np.ones(5)), ValueError, "beta must have gamma's shape"),
         (lambda: batch_normalization(np.ones(4), FOUR, FOUR), ValueError, "gamma must have one value per channel"),
         (lambda: batch_normalization(IMAGES, FOUR, FOUR, FOUR), TypeError, "mean and var, or neither"),
         (lambda: batch_normalization(IMAGES, FOUR, FOUR, np.ones(3), FOUR), ValueError, "mean must have 4 values"),

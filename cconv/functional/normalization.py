@@ -38,9 +38,9 @@ def batch_normalization(x, gamma, beta, mean=None, var=None, *, eps=10e-7, retur
     Parameters
     ----------
     x : ndarray, float32 or float64, shape (N, D) or (N, C, ...)
-    gamma, beta : ndarray
+    gamma, beta : ndarray, of one shape
         One value per feature: D, or C (per channel, over batch and pixels), or as many as a sample of x has values (per
-        activation, over the batch). The shape does not matter.
+        activation, over the batch). Which shape does not matter.
     mean, var : ndarray, optional
         What to normalise with, one value per feature. Left out, the mean and the biased variance of x.
     eps : float, default 10e-7
@@ -71,23 +71,11 @@ def batch_normalization(x, gamma, beta, mean=None, var=None, *, eps=10e-7, retur
     array([[-5.],
            [15.]])
     """
-    x, gamma, beta, pixels = _batch_door(x, gamma, as_input(beta, "beta"))
     fixed = mean is not None
     if fixed != (var is not None):
         raise TypeError("give mean and var, or neither, got one of them")
-    if fixed:
-        mean, var = _statistics(mean, "mean", gamma.size), _statistics(var, "var", gamma.size)
-    else:
-        count = len(x) * pixels
-        if count < 2:
-            raise ValueError(f"x must hold at least two values per feature in training, got {count} (shape {x.shape})")
-        mean, var = np.empty(gamma.size), np.empty(gamma.size)
-    eps = checked_eps(eps)
-    out = kernels.memory.empty(x.shape, x.dtype)
-    if x.size:
-        threads = kernels.cpu.threads_for(COST * x.size)
-        kernels.norm.batch_norm(x, out, mean, var, gamma, beta, pixels, eps, fixed, threads)
-    return (out, mean, var) if return_statistics else out
+    kernel, door = kernels.norm.batch_norm, _batch_door(eps, fixed)
+    return _forward(kernel, door, x, gamma, beta, (mean, var) if fixed else None, return_statistics)
 
 
 def batch_normalization_backward(dout, x, gamma, mean, var, *, eps=10e-7, fixed=False, input_gradient=True):
@@ -130,19 +118,8 @@ def batch_normalization_backward(dout, x, gamma, mean, var, *, eps=10e-7, fixed=
     >>> dgamma.round(3), dbeta
     (array([2.]), array([2.]))
     """
-    x_dtype, gamma_dtype, gamma_shape = getattr(x, "dtype", None), getattr(gamma, "dtype", None), np.shape(gamma)
-    x, gamma, _, pixels = _batch_door(x, gamma)
-    dout, x, gamma = _with_dout(dout, x, gamma)
-    mean, var = _statistics(mean, "mean", gamma.size), _statistics(var, "var", gamma.size)
-    eps = checked_eps(eps)
-    dx = kernels.memory.empty(x.shape, x.dtype) if input_gradient else None
-    dgamma, dbeta = np.zeros(gamma_shape), np.zeros(gamma_shape)
-    if x.size:
-        threads = kernels.cpu.threads_for(2 * COST * x.size)
-        kernels.norm.batch_norm_backward(
-            dout, x, mean, var, gamma, dx, dgamma, dbeta, pixels, eps, bool(fixed), threads
-        )
-    return _in_their_dtypes(dx, dgamma, dbeta, x_dtype, gamma_dtype or gamma.dtype)
+    kernel, door = kernels.norm.batch_norm_backward, _batch_door(eps, bool(fixed))
+    return _backward(kernel, door, dout, x, gamma, mean, var, input_gradient)
 
 
 def layer_normalization(x, gamma, beta, *, eps=1e-5, return_statistics=False):
@@ -178,9 +155,7 @@ def layer_normalization(x, gamma, beta, *, eps=1e-5, return_statistics=False):
     array([[-1.,  1.],
            [-1.,  1.]])
     """
-    x, gamma, beta = _layer_door(x, gamma, as_input(beta, "beta"))
-    leading = x.shape[: x.ndim - gamma.ndim]
-    return _group_forward(x, gamma, beta, leading, 1, 1, eps, return_statistics)
+    return _forward(kernels.norm.group_norm, _layer_door(eps), x, gamma, beta, None, return_statistics)
 
 
 def layer_normalization_backward(dout, x, gamma, mean, var, *, eps=1e-5, input_gradient=True):
@@ -221,11 +196,7 @@ def layer_normalization_backward(dout, x, gamma, mean, var, *, eps=1e-5, input_g
     >>> dgamma.round(3), dbeta
     (array([-1.,  2.]), array([1., 2.]))
     """
-    x_dtype, gamma_dtype = getattr(x, "dtype", None), getattr(gamma, "dtype", None)
-    x, gamma, _ = _layer_door(x, gamma)
-    leading = x.shape[: x.ndim - gamma.ndim]
-    dx, dgamma, dbeta = _group_backward(dout, x, gamma, mean, var, leading, 1, 1, eps, input_gradient)
-    return _in_their_dtypes(dx, dgamma, dbeta, x_dtype, gamma_dtype or gamma.dtype)
+    return _backward(kernels.norm.group_norm_backward, _layer_door(eps), dout, x, gamma, mean, var, input_gradient)
 
 
 def group_normalization(x, gamma, beta, groups, *, eps=1e-5, return_statistics=False):
@@ -264,8 +235,7 @@ def group_normalization(x, gamma, beta, groups, *, eps=1e-5, return_statistics=F
     >>> group_normalization(x, np.ones(4), np.zeros(4), 2).round(3)
     array([[-1.,  1., -1.,  1.]])
     """
-    x, gamma, beta, groups, pixels = _group_door(x, gamma, as_input(beta, "beta"), groups)
-    return _group_forward(x, gamma, beta, (len(x), groups), groups, pixels, eps, return_statistics)
+    return _forward(kernels.norm.group_norm, _group_door(eps, groups), x, gamma, beta, None, return_statistics)
 
 
 def group_normalization_backward(dout, x, gamma, mean, var, groups, *, eps=1e-5, input_gradient=True):
@@ -301,97 +271,98 @@ def group_normalization_backward(dout, x, gamma, mean, var, groups, *, eps=1e-5,
     >>> dgamma.round(3), dbeta
     (array([-1.,  1., -1.,  1.]), array([1., 1., 1., 1.]))
     """
-    x_dtype, gamma_dtype = getattr(x, "dtype", None), getattr(gamma, "dtype", None)
-    x, gamma, _, groups, pixels = _group_door(x, gamma, None, groups)
-    statistics = len(x), groups
-    dx, dgamma, dbeta = _group_backward(dout, x, gamma, mean, var, statistics, groups, pixels, eps, input_gradient)
-    return _in_their_dtypes(dx, dgamma, dbeta, x_dtype, gamma_dtype or gamma.dtype)
+    door = _group_door(eps, groups)
+    return _backward(kernels.norm.group_norm_backward, door, dout, x, gamma, mean, var, input_gradient)
 
 
-def _batch_door(x, gamma, beta=None):
-    """Return the arrays in one dtype, and how many pixels of x share a value of gamma."""
-    x, gamma = as_input(x, "x"), as_input(gamma, "gamma")
-    pixels = math.prod(x.shape[2:])
-    if x.ndim < 2 or gamma.size not in (x.shape[1], x.shape[1] * pixels):
-        raise ValueError(
-            f"gamma must have one value per channel or per activation of x, which has shape {x.shape}, "
-            f"got {gamma.size} values"
-        )
-    if beta is not None:
-        beta = as_input(beta, "beta")
-        if beta.size != gamma.size:
-            raise ValueError(f"beta must have one value per feature, {gamma.size} as gamma has, got shape {beta.shape}")
-    return *promote(x, gamma, beta), pixels if gamma.size == x.shape[1] else 1
+# A door takes x and gamma, checked each on its own, and returns the shape of mean and variance, and what the kernels
+# take after the arrays.
 
 
-def _layer_door(x, gamma, beta=None):
-    x, gamma = as_input(x, "x"), as_input(gamma, "gamma")
-    if not 1 <= gamma.ndim <= x.ndim or x.shape[x.ndim - gamma.ndim :] != gamma.shape:
-        raise ValueError(f"gamma must have the shape of x's last axes, x has shape {x.shape}, got {gamma.shape}")
-    return promote(x, gamma, _like_gamma(beta, gamma))
+def _batch_door(eps, fixed):
+    eps = checked_eps(eps)
+
+    def door(x, gamma):
+        pixels = math.prod(x.shape[2:])
+        if x.ndim < 2 or gamma.size not in (x.shape[1], x.shape[1] * pixels):
+            raise ValueError(
+                f"gamma must have one value per channel or per activation of x, which has shape {x.shape}, "
+                f"got {gamma.size} values"
+            )
+        pixels = pixels if gamma.size == x.shape[1] else 1
+        count = len(x) * pixels
+        if not fixed and count < 2:
+            raise ValueError(f"x must hold at least two values per feature in training, got {count} (shape {x.shape})")
+        return (gamma.size,), (pixels, eps, fixed)
+
+    return door
 
 
-def _group_door(x, gamma, beta, groups):
-    """Return the arrays in one dtype, groups, and how many pixels a channel has."""
-    x, gamma, groups = as_input(x, "x"), as_input(gamma, "gamma"), integer(groups, "groups", 1)
-    if x.ndim < 2:
-        raise ValueError(f"x must have at least 2 dimensions, got {x.ndim} (shape {x.shape})")
-    if gamma.shape != (x.shape[1],):
-        raise ValueError(f"gamma must have one value for each of x's {x.shape[1]} channels, got shape {gamma.shape}")
-    if x.shape[1] % groups:
-        raise ValueError(f"groups must divide x's {x.shape[1]} channels, got {groups}")
-    return *promote(x, gamma, _like_gamma(beta, gamma)), groups, math.prod(x.shape[2:])
+def _layer_door(eps):
+    eps = checked_eps(eps)
+
+    def door(x, gamma):
+        axes = x.ndim - gamma.ndim
+        if axes < 0 or gamma.ndim < 1 or x.shape[axes:] != gamma.shape:
+            raise ValueError(f"gamma must have the shape of x's last axes, x has shape {x.shape}, got {gamma.shape}")
+        return x.shape[:axes], (1, 1, eps)
+
+    return door
 
 
-def _like_gamma(beta, gamma):
-    if beta is None:
-        return None
-    beta = as_input(beta, "beta")
+def _group_door(eps, groups):
+    eps, groups = checked_eps(eps), integer(groups, "groups", 1)
+
+    def door(x, gamma):
+        if x.ndim < 2:
+            raise ValueError(f"x must have at least 2 dimensions, got {x.ndim} (shape {x.shape})")
+        channels = x.shape[1]
+        if gamma.shape != (channels,):
+            raise ValueError(f"gamma must have one value for each of x's {channels} channels, got shape {gamma.shape}")
+        if channels % groups:
+            raise ValueError(f"groups must divide x's {channels} channels, got {groups}")
+        return (len(x), groups), (groups, math.prod(x.shape[2:]), eps)
+
+    return door
+
+
+def _forward(kernel, door, x, gamma, beta, given, return_statistics):
+    """Normalise, by the kernel of one kind and what its door says, with the statistics that are given or x's own."""
+    x, gamma, beta = as_input(x, "x"), as_input(gamma, "gamma"), as_input(beta, "beta")
+    shape, settings = door(x, gamma)
     if beta.shape != gamma.shape:
         raise ValueError(f"beta must have gamma's shape {gamma.shape}, got {beta.shape}")
-    return beta
-
-
-def _statistics(array, name, size):
-    """Return mean or var as the kernels take it."""
-    array = as_input(array, name)
-    if array.size != size:
-        raise ValueError(f"{name} must have {size} values, got shape {array.shape}")
-    return array.astype(np.float64, copy=False)
-
-
-def _with_dout(dout, x, gamma):
-    dout = as_input(dout, "dout")
-    if dout.shape != x.shape:
-        raise ValueError(f"dout must have the output's shape {x.shape}, got {dout.shape}")
-    return promote(dout, x, gamma)
-
-
-def _group_forward(x, gamma, beta, statistics, groups, pixels, eps, return_statistics):
-    eps = checked_eps(eps)
+    x, gamma, beta = promote(x, gamma, beta)
+    mean, var = (np.zeros(shape), np.zeros(shape)) if given is None else _statistics(*given, shape)
     out = kernels.memory.empty(x.shape, x.dtype)
-    mean, var = np.zeros(statistics), np.zeros(statistics)
     if x.size:
-        threads = kernels.cpu.threads_for(COST * x.size)
-        kernels.norm.group_norm(x, out, mean, var, gamma, beta, groups, pixels, eps, threads)
+        kernel(x, out, mean, var, gamma, beta, *settings, kernels.cpu.threads_for(COST * x.size))
     return (out, mean, var) if return_statistics else out
 
 
-def _group_backward(dout, x, gamma, mean, var, statistics, groups, pixels, eps, input_gradient):
-    eps = checked_eps(eps)
-    size = math.prod(statistics)
-    mean, var = _statistics(mean, "mean", size), _statistics(var, "var", size)
-    dout, x, gamma = _with_dout(dout, x, gamma)
+def _backward(kernel, door, dout, x, gamma, mean, var, input_gradient):
+    """Return the gradients of `_forward`, each in the dtype of what it belongs to."""
+    x_dtype, gamma_dtype, gamma_shape = getattr(x, "dtype", None), getattr(gamma, "dtype", None), np.shape(gamma)
+    x, gamma, dout = as_input(x, "x"), as_input(gamma, "gamma"), as_input(dout, "dout")
+    shape, settings = door(x, gamma)
+    if dout.shape != x.shape:
+        raise ValueError(f"dout must have the output's shape {x.shape}, got {dout.shape}")
+    dout, x, gamma = promote(dout, x, gamma)
+    mean, var = _statistics(mean, var, shape)
     dx = kernels.memory.empty(x.shape, x.dtype) if input_gradient else None
-    dgamma, dbeta = np.zeros(gamma.shape), np.zeros(gamma.shape)
+    dgamma, dbeta = np.zeros(gamma_shape), np.zeros(gamma_shape)
     if x.size:
         threads = kernels.cpu.threads_for(2 * COST * x.size)
-        kernels.norm.group_norm_backward(dout, x, mean, var, gamma, dx, dgamma, dbeta, groups, pixels, eps, threads)
-    return dx, dgamma, dbeta
+        kernel(dout, x, mean, var, gamma, dx, dgamma, dbeta, *settings, threads)
+    if dx is not None:
+        dx = dx.astype(x_dtype or x.dtype, copy=False)
+    return dx, *(gradient.astype(gamma_dtype or gamma.dtype, copy=False) for gradient in (dgamma, dbeta))
 
 
-def _in_their_dtypes(dx, dgamma, dbeta, x_dtype, gamma_dtype):
-    """Return the gradients in the dtypes of what they belong to."""
-    if dx is not None and x_dtype is not None:
-        dx = dx.astype(x_dtype, copy=False)
-    return dx, dgamma.astype(gamma_dtype, copy=False), dbeta.astype(gamma_dtype, copy=False)
+def _statistics(mean, var, shape):
+    """Return mean and variance as the kernels take them."""
+    arrays = as_input(mean, "mean"), as_input(var, "var")
+    for array, name in zip(arrays, ("mean", "var"), strict=True):
+        if array.size != math.prod(shape):
+            raise ValueError(f"{name} must have {math.prod(shape)} values, got shape {array.shape}")
+    return [array.astype(np.float64, copy=False) for array in arrays]
