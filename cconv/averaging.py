@@ -104,6 +104,10 @@ class ExponentialMovingAverage:
         TypeError, ValueError
             If it does not hold an average for each parameter, of its shape and dtype; nothing changes then.
         """
+        self.__dict__.update(self.checked_state(state_dict))
+
+    def checked_state(self, state_dict):
+        """Return the attributes that `load_state_dict` would set; raise what it would raise."""
         found = checked_dict(state_dict, "state_dict", {"decay": float, "averages": dict})
         decay = fraction(found["decay"], "decay")
         kinds = dict.fromkeys(self.params, np.ndarray)
@@ -116,7 +120,7 @@ class ExponentialMovingAverage:
                     f"{mean.dtype}"
                 )
             averages[name] = np.array(mean, order="C")
-        self.decay, self.averages = decay, averages
+        return {"decay": decay, "averages": averages}
 
 
 def _native(name, value):

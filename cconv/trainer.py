@@ -2,12 +2,14 @@
 
 import sys
 import time
+from contextlib import nullcontext
 
 import numpy as np
 
 from . import optimizers
 from ._checks import checked_dict
 from ._random import generator
+from .averaging import ExponentialMovingAverage
 from .geometry import integer
 from .schedules import Schedule
 from .serialization import put, read_checkpoint, save_checkpoint
@@ -64,6 +66,9 @@ class Trainer:
     schedule : Schedule or callable, keyword only
         Sets the learning rate, after each step or each epoch as it says itself; a callable makes it of the optimizer.
         One that wants a measure gets the mean of an epoch's training losses.
+    average : ExponentialMovingAverage or float, keyword only
+        An average of the network's parameters, or its decay: it follows them after each step, and accuracies are
+        measured with the averages in their place. ``with trainer.average.swapped():`` uses or saves them.
 
     Attributes
     ----------
@@ -73,6 +78,7 @@ class Trainer:
         One per epoch.
     optimizer : Optimizer
     schedule : Schedule or None
+    average : ExponentialMovingAverage or None
     current_iter, current_epoch, iter_per_epoch, max_iter : int
         Steps and epochs done, steps of one epoch and of all.
 
@@ -108,6 +114,7 @@ class Trainer:
         rng=None,
         seed=None,
         schedule=None,
+        average=None,
     ):
         self.network = network
         self.x_train, self.t_train = _samples(x_train, t_train, "train")
@@ -120,6 +127,7 @@ class Trainer:
         self.verbose = verbose
         self.optimizer = _optimizer(optimizer, optimizer_param)
         self.schedule = _schedule(schedule, self.optimizer)
+        self.average = _average(average, network)
         self.rng = generator(rng, seed)
 
         self.train_size = len(self.x_train)
@@ -144,6 +152,8 @@ class Trainer:
         if loss is None:
             loss = self.network.loss(x, t)
         self.optimizer.update(getattr(self.network, "trainable_params", self.network.params), grads)
+        if self.average is not None:
+            self.average.update()
         self.train_loss_list.append(float(loss))
         self.current_iter += 1
         if self.schedule is not None and self.schedule.every == "step":
@@ -155,8 +165,9 @@ class Trainer:
     def _end_epoch(self):
         if getattr(getattr(self.network, "last_layer", None), "accuracy", True) is not None:
             limit = self.evaluate_sample_num_per_epoch
-            self.train_acc_list.append(self.network.accuracy(self.x_train[:limit], self.t_train[:limit]))
-            self.test_acc_list.append(self.network.accuracy(self.x_test[:limit], self.t_test[:limit]))
+            with nullcontext() if self.average is None else self.average.swapped():
+                self.train_acc_list.append(self.network.accuracy(self.x_train[:limit], self.t_train[:limit]))
+                self.test_acc_list.append(self.network.accuracy(self.x_test[:limit], self.t_test[:limit]))
         if self.schedule is not None and self.schedule.every == "epoch":
             losses = self.train_loss_list[-self.iter_per_epoch :]
             self.schedule.step(*[sum(losses) / len(losses)] * self.schedule.takes_metric)
@@ -183,7 +194,8 @@ class Trainer:
         """Write all that training goes on from to a safetensors file, all of it or nothing.
 
         It holds the network's parameters and what its layers accumulate beside them, the state of the optimizer, of
-        the schedule and of the random order, what was recorded, and where training is. The data are not in it.
+        the schedule, of the average and of the random order, what was recorded, and where training is. The data are
+        not in it.
 
         Parameters
         ----------
@@ -200,6 +212,7 @@ class Trainer:
         rest = {
             "optimizer": self.optimizer.state_dict(),
             "schedule": None if self.schedule is None else self.schedule.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
             "rng": self.rng.bit_generator.state,
             "order": self._order,
             "sizes": {"samples": self.train_size, "mini_batch_size": self.batch_size},
@@ -212,8 +225,8 @@ class Trainer:
         """Go on from a checkpoint: the steps that follow give the bits that an uninterrupted training gives.
 
         The trainer is made as it was then: for a network of the same architecture and dtype, the same data, batch
-        size, kind of optimizer and schedule. The number of epochs may be another one. What a layer of one's own keeps
-        beside its `param_names` and `buffer_names` is not restored.
+        size, kind of optimizer, schedule and average. The number of epochs may be another one. What a layer of one's
+        own keeps beside its `param_names` and `buffer_names` is not restored.
 
         Parameters
         ----------
@@ -229,13 +242,12 @@ class Trainer:
         params = self._arrays()
         arrays, rest = read_checkpoint(file_name, params, self._architecture())
         changes = [(self, self._checked_rest(rest)), (self.optimizer, self._checked_optimizer(rest["optimizer"]))]
-        if (rest["schedule"] is None) != (self.schedule is None):
-            has = ("no schedule", "a schedule")
-            raise ValueError(
-                f"{file_name} must have {has[self.schedule is not None]} as here, got {has[self.schedule is None]}"
-            )
-        if self.schedule is not None:
-            changes.append((self.schedule, self.schedule.checked_state(rest["schedule"])))
+        for name, here in (("schedule", self.schedule), ("average", self.average)):
+            if (rest[name] is None) != (here is None):
+                has = (f"no {name}", f"its {name}")
+                raise ValueError(f"{file_name} must hold {has[here is not None]} as here, got {has[here is None]}")
+            if here is not None:
+                changes.append((here, here.checked_state(rest[name])))
         put(arrays, params)
         self.rng.bit_generator.state = rest["rng"]
         for target, values in changes:
@@ -266,7 +278,7 @@ class Trainer:
 
     def _checked_rest(self, rest):
         """Return the attributes of the trainer itself that a checkpoint sets."""
-        keys = ("optimizer", "schedule", "rng", "order", "sizes", "current_iter", "recorded")
+        keys = ("optimizer", "schedule", "average", "rng", "order", "sizes", "current_iter", "recorded")
         rest = checked_dict(rest, "the checkpoint", dict.fromkeys(keys, object) | {"sizes": dict, "current_iter": int})
         for name, here in (("samples", self.train_size), ("mini_batch_size", self.batch_size)):
             if rest["sizes"].get(name) != here:
@@ -322,6 +334,18 @@ def _schedule(schedule, optimizer):
     if schedule.optimizer is not optimizer:
         raise ValueError("schedule must set the learning rate of this trainer's optimizer, got one of another")
     return schedule
+
+
+def _average(average, network):
+    """Return an average for one, or for its decay; it must be of this network's parameters."""
+    if average is None:
+        return None
+    if not isinstance(average, ExponentialMovingAverage):
+        return ExponentialMovingAverage(network.params, average)
+    if average.params.keys() != network.params.keys():
+        own, given = (", ".join(map(str, params)) for params in (network.params, average.params))
+        raise ValueError(f"average must be of this network's parameters {own}, got one of {given}")
+    return average
 
 
 def _check_random_state(rng, state):

@@ -17,6 +17,7 @@ from cconv import (
     AdamW,
     Affine,
     BatchNormalization,
+    ExponentialMovingAverage,
     Huber,
     MeanSquaredError,
     Network,
@@ -245,11 +246,13 @@ def assert_same_training(one, other):
     for name in ("train_loss_list", "train_acc_list", "test_acc_list", "current_iter", "current_epoch"):
         assert getattr(one, name) == getattr(other, name), name
     np.testing.assert_equal(one.rng.bit_generator.state, other.rng.bit_generator.state)
+    if one.average is not None:
+        np.testing.assert_equal(one.average.state_dict(), other.average.state_dict())
 
 
 SETTINGS = [
     {"optimizer": "SGD"},
-    {"optimizer": "Nesterov"},
+    {"optimizer": "Nesterov", "average": 0.9},
     {"optimizer": "Adam", "optimizer_param": {"amsgrad": True, "clip_norm": 1.0}},
     {"optimizer": "AdamW", "optimizer_param": {"weight_decay": 0.1}},
     {"optimizer": "Lion", "schedule": lambda o: OneCycle(o, 0.01, 20, momentum=(0.8, 0.9))},
@@ -289,6 +292,30 @@ def test_any_random_generator(tmp_path, kind):
     whole.train()
     resumed.train()
     assert whole.train_loss_list == resumed.train_loss_list
+
+
+def test_accuracy_is_that_of_the_average():
+    run = resumable(average=0.9)
+    plain = resumable()
+    run.train()
+    plain.train()
+    assert run.train_loss_list == plain.train_loss_list
+    for name, value in plain.network.params.items():
+        np.testing.assert_array_equal(run.network.params[name], value)
+    with run.average.swapped():
+        assert run.network.accuracy(run.x_train, run.t_train) == run.train_acc_list[-1]
+        assert run.network.accuracy(run.x_test, run.t_test) == run.test_acc_list[-1]
+    assert not np.array_equal(run.average.averages["W1"], run.network.params["W1"])
+
+
+def test_an_average_is_of_the_networks_own_parameters():
+    network = small()
+    average = ExponentialMovingAverage(network.params)
+    assert resumable(network, average=average).average is average
+    with pytest.raises(ValueError, match="average must be of this network's parameters W1, b1, .*, got one of W"):
+        resumable(average=ExponentialMovingAverage({"W": np.ones(2)}))
+    with pytest.raises(ValueError, match="decay must be at least 0 and below 1, got 1"):
+        resumable(average=1)
 
 
 def test_training_on_for_more_epochs_in_another_object(tmp_path):
@@ -336,7 +363,8 @@ def edited(path, change):
         (lambda: resumable(optimizer_param={"amsgrad": True}), "must have the keys step, m, v, h"),
         (lambda: resumable(samples=24), "samples must be 24 as here, got 23"),
         (lambda: resumable(batch=6), "mini_batch_size must be 6 as here, got 5"),
-        (lambda: resumable(schedule=partial(ReduceOnPlateau)), "must have a schedule as here, got no schedule"),
+        (lambda: resumable(schedule=partial(ReduceOnPlateau)), "must hold its schedule as here, got no schedule"),
+        (lambda: resumable(average=0.9), "must hold its average as here, got no average"),
         (lambda: resumable(seed=None, rng=np.random.Generator(np.random.MT19937(0))), "it is a PCG64, not a MT19937"),
     ],
 )
