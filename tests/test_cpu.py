@@ -239,7 +239,7 @@ cconv.set_num_threads(2)
 def convolve():
     x, w = np.ones((64, 8, 32, 32), np.float32), np.ones((16, 8, 3, 3), np.float32)
     out = np.empty((64, 16, 30, 30), np.float32)
-    kernels.conv.forward(x, w, None, out, 1, 1, 0, 0, 1, 1, 1, kernels.cpu.threads_for(1e9))
+    kernels.conv.forward(x, w, None, out, (1, 1, 0, 0, 1, 1), 1, kernels.cpu.threads_for(1e9))
     return bool((out == 72).all())
 
 assert kernels.cpu.threads_for(1e9) == 2
@@ -264,7 +264,7 @@ def test_calls_from_several_python_threads(threads):
 
     def convolve(_):
         out = kernels.memory.empty((8, 6, 18, 18), np.float64)
-        kernels.conv.forward(x, w, None, out, 1, 1, 0, 0, 1, 1, 1, 2)
+        kernels.conv.forward(x, w, None, out, (1, 1, 0, 0, 1, 1), 1, 2)
         return out
 
     with ThreadPoolExecutor(4) as pool:
@@ -280,7 +280,7 @@ def test_flush_to_zero_never_leaks_to_the_caller(cpu_level, num_threads):
     tiny = np.float32(1e-40)
     x = np.full((4, 2, 8, 8), tiny)
     out = np.empty((4, 3, 6, 6), np.float32)
-    kernels.conv.forward(x, np.ones((3, 2, 3, 3), np.float32), None, out, 1, 1, 0, 0, 1, 1, 1, num_threads)
+    kernels.conv.forward(x, np.ones((3, 2, 3, 3), np.float32), None, out, (1, 1, 0, 0, 1, 1), 1, num_threads)
     assert tiny / np.float32(2) > 0, "denormal numbers work again after a kernel"
     assert np.all(x + x > 0)
 

@@ -37,7 +37,7 @@ def passes(source, W, target, steps, groups, **which):
     Both give the same bits of output; see the essays that open their sources.
     """
     pixels = kernels.conv_pixels
-    return pixels if pixels.suits(source, W, target, *steps, groups, **which) else kernels.conv
+    return pixels if pixels.suits(source, W, target, steps, groups, **which) else kernels.conv
 
 
 def forward_door(x, W, b, groups):
@@ -107,7 +107,7 @@ def convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1):
     checked_size(N, filters, out_h, out_w, itemsize=x.itemsize)
     out = kernels.memory.empty((N, filters, out_h, out_w), x.dtype)
     threads = kernels.cpu.threads_for(COST * out.size * channels * filter_h * filter_w)
-    passes(x, W, out, steps, groups).forward(x, W, b, out, *steps, groups, threads)
+    passes(x, W, out, steps, groups).forward(x, W, b, out, steps, groups, threads)
     return out
 
 
@@ -164,13 +164,13 @@ def convolution_backward(dout, x, W, *, stride=1, pad=0, dilation=1, groups=1, b
     if input_gradient:
         dx = kernels.memory.empty(x.shape, x.dtype)
         kernel = passes(dout, W, dx, steps, groups, backward=True)
-        kernel.backward_input(dout, W, dx, *steps, groups, threads)
+        kernel.backward_input(dout, W, dx, steps, groups, threads)
         dx = dx.astype(x_dtype or dx.dtype, copy=False)
     dW = kernels.memory.empty(W.shape, W.dtype)
     if bias:
         db = kernels.memory.empty((filters,), W.dtype)
     kernel = passes(x, W, dout, steps, groups, weights=True)
-    kernel.backward_weights(dout, x, dW, db, *steps, groups, threads)
+    kernel.backward_weights(dout, x, dW, db, steps, groups, threads)
     if W_dtype is not None and W_dtype != dW.dtype:
         dW = dW.astype(W_dtype)
         db = db if db is None else db.astype(W_dtype)

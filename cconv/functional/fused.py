@@ -56,7 +56,7 @@ def convolution_relu_max_pool(x, W, b=None, *, stride=1, pad=0, dilation=1, grou
     out = kernels.memory.empty(shape, x.dtype)
     argmax = kernels.memory.empty(shape, "uint8") if return_argmax else None
     threads = kernels.cpu.threads_for(COST * N * filters * out_h * out_w * channels * filter_h * filter_w)
-    kernels.conv.forward_pooled(x, W, b, out, argmax, out_h, out_w, *steps, groups, threads)
+    kernels.conv.forward_pooled(x, W, b, out, argmax, out_h, out_w, steps, groups, threads)
     return (out, argmax) if return_argmax else out
 
 
@@ -118,7 +118,7 @@ def convolution_relu_max_pool_backward(
     dW = kernels.memory.empty(W.shape, W.dtype)
     db = kernels.memory.empty((filters,), W.dtype) if bias else None
     threads = kernels.cpu.threads_for(WINDOW_COST * dout.size * channels * filter_h)
-    kernels.conv.backward_pooled_weights(dout, out, argmax, x, dW, db, out_h, out_w, *steps, groups, threads)
+    kernels.conv.backward_pooled_weights(dout, out, argmax, x, dW, db, out_h, out_w, steps, groups, threads)
     if W_dtype != dW.dtype:
         dW = dW.astype(W_dtype)
         db = db if db is None else db.astype(W_dtype)

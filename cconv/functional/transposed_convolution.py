@@ -91,7 +91,7 @@ def transposed_convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=
     out = kernels.memory.empty(shape, x.dtype)
     threads = kernels.cpu.threads_for(COST * x.size * W[0].size)
     kernel = passes(x, W, out, place.steps, groups, backward=True)
-    kernel.backward_input(x, W, out, *place.steps, groups, threads, b)
+    kernel.backward_input(x, W, out, place.steps, groups, threads, b)
     return out
 
 
@@ -149,11 +149,11 @@ def transposed_convolution_backward(
     if input_gradient:
         dx = kernels.memory.empty(x.shape, x.dtype)
         kernel = passes(dout, W, dx, place.steps, groups)
-        kernel.forward(dout, W, None, dx, *place.steps, groups, threads)
+        kernel.forward(dout, W, None, dx, place.steps, groups, threads)
         dx = dx.astype(x_dtype or dx.dtype, copy=False)
     dW = kernels.memory.empty(W.shape, W.dtype)
     kernel = passes(dout, W, x, place.steps, groups, weights=True)
-    kernel.backward_weights(x, dout, dW, None, *place.steps, groups, threads)
+    kernel.backward_weights(x, dout, dW, None, place.steps, groups, threads)
     if bias:
         db = dout.sum(axis=(2, 3)).sum(axis=0, dtype=np.float64).astype(W_dtype or W.dtype)
     return dx, dW.astype(W_dtype or dW.dtype, copy=False), db

@@ -318,50 +318,60 @@ cdef Py_ssize_t strip_size(Gather* g, bint pooled) noexcept nogil:
     return round_up(length * g.V * g.lanes, ALIGNMENT)
 
 
+cdef void gather_part(const floating* x, const floating* packed, floating* bias, floating* out, uint8_t* where,
+                      bint pooled, Py_ssize_t N, Gather* g, Py_ssize_t n, Py_ssize_t part, Py_ssize_t parts,
+                      floating* scratch) noexcept nogil:
+    """Compute one part of the rows of image n, padding the rows it needs."""
+    cdef Py_ssize_t rows = g.rows // 2 if pooled else g.rows, channels = g.groups * g.C, group
+    cdef Py_ssize_t area = rows * (g.width // 2) if pooled else g.area  # of one channel of the result
+    cdef Py_ssize_t y0 = part * rows // parts, y1 = (part + 1) * rows // parts
+    cdef Py_ssize_t s0 = 2 * y0 if pooled else y0, s1 = 2 * y1 if pooled else y1
+    cdef const floating* scene = x + n * channels * g.H * g.W
+    cdef floating* room = scratch + strip_size(g, pooled)
+    if g.padded:
+        pad_image(scene, x + N * channels * g.H * g.W, channels, g, max(s0 * g.down // g.up + g.lowest, 0),
+                  min((s1 - 1) * g.down // g.up + g.highest + 1, g.PH), room)
+        scene = room
+    out = out + n * g.groups * g.F * area
+    for group in range(g.groups):
+        if pooled:
+            gather_pooled(scene, packed, packed + g.groups * g.weights, g, group, y0, y1, scratch, out,
+                          NULL if where == NULL else where + n * g.groups * g.F * area)
+        elif g.pw == 1:
+            gather_rows(scene, packed, bias, g, group, y0, y1, scratch, out)
+        else:
+            gather_phases(scene, packed, bias, g, group, y0, y1, scratch, out)
+
+
 cdef void gather(const floating* x, const floating* W, Py_ssize_t f_step, Py_ssize_t c_step, floating* bias,
                  floating* out, uint8_t* where, bint pooled, Py_ssize_t N, Gather* g, floating* packed,
                  floating* scratch, Py_ssize_t private, int num_threads) noexcept nogil:
-    cdef Py_ssize_t n, group, item, parts, y0, y1, s0, s1, f, channels = g.groups * g.C
-    cdef Py_ssize_t rows = g.rows // 2 if pooled else g.rows
-    cdef Py_ssize_t area = rows * (g.width // 2) if pooled else g.area  # of one channel of the result
-    cdef floating* mine = NULL
-    cdef floating* room
+    cdef Py_ssize_t item, parts, f, group
     cdef floating* biases = packed + g.groups * g.weights  # with zeros for the lanes beyond F
-    cdef const floating* scene
     cdef unsigned state = 0
-    # With few images, threads share one; each pads the rows it needs.
+    # With few images, threads share one.
     parts = 1 if num_threads == 1 or N >= 4 * num_threads else ceil_div(4 * num_threads, N)
-    parts = max(min(parts, area // STRIP, rows), 1)
+    parts = max(min(parts, g.area // STRIP, g.rows // 2 if pooled else g.rows), 1)
+    if parts > num_threads:
+        parts -= parts % num_threads
+    for group in range(g.groups):
+        pack(W, g, group, f_step, c_step, packed)
     if pooled:
         memset(biases, 0, g.groups * g.vectors * g.lanes * sizeof(floating))
         if bias != NULL:
             for f in range(g.groups * g.F):
                 biases[f // g.F * g.vectors * g.lanes + f % g.F] = bias[f]
-    with parallel(num_threads=num_threads):
-        mine = scratch + threadid() * private
+    if num_threads == 1:  # one thread alone needs no barrier, which costs as much as a small image
         state = cconv_ftz_on()
-        for group in prange(g.groups, schedule="static"):
-            pack(W, g, group, f_step, c_step, packed)
+        for item in range(N * parts):
+            gather_part(x, packed, bias, out, where, pooled, N, g, item // parts, item % parts, parts, scratch)
+        cconv_ftz_restore(state)
+        return
+    with parallel(num_threads=num_threads):
+        state = cconv_ftz_on()
         for item in prange(N * parts, schedule="dynamic"):
-            n = item // parts
-            y0 = item % parts * rows // parts
-            y1 = (item % parts + 1) * rows // parts
-            s0 = 2 * y0 if pooled else y0
-            s1 = 2 * y1 if pooled else y1
-            scene = x + n * channels * g.H * g.W
-            if g.padded:
-                room = mine + strip_size(g, pooled)
-                pad_image(scene, x + N * channels * g.H * g.W, channels, g, max(s0 * g.down // g.up + g.lowest, 0),
-                          min((s1 - 1) * g.down // g.up + g.highest + 1, g.PH), room)
-                scene = room
-            for group in range(g.groups):
-                if pooled:
-                    gather_pooled(scene, packed, biases, g, group, y0, y1, mine, out + n * g.groups * g.F * area,
-                                  NULL if where == NULL else where + n * g.groups * g.F * area)
-                elif g.pw == 1:
-                    gather_rows(scene, packed, bias, g, group, y0, y1, mine, out + n * g.groups * g.F * area)
-                else:
-                    gather_phases(scene, packed, bias, g, group, y0, y1, mine, out + n * g.groups * g.F * area)
+            gather_part(x, packed, bias, out, where, pooled, N, g, item // parts, item % parts, parts,
+                        scratch + threadid() * private)
         cconv_ftz_restore(state)
 
 
@@ -635,13 +645,13 @@ cdef inline tuple sizes(cnp.ndarray images):
     return images.shape[1], images.shape[2], images.shape[3]
 
 
-cdef Plan find_plan(cnp.ndarray source, cnp.ndarray W, tuple target, tuple steps, Kind kind):
+cdef Plan find_plan(cnp.ndarray source, cnp.ndarray W, tuple target, tuple steps, Py_ssize_t groups, Kind kind):
     """Return the plan of a geometry, from the last few that were used."""
     cdef tuple key = (source.shape[1], source.shape[2], source.shape[3], W.shape[0], W.shape[2], W.shape[3],
-                      target, steps, cnp.PyArray_ITEMSIZE(W), kind)
+                      target, steps, groups, cnp.PyArray_ITEMSIZE(W), kind)
     found = plans.get(key)
     if found is None:
-        found = Plan(sizes(source), (<object>W).shape, target, *steps, cnp.PyArray_ITEMSIZE(W), kind)
+        found = Plan(sizes(source), (<object>W).shape, target, *steps, groups, cnp.PyArray_ITEMSIZE(W), kind)
         if len(plans) >= 256:
             plans.clear()
         plans[key] = found
@@ -689,34 +699,33 @@ cdef void run_gather(cnp.ndarray source, cnp.ndarray W, object b, cnp.ndarray ta
                            N, g, <double*>work, <double*>work + packed, private, num_threads)
 
 
-def forward(cnp.ndarray x, cnp.ndarray W, object b, cnp.ndarray out,
-            int sh, int sw, int pt, int pl, int dh, int dw, int groups, int num_threads):
+def forward(cnp.ndarray x, cnp.ndarray W, object b, cnp.ndarray out, tuple steps, int groups, int num_threads):
     """Write the convolution of x (N, C, H, W) with W (FN, C / groups, FH, FW), plus b (FN,) or None, into out."""
-    cdef Plan plan = find_plan(x, W, sizes(out), (sh, sw, pt, pl, dh, dw, groups), OUTPUT)
+    cdef Plan plan = find_plan(x, W, sizes(out), steps, groups, OUTPUT)
     run_gather(x, W, b, out, plan, None, num_threads)
 
 
 def forward_pooled(cnp.ndarray x, cnp.ndarray W, object b, cnp.ndarray out, object argmax, int OH, int OW,
-                   int sh, int sw, int pt, int pl, int dh, int dw, int groups, int num_threads):
+                   tuple steps, int groups, int num_threads):
     """Write the 2 x 2 maxima, stride 2, of relu(convolution) into out, and where they lie into argmax unless None.
 
     OH and OW are the size of the convolution's own output, of which a thread holds two rows at a time.
     """
-    cdef tuple steps = (sh, sw, pt, pl, dh, dw, groups)
-    run_gather(x, W, b, out, find_plan(x, W, (W.shape[0], OH, OW), steps, POOLED_OUTPUT), argmax, num_threads)
+    cdef Plan plan = find_plan(x, W, (W.shape[0], OH, OW), steps, groups, POOLED_OUTPUT)
+    run_gather(x, W, b, out, plan, argmax, num_threads)
 
 
-def backward_input(cnp.ndarray dout, cnp.ndarray W, cnp.ndarray dx,
-                   int sh, int sw, int pt, int pl, int dh, int dw, int groups, int num_threads, object bias=None):
+def backward_input(cnp.ndarray dout, cnp.ndarray W, cnp.ndarray dx, tuple steps, int groups, int num_threads,
+                   object bias=None):
     """Write the gradient with respect to the input, plus a bias per input channel or None, into dx."""
-    cdef Plan plan = find_plan(dout, W, sizes(dx), (sh, sw, pt, pl, dh, dw, groups), INPUT_GRADIENT)
+    cdef Plan plan = find_plan(dout, W, sizes(dx), steps, groups, INPUT_GRADIENT)
     run_gather(dout, W, bias, dx, plan, None, num_threads)
 
 
-def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db,
-                     int sh, int sw, int pt, int pl, int dh, int dw, int groups, int num_threads):
+def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db, tuple steps, int groups,
+                     int num_threads):
     """Write the gradient with respect to the filters into dW and, unless db is None, that of the bias into db."""
-    cdef Plan plan = find_plan(x, dW, sizes(dout), (sh, sw, pt, pl, dh, dw, groups), WEIGHT_GRADIENT)
+    cdef Plan plan = find_plan(x, dW, sizes(dout), steps, groups, WEIGHT_GRADIENT)
     cdef Gather* g = &plan.g
     cdef Pass* p = g.each
     cdef Py_ssize_t N = x.shape[0], lanes = g.vectors * g.lanes, rows = g.C * p.taps + 1
@@ -776,17 +785,17 @@ def pooled_weights_fit(int channels, int filter_h, int filter_w, int dilation_w,
 
 
 def backward_pooled_weights(cnp.ndarray dout, cnp.ndarray y, cnp.ndarray argmax, cnp.ndarray x, cnp.ndarray dW,
-                            object db, int OH, int OW, int sh, int sw, int pt, int pl, int dh, int dw, int groups,
-                            int num_threads):
+                            object db, int OH, int OW, tuple steps, int groups, int num_threads):
     """Write the weight gradient of what `forward_pooled` computed into dW and, unless None, that of the bias into db.
 
     dout is the gradient of its output y, argmax where the maxima lie. Only these are visited, so that the gradient of
     the convolution's own output, three zeros in four, need not exist.
     """
-    cdef Plan plan = find_plan(x, dW, (dW.shape[0], OH, OW), (sh, sw, pt, pl, dh, dw, groups), WEIGHT_GRADIENT)
+    cdef Plan plan = find_plan(x, dW, (dW.shape[0], OH, OW), steps, groups, WEIGHT_GRADIENT)
     cdef Gather* g = &plan.g
     cdef Py_ssize_t N = x.shape[0], FH = dW.shape[2], FW = dW.shape[3], columns = OW // 2, area = OH // 2 * columns
     cdef Py_ssize_t size = g.F * (g.C * FH + 1) * WINDOW_LANES, sets = max(min(GRADIENT_ITEMS, N), 1), k, private
+    cdef Py_ssize_t dh = steps[4]
     cdef Py_ssize_t[8] taps
     cdef cnp.ndarray bases = np.empty(area, np.int32), scratch
     cdef int32_t* base = <int32_t*>cnp.PyArray_DATA(bases)
@@ -798,7 +807,7 @@ def backward_pooled_weights(cnp.ndarray dout, cnp.ndarray y, cnp.ndarray argmax,
     cdef void* bias = NULL if db is None else cnp.PyArray_DATA(<cnp.ndarray>db)
     cdef void* work
     for k in range(area):
-        base[k] = <int32_t>(2 * (k // columns) * sh * g.PW + 2 * (k % columns) * sw)
+        base[k] = <int32_t>(2 * (k // columns) * g.down * g.PW + 2 * (k % columns) * g.across)
     for k in range(g.C * FH):
         taps[k] = (k // FH * g.PH + k % FH * dh) * g.PW
     check_scratch(<double>g.C * g.PH * g.PW * num_threads)

@@ -393,12 +393,15 @@ cdef inline tuple sizes(cnp.ndarray images):
     return images.shape[1], images.shape[2], images.shape[3]
 
 
-cdef Plan find_plan(cnp.ndarray source, cnp.ndarray W, cnp.ndarray target, tuple steps, bint backward):
+cdef Plan find_plan(cnp.ndarray source, cnp.ndarray W, cnp.ndarray target, tuple steps, Py_ssize_t groups,
+                    bint backward):
     """Return the plan of a geometry, from the last few that were used."""
-    cdef tuple key = (sizes(source), W.shape[2], W.shape[3], sizes(target), steps, cnp.PyArray_ITEMSIZE(W), backward)
+    cdef tuple key = (sizes(source), W.shape[2], W.shape[3], sizes(target), steps, groups, cnp.PyArray_ITEMSIZE(W),
+                      backward)
     found = plans.get(key)
     if found is None:
-        found = Plan(sizes(source), (<object>W).shape, sizes(target), *steps, cnp.PyArray_ITEMSIZE(W), backward)
+        found = Plan(sizes(source), (<object>W).shape, sizes(target), *steps, groups, cnp.PyArray_ITEMSIZE(W),
+                     backward)
         if len(plans) >= 256:
             plans.clear()
         plans[key] = found
@@ -440,8 +443,8 @@ cdef void run_gather(cnp.ndarray source, cnp.ndarray W, object b, cnp.ndarray ta
                    plan.private, num_threads)
 
 
-def suits(cnp.ndarray source, cnp.ndarray W, cnp.ndarray target,
-          int sh, int sw, int pt, int pl, int dh, int dw, int groups, bint backward=False, bint weights=False):
+def suits(cnp.ndarray source, cnp.ndarray W, cnp.ndarray target, tuple steps, int groups, bint backward=False,
+          bint weights=False):
     """Whether a pass is faster here than in `_conv.pyx`: always if depthwise, else by the lanes that stay empty.
 
     `source` and `target` are those of the forward pass (also the weight gradient's, with `weights`) or, with
@@ -453,6 +456,7 @@ def suits(cnp.ndarray source, cnp.ndarray W, cnp.ndarray target,
     cdef Py_ssize_t taps = W.shape[2] * W.shape[3], lanes = TILE_BYTES // cnp.PyArray_ITEMSIZE(W)
     cdef Py_ssize_t C = source.shape[1] // groups, F = target.shape[1] // groups
     cdef Py_ssize_t height = target.shape[2], width = target.shape[3], vectors
+    cdef Py_ssize_t sh = steps[0], sw = steps[1], dw = steps[5]
     cdef double products = C * taps, copies = C
     if W.shape[1] == 1 < groups:
         return True
@@ -472,22 +476,21 @@ def suits(cnp.ndarray source, cnp.ndarray W, cnp.ndarray target,
             < (products + 8) * ceil_div(F, lanes) * (height * width))
 
 
-def forward(cnp.ndarray x, cnp.ndarray W, object b, cnp.ndarray out,
-            int sh, int sw, int pt, int pl, int dh, int dw, int groups, int num_threads):
+def forward(cnp.ndarray x, cnp.ndarray W, object b, cnp.ndarray out, tuple steps, int groups, int num_threads):
     """Write the convolution of x (N, C, H, W) with W (FN, C / groups, FH, FW), plus b (FN,) or None, into out."""
-    run_gather(x, W, b, out, find_plan(x, W, out, (sh, sw, pt, pl, dh, dw, groups), False), False, num_threads)
+    run_gather(x, W, b, out, find_plan(x, W, out, steps, groups, False), False, num_threads)
 
 
-def backward_input(cnp.ndarray dout, cnp.ndarray W, cnp.ndarray dx,
-                   int sh, int sw, int pt, int pl, int dh, int dw, int groups, int num_threads, object bias=None):
+def backward_input(cnp.ndarray dout, cnp.ndarray W, cnp.ndarray dx, tuple steps, int groups, int num_threads,
+                   object bias=None):
     """Write the gradient with respect to the input, plus a bias per input channel or None, into dx."""
-    run_gather(dout, W, bias, dx, find_plan(dout, W, dx, (sh, sw, pt, pl, dh, dw, groups), True), True, num_threads)
+    run_gather(dout, W, bias, dx, find_plan(dout, W, dx, steps, groups, True), True, num_threads)
 
 
-def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db,
-                     int sh, int sw, int pt, int pl, int dh, int dw, int groups, int num_threads):
+def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db, tuple steps, int groups,
+                     int num_threads):
     """Write the gradient with respect to the filters into dW and, unless db is None, that of the bias into db."""
-    cdef Plan plan = find_plan(x, dW, dout, (sh, sw, pt, pl, dh, dw, groups), False)
+    cdef Plan plan = find_plan(x, dW, dout, steps, groups, False)
     cdef Gather* g = &plan.g
     cdef Py_ssize_t N = x.shape[0], itemsize = cnp.PyArray_ITEMSIZE(dW), taps = g.each.taps, K = g.C * taps, k
     cdef Py_ssize_t total = groups * g.F * (K + 1) * TILE_BYTES // itemsize
