@@ -59,8 +59,8 @@ class Optimizer:
         weight_decay / 2 times the sum of squares; AdamW and Lion make p smaller by lr * weight_decay * p instead.
     exclude : callable or names, keyword only
         The parameters without weight decay: an iterable of names, or a function of a parameter's name and array that
-        says True. When not given, those of fewer than two dimensions: biases, and scales and shifts of normalizations.
-        ``exclude=()`` lets all decay.
+        says True. When not given, biases, and scales and shifts of normalizations: what has fewer than two dimensions,
+        or the name of a network's gamma or beta (gamma1, ...). ``exclude=()`` lets all decay.
     clip_value : float, keyword only
         Takes each gradient's values no further than this from 0, as `clip_gradients_by_value` does.
     clip_norm : float, keyword only
@@ -124,7 +124,7 @@ class Optimizer:
         if self.weight_decay == 0:
             return 0.0
         if self.exclude is None:
-            excluded = np.ndim(values) < 2
+            excluded = np.ndim(values) < 2 or str(key).rstrip("0123456789") in ("gamma", "beta")
         else:
             excluded = self.exclude(key, values) if callable(self.exclude) else key in self.exclude
         return 0.0 if excluded else self.weight_decay
@@ -528,8 +528,8 @@ class AdamW(Adam):
         \hat m = \frac{m}{1 - \beta_1^t}, \quad \hat v = \frac{v}{1 - \beta_2^t}
 
     In the paper's symbols lr is the product of the schedule's multiplier and alpha, and lr * weight_decay that of the
-    multiplier and lambda: the decay follows the learning rate, as in PyTorch. Parameters of fewer than two dimensions
-    do not decay, unless `exclude` says otherwise.
+    multiplier and lambda: the decay follows the learning rate, as in PyTorch. Biases and normalizations do not decay,
+    unless `exclude` says otherwise.
 
     Parameters
     ----------
@@ -572,7 +572,7 @@ class Lion(Optimizer):
         m &\leftarrow \beta_2 m + (1 - \beta_2) g
 
     with m before the step in the first formula. Its lr is best 3 to 10 times smaller than Adam's, its weight decay as
-    many times larger. Parameters of fewer than two dimensions do not decay, unless `exclude` says otherwise.
+    many times larger. Biases and normalizations do not decay, unless `exclude` says otherwise.
 
     Parameters
     ----------

@@ -19,6 +19,7 @@ from cconv import (
     GroupNormalization,
     LayerNormalization,
     LeNet5,
+    MeanSquaredError,
     MobileNet,
     Network,
     Pooling,
@@ -116,7 +117,53 @@ def test_normalizations_build_themselves():
     assert max(errors.values()) < 1e-6
 
 
+class Noisy:
+    """A user's own layer that is told whether it is training."""
+
+    takes_train_flg = True
+
+    def forward(self, x, train_flg):
+        return x + train_flg
+
+    def backward(self, dout):
+        return dout
+
+
+class Broken:
+    def __init__(self, out=None):
+        self.out = out
+
+    def forward(self, x):
+        return self.out or x.missing
+
+    def backward(self, dout):
+        return dout
+
+
+def test_a_layer_of_ones_own_is_told_whether_it_is_training():
+    network = Network([Noisy()], (3,), last_layer=MeanSquaredError())
+    x = np.zeros((2, 3), np.float32)
+    assert (network.predict(x) == 0).all() and network.loss(x, x) == 0
+    network.gradient(x, x)
+    assert network.last_layer.loss == 1
+
+
+def test_what_is_wrong_with_a_layer_of_ones_own_is_said():
+    with pytest.raises(ValueError, match=r"'broken1': forward must return one output for each sample, got .*\(7,\)"):
+        Network([Relu(), Broken([0] * 7)], (3,))
+    with pytest.raises(AttributeError, match="missing") as caught:
+        Network([Relu(), Residual([("inner", Broken())])], (3,))
+    assert caught.value.__notes__ == [
+        "while Broken 'inner' was built for (3,)",
+        "while Residual 'residual1' was built for (3,)",
+    ]
+
+
 def test_what_is_no_layer_is_refused():
+    with pytest.raises(TypeError, match="layers must be objects, got the class Affine"):
+        Network([Affine], (4,))
+    with pytest.raises(TypeError, match="layers must be a list or a mapping of layers, got Affine"):
+        Network(Affine(units=3), (4,))
     with pytest.raises(TypeError, match="layers must have forward and backward, got int"):
         Network([3], (4,))
     with pytest.raises(TypeError, match="either W or units, got both"):
@@ -465,7 +512,7 @@ def test_the_summary_shows_what_is_inside_of_blocks():
         (
             [("r", Relu()), Upsample(0.1)],
             "Upsample 'upsample1': scale must leave images of at least 1 x 1, got (0.1, 0.1) for images of 4 x 4 "
-            "(behind 'r')",
+            "(for (3, 4, 4) from 'r')",
         ),
     ],
     ids=["residual", "nested", "concatenate", "reshape", "other"],
@@ -519,6 +566,15 @@ def test_a_layer_stands_in_one_place():
 def test_the_input_shape_is_a_tuple():
     with pytest.raises(TypeError, match=r"input_shape must be a tuple such as \(1, 28, 28\) or \(784,\), got 784"):
         Network([Affine(units=2)], 784)
+    with pytest.raises(ValueError, match=r"input_shape must have at least one size, got \(\)"):
+        Network([Affine(units=2)], ())
+
+
+@pytest.mark.parametrize("dtype", ["int8", "bogus", ">f4", None, 3])
+def test_the_dtype_is_one_of_two(dtype):
+    with pytest.raises(ValueError, match=f"dtype must be float32 or float64, got {dtype!r}"):
+        Network([Affine(units=2)], (4,), dtype=dtype)
+    assert Network([Affine(units=2)], (4,), dtype=float).params["W1"].dtype == np.float64
 
 
 def test_branches_must_agree():
@@ -546,6 +602,8 @@ def test_networks_to_start_from(kind, parameters):
     assert {name: value.shape for name, value in grads.items()} == {
         name: value.shape for name, value in network.params.items()
     }
+    with pytest.raises(ValueError, match="output_size must be at least 1, got 0"):
+        kind(output_size=0)
     with pytest.raises(ValueError, match="expects images"):
         kind((28, 28)) if kind in (ResNet, MobileNet) else kind((1, 1, 1))
 
@@ -563,7 +621,7 @@ def test_the_width_of_a_mobile_net():
     assert wide.params["W1"].shape == (16, 1, 3, 3) and narrow.params["W1"].shape == (4, 1, 3, 3)
     assert wide.params["W2"].shape == (16, 1, 3, 3) and wide.params["W3"].shape == (32, 16, 1, 1)
     assert wide.output_shapes["conv11"] == (128, 7, 7) and narrow.output_shapes["conv11"] == (32, 7, 7)
-    with pytest.raises(ValueError, match="width must be a positive number, got 0.0"):
+    with pytest.raises(ValueError, match="width must be a positive number, got 0"):
         MobileNet(width=0)
 
 

@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
+import cconv
 from cconv import (
     SGD,
     AdaGrad,
@@ -283,6 +284,16 @@ def test_weight_decay_is_a_gradient(make, exclude, decayed, dtype, cpu_level, nu
         tolerance = 1e-4 if dtype is np.float32 else 1e-12
         np.testing.assert_allclose(params[key], expected[key], rtol=tolerance, atol=tolerance)
         assert np.array_equal(params[key], expected[key]) or key in decayed
+
+
+def test_norms_of_whole_images_do_not_decay():
+    layers = [cconv.LayerNormalization(), cconv.Affine(units=2), cconv.LayerNormalization()]
+    network = cconv.Network(layers, (2, 3, 4), seed=0)
+    before = {name: value.copy() for name, value in network.params.items()}
+    grads = {name: np.zeros_like(value) for name, value in before.items()}
+    SGD(0.1, weight_decay=0.5).update(network.params, grads)
+    changed = {name for name, value in network.params.items() if not np.array_equal(value, before[name])}
+    assert network.params["gamma1"].ndim == 3 and changed == {"W1"}
 
 
 @pytest.mark.parametrize("make", [AdamW, Lion])

@@ -1,7 +1,7 @@
 """Layers that follow each other: their names, their shapes and their arrays."""
 
 from collections import Counter, OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -24,9 +24,12 @@ __all__ = [
 ]
 
 SHORT = {
+    "AdaptiveAveragePooling": "pool",
     "AveragePooling": "pool",
     "BatchNormalization": "norm",
     "Convolution": "conv",
+    "GlobalAveragePooling": "pool",
+    "GlobalMaxPooling": "pool",
     "GroupNormalization": "norm",
     "LayerNormalization": "norm",
     "Pooling": "pool",
@@ -36,6 +39,8 @@ SHORT = {
 
 def named(layers):
     """Return layers as an OrderedDict; those that come without a name get their kind's and a running number."""
+    if not isinstance(layers, (Mapping, Iterable)):
+        raise TypeError(f"layers must be a list or a mapping of layers, got {type(layers).__name__}")
     result = OrderedDict()
     counts = Counter()
     for item in layers.items() if isinstance(layers, Mapping) else layers:
@@ -47,6 +52,8 @@ def named(layers):
             name, layer = f"{kind}{counts[kind]}", item
         if name in result:
             raise ValueError(f"layers must have different names, got {name!r} twice")
+        if isinstance(layer, type):
+            raise TypeError(f"layers must be objects, got the class {layer.__name__}")
         if not (callable(getattr(layer, "forward", None)) and callable(getattr(layer, "backward", None))):
             raise TypeError(f"layers must have forward and backward, got {type(layer).__name__} for {name!r}")
         result[name] = layer
@@ -70,22 +77,23 @@ def expect_different(layers):
 
 
 class BuildError(ValueError):
-    """Layers that do not fit together: the kind and the name of one, what is wrong, and what lies before it."""
+    """Layers that do not fit together: the kind and the name of one, what is wrong, what came, and from which."""
 
-    def __init__(self, kind, name, problem, before):
-        super().__init__(kind, name, problem, before)
+    def __init__(self, kind, name, problem, shape, before):
+        super().__init__(kind, name, problem, shape, before)
 
     def __str__(self):
-        kind, name, problem, before = self.args
+        kind, name, problem, shape, before = self.args
         before = "the input" if before is None else repr(before)
         if problem.startswith("expects"):
-            return f"{kind} {name!r} {problem} from {before}"
-        return f"{kind} {name!r}: {problem} (behind {before})"
+            what, colon, why = problem.partition(": ")
+            return f"{kind} {name!r} {what} from {before}{colon}{why}"
+        return f"{kind} {name!r}: {problem} (for {shape} from {before})"
 
     def inside(self, outer, before=None):
         """Return the error as it is called outside of a layer, or of one of its branches."""
-        kind, name, problem, inner = self.args
-        return BuildError(kind, f"{outer}.{name}", problem, before if inner is None else f"{outer}.{inner}")
+        kind, name, problem, shape, inner = self.args
+        return BuildError(kind, f"{outer}.{name}", problem, shape, before if inner is None else f"{outer}.{inner}")
 
 
 def build(layers, shape, rng, dtype):
@@ -102,17 +110,25 @@ def build(layers, shape, rng, dtype):
     before = None
     for name, layer in layers.items():
         try:
-            if hasattr(layer, "build"):
-                shape = layer.build(shape, rng, dtype)
-            else:
-                shape = np.shape(layer.forward(np.zeros((1, *shape), dtype)))[1:]
+            out = layer.build(shape, rng, dtype) if hasattr(layer, "build") else _shown(layer, shape, dtype)
         except BuildError as error:
             raise error.inside(name, before) from None
         except ValueError as error:
-            raise BuildError(type(layer).__name__, name, str(error), before) from None
-        shapes[name] = tuple(shape)
+            raise BuildError(type(layer).__name__, name, str(error), tuple(shape), before) from None
+        except Exception as error:
+            error.add_note(f"while {type(layer).__name__} {name!r} was built for {tuple(shape)}")
+            raise
+        shapes[name] = shape = tuple(out)
         before = name
     return shapes
+
+
+def _shown(layer, shape, dtype):
+    """Return the shape of what a layer makes of one sample."""
+    shape = np.shape(call(layer, np.zeros((1, *shape), dtype), False))
+    if shape[:1] != (1,):
+        raise ValueError(f"forward must return one output for each sample, got shape {shape} for one sample")
+    return shape[1:]
 
 
 def forward(layers, x, train_flg):

@@ -1,5 +1,6 @@
 """The book's deeper network for MNIST."""
 
+from ..geometry import integer
 from ..layers import Affine, Convolution, Dropout, Pooling, Relu
 from .network import Network
 
@@ -41,6 +42,6 @@ class DeepConvNet(Network):
         for filters, pad in ((16, 1), (32, 2), (64, 1)):
             layers += [Convolution(filters=filters, size=3, pad=1), Relu()]
             layers += [Convolution(filters=filters, size=3, pad=pad), Relu(), Pooling(2, 2, stride=2)]
-        layers += [Affine(units=hidden_size), Relu(), Dropout(dropout_ratio)]
-        layers += [Affine(units=output_size), Dropout(dropout_ratio)]
+        layers += [Affine(units=integer(hidden_size, "hidden_size", 1)), Relu(), Dropout(dropout_ratio)]
+        layers += [Affine(units=integer(output_size, "output_size", 1)), Dropout(dropout_ratio)]
         super().__init__(layers, input_dim, dtype=dtype, rng=rng, seed=seed)

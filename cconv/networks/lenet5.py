@@ -1,5 +1,6 @@
 """LeNet-5, with relu and max-pooling in place of the original's scaled tanh and trainable averages."""
 
+from ..geometry import integer
 from ..layers import Affine, Convolution, Pooling, Relu
 from .network import Network
 
@@ -36,6 +37,6 @@ class LeNet5(Network):
             Relu(),
             Affine(units=84),
             Relu(),
-            Affine(units=output_size),
+            Affine(units=integer(output_size, "output_size", 1)),
         ]
         super().__init__(layers, input_dim, dtype=dtype, rng=rng, seed=seed)

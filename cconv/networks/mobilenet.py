@@ -1,5 +1,6 @@
 """A network of depthwise-separable convolutions."""
 
+from .._checks import positive
 from ..geometry import integer
 from ..layers import Affine, BatchNormalization, Convolution, GlobalAveragePooling, Relu
 from .network import Network
@@ -27,8 +28,8 @@ class MobileNet(Network):
 
     Raises
     ------
-    ValueError
-        If `width` is not positive.
+    TypeError, ValueError
+        If `width` is not a positive number, or images are too small.
 
     Examples
     --------
@@ -38,9 +39,7 @@ class MobileNet(Network):
     """
 
     def __init__(self, input_dim=(1, 28, 28), width=1.0, output_size=10, *, dtype="float32", rng=None, seed=None):
-        width = float(width)
-        if not 0 < width < float("inf"):
-            raise ValueError(f"width must be a positive number, got {width}")
+        width = positive(width, "width")
         channels = _scaled(16, width)
         layers = _unit(filters=channels, size=3)
         for filters, stride in BLOCKS:

@@ -22,7 +22,8 @@ class Network:
 
     A layer is anything with ``forward(x)`` and ``backward(dout)``; one that has `takes_train_flg` set is called as
     ``forward(x, train_flg)``. Its parameters are the attributes that its `param_names` name, with their gradients in
-    `dW` beside `W`, or else lie in a dict `params`, with their gradients in a dict `grads`. It may be replaced in
+    `dW` beside `W`, or else lie in a dict `params`, with their gradients in a dict `grads`. One without
+    ``build(input_shape, rng, dtype)`` is run once on zeros, to see the shape of what it returns. It may be replaced in
     `layers` at any time.
 
     Parameters
@@ -50,6 +51,11 @@ class Network:
     dtype : numpy.dtype
         Of parameters and activations; inputs are cast to it.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If a layer does not fit: the message names it, what it expects and what it gets from which other.
+
     Examples
     --------
     >>> layers = [Convolution(filters=8, size=3, pad="same"), Relu(), Pooling(2, 2, stride=2), Affine(units=10)]
@@ -67,9 +73,9 @@ class Network:
         if not isinstance(input_shape, (tuple, list)):
             raise TypeError(f"input_shape must be a tuple such as (1, 28, 28) or (784,), got {input_shape!r}")
         self.input_shape = tuple(integer(size, "input_shape", 1) for size in input_shape)
-        self.dtype = np.dtype(dtype)
-        if self.dtype not in (np.float32, np.float64):
-            raise ValueError(f"dtype must be float32 or float64, got {dtype}")
+        if not input_shape:
+            raise ValueError("input_shape must have at least one size, got ()")
+        self.dtype = _float_dtype(dtype)
         self.training = True
         self.output_shapes = build(self.layers, self.input_shape, generator(rng, seed), self.dtype)
 
@@ -271,3 +277,14 @@ class Network:
 
     def _forward(self, x, train_flg):
         return forward(self.layers, x, train_flg)[0]
+
+
+def _float_dtype(dtype):
+    """Return the dtype that a network's argument names."""
+    try:
+        found = None if dtype is None else np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found not in (np.float32, np.float64):
+        raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
+    return found

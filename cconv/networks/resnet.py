@@ -36,6 +36,7 @@ class ResNet(Network):
         depth = integer(depth, "depth", 8)
         if depth % 6 != 2:
             raise ValueError(f"depth must be 6n + 2 (8, 14, 20, ...), got {depth}")
+        filters = integer(filters, "filters", 1)
         layers = [_conv(filters, 3), BatchNormalization(), Relu()]
         for width, first in ((filters, 1), (2 * filters, 2), (4 * filters, 2)):
             for number in range(depth // 6):
@@ -43,7 +44,7 @@ class ResNet(Network):
                 body = [_conv(width, 3, stride), BatchNormalization(), Relu(), _conv(width, 3), BatchNormalization()]
                 shortcut = [] if stride == 1 else [_conv(width, 1, stride), BatchNormalization()]
                 layers += [Residual(body, shortcut), Relu()]
-        layers += [GlobalAveragePooling(), Affine(units=output_size)]
+        layers += [GlobalAveragePooling(), Affine(units=integer(output_size, "output_size", 1))]
         super().__init__(layers, input_dim, dtype=dtype, rng=rng, seed=seed)
 
 
