@@ -2,10 +2,12 @@
 
     out[n, f, y, z] = b[f] + sum over c, i, j of W[f, c, i, j] * x[n, c, y*sh - pt + i*dh, z*sw - pl + j*dw]
 
-No matrix of patches is built. Each image is copied once into a scratch with zeros beside it (not at all when there are
-none), and every pass is the register tile of tile.h over that scratch. A `Gather` says where the tile reads: the row of
-outputs y begins at source row y * down // up, output z lies z * across further, tap t another table[t], and channel c
-another c * plane. So the three passes are one table read in three ways:
+No matrix of patches is built, and every pass is the register tile of tile.h over the image where it is: the outer
+outputs of a row leave out the taps that lie beside the image, whole rows those above and below it. Images are copied
+once into a scratch, with zeros beside them, where more than one output at an end of a row would leave taps out, where
+padded rows have a stride, and for weight gradients; and without zeros where their size is bad for the cache. A `Gather`
+says where the tile reads: the row of outputs y begins at source row y * down // up, output z lies z * across further,
+tap t another table[t], and channel c another c * plane. So the three passes are one table read in three ways:
 
     output            out[y, z][f] = sum over c, t of image[place(y, z) + c*plane + table[t]] * W[c, t][f]
     weight gradient   dW[c, t][f]  = sum over y, z of image[c*plane + table[t] + place(y, z)] * dout[y, z][f]
@@ -28,9 +30,9 @@ Order of additions: an output is one chain over (c, t) in that order, then the b
 the pixels of a strip, strips and images are added in order, and groups of images (their number depends on the shapes
 alone) at the end. Neither the batch nor the number of threads changes a bit of an output.
 
-Edge cases: padding is zeros, beside the image in its copy, above and below it by leaving out the taps that lie there;
-a negative padding of the input gradient's pass (pad beyond the filter) starts inside dout; an empty batch leaves the
-output empty and the weight gradient 0; input pixels that no window reads get 0.
+Edge cases: padding is zeros, in a copy or by leaving out the taps that lie there; a negative padding of the input
+gradient's pass (pad beyond the filter) starts inside dout; an empty batch leaves the output empty and the weight
+gradient 0; input pixels that no window reads get 0.
 """
 
 cimport numpy as cnp
@@ -41,8 +43,8 @@ from libc.string cimport memcpy, memset
 
 from cconv.kernels.division cimport ceil_div, floor_div, round_up
 from cconv.kernels.tile cimport (
-    TILE_BYTES, TILE_MAX_V, add_rows, cconv_ftz_on, cconv_ftz_restore, expect, fetch, pad, run_rows, tile, tile_rows,
-    tile_run, turn, turn_biased, turn_padded, weave
+    TILE_BYTES, TILE_MAX_V, TILE_SPREADS, add_rows, cconv_ftz_on, cconv_ftz_restore, expect, fetch, pad, run_rows, tile,
+    tile_rows, tile_run, turn, turn_biased, turn_padded, weave
 )
 
 import numpy as np
@@ -80,14 +82,17 @@ cdef struct Pass:
     Py_ssize_t width  # outputs of one row
     Py_ssize_t taps
     Py_ssize_t weights  # where its packed weights begin
-    Py_ssize_t* table  # how far each tap lies from the output's place
-    Py_ssize_t* tap  # which value of the filter it is
+    Py_ssize_t* table  # how far each tap lies from the output's place,
+    Py_ssize_t* row  # how many rows of the source that is,
+    Py_ssize_t* ends  # which outputs of a row have no pixel there, 1 the first and 2 the last,
+    Py_ssize_t* tap  # and which value of the filter it is
 
 cdef struct Gather:
     Py_ssize_t groups, C, F  # source channels and output channels of one group
     Py_ssize_t H, W  # the source image,
-    Py_ssize_t top, left, PH, PW  # and its place in the padded one
-    bint padded
+    Py_ssize_t top, left, PH, PW  # and its place in the padded one,
+    Py_ssize_t plane  # whose channels lie so far apart
+    bint copied  # into a scratch; else it is read where it is
     Py_ssize_t area, width  # outputs of one channel, and of one of its rows
     Py_ssize_t rows, row, step  # the rows in which they are computed: how many, how long (the last may be shorter)
     Py_ssize_t down, up  # row y begins y * down // up times `step` into the source
@@ -139,19 +144,26 @@ cdef inline int most_outputs(Py_ssize_t V, Py_ssize_t across) noexcept nogil:
     return run_rows(<int>V) if across == 1 else tile_rows(<int>V)
 
 
-cdef Py_ssize_t tile_width(Py_ssize_t vectors, Py_ssize_t width, Py_ssize_t across) noexcept nogil:
-    """The number of vectors per tile with the least work, for `vectors` in all and rows of `width` outputs.
+cdef double row_cost(Py_ssize_t V, Py_ssize_t width, Py_ssize_t across) noexcept nogil:
+    """How much work a tap is for a row of `width` outputs with V vectors, in multiply-adds.
 
-    A tile of P outputs and V vectors does P*V multiply-adds per tap, never in less time than they take to come back
-    (about 8 of them), for P broadcasts, V loads and the loop's own few instructions, which mostly hide behind.
+    A tile of P outputs and V vectors does P*V multiply-adds, never in less time than they take to come back (about 8 of
+    them), for V loads, P broadcasts, which with a single vector may be a part of the multiply-adds, and the loop's own
+    few instructions, which mostly hide behind.
     """
-    cdef Py_ssize_t V, P, tiles, blocks, best = 1
+    cdef Py_ssize_t tiles = ceil_div(width, most_outputs(V, across))
+    cdef Py_ssize_t loads = tiles * V + (0 if V == 1 and TILE_SPREADS else width)
+    return max(width * V, 8 * tiles) + (0.25 if TILE_SPREADS else 0.5) * loads + 2 * tiles
+
+
+cdef Py_ssize_t tile_width(Py_ssize_t vectors, Py_ssize_t width, Py_ssize_t across) noexcept nogil:
+    """The number of vectors per tile with the least work, for `vectors` in all and rows of `width` outputs."""
+    cdef Py_ssize_t V, best = 1
     cdef double cost, least = -1
     for V in range(1, min(vectors, TILE_MAX_V) + 1):
-        blocks = ceil_div(vectors, V)
-        tiles = ceil_div(width, most_outputs(V, across))
-        P = ceil_div(width, tiles)
-        cost = blocks * tiles * (max(P * V, 8) + 0.25 * (P + V) + 2)
+        cost = vectors // V * row_cost(V, width, across)
+        if vectors % V:
+            cost += row_cost(vectors % V, width, across)
         if least < 0 or cost < least:
             least = cost
             best = V
@@ -170,7 +182,7 @@ cdef void pad_image(const floating* x, const floating* end, Py_ssize_t channels,
     """Copy rows `first` to `last` of the padded image; x is part of an array that ends at `end`."""
     cdef Py_ssize_t c
     for c in range(channels):
-        pad(x + c * g.H * g.W, end, g.H, g.W, g.top, g.left, g.PW, first, last, to + c * g.PH * g.PW)
+        pad(x + c * g.H * g.W, end, g.H, g.W, g.top, g.left, g.PW, first, last, to + c * g.plane)
 
 
 cdef void pack(const floating* W, Gather* g, Py_ssize_t group, Py_ssize_t f_step, Py_ssize_t c_step,
@@ -201,18 +213,19 @@ cdef void pack(const floating* W, Gather* g, Py_ssize_t group, Py_ssize_t f_step
 
 
 cdef inline void gather_row(const floating* row, const floating* weights, Gather* g, Pass* p, const Py_ssize_t* taps,
-                            Py_ssize_t V, Py_ssize_t count, floating* strip) noexcept nogil:
-    """Compute `count` outputs of a row, which begins at `row`, for V vectors of channels."""
+                            Py_ssize_t V, Py_ssize_t z, Py_ssize_t count, floating* strip) noexcept nogil:
+    """Compute `count` outputs from z on of a row, of which output z reads at `row`, for V vectors of channels."""
     cdef Py_ssize_t q, step = V * g.lanes, tiles = ceil_div(count, most_outputs(V, g.across)), i
-    cdef Py_ssize_t plane = g.PH * g.PW, first = taps[0], size = taps[1] - taps[0]
+    cdef Py_ssize_t first = taps[0], size = taps[1] - taps[0], which
     weights = weights + first * step
     for i in range(tiles):
         q = i * count // tiles
         if g.across == 1:
-            tile_run(<int>((i + 1) * count // tiles - q), <int>V, row + q, g.C, plane, size, p.table + first, weights,
-                     p.taps * step, step, strip + q * step, step)
+            which = (z + q == 0) | (z + (i + 1) * count // tiles == p.width) << 1
+            tile_run(<int>((i + 1) * count // tiles - q), <int>V, row + q, g.C, g.plane, size, p.table + first,
+                     p.ends + first, which, weights, p.taps * step, step, strip + q * step, step)
         else:
-            tile(<int>((i + 1) * count // tiles - q), <int>V, row + q * g.across, g.off, g.C, plane, size,
+            tile(<int>((i + 1) * count // tiles - q), <int>V, row + q * g.across, g.off, g.C, g.plane, size,
                  p.table + first, weights, p.taps * step, step, strip + q * step, step, False)
 
 
@@ -222,7 +235,7 @@ cdef void gather_rows(const floating* scene, const floating* packed, floating* b
     cdef Py_ssize_t v, vi, V, f, y, i, n, first, z0, z1, end
     cdef Py_ssize_t together = max(STRIP // g.row, 1), pieces = ceil_div(g.row, STRIP)
     cdef Pass* p
-    scene = scene + group * g.C * g.PH * g.PW
+    scene = scene + group * g.C * g.plane
     packed = packed + group * g.weights
     # Short rows share a strip, long ones are cut into pieces.
     for i in range(ceil_div(y1 - y0, together) * pieces):
@@ -240,7 +253,7 @@ cdef void gather_rows(const floating* scene, const floating* packed, floating* b
                 p = g.each + y % g.ph
                 end = min(z1, g.area - y * g.row)
                 gather_row(scene + y * g.down // g.up * g.step + z0 * g.across,
-                           packed + p.weights + g.C * p.taps * v * g.lanes, g, p, g.taps + 2 * y, V, end - z0,
+                           packed + p.weights + g.C * p.taps * v * g.lanes, g, p, g.taps + 2 * y, V, z0, end - z0,
                            strip + n * V * g.lanes)
                 n += end - z0
             turn_biased(strip, V * g.lanes, n, min(V * g.lanes, g.F - v * g.lanes), NULL if bias == NULL else bias + f,
@@ -253,7 +266,7 @@ cdef void gather_phases(const floating* scene, const floating* packed, floating*
     cdef Py_ssize_t v, vi, V, f, l, y, z, length = round_up(ceil_div(g.width, g.pw), g.lanes)
     cdef floating* turned = strip + length * g.V * g.lanes
     cdef Pass* p
-    scene = scene + group * g.C * g.PH * g.PW
+    scene = scene + group * g.C * g.plane
     packed = packed + group * g.weights
     for y in range(y0, y1):
         for vi in range(ceil_div(g.vectors, g.V)):
@@ -263,7 +276,7 @@ cdef void gather_phases(const floating* scene, const floating* packed, floating*
             for z in range(g.pw):
                 p = g.each + y % g.ph * g.pw + z
                 gather_row(scene + y * g.down // g.up * g.step, packed + p.weights + g.C * p.taps * v * g.lanes, g, p,
-                           g.taps + 2 * (y * g.pw + z), V, p.width, strip)
+                           g.taps + 2 * (y * g.pw + z), V, 0, p.width, strip)
                 turn_biased(strip, V * g.lanes, p.width, f,
                             NULL if bias == NULL else bias + group * g.F + v * g.lanes, turned + z * length,
                             g.pw * length)
@@ -282,7 +295,7 @@ cdef void gather_pooled(const floating* scene, const floating* packed, const flo
     cdef floating* places = strip + room
     cdef floating* rows = places + room
     cdef Pass* p = g.each
-    scene = scene + group * g.C * g.PH * g.PW
+    scene = scene + group * g.C * g.plane
     packed = packed + group * g.weights
     bias = bias + group * g.vectors * g.lanes
     for i in range(ceil_div(y1 - y0, together)):
@@ -295,7 +308,7 @@ cdef void gather_pooled(const floating* scene, const floating* packed, const flo
             for y in range(first, last):
                 for r in range(2):
                     gather_row(scene + (2 * y + r) * g.down * g.step, packed + g.C * p.taps * v * g.lanes, g, p,
-                               g.taps + 2 * (2 * y + r), V, 2 * columns, rows + r * 2 * columns * V * g.lanes)
+                               g.taps + 2 * (2 * y + r), V, 0, 2 * columns, rows + r * 2 * columns * V * g.lanes)
                 max_of_rows(<const floating*>rows, <const floating*>rows + 2 * columns * V * g.lanes, columns,
                             V * g.lanes, bias + v * g.lanes, strip + n * V * g.lanes, places + n * V * g.lanes)
                 n += columns
@@ -328,7 +341,7 @@ cdef void gather_part(const floating* x, const floating* packed, floating* bias,
     cdef Py_ssize_t s0 = 2 * y0 if pooled else y0, s1 = 2 * y1 if pooled else y1
     cdef const floating* scene = x + n * channels * g.H * g.W
     cdef floating* room = scratch + strip_size(g, pooled)
-    if g.padded:
+    if g.copied:
         pad_image(scene, x + N * channels * g.H * g.W, channels, g, max(s0 * g.down // g.up + g.lowest, 0),
                   min((s1 - 1) * g.down // g.up + g.highest + 1, g.PH), room)
         scene = room
@@ -410,10 +423,10 @@ cdef void weight_gradient(const floating* dout, const floating* x, floating* dW,
             for ni in range(ceil_div(last - m * N // sets, together)):
                 n = m * N // sets + ni * together
                 image = x + n * images + (group * g.C + c) * g.H * g.W
-                if g.padded:
+                if g.copied:
                     for i in range(min(together, last - n)):
                         pad_image(image + i * images, x + N * images, channels, g, 0, g.PH,
-                                  mine + together * length * lanes + i * block * g.PH * g.PW)
+                                  mine + together * length * lanes + i * block * g.plane)
                     image = mine + together * length * lanes
                 for qi in range(strips):
                     q = qi * length
@@ -529,7 +542,7 @@ cdef class Plan:
         rows = max(H, ceil_div(g.area, STRIP))
         self.each = bytearray(passes * sizeof(Pass))
         g.each = <Pass*><char*>self.each
-        self.tables = np.empty(g.area + 2 * FH * FW * passes + 2 * rows * g.pw, np.intp)
+        self.tables = np.empty(g.area + 4 * FH * FW * passes + 2 * rows * g.pw, np.intp)
         g.off = <Py_ssize_t*>cnp.PyArray_DATA(self.tables)
         g.taps = g.off + g.area
         room = g.taps + 2 * rows * g.pw
@@ -541,8 +554,8 @@ cdef class Plan:
         for y in range(H):
             for z in range(W):
                 g.off[y * W + z] = y * g.down // g.up * g.PW + z * g.across
-        if (g.PW == W and not g.padded and passes == g.down == g.across == 1 and g.lowest == 0 and H + g.highest <= g.H
-                and kind not in (POOLED_OUTPUT, WEIGHT_GRADIENT)):
+        if (g.PW == W and not g.copied and FW == passes == g.down == g.across == 1 and g.lowest == 0
+                and H + g.highest <= g.H and kind not in (POOLED_OUTPUT, WEIGHT_GRADIENT)):
             # No gap between the rows: the image is one long row, cut into pieces of a good length.
             g.row = min(g.area, STRIP)
             g.rows = ceil_div(g.area, g.row)
@@ -561,25 +574,25 @@ cdef class Plan:
         # An output leaves out the taps that lie above or below the image. A weight gradient needs those rows.
         cdef bint whole = self.kind == WEIGHT_GRADIENT
         g.top = pt if whole else 0
-        g.left = pl
-        # Without padding the image is read where it is, however much of it the windows leave out.
-        g.padded = pl > 0 or wide > g.W or whole and (pt > 0 or high > g.H)
-        g.PH = high if whole and g.padded else g.H
-        g.PW = wide if g.padded else g.W
+        # However much of an image the windows leave out, it needs no padding, nor does it for one column of zeros: the
+        # outer outputs of a row leave it out.
+        cdef Py_ssize_t reach = 1 if sw == 1 and not whole else 0
+        cdef bint padded = pl > reach or wide - pl > g.W + reach or whole and (pt > 0 or high > g.H)
+        g.left = pl if padded else 0
+        g.PH = high if whole and padded else g.H
+        g.PW = wide if padded else g.W
+        set_planes(g, padded, whole)
         g.down = sh
         g.up = 1
         g.across = sw
         g.lowest = g.top - pt
         g.highest = g.lowest + (FH - 1) * dh
         p.width = g.width
-        p.taps = FH * FW
         p.weights = 0
-        p.table = room
-        p.tap = room + FH * FW
+        give_taps(p, room, FH * FW)
         for i in range(FH):
             for j in range(FW):
-                p.table[i * FW + j] = (g.lowest + i * dh) * g.PW + j * dw
-                p.tap[i * FW + j] = i * FW + j
+                add_tap(g, p, g.lowest + i * dh, j * dw - pl, i * FW + j)
         g.weights = g.C * FH * FW * g.vectors * g.lanes
 
     cdef void plan_input_gradient(self, Py_ssize_t FH, Py_ssize_t FW, Py_ssize_t sh, Py_ssize_t sw, Py_ssize_t pt,
@@ -591,9 +604,11 @@ cdef class Plan:
         g.left = max(ceil_div(max((FW - 1) * dw - pl, 0), sw), 0)
         g.PH = g.H
         g.PW = g.left + max((g.width - 1 + pl) // sw + 1, 1)
-        g.padded = g.left > 0 or g.PW > g.W
-        if not g.padded:
+        cdef bint padded = g.left > 1 or g.PW - g.left > g.W + 1
+        if not padded:
+            g.left = 0
             g.PW = g.W
+        set_planes(g, padded, False)
         g.down = 1
         g.up = sh
         g.across = 1
@@ -605,10 +620,8 @@ cdef class Plan:
                 p = g.each + py * sw + pz
                 p.weights = g.weights
                 p.width = max(ceil_div(g.width - pz, sw), 0)
-                p.taps = 0
-                p.table = room
-                p.tap = room + FH * FW
-                room += 2 * FH * FW
+                give_taps(p, room, FH * FW)
+                room += 4 * FH * FW
                 # The smallest input position of this phase fixes how far each tap lies in dout.
                 for i in range(FH):
                     if (py + pt - i * dh) % sh != 0:
@@ -617,12 +630,45 @@ cdef class Plan:
                     for j in range(FW):
                         if (pz + pl - j * dw) % sw != 0:
                             continue
-                        p.table[p.taps] = y * g.PW + floor_div(pz + pl - j * dw, sw) + g.left
+                        add_tap(g, p, y, floor_div(pz + pl - j * dw, sw), i * FW + j)
                         g.lowest = min(g.lowest, y)
                         g.highest = max(g.highest, y)
-                        p.tap[p.taps] = i * FW + j
-                        p.taps += 1
                 g.weights += g.C * p.taps * g.vectors * g.lanes
+
+
+cdef void set_planes(Gather* g, bint padded, bint whole):
+    """Find out whether images are copied, and how far apart their channels lie.
+
+    A tile reads a few pixels of every channel. Where channels lie a power of two apart, these fall in few of the first
+    cache's sets (4 KiB in 8 ways, at least) and would drive each other out; an odd number of cache lines spreads them.
+    """
+    cdef Py_ssize_t itemsize = TILE_BYTES // g.lanes, size = g.PH * g.PW * itemsize, shared = gcd(size, 4096)
+    g.copied = padded or not whole and shared >= 512 and g.C * shared > 4 * 4096
+    g.plane = (ceil_div(size, 64) | 1) * 64 // itemsize if g.copied else g.PH * g.PW
+
+
+cdef Py_ssize_t gcd(Py_ssize_t a, Py_ssize_t b):
+    while b:
+        a, b = b, a % b
+    return a
+
+
+cdef void give_taps(Pass* p, Py_ssize_t* room, Py_ssize_t most):
+    """Give a pass the tables of `most` taps, none of them filled."""
+    p.taps = 0
+    p.table = room
+    p.row = room + most
+    p.ends = room + 2 * most
+    p.tap = room + 3 * most
+
+
+cdef void add_tap(Gather* g, Pass* p, Py_ssize_t row, Py_ssize_t column, Py_ssize_t tap):
+    """Add a tap that lies so many rows and columns of the image from the outputs' places."""
+    p.table[p.taps] = row * g.PW + g.left + column
+    p.row[p.taps] = row
+    p.ends[p.taps] = (column < 0) | (p.width - 1 + column >= g.W) << 1
+    p.tap[p.taps] = tap
+    p.taps += 1
 
 
 cdef void find_taps(Gather* g, Py_ssize_t y, Pass* p, Py_ssize_t* taps):
@@ -630,7 +676,7 @@ cdef void find_taps(Gather* g, Py_ssize_t y, Pass* p, Py_ssize_t* taps):
     cdef Py_ssize_t t, at
     taps[0] = taps[1] = 0
     for t in range(p.taps):
-        at = y * g.down // g.up + floor_div(p.table[t], g.PW)
+        at = y * g.down // g.up + p.row[t]
         if g.row != g.width or 0 <= at < g.PH:
             if taps[1] == 0:
                 taps[0] = t
@@ -684,9 +730,9 @@ cdef void run_gather(cnp.ndarray source, cnp.ndarray W, object b, cnp.ndarray ta
     if plan.kind == INPUT_GRADIENT:
         f_step = taps
         c_step = taps * g.F
-    if g.padded:
-        check_scratch(<double>g.groups * g.C * g.PH * g.PW * num_threads)
-        private += round_up(g.groups * g.C * g.PH * g.PW + g.lanes, ALIGNMENT)
+    if g.copied:
+        check_scratch(<double>g.groups * g.C * g.plane * num_threads)
+        private += round_up(g.groups * g.C * g.plane + g.lanes, ALIGNMENT)
     scratch = empty((packed + private * num_threads,), W.dtype)
     work = cnp.PyArray_DATA(scratch)
     if cnp.PyArray_TYPE(W) == cnp.NPY_FLOAT:
@@ -732,7 +778,7 @@ def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db,
     cdef Py_ssize_t blocks = ceil_div(g.C * p.taps * lanes * plan.itemsize, GRADIENT_BLOCK)
     cdef Py_ssize_t block = ceil_div(g.C, min(blocks, g.C))
     cdef Py_ssize_t total = g.groups * rows * lanes, length, strips, sets, k, private, summed, together = 1
-    cdef Py_ssize_t step = block * g.PH * g.PW if g.padded else g.groups * g.C * g.H * g.W
+    cdef Py_ssize_t step = block * g.plane if g.copied else g.groups * g.C * g.H * g.W
     cdef cnp.ndarray scratch, offsets
     cdef void* bias = NULL if db is None else cnp.PyArray_DATA(<cnp.ndarray>db)
     cdef void* xs = cnp.PyArray_DATA(x)
@@ -755,16 +801,16 @@ def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db,
         # Small images share a strip, so that each tile has a long chain.
         together = max(min(GRADIENT_STRIP // lanes // g.area, N // sets), 1)
     private = round_up(together * length * lanes, ALIGNMENT)
-    if g.padded:
-        check_scratch(<double>block * g.PH * g.PW * num_threads * together)
-        private += round_up(together * block * g.PH * g.PW + g.lanes, ALIGNMENT)
+    if g.copied:
+        check_scratch(<double>block * g.plane * num_threads * together)
+        private += round_up(together * block * g.plane + g.lanes, ALIGNMENT)
     summed = round_up(total * sets, ALIGNMENT)
     scratch = empty((summed + private * num_threads,), dW.dtype)
     work = cnp.PyArray_DATA(scratch)
     offsets = empty((block * p.taps + together * g.area,), np.intp)
     k_off = <Py_ssize_t*>cnp.PyArray_DATA(offsets)
     for k in range(block * p.taps):
-        k_off[k] = k // p.taps * g.PH * g.PW + p.table[k % p.taps]
+        k_off[k] = k // p.taps * g.plane + p.table[k % p.taps]
     off = k_off + block * p.taps
     for k in range(together * g.area):
         off[k] = k // g.area * step + g.off[k % g.area]
@@ -809,9 +855,9 @@ def backward_pooled_weights(cnp.ndarray dout, cnp.ndarray y, cnp.ndarray argmax,
     for k in range(area):
         base[k] = <int32_t>(2 * (k // columns) * g.down * g.PW + 2 * (k % columns) * g.across)
     for k in range(g.C * FH):
-        taps[k] = (k // FH * g.PH + k % FH * dh) * g.PW
-    check_scratch(<double>g.C * g.PH * g.PW * num_threads)
-    private = round_up(2 * STRIP + g.C * g.PH * g.PW + g.lanes + WINDOW_LANES, ALIGNMENT)
+        taps[k] = k // FH * g.plane + k % FH * dh * g.PW
+    check_scratch(<double>g.C * g.plane * num_threads)
+    private = round_up(2 * STRIP + g.C * g.plane + g.lanes + WINDOW_LANES, ALIGNMENT)
     size = round_up(size * sets, ALIGNMENT)
     scratch = empty((size + private * num_threads,), dW.dtype)
     work = cnp.PyArray_DATA(scratch)

@@ -13,7 +13,9 @@
  *
  * There are two of it. `tile_run` is for values that lie side by side, place(p) = p: their addresses are one register and
  * constants, each broadcast is an operand of its multiply-add, and the loop runs at the rate of the multiply-adds alone.
- * `tile` is for values anywhere, place(p) = off[p]: each needs a register of its own, so it has no more than TILE_ROWS.
+ * A row's outer pixels may have no value under some taps: where ends[t] & which has bit 0 set, the first p leaves tap t
+ * out, with bit 1 the last. `tile` is for values anywhere, place(p) = off[p]: each needs a register of its own, so it
+ * has no more than TILE_ROWS.
  *
  * Each output is one chain of fused multiply-adds from 0 in the order of (c, t): P, V and whoever computes the
  * neighbouring outputs do not change its bits. With `add`, which `tile` alone knows, the finished sum is added to what
@@ -33,6 +35,7 @@
 #define TILE_BYTES 64
 #define TILE_REGISTERS 28 /* accumulators; the other 4 of 32 hold b, a's broadcast and what the compiler needs */
 #define TILE_MAX_V 4
+#define TILE_SPREADS 1 /* a multiply-add can broadcast a value from memory */
 #elif defined(__AVX__)
 #define TILE_BYTES 32
 #define TILE_REGISTERS 12
@@ -47,6 +50,9 @@
 #define TILE_MAX_V 3
 #endif
 #define TILE_ROWS 9
+#ifndef TILE_SPREADS
+#define TILE_SPREADS 0
+#endif
 
 #if defined(__GNUC__)
 #define TILE_INLINE static inline __attribute__((always_inline))
@@ -112,7 +118,8 @@ TILE_INLINE NAME(vec) NAME(multiply_add)(NAME(vec) a, NAME(vec) b, NAME(vec) c)
 /* P, V and `run` are constants wherever this is inlined, so that `sum` becomes registers. */
 TILE_INLINE void NAME(tile_body)(const int P, const int V, const int run, const T *a, const ptrdiff_t *off,
                                  ptrdiff_t outer, ptrdiff_t a_step, ptrdiff_t inner, const ptrdiff_t *table,
-                                 const T *b, ptrdiff_t b_jump, ptrdiff_t b_step, T *out, ptrdiff_t out_step, int add)
+                                 const ptrdiff_t *ends, ptrdiff_t which, const T *b, ptrdiff_t b_jump,
+                                 ptrdiff_t b_step, T *out, ptrdiff_t out_step, int add)
 {
     b_jump -= inner * b_step;
     NAME(vec) sum[TILE_REGISTERS];
@@ -125,12 +132,13 @@ TILE_INLINE void NAME(tile_body)(const int P, const int V, const int run, const 
     }
     for (ptrdiff_t c = 0; c < outer; c++) {
         for (ptrdiff_t t = 0; t < inner; t++) {
-            const ptrdiff_t here = c * a_step + table[t];
+            const ptrdiff_t here = c * a_step + table[t], without = run ? ends[t] & which : 0;
             NAME(vec) column[TILE_MAX_V];
             TILE_UNROLL
             for (int v = 0; v < V; v++) column[v] = NAME(load)(b + v * LANES);
             TILE_UNROLL
             for (int p = 0; p < P; p++) {
+                if (run && ((p == 0 && without & 1) || (p == P - 1 && without & 2))) continue;
                 const NAME(vec) value = NAME(spread)(run ? a[here + p] : at[p][here]);
                 TILE_UNROLL
                 for (int v = 0; v < V; v++)
@@ -152,11 +160,13 @@ TILE_INLINE void NAME(tile_body)(const int P, const int V, const int run, const 
 
 #define TILE(P_, V_)                                                                                                   \
     case (V_) * 64 + (P_):                                                                                             \
-        NAME(tile_body)(P_, V_, 0, a, off, outer, a_step, inner, table, b, b_jump, b_step, out, out_step, add);        \
+        NAME(tile_body)(P_, V_, 0, a, off, outer, a_step, inner, table, NULL, 0, b, b_jump, b_step, out, out_step,     \
+                        add);                                                                                          \
         return;
 #define RUN(P_, V_)                                                                                                    \
     case (V_) * 64 + (P_):                                                                                             \
-        NAME(tile_body)(P_, V_, 1, a, NULL, outer, a_step, inner, table, b, b_jump, b_step, out, out_step, 0);         \
+        NAME(tile_body)(P_, V_, 1, a, NULL, outer, a_step, inner, table, ends, which, b, b_jump, b_step, out,          \
+                        out_step, 0);                                                                                  \
         return;
 #define SMALL(KIND)                                                                                                    \
     KIND(1, 1) KIND(2, 1) KIND(3, 1) KIND(4, 1) KIND(5, 1) KIND(6, 1) KIND(7, 1) KIND(8, 1) KIND(9, 1)                 \
@@ -184,8 +194,8 @@ TILE_ONCE void NAME(tile)(int P, int V, const T *a, const ptrdiff_t *off, ptrdif
 
 /* The tile of `P` values side by side and `V` vectors; 1 <= P <= run_rows(V). */
 TILE_ONCE void NAME(tile_run)(int P, int V, const T *a, ptrdiff_t outer, ptrdiff_t a_step, ptrdiff_t inner,
-                              const ptrdiff_t *table, const T *b, ptrdiff_t b_jump, ptrdiff_t b_step, T *out,
-                              ptrdiff_t out_step)
+                              const ptrdiff_t *table, const ptrdiff_t *ends, ptrdiff_t which, const T *b,
+                              ptrdiff_t b_jump, ptrdiff_t b_step, T *out, ptrdiff_t out_step)
 {
     switch (V * 64 + P) {
         SMALL(RUN) RUN(10, 1) RUN(11, 1) RUN(12, 1)
