@@ -295,6 +295,34 @@ def test_the_way_back_ends_at_the_first_layer_to_train(frozen, first, fused):
         np.testing.assert_array_equal(value, expected[name], err_msg=name)
 
 
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("algorithm", ["direct", "im2col"])
+def test_a_frozen_layer_hands_the_gradient_on_and_computes_none_of_its_own(algorithm, fused):
+    layers = [
+        Convolution(filters=3, size=(3, 2), pad=1),
+        TransposedConvolution(filters=3, size=2, stride=2),
+        Convolution(filters=4, size=3, algorithm=algorithm),
+        Relu(),
+        Pooling(2, 2, stride=2),
+        Affine(units=5),
+        Relu(),
+        Affine(units=3),
+    ]
+    network = Network(layers, (2, 5, 7), dtype="float64", seed=0)
+    if not fused:
+        for name in ("relu1", "relu2"):
+            network.layers[name] = type("Own", (Relu,), {})()
+    x, t = np.random.default_rng(0).standard_normal((4, 2, 5, 7)), np.arange(4) % 3
+    expected = network.gradient(x, t)
+    for frozen in (["conv2"], ["transposed1", "affine1"], ["transposed1", "conv2", "affine1", "affine2"]):
+        network.unfreeze().freeze(*frozen)
+        grads = network.gradient(x, t)
+        assert grads.keys() == network.trainable_params.keys()
+        for name, value in grads.items():
+            np.testing.assert_array_equal(value, expected[name], err_msg=name)
+        assert all(network.layers[name].dW is network.layers[name].db is None for name in frozen)
+
+
 def test_nothing_is_gone_back_through_where_nothing_is_trained():
     network = small().freeze()
     calls = watched(network)

@@ -65,7 +65,7 @@ def affine(x, W, b=None, *, relu=False):
     return out
 
 
-def affine_backward(dout, x, W, *, bias=True, input_gradient=True):
+def affine_backward(dout, x, W, *, bias=True, input_gradient=True, parameter_gradient=True):
     r"""Return the gradients of `affine` (without relu).
 
     .. math:: dx = dout\, W^T, \quad dW = x^T dout, \quad db_m = \sum_n dout_{n,m}
@@ -78,11 +78,13 @@ def affine_backward(dout, x, W, *, bias=True, input_gradient=True):
         What `affine` was given.
     bias, input_gradient : bool, default True
         Whether db and dx are wanted.
+    parameter_gradient : bool, default True
+        Whether dW and db are wanted; a frozen layer does without.
 
     Returns
     -------
     dx : ndarray of x's shape and dtype, or None
-    dW : ndarray of W's shape and dtype
+    dW : ndarray of W's shape and dtype, or None
     db : ndarray of shape (M,) and W's dtype, or None
 
     Raises
@@ -111,6 +113,8 @@ def affine_backward(dout, x, W, *, bias=True, input_gradient=True):
         dx = kernels.memory.empty(x.shape, x.dtype)
         kernels.gemm.affine_backward_input(dout, W, dx, threads)
         dx = dx.astype(x_dtype or dx.dtype, copy=False)
+    if not parameter_gradient:
+        return dx, None, None
     dW = kernels.memory.empty(W.shape, W.dtype)
     if bias:
         db = kernels.memory.empty((M,), W.dtype)

@@ -111,7 +111,9 @@ def convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1):
     return out
 
 
-def convolution_backward(dout, x, W, *, stride=1, pad=0, dilation=1, groups=1, bias=True, input_gradient=True):
+def convolution_backward(
+    dout, x, W, *, stride=1, pad=0, dilation=1, groups=1, bias=True, input_gradient=True, parameter_gradient=True
+):
     r"""Return the gradients of `convolution`.
 
     .. math::
@@ -130,11 +132,13 @@ def convolution_backward(dout, x, W, *, stride=1, pad=0, dilation=1, groups=1, b
         Whether db is wanted.
     input_gradient : bool, default True
         Whether dx is wanted; the first layer of a network does without.
+    parameter_gradient : bool, default True
+        Whether dW and db are wanted; a frozen layer does without.
 
     Returns
     -------
     dx : ndarray of x's shape and dtype, or None
-    dW : ndarray of W's shape and dtype
+    dW : ndarray of W's shape and dtype, or None
     db : ndarray of shape (FN,) and W's dtype, or None
         All zero for an empty batch.
 
@@ -166,6 +170,8 @@ def convolution_backward(dout, x, W, *, stride=1, pad=0, dilation=1, groups=1, b
         kernel = passes(dout, W, dx, steps, groups, backward=True)
         kernel.backward_input(dout, W, dx, steps, groups, threads)
         dx = dx.astype(x_dtype or dx.dtype, copy=False)
+    if not parameter_gradient:
+        return dx, None, None
     dW = kernels.memory.empty(W.shape, W.dtype)
     if bias:
         db = kernels.memory.empty((filters,), W.dtype)

@@ -61,7 +61,19 @@ def convolution_relu_max_pool(x, W, b=None, *, stride=1, pad=0, dilation=1, grou
 
 
 def convolution_relu_max_pool_backward(
-    dout, out, argmax, x, W, *, stride=1, pad=0, dilation=1, groups=1, bias=True, input_gradient=True
+    dout,
+    out,
+    argmax,
+    x,
+    W,
+    *,
+    stride=1,
+    pad=0,
+    dilation=1,
+    groups=1,
+    bias=True,
+    input_gradient=True,
+    parameter_gradient=True,
 ):
     """Return the gradients of `convolution_relu_max_pool`.
 
@@ -78,11 +90,13 @@ def convolution_relu_max_pool_backward(
         What it was given.
     bias, input_gradient : bool, default True
         Whether db and dx are wanted.
+    parameter_gradient : bool, default True
+        Whether dW and db are wanted; a frozen layer does without.
 
     Returns
     -------
     dx : ndarray of x's shape and dtype, or None
-    dW : ndarray of W's shape and dtype
+    dW : ndarray of W's shape and dtype, or None
     db : ndarray of shape (FN,) and W's dtype, or None
 
     Raises
@@ -102,11 +116,13 @@ def convolution_relu_max_pool_backward(
     N, _, height, width = as_input(x, "x", 4).shape
     filters, channels, filter_h, filter_w = as_input(W, "W", 4).shape
     out_h, out_w, steps = window(height, width, filter_h, filter_w, stride, pad, dilation)
-    if input_gradient or not kernels.conv.pooled_weights_fit(channels, filter_h, filter_w, steps[5], groups):
+    fits = kernels.conv.pooled_weights_fit(channels, filter_h, filter_w, steps[5], groups)
+    if input_gradient or not parameter_gradient or not fits:
         # The maximum is positive where relu passed it, so relu's gradient is taken on a quarter of the values.
         dout = max_pool_backward(relu_backward(dout, out), argmax, (N, filters, out_h, out_w), 2)
         settings = {"stride": stride, "pad": pad, "dilation": dilation, "groups": groups}
-        return convolution_backward(dout, x, W, **settings, bias=bias, input_gradient=input_gradient)
+        wanted = {"bias": bias, "input_gradient": input_gradient, "parameter_gradient": parameter_gradient}
+        return convolution_backward(dout, x, W, **settings, **wanted)
     W_dtype = as_input(W, "W", 4).dtype
     x, W, groups = door(x, W, groups)
     dout, out, x, W = promote(as_input(dout, "dout", 4), as_input(out, "out", 4), x, W)

@@ -96,7 +96,18 @@ def transposed_convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=
 
 
 def transposed_convolution_backward(
-    dout, x, W, *, stride=1, pad=0, dilation=1, groups=1, output_padding=0, bias=True, input_gradient=True
+    dout,
+    x,
+    W,
+    *,
+    stride=1,
+    pad=0,
+    dilation=1,
+    groups=1,
+    output_padding=0,
+    bias=True,
+    input_gradient=True,
+    parameter_gradient=True,
 ):
     r"""Return the gradients of `transposed_convolution`.
 
@@ -116,11 +127,13 @@ def transposed_convolution_backward(
         Whether db is wanted.
     input_gradient : bool, default True
         Whether dx is wanted; the first layer of a network does without.
+    parameter_gradient : bool, default True
+        Whether dW and db are wanted; a frozen layer does without.
 
     Returns
     -------
     dx : ndarray of x's shape and dtype, or None
-    dW : ndarray of W's shape and dtype
+    dW : ndarray of W's shape and dtype, or None
     db : ndarray of shape (FN,) and W's dtype, or None
         All zero for an empty batch.
 
@@ -151,6 +164,8 @@ def transposed_convolution_backward(
         kernel = passes(dout, W, dx, place.steps, groups)
         kernel.forward(dout, W, None, dx, place.steps, groups, threads)
         dx = dx.astype(x_dtype or dx.dtype, copy=False)
+    if not parameter_gradient:
+        return dx, None, None
     dW = kernels.memory.empty(W.shape, W.dtype)
     kernel = passes(dout, W, x, place.steps, groups, weights=True)
     kernel.backward_weights(x, dout, dW, None, place.steps, groups, threads)

@@ -87,6 +87,7 @@ class Affine(Layer):
 
     def backward(self, dout, *, input_gradient=True):
         rows, shape = self._recall()
-        dx, self.dW, db = affine_backward(dout, rows, self.W, bias=self.b is not None, input_gradient=input_gradient)
+        wanted = {"input_gradient": input_gradient, "parameter_gradient": not self.frozen}
+        dx, self.dW, db = affine_backward(dout, rows, self.W, bias=self.b is not None, **wanted)
         self.db = in_dtype_of(self.b, db)
         return None if dx is None else dx.reshape(shape)

@@ -139,6 +139,7 @@ class Convolution(Layer):
             groups=self.groups,
             bias=self.b is not None,
             input_gradient=input_gradient,
+            parameter_gradient=not self.frozen,
         )
         self.db = in_dtype_of(self.b, db)
         return dx
@@ -165,7 +166,9 @@ def im2col_convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1):
     return np.ascontiguousarray(out.reshape(len(x), place.out_h, place.out_w, FN).transpose(0, 3, 1, 2))
 
 
-def im2col_convolution_backward(dout, x, W, *, stride=1, pad=0, dilation=1, groups=1, bias=True, input_gradient=True):
+def im2col_convolution_backward(
+    dout, x, W, *, stride=1, pad=0, dilation=1, groups=1, bias=True, input_gradient=True, parameter_gradient=True
+):
     """Return what `convolution_backward` does, by the chapter's method."""
     x_dtype, W_dtype = x.dtype, W.dtype
     dout, x, W = promote(as_input(dout, "dout", 4), x, as_input(W, "W", 4))
@@ -175,12 +178,15 @@ def im2col_convolution_backward(dout, x, W, *, stride=1, pad=0, dilation=1, grou
         shape = (len(x), FN, place.out_h, place.out_w)
         raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
     rows = dout.transpose(0, 2, 3, 1).reshape(-1, FN)
-    dW = (rows.T @ im2col(x, FH, FW, stride, pad, dilation=dilation)).reshape(W.shape).astype(W_dtype, copy=False)
-    db = rows.sum(axis=0).astype(W_dtype, copy=False) if bias else None
-    if not input_gradient:
-        return None, dW, db
-    dx = col2im(rows @ W.reshape(FN, -1), x.shape, FH, FW, stride, pad, dilation=dilation)
-    return dx.astype(x_dtype, copy=False), dW, db
+    dx = dW = db = None
+    if input_gradient:
+        dx = col2im(rows @ W.reshape(FN, -1), x.shape, FH, FW, stride, pad, dilation=dilation)
+        dx = dx.astype(x_dtype, copy=False)
+    if parameter_gradient:
+        dW = rows.T @ im2col(x, FH, FW, stride, pad, dilation=dilation)
+        dW = dW.reshape(W.shape).astype(W_dtype, copy=False)
+        db = rows.sum(axis=0).astype(W_dtype, copy=False) if bias else None
+    return dx, dW, db
 
 
 ALGORITHMS = {

@@ -42,7 +42,7 @@ class Layer:
     training : bool
         What such a forward assumes when it is not told: True, until a network's `eval()` says otherwise.
     frozen : bool
-        Whether a network leaves the layer's parameters as they are, and asks for no gradient of them.
+        Whether a network leaves the layer's parameters as they are; `backward` need not compute their gradients then.
     """
 
     param_names: tuple[str, ...] = ()

@@ -126,7 +126,13 @@ class TransposedConvolution(Layer):
     def backward(self, dout, *, input_gradient=True):
         x = self._recall()
         dx, self.dW, db = transposed_convolution_backward(
-            dout, x, self.W, **self._settings(), bias=self.b is not None, input_gradient=input_gradient
+            dout,
+            x,
+            self.W,
+            **self._settings(),
+            bias=self.b is not None,
+            input_gradient=input_gradient,
+            parameter_gradient=not self.frozen,
         )
         self.db = in_dtype_of(self.b, db)
         return dx

@@ -116,8 +116,9 @@ def _run_convolution(conv, rectifier, pool, x, keep):
     _forget(conv, rectifier, pool)
 
     def step(dout, input_gradient):
+        wanted = {"input_gradient": input_gradient, "parameter_gradient": not conv.frozen}
         dx, conv.dW, db = convolution_relu_max_pool_backward(
-            dout, out, argmax, x, W, **settings, bias=conv.b is not None, input_gradient=input_gradient
+            dout, out, argmax, x, W, **settings, bias=conv.b is not None, **wanted
         )
         conv.db = in_dtype_of(conv.b, db)
         return dx
@@ -141,7 +142,8 @@ def _run_affine(layer, rectifier, x, keep):
 
     def step(dout, input_gradient):
         dout = relu_backward(dout, out).astype(out.dtype, copy=False)
-        dx, layer.dW, db = affine_backward(dout, rows, W, bias=layer.b is not None, input_gradient=input_gradient)
+        wanted = {"input_gradient": input_gradient, "parameter_gradient": not layer.frozen}
+        dx, layer.dW, db = affine_backward(dout, rows, W, bias=layer.b is not None, **wanted)
         layer.db = in_dtype_of(layer.b, db)
         return None if dx is None else dx.reshape(x.shape)
 
