@@ -5,15 +5,19 @@
 No matrix of patches is built, and every pass is the register tile of tile.h over the image where it is: the outer
 outputs of a row leave out the taps that lie beside the image, whole rows those above and below it. Images are copied
 once into a scratch, with zeros beside them, where more than one output at an end of a row would leave taps out, where
-padded rows have a stride, and for weight gradients; and without zeros where their size is bad for the cache. A `Gather`
-says where the tile reads: the row of outputs y begins at source row y * down // up, output z lies z * across further,
-tap t another table[t], and channel c another c * plane. So the three passes are one table read in three ways:
+padded rows have a stride, and for weight gradients of few channels; and without zeros where their size is bad for the
+cache. A `Gather` says where the tile reads: the row of outputs y begins at source row y * down // up, output z lies
+z * across further, tap t another table[t], and channel c another c * plane. So the three passes are one table read in
+three ways:
 
     output            out[y, z][f] = sum over c, t of image[place(y, z) + c*plane + table[t]] * W[c, t][f]
     weight gradient   dW[c, t][f]  = sum over y, z of image[c*plane + table[t] + place(y, z)] * dout[y, z][f]
     input gradient    an output pass over dout with the filters turned; with a stride, one such pass for each phase
                       (y + pt) mod sh, (z + pl) mod sw of the input, which only some taps reach; the phases of a row
                       are woven together when it is stored
+
+A tile of weights is any that follow each other where the image has no padding, or its padding was written out; else it
+is one tap in several channels, for the outputs whose pixels under that tap lie within the image.
 
 A row is split evenly into tiles. Where rows follow each other without a gap in source and output (1 x 1 filters), the
 image is one long row, cut into pieces of a good length.
@@ -76,6 +80,7 @@ cdef enum:
     GRADIENT_BLOCK = 1 << 19  # bytes of sums that share one transposed dout, and the second cache with it
     GRADIENT_ITEMS = 16  # pieces of work a weight gradient is cut into, where it can be
     GRADIENT_BYTES = 4 << 20  # memory for the sums of groups of images
+    TAP_CHANNELS = 6  # from so many on, the weights of one tap in several channels make a good tile
     ALIGNMENT = 64
 
 cdef struct Pass:
@@ -93,6 +98,7 @@ cdef struct Gather:
     Py_ssize_t top, left, PH, PW  # and its place in the padded one,
     Py_ssize_t plane  # whose channels lie so far apart
     bint copied  # into a scratch; else it is read where it is
+    bint by_tap  # whether the tiles of a weight gradient are taps in several channels
     Py_ssize_t area, width  # outputs of one channel, and of one of its rows
     Py_ssize_t rows, row, step  # the rows in which they are computed: how many, how long (the last may be shorter)
     Py_ssize_t down, up  # row y begins y * down // up times `step` into the source
@@ -388,13 +394,63 @@ cdef void gather(const floating* x, const floating* W, Py_ssize_t f_step, Py_ssi
         cconv_ftz_restore(state)
 
 
+cdef void add_in_order(const floating* image, const Py_ssize_t* off, Py_ssize_t count, const floating* turned,
+                       Gather* g, const Py_ssize_t* weights, Py_ssize_t size, const floating* next, Py_ssize_t length,
+                       floating* total) noexcept nogil:
+    """Add what `count` outputs give to `size` weights; ask for a part of the next strip before each tile."""
+    cdef Py_ssize_t lanes = g.vectors * g.lanes, vi, v, V, F, f, k, i, tiles
+    for vi in range(ceil_div(g.vectors, g.V)):
+        v = vi * g.V
+        V = min(g.V, g.vectors - v)
+        F = min(V * g.lanes, g.F - v * g.lanes)
+        tiles = ceil_div(size, tile_rows(<int>V))
+        for i in range(tiles):
+            f = i * F // tiles
+            fetch(next + (v * g.lanes + f) * g.area, g.area, length, (i + 1) * F // tiles - f)
+            k = i * size // tiles
+            tile(<int>((i + 1) * size // tiles - k), <int>V, image, weights + k, 1, 0, count, off, turned + v * g.lanes,
+                 lanes, lanes, total + k * lanes + v * g.lanes, lanes, True)
+
+
+cdef void add_by_tap(const floating* image, const Py_ssize_t* off, Py_ssize_t together, const floating* turned,
+                     Gather* g, Py_ssize_t y0, Py_ssize_t y1, const Py_ssize_t* planes, Py_ssize_t channels,
+                     const floating* next, Py_ssize_t length, floating* total) noexcept nogil:
+    """The same for rows y0 to y1 of outputs: a tile is one tap in several channels, which see the image together."""
+    cdef Pass* p = g.each
+    cdef Py_ssize_t lanes = g.vectors * g.lanes, area = (y1 - y0) * g.width, vi, v, V, F, f, t, ci, c, i, tiles
+    cdef Py_ssize_t column, top, bottom, left, right, first
+    for vi in range(ceil_div(g.vectors, g.V)):
+        v = vi * g.V
+        V = min(g.V, g.vectors - v)
+        F = min(V * g.lanes, g.F - v * g.lanes)
+        tiles = ceil_div(channels, tile_rows(<int>V))
+        for t in range(p.taps):
+            f = t * F // p.taps
+            fetch(next + (v * g.lanes + f) * g.area, g.area, length, (t + 1) * F // p.taps - f)
+            column = p.table[t] - p.row[t] * g.PW
+            top = max(y0, -floor_div(p.row[t], g.down))
+            bottom = min(y1, floor_div(g.H - 1 - p.row[t], g.down) + 1)
+            left = max(0, -floor_div(column, g.across))
+            right = min(g.width, floor_div(g.W - 1 - column, g.across) + 1)
+            if top >= bottom or left >= right:
+                continue
+            first = p.table[t] + top * g.down * g.PW + left * g.across
+            for ci in range(tiles):
+                c = ci * channels // tiles
+                for i in range(together):
+                    tile(<int>((ci + 1) * channels // tiles - c), <int>V, image + off[i * g.area] + first, planes + c,
+                         bottom - top, g.down * g.PW, right - left, g.off,
+                         turned + (i * area + (top - y0) * g.width + left) * lanes + v * g.lanes, g.width * lanes,
+                         lanes, total + (c * p.taps + t) * lanes + v * g.lanes, p.taps * lanes, True)
+
+
 cdef void weight_gradient(const floating* dout, const floating* x, floating* dW, floating* db, Py_ssize_t N, Gather* g,
                           Py_ssize_t block, Py_ssize_t blocks, Py_ssize_t sets, Py_ssize_t length, Py_ssize_t together,
                           const Py_ssize_t* off, const Py_ssize_t* k_off, floating* sums, floating* scratch,
                           Py_ssize_t private, int num_threads) noexcept nogil:
     cdef Pass* p = g.each
     cdef Py_ssize_t lanes = g.vectors * g.lanes, K = g.C * p.taps, rows = K + 1, strips = ceil_div(g.area, length)
-    cdef Py_ssize_t item, n, ni, k, q, qi, b, c, channels, group, v, vi, V, m, size, count, total, f, fi, tiles, last, i
+    cdef Py_ssize_t item, n, ni, k, q, qi, b, c, channels, group, m, size, count, total, f, last, i
     cdef Py_ssize_t ahead, images = g.groups * g.C * g.H * g.W, gradients = g.groups * g.F * g.area
     cdef floating* mine = NULL
     cdef floating* turned
@@ -422,34 +478,29 @@ cdef void weight_gradient(const floating* dout, const floating* x, floating* dW,
             last = (m + 1) * N // sets
             for ni in range(ceil_div(last - m * N // sets, together)):
                 n = m * N // sets + ni * together
+                i = min(together, last - n)
                 image = x + n * images + (group * g.C + c) * g.H * g.W
                 if g.copied:
-                    for i in range(min(together, last - n)):
-                        pad_image(image + i * images, x + N * images, channels, g, 0, g.PH,
-                                  mine + together * length * lanes + i * block * g.plane)
+                    for f in range(i):
+                        pad_image(image + f * images, x + N * images, channels, g, 0, g.PH,
+                                  mine + together * length * lanes + f * block * g.plane)
                     image = mine + together * length * lanes
                 for qi in range(strips):
                     q = qi * length
                     count = min(length, g.area - q)
                     gradient = dout + n * gradients + group * g.F * g.area + q
-                    for i in range(min(together, last - n)):
-                        turn_padded(gradient + i * gradients, g.area, g.F, count, turned + i * count * lanes, lanes)
-                    # The next strip is asked for while this one is worked on, a part of it before each tile.
+                    for f in range(i):
+                        turn_padded(gradient + f * gradients, g.area, g.F, count, turned + f * count * lanes, lanes)
+                    # The next strip is asked for while this one is worked on.
                     ahead = length if qi + 1 < strips else together * gradients - q
-                    count = count * min(together, last - n)
                     if b == 0:
-                        add_rows(turned, lanes, count, g.vectors, mysum + K * lanes)
-                    for vi in range(ceil_div(g.vectors, g.V)):
-                        v = vi * g.V
-                        V = min(g.V, g.vectors - v)
-                        tiles = ceil_div(size, tile_rows(<int>V))
-                        for fi in range(tiles):
-                            f = v * g.lanes + fi * min(V * g.lanes, g.F - v * g.lanes) // tiles
-                            i = v * g.lanes + (fi + 1) * min(V * g.lanes, g.F - v * g.lanes) // tiles
-                            fetch(gradient + ahead + f * g.area, g.area, length, i - f)
-                            f = fi * size // tiles
-                            tile(<int>((fi + 1) * size // tiles - f), <int>V, image, k_off + f, 1, 0, count, off + q,
-                                 turned + v * g.lanes, lanes, lanes, mysum + (k + f) * lanes + v * g.lanes, lanes, True)
+                        add_rows(turned, lanes, count * i, g.vectors, mysum + K * lanes)
+                    if g.by_tap:
+                        add_by_tap(image, off, i, <const floating*>turned, g, q // g.width, (q + count) // g.width,
+                                   k_off, channels, gradient + ahead, length, mysum + k * lanes)
+                    else:
+                        add_in_order(image, off + q, count * i, <const floating*>turned, g, k_off, size,
+                                     gradient + ahead, length, mysum + k * lanes)
         for k in prange(g.groups * rows, schedule="static"):
             for m in range(1, sets):
                 for f in range(k * lanes, (k + 1) * lanes):
@@ -506,7 +557,7 @@ cdef void pooled_weight_gradient(const floating* dout, const floating* y, const 
 
 
 cdef enum Kind:
-    OUTPUT, POOLED_OUTPUT, INPUT_GRADIENT, WEIGHT_GRADIENT
+    OUTPUT, POOLED_OUTPUT, INPUT_GRADIENT, WEIGHT_GRADIENT, POOLED_WEIGHT_GRADIENT
 
 
 cdef class Plan:
@@ -555,7 +606,7 @@ cdef class Plan:
             for z in range(W):
                 g.off[y * W + z] = y * g.down // g.up * g.PW + z * g.across
         if (g.PW == W and not g.copied and FW == passes == g.down == g.across == 1 and g.lowest == 0
-                and H + g.highest <= g.H and kind not in (POOLED_OUTPUT, WEIGHT_GRADIENT)):
+                and H + g.highest <= g.H and kind in (OUTPUT, INPUT_GRADIENT)):
             # No gap between the rows: the image is one long row, cut into pieces of a good length.
             g.row = min(g.area, STRIP)
             g.rows = ceil_div(g.area, g.row)
@@ -563,7 +614,10 @@ cdef class Plan:
         for y in range(g.rows):
             for z in range(g.pw):
                 find_taps(g, y, g.each + y % g.ph * g.pw + z, g.taps + 2 * (y * g.pw + z))
-        g.V = tile_width(g.vectors, ceil_div(g.row, g.pw), g.across)
+        if kind == WEIGHT_GRADIENT:  # tiles of weights, which lie anywhere
+            g.V = tile_width(g.vectors, g.C if g.by_tap else g.C * FH * FW, 0)
+        else:
+            g.V = tile_width(g.vectors, ceil_div(g.row, g.pw), g.across)
 
     cdef void plan_output(self, Py_ssize_t FH, Py_ssize_t FW, Py_ssize_t sh, Py_ssize_t sw, Py_ssize_t pt,
                           Py_ssize_t pl, Py_ssize_t dh, Py_ssize_t dw, Py_ssize_t* room):
@@ -571,13 +625,19 @@ cdef class Plan:
         cdef Pass* p = g.each
         cdef Py_ssize_t high = (g.rows - 1) * sh + (FH - 1) * dh + 1, i, j
         cdef Py_ssize_t wide = (g.width - 1) * sw + (FW - 1) * dw + 1
-        # An output leaves out the taps that lie above or below the image. A weight gradient needs those rows.
-        cdef bint whole = self.kind == WEIGHT_GRADIENT
+        cdef bint outside = pt > 0 or pl > 0 or high > g.H or wide > g.W, whole, padded
+        # A weight gradient leaves out the taps outside of the image where there are enough channels for a tile of one
+        # tap, and else needs the image with all its padding. An output needs no rows of it, nor one column: the outer
+        # outputs of a row leave that out.
+        g.by_tap = self.kind == WEIGHT_GRADIENT and outside and g.C >= TAP_CHANNELS
+        whole = self.kind in (WEIGHT_GRADIENT, POOLED_WEIGHT_GRADIENT) and not g.by_tap
+        if whole or g.by_tap:
+            padded = whole and outside
+        elif sw == 1:
+            padded = pl > 1 or wide - pl > g.W + 1
+        else:
+            padded = pl > 0 or wide > g.W
         g.top = pt if whole else 0
-        # However much of an image the windows leave out, it needs no padding, nor does it for one column of zeros: the
-        # outer outputs of a row leave it out.
-        cdef Py_ssize_t reach = 1 if sw == 1 and not whole else 0
-        cdef bint padded = pl > reach or wide - pl > g.W + reach or whole and (pt > 0 or high > g.H)
         g.left = pl if padded else 0
         g.PH = high if whole and padded else g.H
         g.PW = wide if padded else g.W
@@ -779,6 +839,7 @@ def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db,
     cdef Py_ssize_t block = ceil_div(g.C, min(blocks, g.C))
     cdef Py_ssize_t total = g.groups * rows * lanes, length, strips, sets, k, private, summed, together = 1
     cdef Py_ssize_t step = block * g.plane if g.copied else g.groups * g.C * g.H * g.W
+    cdef Py_ssize_t unit = g.width if g.by_tap else g.lanes  # strips are whole ones of these
     cdef cnp.ndarray scratch, offsets
     cdef void* bias = NULL if db is None else cnp.PyArray_DATA(<cnp.ndarray>db)
     cdef void* xs = cnp.PyArray_DATA(x)
@@ -795,8 +856,8 @@ def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db,
     blocks = ceil_div(g.C, block)
     sets = min(ceil_div(GRADIENT_ITEMS, blocks * g.groups), GRADIENT_BYTES // (total * plan.itemsize))
     sets = max(min(sets, N), 1)
-    strips = ceil_div(g.area, max(GRADIENT_STRIP // lanes, g.lanes))
-    length = round_up(ceil_div(g.area, strips), g.lanes) if strips > 1 else g.area
+    strips = ceil_div(g.area, max(GRADIENT_STRIP // lanes // unit, 1) * unit)
+    length = round_up(ceil_div(g.area, strips), unit) if strips > 1 else g.area
     if strips == 1:
         # Small images share a strip, so that each tile has a long chain.
         together = max(min(GRADIENT_STRIP // lanes // g.area, N // sets), 1)
@@ -810,7 +871,7 @@ def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db,
     offsets = empty((block * p.taps + together * g.area,), np.intp)
     k_off = <Py_ssize_t*>cnp.PyArray_DATA(offsets)
     for k in range(block * p.taps):
-        k_off[k] = k // p.taps * g.plane + p.table[k % p.taps]
+        k_off[k] = k * g.plane if g.by_tap else k // p.taps * g.plane + p.table[k % p.taps]
     off = k_off + block * p.taps
     for k in range(together * g.area):
         off[k] = k // g.area * step + g.off[k % g.area]
@@ -837,7 +898,7 @@ def backward_pooled_weights(cnp.ndarray dout, cnp.ndarray y, cnp.ndarray argmax,
     dout is the gradient of its output y, argmax where the maxima lie. Only these are visited, so that the gradient of
     the convolution's own output, three zeros in four, need not exist.
     """
-    cdef Plan plan = find_plan(x, dW, (dW.shape[0], OH, OW), steps, groups, WEIGHT_GRADIENT)
+    cdef Plan plan = find_plan(x, dW, (dW.shape[0], OH, OW), steps, groups, POOLED_WEIGHT_GRADIENT)
     cdef Gather* g = &plan.g
     cdef Py_ssize_t N = x.shape[0], FH = dW.shape[2], FW = dW.shape[3], columns = OW // 2, area = OH // 2 * columns
     cdef Py_ssize_t size = g.F * (g.C * FH + 1) * WINDOW_LANES, sets = max(min(GRADIENT_ITEMS, N), 1), k, private
