@@ -273,6 +273,28 @@ def test_calls_from_several_python_threads(threads):
         np.testing.assert_array_equal(out, results[0])
 
 
+@needs_openmp
+def test_workers_of_joblib_share_the_cores(run_python):
+    code = """
+import joblib
+import numpy as np
+import cconv
+
+def work(seed):
+    network = cconv.SimpleConvNet(seed=0)
+    scores = network.predict(np.random.default_rng(seed).random((200, 1, 28, 28), np.float32))
+    return cconv.get_num_threads(), scores.tobytes()
+
+if __name__ == "__main__":
+    share = max(joblib.cpu_count() // 2, 1)
+    threads, scores = zip(*joblib.Parallel(n_jobs=2)(joblib.delayed(work)(seed) for seed in range(4)))
+    assert max(threads) <= share, (threads, share)
+    assert scores == tuple(work(seed)[1] for seed in range(4))
+"""
+    result = run_python(code)
+    assert result.returncode == 0, result.stderr
+
+
 # Flush-to-zero
 
 

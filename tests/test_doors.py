@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import cconv
-from cconv import Layer, functional
+from cconv import Layer, functional, kernels
 
 ROUNDS = 40 * int(os.environ.get("CCONV_FUZZ", "1"))
 REFUSALS = (TypeError, ValueError, MemoryError)
@@ -38,6 +38,7 @@ NUMBERS += [
     np.array([[1, 0], [0, 1]]),
 ]
 NUMBERS += [(2**62, 1), ((2**40, 0), (0, 0)), (0, 3, 4, 4), (2, 3, 2**40, 2**40), (0, 2**62, 2, 2)]
+TINY = np.full(4, 1e-40, np.float32)
 DTYPES = ["f4", "f8", ">f4", ">f8", "f2", "g", "i8", "u1", "?", "c8", "O", "U1", "M8[s]"]
 
 
@@ -205,6 +206,8 @@ def attempt(call, *positional, **arguments):
         except REFUSALS as error:
             assert str(error), "an error must say something"
             return None
+        finally:
+            assert (TINY / 2).all(), "denormal numbers must be there for the caller, whatever became of the call"
 
 
 def arrays_of(result):
@@ -232,16 +235,32 @@ def reference(operation, arguments):
     return attempt(operation, **shared)
 
 
+def call_of(name, number):
+    """A case, and arguments of an operation that most likely fit."""
+    operation = getattr(functional, name)
+    case = Case(np.random.default_rng([zlib.crc32(name.encode()), number]))
+    arguments = case.arguments(operation, name)
+    forward = "im2col" if name == "col2im" else name.removesuffix("_backward")
+    if forward != name:
+        result = reference(getattr(functional, forward), arguments)
+        out = result[0] if isinstance(result, tuple) else result
+        if isinstance(out, np.ndarray):
+            arguments["col" if name == "col2im" else "dout"] = case.array(*out.shape)
+        elif isinstance(out, float):
+            arguments["dout"] = 1
+        if "argmax" in arguments and isinstance(result, tuple):
+            arguments["argmax"] = result[1]
+        if "out" in arguments and isinstance(result, tuple):
+            arguments["out"] = out
+    return case, arguments
+
+
 @pytest.mark.parametrize("name", functional.__all__)
 def test_operations(name):
     operation = getattr(functional, name)
-    forward = getattr(functional, name.removesuffix("_backward")) if name.endswith("_backward") else None
-    if name == "col2im":
-        forward = functional.im2col
     done = 0
     for number in range(ROUNDS):
-        case = Case(np.random.default_rng([zlib.crc32(name.encode()), number]))
-        arguments = case.arguments(operation, name)
+        case, arguments = call_of(name, number)
         if number < 3:  # each argument by each of these
             for key in arguments:
                 for value in (
@@ -254,17 +273,6 @@ def test_operations(name):
                     np.ones(3, "i4"),
                 ):
                     check(attempt(operation, **(arguments | {key: value})))
-        if forward is not None:
-            result = reference(forward, arguments)
-            out = result[0] if isinstance(result, tuple) else result
-            if isinstance(out, np.ndarray):
-                arguments["col" if name == "col2im" else "dout"] = case.array(*out.shape)
-            elif isinstance(out, float):
-                arguments["dout"] = 1
-            if "argmax" in arguments and isinstance(result, tuple):
-                arguments["argmax"] = result[1]
-            if "out" in arguments and isinstance(result, tuple):
-                arguments["out"] = out
         arguments = case.spoil(arguments)
         before = {key: value.copy() for key, value in arguments.items() if isinstance(value, np.ndarray)}
         result = attempt(operation, **arguments)
@@ -273,6 +281,22 @@ def test_operations(name):
         for key, value in before.items():
             np.testing.assert_array_equal(arguments[key], value, err_msg=f"{name} changed {key}")
     assert done > ROUNDS // 8, f"only {done} of {ROUNDS} calls were good"
+
+
+@pytest.mark.parametrize("name", functional.__all__)
+def test_operations_give_the_same_bits_on_any_number_of_threads(name, monkeypatch):
+    operation = getattr(functional, name)
+    done = 0
+    for number in range(ROUNDS // 5):
+        _, arguments = call_of(name, number)
+        bits = set()
+        for threads in (1, 2, 5):
+            monkeypatch.setattr(kernels.cpu, "threads_for", lambda work, threads=threads: threads)
+            result = attempt(operation, **arguments)
+            done += result is not None
+            bits.add(tuple(array.tobytes() for array in arrays_of(result)))
+        assert len(bits) == 1, arguments
+    assert done, "no call was good"
 
 
 @pytest.mark.parametrize("name", LAYERS)

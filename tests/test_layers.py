@@ -38,6 +38,7 @@ from cconv import (
     Upsample,
     ZeroPad,
     gradient_check,
+    layers,
 )
 
 DTYPES = [np.float32, np.float64]
@@ -108,6 +109,11 @@ LAYERS = {
     "layer-normalization-last-axis": (lambda: LayerNormalization(normal(6), normal(6, seed=1)),),
     "group-normalization": (lambda: GroupNormalization(2, normal(4), normal(4, seed=1)),),
 }
+
+
+def test_every_layer_is_there():
+    others = {"SoftmaxWithLoss", "SigmoidWithLoss", "MeanSquaredError", "Huber", "Layer", "Branches"}
+    assert {type(make()).__name__ for make, *_ in LAYERS.values()} == set(layers.__all__) - others
 
 
 @pytest.fixture(params=LAYERS.values(), ids=LAYERS.keys())
