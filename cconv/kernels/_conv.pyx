@@ -236,23 +236,40 @@ cdef inline void gather_row(const floating* row, const floating* weights, Gather
 
 
 cdef void gather_rows(const floating* scene, const floating* packed, floating* bias, Gather* g,
-                      Py_ssize_t group, Py_ssize_t y0, Py_ssize_t y1, floating* strip, floating* out) noexcept nogil:
-    """Compute rows y0 to y1 of outputs for all channels of one group, with one phase of columns."""
-    cdef Py_ssize_t v, vi, V, f, y, i, n, first, z0, z1, end
+                      Py_ssize_t group, Py_ssize_t y0, Py_ssize_t y1, Py_ssize_t ahead, floating* strip,
+                      floating* out) noexcept nogil:
+    """Compute rows y0 to y1 of outputs for all channels of one group, with one phase of columns.
+
+    What the next strip reads is asked for while one is worked on, unless it lies in a copy; after the last one that is
+    the image `ahead` values further, if any.
+    """
+    cdef Py_ssize_t v, vi, V, f, y, i, n, first, z0, z1, end, here, coming, size
     cdef Py_ssize_t together = max(STRIP // g.row, 1), pieces = ceil_div(g.row, STRIP)
+    cdef Py_ssize_t strips = ceil_div(y1 - y0, together) * pieces, blocks = ceil_div(g.vectors, g.V)
     cdef Pass* p
     scene = scene + group * g.C * g.plane
     packed = packed + group * g.weights
+    size = min(together, y1 - y0) * g.down // g.up * g.step
     # Short rows share a strip, long ones are cut into pieces.
-    for i in range(ceil_div(y1 - y0, together) * pieces):
+    for i in range(strips):
         first = y0 + i // pieces * together
         z0 = i % pieces * g.row // pieces
         z1 = (i % pieces + 1) * g.row // pieces
-        for vi in range(ceil_div(g.vectors, g.V)):
+        here = first * g.down // g.up * g.step + z0 * g.across
+        if i + 1 < strips:
+            coming = ((y0 + (i + 1) // pieces * together) * g.down // g.up * g.step
+                      + (i + 1) % pieces * g.row // pieces * g.across)
+            size = coming - here
+        else:
+            coming = ahead
+        for vi in range(blocks):
             v = vi * g.V
             V = min(g.V, g.vectors - v)
             n = 0
             f = group * g.F + v * g.lanes
+            if not g.copied and (ahead > 0 or i + 1 < strips):
+                fetch(scene + coming + vi * g.C // blocks * g.plane, g.plane, size,
+                      (vi + 1) * g.C // blocks - vi * g.C // blocks)
             expect(out + f * g.area + first * g.row + z0, g.area, (min(first + together, y1) - first) * (z1 - z0),
                    min(V * g.lanes, g.F - v * g.lanes))
             for y in range(first, min(first + together, y1)):
@@ -339,12 +356,13 @@ cdef Py_ssize_t strip_size(Gather* g, bint pooled) noexcept nogil:
 
 cdef void gather_part(const floating* x, const floating* packed, floating* bias, floating* out, uint8_t* where,
                       bint pooled, Py_ssize_t N, Gather* g, Py_ssize_t n, Py_ssize_t part, Py_ssize_t parts,
-                      floating* scratch) noexcept nogil:
+                      int num_threads, floating* scratch) noexcept nogil:
     """Compute one part of the rows of image n, padding the rows it needs."""
     cdef Py_ssize_t rows = g.rows // 2 if pooled else g.rows, channels = g.groups * g.C, group
     cdef Py_ssize_t area = rows * (g.width // 2) if pooled else g.area  # of one channel of the result
     cdef Py_ssize_t y0 = part * rows // parts, y1 = (part + 1) * rows // parts
     cdef Py_ssize_t s0 = 2 * y0 if pooled else y0, s1 = 2 * y1 if pooled else y1
+    cdef Py_ssize_t ahead = num_threads * channels * g.H * g.W if parts == 1 and n + num_threads < N else 0
     cdef const floating* scene = x + n * channels * g.H * g.W
     cdef floating* room = scratch + strip_size(g, pooled)
     if g.copied:
@@ -357,7 +375,7 @@ cdef void gather_part(const floating* x, const floating* packed, floating* bias,
             gather_pooled(scene, packed, packed + g.groups * g.weights, g, group, y0, y1, scratch, out,
                           NULL if where == NULL else where + n * g.groups * g.F * area)
         elif g.pw == 1:
-            gather_rows(scene, packed, bias, g, group, y0, y1, scratch, out)
+            gather_rows(scene, packed, bias, g, group, y0, y1, ahead, scratch, out)
         else:
             gather_phases(scene, packed, bias, g, group, y0, y1, scratch, out)
 
@@ -383,13 +401,13 @@ cdef void gather(const floating* x, const floating* W, Py_ssize_t f_step, Py_ssi
     if num_threads == 1:  # one thread alone needs no barrier, which costs as much as a small image
         state = cconv_ftz_on()
         for item in range(N * parts):
-            gather_part(x, packed, bias, out, where, pooled, N, g, item // parts, item % parts, parts, scratch)
+            gather_part(x, packed, bias, out, where, pooled, N, g, item // parts, item % parts, parts, 1, scratch)
         cconv_ftz_restore(state)
         return
     with parallel(num_threads=num_threads):
         state = cconv_ftz_on()
         for item in prange(N * parts, schedule="dynamic"):
-            gather_part(x, packed, bias, out, where, pooled, N, g, item // parts, item % parts, parts,
+            gather_part(x, packed, bias, out, where, pooled, N, g, item // parts, item % parts, parts, num_threads,
                         scratch + threadid() * private)
         cconv_ftz_restore(state)
 

@@ -323,12 +323,15 @@ static void NAME(turn_biased)(const T *from, ptrdiff_t from_step, ptrdiff_t rows
             TILE_UNROLL
             for (int r = 0; r < LANES; r++) block[r] = NAME(load)(from + (i + r) * from_step + l);
             NAME(transpose)(block);
-            for (ptrdiff_t r = 0; r < m; r++) {
+            T *const target = to + l * to_step + i;
+            TILE_UNROLL
+            for (int r = 0; r < LANES; r++) {
+                if (r == m) break;
                 const NAME(vec) line = bias ? NAME(add)(block[r], NAME(spread)(bias[l + r])) : block[r];
                 if (rows >= LANES)
-                    NAME(store)(to + (l + r) * to_step + i, line);
+                    NAME(store)(target + r * to_step, line);
                 else
-                    memcpy(to + (l + r) * to_step + i, &line, (size_t)rows * sizeof(T));
+                    memcpy(target + r * to_step, &line, (size_t)rows * sizeof(T));
             }
         }
 }
