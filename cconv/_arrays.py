@@ -113,9 +113,11 @@ def number(value, name, *, positive=False):
     2.0
     """
     try:
-        result = float(value)
+        result = None if isinstance(value, (bool, str, bytes)) else float(value)
     except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a number, got {value!r}") from None
+        result = None
+    if result is None:
+        raise TypeError(f"{name} must be a number, got {value!r}")
     if not math.isfinite(result) or (positive and result <= 0):
         raise ValueError(f"{name} must be a {'positive' if positive else 'finite'} number, got {value!r}")
     return result

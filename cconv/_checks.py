@@ -2,7 +2,7 @@
 
 from ._arrays import number
 
-__all__ = ["checked_dict", "fraction", "nonnegative", "optional_positive", "positive"]
+__all__ = ["checked_dict", "fraction", "nonnegative", "optional_positive", "positive", "share"]
 
 
 def positive(value, name):
@@ -23,6 +23,14 @@ def fraction(value, name):
     value = number(value, name)
     if not 0 <= value < 1:
         raise ValueError(f"{name} must be at least 0 and below 1, got {value}")
+    return value
+
+
+def share(value, name):
+    """Return a float from 0 to 1."""
+    value = number(value, name)
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must be from 0 to 1, got {value}")
     return value
 
 

@@ -3,7 +3,7 @@
 import bisect
 import math
 
-from ._checks import checked_dict, fraction, nonnegative, positive
+from ._checks import checked_dict, fraction, nonnegative, positive, share
 from .geometry import integer
 from .optimizers import Optimizer
 
@@ -273,9 +273,7 @@ class OneCycle(Schedule):
         super().__init__(optimizer, every=every)
         self.max_lr = positive(max_lr, "max_lr")
         self.total_steps = integer(total_steps, "total_steps", 1)
-        self.rise = nonnegative(rise, "rise")
-        if self.rise > 1:
-            raise ValueError(f"rise must be from 0 to 1, got {rise}")
+        self.rise = share(rise, "rise")
         self.start_divisor = positive(start_divisor, "start_divisor")
         self.end_divisor = positive(end_divisor, "end_divisor")
         self.momentum = None

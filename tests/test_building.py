@@ -93,6 +93,13 @@ def test_gradients_agree_with_central_differences():
         ([Affine(units=3), Convolution(filters=2, size=3)], r"Convolution 'conv1' expects images .* from 'affine1'"),
         ([Convolution(filters=2, size=20)], r"Convolution 'conv1' expects images that its 20 x 20 .* from the input"),
         ([Convolution(np.ones((2, 5, 3, 3)), None)], r"Convolution 'conv1' expects 5 channels, gets 2"),
+        ([Convolution(np.ones((5, 2, 3)), None)], r"'conv1': W must have 4 dimensions, got 3 \(shape \(5, 2, 3\)\)"),
+        ([Convolution(np.ones((5, 2, 3, 3)), np.ones(4))], r"'conv1': b must have one value for each of the 5 filters"),
+        (
+            [TransposedConvolution(np.ones((2, 3, 2, 2)), np.ones(3), groups=2)],
+            r"b must have one value for each of the 6 filters, got shape \(3,\) \(for \(2, 12, 12\) from the input\)",
+        ),
+        ([Affine(np.ones((288, 3)), np.ones(2))], r"'affine1': b must have one value for each of the 3 units"),
         ([Convolution(filters=4, size=3, groups=4)], r"expects channels that its 4 groups divide, gets 2"),
         ([BatchNormalization(np.ones(7), np.zeros(7))], r"'norm1' expects 7 channels or activations"),
         ([GroupNormalization(3)], r"'norm1' expects channels that its 3 groups divide, gets 2"),
@@ -101,7 +108,7 @@ def test_gradients_agree_with_central_differences():
         ([LayerNormalization(np.ones(7), np.ones(7))], r"'norm1' expects inputs whose last axes are \(7,\), gets"),
         ([("a", Relu()), ("a", Relu())], r"different names, got 'a' twice"),
     ],
-    ids=["affine", "images", "filters", "channels", "groups", "norm", "group", "group-given", "axes", "layer", "names"],
+    ids="affine images filters channels W b transposed units groups norm group group-given axes layer names".split(),
 )
 def test_errors_name_the_layer_and_both_shapes(layers, message):
     with pytest.raises(ValueError, match=message):
@@ -174,7 +181,7 @@ def test_what_is_no_layer_is_refused():
         GroupNormalization(1, np.ones(2))
     with pytest.raises(TypeError, match="either gamma and beta or axes, got both"):
         LayerNormalization(np.ones(2), np.ones(2), axes=1)
-    with pytest.raises(ValueError, match="eps must be at least 0"):
+    with pytest.raises(ValueError, match="eps must be a number that is not negative"):
         LayerNormalization(eps=-1.0)
     with pytest.raises(RuntimeError, match="Affine has no W yet"):
         Affine(units=2).forward(np.ones((1, 2)))

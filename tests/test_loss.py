@@ -233,7 +233,7 @@ def test_ignored_samples_in_every_form_of_labels(rng):
     [
         ([0, 1], {"label_smoothing": 1.5}, ValueError, "label_smoothing must be from 0 to 1, got 1.5"),
         ([0, 1], {"label_smoothing": np.nan}, ValueError, "label_smoothing"),
-        ([0, 1], {"class_weight": [1, 2]}, ValueError, "class_weight must hold 3 finite numbers"),
+        ([0, 1], {"class_weight": [1, 2]}, ValueError, "class_weight must have one number for each of the 3"),
         ([0, 1], {"class_weight": [1, 2, -1]}, ValueError, "not negative"),
         ([0, 1], {"class_weight": [1, 2, np.inf]}, ValueError, "finite"),
         ([0, 1], {"class_weight": ["a", "b", "c"]}, TypeError, "class_weight"),

@@ -1,12 +1,11 @@
 """The losses and their gradients, checked at the door and computed by `cconv.kernels.loss`."""
 
-import math
-import operator
-
 import numpy as np
 
 from .. import kernels
 from .._arrays import as_float, as_input, as_labels
+from .._checks import positive, share
+from ..geometry import integer
 
 __all__ = [
     "huber",
@@ -23,6 +22,8 @@ __all__ = [
 COST = 2.0
 SIGMOID_COST = 5.0
 RESIDUAL_COST = 0.2
+
+REDUCTIONS = ("mean", "sum", "half_sum")
 
 
 def softmax_cross_entropy(x, t, *, label_smoothing=0.0, class_weight=None, ignore_index=None):
@@ -134,7 +135,7 @@ def class_labels(t, num_samples, num_classes, ignore_index):
     """Return what `as_labels` does, and a mask of the samples that are of the class to ignore; theirs becomes 0."""
     ignored = np.zeros(num_samples, bool)
     if ignore_index is not None:
-        ignore_index = operator.index(ignore_index)
+        ignore_index = integer(ignore_index, "ignore_index")
         t = np.asarray(t)
         if t.size == num_samples and t.dtype.kind in "iu":  # class indices, which may be out of range
             ignored = (t == ignore_index).reshape(num_samples)
@@ -156,12 +157,11 @@ def _class_targets(t, scores, label_smoothing, class_weight, ignore_index):
     if label_smoothing == 0 and class_weight is None and ignore_index is None:
         t = as_labels(t, N, M)
         return t if t.ndim == 1 else t.astype(scores.dtype, copy=False), N
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"label_smoothing must be from 0 to 1, got {label_smoothing!r}")
+    label_smoothing = share(label_smoothing, "label_smoothing")
     t, ignored = class_labels(t, N, M, ignore_index)
-    weight = np.ones(M) if class_weight is None else as_float(class_weight, "class_weight").astype(np.float64)
-    if weight.shape != (M,) or not (np.isfinite(weight) & (weight >= 0)).all():
-        raise ValueError(f"class_weight must hold {M} finite numbers that are not negative, got {class_weight!r}")
+    weight = np.ones(M) if class_weight is None else checked_weights(class_weight, "class_weight").astype(np.float64)
+    if weight.shape != (M,):
+        raise ValueError(f"class_weight must have one number for each of the {M} classes, got shape {weight.shape}")
     if t.ndim == 2:
         rows, total = t, N
     else:
@@ -254,6 +254,14 @@ def sigmoid_cross_entropy_backward(y, t, dout=1, *, pos_weight=None):
     return dx
 
 
+def checked_weights(weight, name):
+    """Return weights as floats; they must be finite and not negative."""
+    weight = as_float(weight, name)
+    if not (np.isfinite(weight) & (weight >= 0)).all():
+        raise ValueError(f"{name} must hold finite numbers that are not negative, got {weight}")
+    return weight
+
+
 def _weighted_targets(t, scores, pos_weight):
     """Return the targets, and the targets times their weight."""
     t = value_targets(t, scores)
@@ -261,9 +269,7 @@ def _weighted_targets(t, scores, pos_weight):
         raise ValueError(f"t must hold numbers from 0 to 1, got {t.min()} to {t.max()}")
     if pos_weight is None:
         return t, t
-    weight = as_float(pos_weight, "pos_weight")
-    if not (np.isfinite(weight) & (weight >= 0)).all():
-        raise ValueError(f"pos_weight must hold finite numbers that are not negative, got {pos_weight!r}")
+    weight = checked_weights(pos_weight, "pos_weight")
     try:
         weight = np.broadcast_to(weight, t.shape)
     except ValueError:
@@ -304,7 +310,7 @@ def squared_error(x, t, *, reduction="mean"):
     """
     x = as_input(x, "x")
     t = value_targets(t, x)
-    factor = _reduction(reduction, x)
+    factor = _factor(reduction, x)
     _not_empty(x)
     return factor * kernels.loss.squared_error(x, t, kernels.cpu.threads_for(RESIDUAL_COST * x.size))
 
@@ -340,7 +346,7 @@ def squared_error_backward(x, t, dout=1, *, reduction="mean"):
     t = value_targets(t, x)
     dx = kernels.memory.empty(x.shape, x.dtype)
     threads = kernels.cpu.threads_for(RESIDUAL_COST * x.size)
-    kernels.loss.squared_error_backward(x, t, _number(dout, "dout") * _reduction(reduction, x), dx, threads)
+    kernels.loss.squared_error_backward(x, t, _number(dout, "dout") * _factor(reduction, x), dx, threads)
     return dx
 
 
@@ -377,7 +383,7 @@ def huber(x, t, *, delta=1.0):
     """
     x = as_input(x, "x")
     t = value_targets(t, x)
-    _positive(delta)
+    delta = positive(delta, "delta")
     _not_empty(x)
     return kernels.loss.huber(x, t, delta, kernels.cpu.threads_for(RESIDUAL_COST * x.size)) / x.size
 
@@ -411,7 +417,7 @@ def huber_backward(x, t, dout=1, *, delta=1.0):
     """
     x = as_input(x, "x")
     t = value_targets(t, x)
-    _positive(delta)
+    delta = positive(delta, "delta")
     dx = kernels.memory.empty(x.shape, x.dtype)
     scale = _number(dout, "dout") / max(x.size, 1)
     kernels.loss.huber_backward(x, t, delta, scale, dx, kernels.cpu.threads_for(RESIDUAL_COST * x.size))
@@ -440,14 +446,13 @@ def _not_empty(x):
         raise ValueError(f"the loss of an empty batch is not defined: x has shape {x.shape}")
 
 
-def _reduction(reduction, x):
+def checked_reduction(reduction):
+    """Return a name that is one of REDUCTIONS."""
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"reduction must be one of {', '.join(REDUCTIONS)}, got {reduction!r}")
+    return reduction
+
+
+def _factor(reduction, x):
     """Return what the sum of squares is multiplied by."""
-    factors = {"mean": 1 / max(x.size, 1), "sum": 1.0, "half_sum": 0.5}
-    if reduction not in factors:
-        raise ValueError(f"reduction must be one of {', '.join(factors)}, got {reduction!r}")
-    return factors[reduction]
-
-
-def _positive(delta):
-    if not (math.isfinite(delta) and delta > 0):
-        raise ValueError(f"delta must be a positive number, got {delta!r}")
+    return {"mean": 1 / max(x.size, 1), "sum": 1.0, "half_sum": 0.5}[checked_reduction(reduction)]

@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import kernels
 from .._arrays import as_input, promote
+from .._checks import nonnegative
 from ..geometry import integer
 
 __all__ = [
@@ -19,15 +20,6 @@ __all__ = [
 
 # Nanoseconds that one thread takes for one value, roughly: it only decides when a second thread pays.
 COST = 0.4
-
-
-def checked_eps(eps):
-    """Return `eps` as a float; one that is no number, not finite or negative is an error."""
-    if isinstance(eps, (bool, str)) or not hasattr(eps, "__float__"):
-        raise TypeError(f"eps must be a number, got {eps!r}")
-    if not (math.isfinite(eps) and eps >= 0):
-        raise ValueError(f"eps must be at least 0 and finite, got {eps!r}")
-    return float(eps)
 
 
 def batch_normalization(x, gamma, beta, mean=None, var=None, *, eps=10e-7, return_statistics=False):
@@ -280,7 +272,7 @@ def group_normalization_backward(dout, x, gamma, mean, var, groups, *, eps=1e-5,
 
 
 def _batch_door(eps, fixed):
-    eps = checked_eps(eps)
+    eps = nonnegative(eps, "eps")
 
     def door(x, gamma):
         pixels = math.prod(x.shape[2:])
@@ -299,7 +291,7 @@ def _batch_door(eps, fixed):
 
 
 def _layer_door(eps):
-    eps = checked_eps(eps)
+    eps = nonnegative(eps, "eps")
 
     def door(x, gamma):
         axes = x.ndim - gamma.ndim
@@ -311,7 +303,7 @@ def _layer_door(eps):
 
 
 def _group_door(eps, groups):
-    eps, groups = checked_eps(eps), integer(groups, "groups", 1)
+    eps, groups = nonnegative(eps, "eps"), integer(groups, "groups", 1)
 
     def door(x, gamma):
         if x.ndim < 2:

@@ -8,7 +8,7 @@ from .. import initializers, kernels
 from .._arrays import as_input
 from ..functional import affine, affine_backward
 from ..geometry import integer
-from .layer import Layer, given_once, in_dtype_of
+from .layer import Layer, expect_bias, given_once, in_dtype_of, parameter_shape
 
 __all__ = ["Affine"]
 
@@ -64,7 +64,8 @@ class Affine(Layer):
         if self.W is None:
             self.W = kernels.memory.copy(self.init((features, self.units), features, self.units, rng, dtype))
             self.b = np.zeros(self.units, dtype) if self.bias else None
-        expected, units = np.shape(self.W)
+        expected, units = parameter_shape(self.W, 2)
+        expect_bias(self.b, units, "units")
         if expected != features:
             raise ValueError(f"expects {expected} features, gets {features}")
         return (units,)

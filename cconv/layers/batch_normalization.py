@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from .._arrays import as_input
+from .._checks import share
 from ..functional import batch_normalization, batch_normalization_backward
 from .layer import in_dtype_of
 from .normalization import Normalization
@@ -38,8 +39,9 @@ class BatchNormalization(Normalization):
 
     Raises
     ------
-    ValueError
-        In training, if there are fewer than two values per feature: their variance says nothing.
+    TypeError, ValueError
+        If an argument does not fit; and in training, if there are fewer than two values per feature: their variance
+        says nothing.
 
     Examples
     --------
@@ -54,11 +56,12 @@ class BatchNormalization(Normalization):
 
     def __init__(self, gamma=None, beta=None, momentum=0.9, running_mean=None, running_var=None):
         super().__init__(gamma, beta, 10e-7)
-        self.momentum = momentum
+        self.momentum = share(momentum, "momentum")
         self.running_mean = running_mean
         self.running_var = running_var
         if gamma is not None:
             self._begin_running()
+            self._running()
 
     def _begin_running(self):
         for name in self.buffer_names:

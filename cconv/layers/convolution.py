@@ -8,7 +8,7 @@ from .. import initializers, kernels
 from .._arrays import as_input, promote
 from ..functional import col2im, convolution, convolution_backward, im2col
 from ..geometry import integer, pair, window, window_settings
-from .layer import Layer, expect_images, given_once, in_dtype_of
+from .layer import Layer, expect_bias, expect_images, given_once, in_dtype_of, parameter_shape
 
 __all__ = ["Convolution"]
 
@@ -104,7 +104,8 @@ class Convolution(Layer):
             fans = shape[1] * area, self.filters // self.groups * area
             self.W = kernels.memory.copy(self.init(shape, *fans, rng, dtype))
             self.b = np.zeros(self.filters, dtype) if self.bias else None
-        filters, own, filter_h, filter_w = np.shape(self.W)
+        filters, own, filter_h, filter_w = parameter_shape(self.W, 4)
+        expect_bias(self.b, filters, "filters")
         if own * self.groups != channels:
             raise ValueError(f"expects {own * self.groups} channels, gets {channels}")
         try:

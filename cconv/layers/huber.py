@@ -1,13 +1,13 @@
 """Huber's loss: a regression that outliers do not dominate."""
 
-from .._arrays import as_input
+from .._checks import positive
 from ..functional import huber, huber_backward
-from .layer import Layer
+from .regression import Regression
 
 __all__ = ["Huber"]
 
 
-class Huber(Layer):
+class Huber(Regression):
     r"""The mean of Huber's loss of x - t, over all K values (Huber, Ann. Math. Statist. 35, 1964).
 
     .. math:: loss = \frac1K \sum_k \begin{cases} \frac12 r_k^2 & |r_k| \le \delta \\
@@ -38,21 +38,12 @@ class Huber(Layer):
            [-0.5 ]])
     """
 
-    accuracy = None  # what a number would have to be near to is not for a loss to say
+    operation = staticmethod(huber)
+    gradient = staticmethod(huber_backward)
 
     def __init__(self, delta=1.0):
-        self.delta = delta
-        self.loss = None
-        self.y = None
-        self.t = None
+        super().__init__()
+        self.delta = positive(delta, "delta")
 
-    def forward(self, x, t):
-        x = as_input(x, "x")
-        self.loss = huber(x, t, delta=self.delta)
-        self.y, self.t = x, t
-        self._saved = x, t
-        return self.loss
-
-    def backward(self, dout=1, *, input_gradient=True):
-        x, t = self._recall()
-        return huber_backward(x, t, dout, delta=self.delta) if input_gradient else None
+    def describe(self):
+        return {"delta": self.delta}

@@ -1,5 +1,7 @@
 """What all layers share."""
 
+import numpy as np
+
 from ..geometry import image_shape
 
 __all__ = ["Layer"]
@@ -16,6 +18,20 @@ def expect_images(input_shape):
     if len(input_shape) != 3:
         raise ValueError(f"expects images of shape (C, H, W), gets {tuple(input_shape)}")
     return image_shape(input_shape, "the input's shape", 3)
+
+
+def parameter_shape(W, ndim):
+    """Return the shape of weights, which must have so many dimensions."""
+    shape = np.shape(W)
+    if len(shape) != ndim:
+        raise ValueError(f"W must have {ndim} dimensions, got {len(shape)} (shape {shape})")
+    return shape
+
+
+def expect_bias(b, count, what):
+    """Refuse a bias that has not one value for each output."""
+    if b is not None and np.shape(b) != (count,):
+        raise ValueError(f"b must have one value for each of the {count} {what}, got shape {np.shape(b)}")
 
 
 def given_once(arrays, array_names, sizes, size_names):

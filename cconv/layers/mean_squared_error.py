@@ -1,13 +1,13 @@
 """The mean squared error: the end of a regression."""
 
-from .._arrays import as_input
 from ..functional import squared_error, squared_error_backward
-from .layer import Layer
+from ..functional.loss import checked_reduction
+from .regression import Regression
 
 __all__ = ["MeanSquaredError"]
 
 
-class MeanSquaredError(Layer):
+class MeanSquaredError(Regression):
     r"""The mean of the squared differences of x and the targets t, over all K values.
 
     .. math:: loss = \frac1K \sum_k (x_k - t_k)^2, \qquad dx_k = \frac{2\, dout}{K} (x_k - t_k)
@@ -37,21 +37,12 @@ class MeanSquaredError(Layer):
            [-2.]])
     """
 
-    accuracy = None  # what a number would have to be near to is not for a loss to say
+    operation = staticmethod(squared_error)
+    gradient = staticmethod(squared_error_backward)
 
     def __init__(self, *, reduction="mean"):
-        self.reduction = reduction
-        self.loss = None
-        self.y = None
-        self.t = None
+        super().__init__()
+        self.reduction = checked_reduction(reduction)
 
-    def forward(self, x, t):
-        x = as_input(x, "x")
-        self.loss = squared_error(x, t, reduction=self.reduction)
-        self.y, self.t = x, t
-        self._saved = x, t
-        return self.loss
-
-    def backward(self, dout=1, *, input_gradient=True):
-        x, t = self._recall()
-        return squared_error_backward(x, t, dout, reduction=self.reduction) if input_gradient else None
+    def describe(self):
+        return {"reduction": self.reduction}

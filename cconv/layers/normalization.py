@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ..functional.normalization import checked_eps
+from .._arrays import as_input
+from .._checks import nonnegative
 from .layer import Layer
 
 __all__ = ["Normalization"]
@@ -22,9 +23,11 @@ class Normalization(Layer):
     def __init__(self, gamma, beta, eps):
         if (gamma is None) != (beta is None):
             raise TypeError("give gamma and beta, or neither, got one of them")
+        if gamma is not None and as_input(gamma, "gamma").shape != as_input(beta, "beta").shape:
+            raise ValueError(f"beta must have gamma's shape {np.shape(gamma)}, got {np.shape(beta)}")
         self.gamma = gamma
         self.beta = beta
-        self.eps = checked_eps(eps)
+        self.eps = nonnegative(eps, "eps")
         self.dgamma = None
         self.dbeta = None
 

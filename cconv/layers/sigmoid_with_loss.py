@@ -4,7 +4,7 @@ import numpy as np
 
 from .._arrays import as_input
 from ..functional import sigmoid_cross_entropy, sigmoid_cross_entropy_backward
-from ..functional.loss import value_targets
+from ..functional.loss import checked_weights, value_targets
 from .layer import Layer
 
 __all__ = ["SigmoidWithLoss"]
@@ -43,7 +43,7 @@ class SigmoidWithLoss(Layer):
     """
 
     def __init__(self, *, pos_weight=None):
-        self.pos_weight = pos_weight
+        self.pos_weight = None if pos_weight is None else checked_weights(pos_weight, "pos_weight")
         self.loss = None
         self.y = None
         self.t = None

@@ -3,8 +3,10 @@
 import numpy as np
 
 from .._arrays import as_input, as_labels
+from .._checks import share
 from ..functional import softmax_cross_entropy, softmax_cross_entropy_backward
-from ..functional.loss import class_labels
+from ..functional.loss import checked_weights, class_labels
+from ..geometry import integer
 from .layer import Layer
 
 __all__ = ["SoftmaxWithLoss"]
@@ -43,9 +45,9 @@ class SoftmaxWithLoss(Layer):
     """
 
     def __init__(self, *, label_smoothing=0.0, class_weight=None, ignore_index=None):
-        self.label_smoothing = label_smoothing
-        self.class_weight = class_weight
-        self.ignore_index = ignore_index
+        self.label_smoothing = share(label_smoothing, "label_smoothing")
+        self.class_weight = None if class_weight is None else checked_weights(class_weight, "class_weight")
+        self.ignore_index = None if ignore_index is None else integer(ignore_index, "ignore_index")
         self.loss = None
         self.y = None
         self.t = None

@@ -8,7 +8,7 @@ from .. import initializers
 from .._arrays import as_input
 from ..functional import transposed_convolution, transposed_convolution_backward
 from ..geometry import integer, pair, transposed_window, window_settings
-from .layer import Layer, expect_images, given_once, in_dtype_of
+from .layer import Layer, expect_bias, expect_images, given_once, in_dtype_of, parameter_shape
 
 __all__ = ["TransposedConvolution"]
 
@@ -105,7 +105,8 @@ class TransposedConvolution(Layer):
             fan_in = max(channels // self.groups * area // math.prod(pair(self.stride, "stride")), 1)
             self.W = self.init(shape, fan_in, shape[1] * area, rng, dtype)
             self.b = np.zeros(self.filters, dtype) if self.bias else None
-        expected, own, filter_h, filter_w = np.shape(self.W)
+        expected, own, filter_h, filter_w = parameter_shape(self.W, 4)
+        expect_bias(self.b, own * self.groups, "filters")
         if expected != channels:
             raise ValueError(f"expects {expected} channels, gets {channels}")
         place = transposed_window(

@@ -1,0 +1,47 @@
+"""What the losses of regression share."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from .._arrays import as_input
+from .layer import Layer
+
+__all__ = ["Regression"]
+
+
+class Regression(Layer):
+    """A loss of the distances between predictions x and targets t: the end of a network that answers with numbers.
+
+    A subclass names its two operations; the settings that `describe` returns are their keyword arguments.
+
+    Attributes
+    ----------
+    operation, gradient : callable
+        ``operation(x, t, **settings)`` and ``gradient(x, t, dout, **settings)``.
+    loss : float
+        What the last forward returned.
+    y : ndarray
+        The prediction: x itself.
+    t : ndarray
+        The targets, as they were given.
+    """
+
+    operation: ClassVar[Callable[..., Any]]
+    gradient: ClassVar[Callable[..., Any]]
+    accuracy = None  # what a number would have to be near to is not for a loss to say
+
+    def __init__(self):
+        self.loss = None
+        self.y = None
+        self.t = None
+
+    def forward(self, x, t):
+        x = as_input(x, "x")
+        self.loss = self.operation(x, t, **self.describe())
+        self.y, self.t = x, t
+        self._saved = x, t
+        return self.loss
+
+    def backward(self, dout=1, *, input_gradient=True):
+        x, t = self._recall()
+        return self.gradient(x, t, dout, **self.describe()) if input_gradient else None
