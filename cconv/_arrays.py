@@ -1,28 +1,23 @@
 """What comes through the door: every operation's arrays, labels and numbers, brought into the form that kernels take.
 
 A kernel takes float32 or float64 arrays in native byte order, aligned and C-contiguous. An array that is so already is
-handed on as it is, at the cost of a few attribute reads; any other layout is copied once, here, and nowhere else.
+handed on as it is, at the cost of a look at it; any other layout is copied once, here, and nowhere else.
 """
 
 import math
 
 import numpy as np
 
-__all__ = ["as_float", "as_input", "as_labels", "is_ready", "made_ready", "number", "promote"]
+from .kernels import memory
+
+__all__ = ["as_float", "as_input", "as_labels", "is_ready", "made_ready", "number", "promote", "with_weights"]
 
 FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)
 INT64 = np.dtype(np.int64)
 
-# The bits of ndarray.flags.num that say C-contiguous and aligned: one attribute read in place of two.
-READY = 0x0001 | 0x0100
-
-
-def is_ready(array):
-    """Say whether a kernel can take `array` as it is (whether or not it may be written to)."""
-    # NumPy keeps one dtype object per native type; an equal one that is not it (from a pickle, say) only costs a copy.
-    dtype = array.dtype if type(array) is np.ndarray else None
-    return (dtype is FLOAT32 or dtype is FLOAT64) and array.flags.num & READY == READY
+# Whether a kernel can take an array as it is, whether or not it may be written to.
+is_ready = memory.is_ready
 
 
 def made_ready(array, dtype):
@@ -57,8 +52,7 @@ def as_input(array, name, ndim=None):
     >>> as_input(np.ones((2, 3), '>f4'), "x", 2).dtype.isnative
     True
     """
-    dtype = array.dtype if type(array) is np.ndarray else None
-    if not (dtype is FLOAT32 or dtype is FLOAT64) or array.flags.num & READY != READY:  # is_ready, without the call
+    if not is_ready(array):
         array = _normalised(array, name)
     if ndim is not None and array.ndim != ndim:
         dimensions = "1 dimension" if ndim == 1 else f"{ndim} dimensions"
@@ -102,6 +96,23 @@ def promote(*arrays):
         if array is not None and array.dtype is not first:
             return tuple(None if array is None else array.astype(FLOAT64, copy=False) for array in arrays)
     return arrays
+
+
+def with_weights(x, W, b, ndim):
+    """Return the input, the weights and the bias (or None) of an operation as kernels take them, in one dtype.
+
+    x and W have `ndim` dimensions, b has one; errors are those of `as_input`.
+
+    Examples
+    --------
+    >>> x, W, b = with_weights(np.ones((1, 2), np.float32), np.ones((2, 3)), None, 2)
+    >>> x.dtype, W.dtype, b
+    (dtype('float64'), dtype('float64'), None)
+    """
+    if memory.are_ready(x, W, b, ndim):
+        return x, W, b
+    x, W = as_input(x, "x", ndim), as_input(W, "W", ndim)
+    return promote(x, W, None if b is None else as_input(b, "b", 1))
 
 
 def number(value, name, *, positive=False):

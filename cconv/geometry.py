@@ -20,6 +20,7 @@ __all__ = [
     "Window",
     "checked_size",
     "conv_output_size",
+    "hashable",
     "image_shape",
     "output_size",
     "padding",
@@ -197,6 +198,25 @@ def window_settings(stride, pad, dilation=1):
     }
 
 
+def hashable(stride, pad, dilation):
+    """Return settings as plain ints, strings and tuples of ints.
+
+    Only these may reach a cache: they hash, and 1, 1.0 and True cannot be confused. What they say is checked behind it.
+
+    Examples
+    --------
+    >>> hashable(1, "same", [2, 1])
+    (1, 'same', (2, 1))
+    """
+    if type(stride) is not int:
+        stride = pair(stride, "stride", 1)
+    if type(pad) is not int and type(pad) is not str:
+        pad = padding(pad)
+    if type(dilation) is not int:
+        dilation = pair(dilation, "dilation", 1)
+    return stride, pad, dilation
+
+
 class Window(NamedTuple):
     """Where a window stands over an image: the output size, and the steps every kernel takes beside its arrays."""
 
@@ -228,13 +248,7 @@ def window(height, width, filter_h, filter_w, stride=1, pad=0, dilation=1, *, ce
     >>> window(28, 28, 5, 5, stride=2, pad=1)
     Window(out_h=13, out_w=13, steps=(2, 2, 1, 1, 1, 1))
     """
-    # Only plain ints, strings and tuples of ints reach the cache: they hash, and 1, 1.0 and True cannot be confused.
-    if type(stride) is not int:
-        stride = pair(stride, "stride", 1)
-    if type(pad) is not int and type(pad) is not str:
-        pad = padding(pad)
-    if type(dilation) is not int:
-        dilation = pair(dilation, "dilation", 1)
+    stride, pad, dilation = hashable(stride, pad, dilation)
     return _window(height, width, filter_h, filter_w, stride, pad, dilation, ceil_mode, pooling)
 
 

@@ -3,7 +3,7 @@ import pickle
 import numpy as np
 import pytest
 
-from cconv._arrays import as_float, as_input, as_labels, is_ready, promote
+from cconv._arrays import as_float, as_input, as_labels, is_ready, promote, with_weights
 
 FLOATS = [np.float32, np.float64]
 
@@ -49,6 +49,22 @@ def test_awkward_layouts_become_ready(dtype, layout):
     np.testing.assert_array_equal(result, x)
     if kept is not None:
         np.testing.assert_array_equal(array, kept)
+
+
+@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize("layout", awkward(np.ones((2, 3))))
+def test_operands_become_ready_in_one_dtype(layout, place):
+    good = [np.ones((2, 3), np.float32), np.ones((3, 4), np.float32), np.ones(4, np.float32)]
+    assert all(a is b for a, b in zip(with_weights(*good, 2), good, strict=True))
+    assert with_weights(*good[:2], None, 2)[2] is None
+    for other in (awkward(good[place])[layout], good[place].astype(np.float64)):
+        results = with_weights(*(other if n == place else array for n, array in enumerate(good)), 2)
+        dtype = np.float64 if isinstance(other, list) or other.dtype == np.float64 else np.float32
+        assert all(is_ready(array) and array.dtype == dtype for array in results)
+    with pytest.raises(ValueError, match=f"{'xWb'[place]} must have"):
+        with_weights(*(array[None] if n == place else array for n, array in enumerate(good)), 2)
+    with pytest.raises(TypeError, match=f"{'xWb'[place]} must be float32 or float64"):
+        with_weights(*(array.astype(int) if n == place else array for n, array in enumerate(good)), 2)
 
 
 @pytest.mark.parametrize("shape", [(0,), (3, 0, 2), ()])

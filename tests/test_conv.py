@@ -5,7 +5,7 @@ import oracles
 import pytest
 
 from cconv import kernels
-from cconv.functional import convolution, convolution_backward
+from cconv.functional import convolution, convolution_backward, convolution_relu_max_pool
 
 GEOMETRIES = [  # N, C, H, W, FN, FH, FW, stride, pad, dilation, groups
     (1, 1, 4, 4, 1, 3, 3, (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
@@ -157,6 +157,25 @@ def test_errors(change, error, message):
     arguments = {"x": np.zeros((1, 2, 5, 5)), "W": np.zeros((3, 2, 3, 3)), "b": np.zeros(3)} | change
     with pytest.raises(error, match=message):
         convolution(**arguments)
+
+
+@pytest.mark.parametrize("operation", [convolution, convolution_relu_max_pool])
+def test_sizes_that_were_checked_before_hide_no_error(operation):
+    """Python takes 1, 1.0 and True for the same key."""
+    x, W, b = np.ones((1, 2, 5, 5)), np.ones((2, 2, 2, 2)), np.zeros(2)
+    good = {"stride": 1, "pad": 1, "dilation": 1, "groups": 1}
+    operation(x, W, b, **good)
+    for name in good:
+        for value in (1.0, True, (1.0, 1), (1, True), [1.0, 1], None):
+            with pytest.raises(TypeError, match=name):
+                operation(x, W, b, **good | {name: value})
+    for name in ("stride", "pad", "dilation"):
+        alike = [operation(x, W, b, **good | {name: value}) for value in (1, (1, 1), [1, 1], np.int8(1))]
+        assert all(np.array_equal(out, alike[0]) for out in alike)
+    for change in ({"b": np.zeros(1)}, {"b": np.zeros((1, 2))}, {"x": x[:, :1]}, {"x": x[0]}, {"W": W[:, :1]}):
+        for _ in range(2):
+            with pytest.raises(ValueError, match="must have"):
+                operation(**{"x": x, "W": W, "b": b} | change, **good)
 
 
 def test_dout_must_have_the_outputs_shape():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import cconv
-from cconv import Affine, Convolution, Network, Pooling, Relu, kernels
+from cconv import Affine, Convolution, GlobalAveragePooling, Network, Pooling, Relu, SoftmaxWithLoss, kernels
 from cconv.functional import (
     convolution,
     convolution_backward,
@@ -205,8 +205,49 @@ def test_a_fused_pass_leaves_no_stale_state_in_its_layers(frozen, rng):
             network.layers[name].backward(x)
 
 
+@pytest.mark.parametrize(
+    ("name", "attribute", "value"),
+    [
+        ("Conv1", "stride", 2),
+        ("Conv1", "pad", (2, 0)),
+        ("Conv1", "dilation", 2),
+        ("Conv1", "b", None),
+        ("Conv1", "algorithm", "im2col"),
+        ("Pool1", "stride", 1),
+        ("Pool1", "pad", 1),
+        ("Affine1", "b", None),
+    ],
+)
+def test_settings_that_change_are_honoured_at_the_next_call(name, attribute, value, rng):
+    network = Network([("Conv1", Convolution(filters=4, size=3, pad=1, init=0.5)), ("Relu1", Relu()),
+                       ("Pool1", Pooling(2, 2, stride=2)), GlobalAveragePooling(),
+                       ("Affine1", Affine(units=5)), Relu()], (2, 8, 9), seed=0)  # fmt: skip
+    for parameter in network.params.values():
+        parameter += 0.1
+    x, t = rng.standard_normal((3, 2, 8, 9)).astype(np.float32), [0, 1, 4]
+    before = network.predict(x)
+    network.gradient(x, t)
+    setattr(network.layers[name], attribute, value)
+    expected = x
+    for layer in network.layers.values():
+        expected = layer.forward(expected)
+    scores = network.predict(x)
+    tolerance = 1e-5 if value == "im2col" else 0
+    np.testing.assert_allclose(scores, expected, rtol=tolerance, atol=tolerance)
+    assert value == "im2col" or not np.array_equal(scores, before)
+    network.gradient(x, t)
+    np.testing.assert_allclose(network.last_layer.loss, SoftmaxWithLoss().forward(expected, t), rtol=1e-5)
+
+
 def test_wrong_parameters_give_the_errors_of_the_layers(rng):
     network = deep(rng)
     network.layers["Conv2"].W = np.ones((6, 4, 2, 2), np.float32)
     with pytest.raises(ValueError, match="W must have x's channels"):
         network.predict(np.ones((1, 2, 6, 11), np.float32))
+    network.layers["Conv2"].W = None
+    with pytest.raises(RuntimeError, match="Convolution has no W yet"):
+        network.predict(np.ones((1, 2, 6, 11), np.float32))
+    network = deep(rng)
+    network.layers["Affine1"].b = np.ones(3, np.float32)
+    with pytest.raises(ValueError, match="b must have one value for each of the"):
+        network.gradient(np.ones((1, 2, 6, 11), np.float32), [0])

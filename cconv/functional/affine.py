@@ -1,7 +1,9 @@
 """The affine map x W + b and its gradients, checked at the door and computed by `cconv.kernels.gemm`."""
 
+from functools import lru_cache
+
 from .. import kernels
-from .._arrays import as_input, promote
+from .._arrays import as_input, promote, with_weights
 from ..geometry import checked_size
 
 __all__ = ["affine", "affine_backward"]
@@ -10,13 +12,18 @@ __all__ = ["affine", "affine_backward"]
 COST = 0.03
 
 
-def _door(x, W):
-    x, W = promote(as_input(x, "x", 2), as_input(W, "W", 2))
-    if x.shape[1] != W.shape[0]:
-        raise ValueError(f"W must have x's {x.shape[1]} features as its first dimension, got shape {W.shape}")
-    if W.size == 0:
-        raise ValueError(f"W must not be empty, got shape {W.shape}")
-    return x, W
+@lru_cache(maxsize=1024)
+def _sizes(x_shape, W_shape, b_shape, itemsize):
+    """Check shapes that belong together; return N, D and M."""
+    (N, D), (features, M) = x_shape, W_shape
+    if D != features:
+        raise ValueError(f"W must have x's {D} features as its first dimension, got shape {W_shape}")
+    if not D * M:
+        raise ValueError(f"W must not be empty, got shape {W_shape}")
+    if b_shape is not None and b_shape[0] != M:
+        raise ValueError(f"b must have one value for each of the {M} columns of W, got shape {b_shape}")
+    checked_size(N, M, itemsize=itemsize)
+    return N, D, M
 
 
 def affine(x, W, b=None, *, relu=False):
@@ -50,16 +57,8 @@ def affine(x, W, b=None, *, relu=False):
     >>> affine(np.array([[1.0, 2.0]]), np.array([[3.0], [4.0]]), np.array([0.5]))
     array([[11.5]])
     """
-    x, W = _door(x, W)
-    if b is not None:
-        b = as_input(b, "b", 1)
-        if b.shape[0] != W.shape[1]:
-            raise ValueError(f"b must have one value for each of the {W.shape[1]} columns of W, got shape {b.shape}")
-        if b.dtype is not x.dtype:
-            x, W, b = promote(x, W, b)
-    N, D = x.shape
-    M = W.shape[1]
-    checked_size(N, M, itemsize=x.itemsize)
+    x, W, b = with_weights(x, W, b, 2)
+    N, D, M = _sizes(x.shape, W.shape, None if b is None else b.shape, x.itemsize)
     out = kernels.memory.empty((N, M), x.dtype)
     kernels.gemm.affine(x, W, b, out, relu, kernels.cpu.threads_for(COST * N * D * M))
     return out
@@ -101,10 +100,9 @@ def affine_backward(dout, x, W, *, bias=True, input_gradient=True, parameter_gra
            [4.]]), array([2.]))
     """
     x_dtype, W_dtype = getattr(x, "dtype", None), getattr(W, "dtype", None)
-    x, W = _door(x, W)
+    x, W, _ = with_weights(x, W, None, 2)
     dout, x, W = promote(as_input(dout, "dout", 2), x, W)
-    N, D = x.shape
-    M = W.shape[1]
+    N, D, M = _sizes(x.shape, W.shape, None, x.itemsize)
     if dout.shape != (N, M):
         raise ValueError(f"dout must have the output's shape {(N, M)}, got {dout.shape}")
     threads = kernels.cpu.threads_for(COST * N * D * M)

@@ -1,8 +1,12 @@
 """Convolution and its gradients, checked at the door and computed by `cconv.kernels`."""
 
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
 from .. import kernels
-from .._arrays import as_input, promote
-from ..geometry import checked_size, integer, window
+from .._arrays import as_input, promote, with_weights
+from ..geometry import checked_size, hashable, integer, window
 
 __all__ = ["convolution", "convolution_backward"]
 
@@ -10,25 +14,45 @@ __all__ = ["convolution", "convolution_backward"]
 COST = 0.03
 
 
-def door(x, W, groups):
-    """Check what every pass of a convolution needs; return x, W in one dtype."""
-    x, W = promote(as_input(x, "x", 4), as_input(W, "W", 4))
+class Geometry(NamedTuple):
+    """What the sizes of a convolution's arrays and its settings come to."""
+
+    shape: tuple  # of the output
+    steps: tuple  # what every kernel takes beside the arrays,
+    groups: int  # and this
+    multiply_adds: int
+
+
+def geometry(x, W, b, stride, pad, dilation, groups):
+    """Check that sizes and settings belong together, once for all calls that have the same; return the `Geometry`."""
+    stride, pad, dilation = hashable(stride, pad, dilation)
     if type(groups) is not int:
         groups = integer(groups, "groups")
-    channels, filters = x.shape[1], W.shape[0]
+    return _geometry(x.shape, W.shape, None if b is None else b.shape, x.itemsize, stride, pad, dilation, groups)
+
+
+@lru_cache(maxsize=1024)
+def _geometry(x_shape, W_shape, b_shape, itemsize, stride, pad, dilation, groups):
+    N, channels, height, width = x_shape
+    filters, own, filter_h, filter_w = W_shape
     if groups < 1 or channels % groups or filters % groups:
         raise ValueError(
             f"groups must be at least 1 and divide the {channels} channels of x and the {filters} filters of W, "
             f"got {groups}"
         )
-    if W.shape[1] * groups != channels:
+    if own * groups != channels:
         raise ValueError(
             f"W must have x's channels / groups = {channels // groups} as its second dimension, got W of shape "
-            f"{W.shape} for x of shape {x.shape}"
+            f"{W_shape} for x of shape {x_shape}"
         )
-    if W.size == 0:
-        raise ValueError(f"W must not be empty, got shape {W.shape}")
-    return x, W, groups
+    if 0 in W_shape:
+        raise ValueError(f"W must not be empty, got shape {W_shape}")
+    if b_shape is not None and b_shape[0] != filters:
+        raise ValueError(f"b must have one value for each of the {filters} filters, got shape {b_shape}")
+    out_h, out_w, steps = window(height, width, filter_h, filter_w, stride, pad, dilation)
+    shape = N, filters, out_h, out_w
+    checked_size(*shape, itemsize=itemsize)
+    return Geometry(shape, steps, groups, math.prod(shape) * own * filter_h * filter_w)
 
 
 def passes(source, W, target, steps, groups, **which):
@@ -38,17 +62,6 @@ def passes(source, W, target, steps, groups, **which):
     """
     pixels = kernels.conv_pixels
     return pixels if pixels.suits(source, W, target, steps, groups, **which) else kernels.conv
-
-
-def forward_door(x, W, b, groups):
-    x, W, groups = door(x, W, groups)
-    if b is not None:
-        b = as_input(b, "b", 1)
-        if b.shape[0] != W.shape[0]:
-            raise ValueError(f"b must have one value for each of the {W.shape[0]} filters, got shape {b.shape}")
-        if b.dtype is not x.dtype:
-            x, W, b = promote(x, W, b)
-    return x, W, b, groups
 
 
 def convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1):
@@ -100,13 +113,10 @@ def convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1):
     array([[[[15., 16.],
              [ 6., 15.]]]], dtype=float32)
     """
-    x, W, b, groups = forward_door(x, W, b, groups)
-    N, _, height, width = x.shape
-    filters, channels, filter_h, filter_w = W.shape
-    out_h, out_w, steps = window(height, width, filter_h, filter_w, stride, pad, dilation)
-    checked_size(N, filters, out_h, out_w, itemsize=x.itemsize)
-    out = kernels.memory.empty((N, filters, out_h, out_w), x.dtype)
-    threads = kernels.cpu.threads_for(COST * out.size * channels * filter_h * filter_w)
+    x, W, b = with_weights(x, W, b, 4)
+    shape, steps, groups, multiply_adds = geometry(x, W, b, stride, pad, dilation, groups)
+    out = kernels.memory.empty(shape, x.dtype)
+    threads = kernels.cpu.threads_for(COST * multiply_adds)
     passes(x, W, out, steps, groups).forward(x, W, b, out, steps, groups, threads)
     return out
 
@@ -156,14 +166,12 @@ def convolution_backward(
     ([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]], np.float64(16.0), array([4.]))
     """
     x_dtype, W_dtype = getattr(x, "dtype", None), getattr(W, "dtype", None)
-    x, W, groups = door(x, W, groups)
+    x, W, _ = with_weights(x, W, None, 4)
     dout, x, W = promote(as_input(dout, "dout", 4), x, W)
-    N, _, height, width = x.shape
-    filters, channels, filter_h, filter_w = W.shape
-    out_h, out_w, steps = window(height, width, filter_h, filter_w, stride, pad, dilation)
-    if dout.shape != (N, filters, out_h, out_w):
-        raise ValueError(f"dout must have the output's shape {(N, filters, out_h, out_w)}, got {dout.shape}")
-    threads = kernels.cpu.threads_for(COST * dout.size * channels * filter_h * filter_w)
+    shape, steps, groups, multiply_adds = geometry(x, W, None, stride, pad, dilation, groups)
+    if dout.shape != shape:
+        raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
+    threads = kernels.cpu.threads_for(COST * multiply_adds)
     dx = db = None
     if input_gradient:
         dx = kernels.memory.empty(x.shape, x.dtype)
@@ -174,7 +182,7 @@ def convolution_backward(
         return dx, None, None
     dW = kernels.memory.empty(W.shape, W.dtype)
     if bias:
-        db = kernels.memory.empty((filters,), W.dtype)
+        db = kernels.memory.empty(W.shape[:1], W.dtype)
     kernel = passes(x, W, dout, steps, groups, weights=True)
     kernel.backward_weights(dout, x, dW, db, steps, groups, threads)
     if W_dtype is not None and W_dtype != dW.dtype:

@@ -1,16 +1,18 @@
 """Operations that networks run as one kernel, checked at the door and computed by `cconv.kernels.conv`."""
 
+import numpy as np
+
 from .. import kernels
-from .._arrays import as_input, promote
-from ..geometry import checked_size, window
+from .._arrays import as_input, promote, with_weights
 from .activation import relu_backward
-from .convolution import COST, convolution_backward, door, forward_door
+from .convolution import COST, convolution_backward, geometry
 from .pooling import as_places, max_pool_backward
 
 __all__ = ["convolution_relu_max_pool", "convolution_relu_max_pool_backward"]
 
 # Nanoseconds that one thread takes for one pooled value and one row of taps, roughly.
 WINDOW_COST = 0.3
+UINT8 = np.dtype(np.uint8)
 
 
 def convolution_relu_max_pool(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1, return_argmax=False):
@@ -45,17 +47,14 @@ def convolution_relu_max_pool(x, W, b=None, *, stride=1, pad=0, dilation=1, grou
     >>> convolution_relu_max_pool(x, W, np.array([-1.0]))
     array([[[[3.]]]])
     """
-    x, W, b, groups = forward_door(x, W, b, groups)
-    N, _, height, width = x.shape
-    filters, channels, filter_h, filter_w = W.shape
-    out_h, out_w, steps = window(height, width, filter_h, filter_w, stride, pad, dilation)
+    x, W, b = with_weights(x, W, b, 4)
+    (N, filters, out_h, out_w), steps, groups, multiply_adds = geometry(x, W, b, stride, pad, dilation, groups)
     if out_h < 2 or out_w < 2:
         raise ValueError(f"x must be large enough for an output of 2 x 2 before pooling, got {out_h} x {out_w}")
-    shape = (N, filters, out_h // 2, out_w // 2)
-    checked_size(N, filters, out_h, out_w, itemsize=x.itemsize)
+    shape = N, filters, out_h // 2, out_w // 2
     out = kernels.memory.empty(shape, x.dtype)
-    argmax = kernels.memory.empty(shape, "uint8") if return_argmax else None
-    threads = kernels.cpu.threads_for(COST * N * filters * out_h * out_w * channels * filter_h * filter_w)
+    argmax = kernels.memory.empty(shape, UINT8) if return_argmax else None
+    threads = kernels.cpu.threads_for(COST * multiply_adds)
     kernels.conv.forward_pooled(x, W, b, out, argmax, out_h, out_w, steps, groups, threads)
     return (out, argmax) if return_argmax else out
 
@@ -113,9 +112,10 @@ def convolution_relu_max_pool_backward(
     >>> dW.tolist(), db
     ([[[[1.0, 1.0], [1.0, 1.0]]]], array([1.]))
     """
-    N, _, height, width = as_input(x, "x", 4).shape
-    filters, channels, filter_h, filter_w = as_input(W, "W", 4).shape
-    out_h, out_w, steps = window(height, width, filter_h, filter_w, stride, pad, dilation)
+    image, weights, _ = with_weights(x, W, None, 4)
+    (N, filters, out_h, out_w), steps, groups, _ = geometry(image, weights, None, stride, pad, dilation, groups)
+    channels, filter_h, filter_w = weights.shape[1:]
+    shape = N, filters, out_h // 2, out_w // 2
     fits = kernels.conv.pooled_weights_fit(channels, filter_h, filter_w, steps[5], groups)
     if input_gradient or not parameter_gradient or not fits:
         # The maximum is positive where relu passed it, so relu's gradient is taken on a quarter of the values.
@@ -124,9 +124,7 @@ def convolution_relu_max_pool_backward(
         wanted = {"bias": bias, "input_gradient": input_gradient, "parameter_gradient": parameter_gradient}
         return convolution_backward(dout, x, W, **settings, **wanted)
     W_dtype = as_input(W, "W", 4).dtype
-    x, W, groups = door(x, W, groups)
-    dout, out, x, W = promote(as_input(dout, "dout", 4), as_input(out, "out", 4), x, W)
-    shape = N, filters, out_h // 2, out_w // 2
+    dout, out, x, W = promote(as_input(dout, "dout", 4), as_input(out, "out", 4), image, weights)
     argmax = as_places(argmax, shape, "uint8")
     for name, array in (("dout", dout), ("out", out)):
         if array.shape != shape:

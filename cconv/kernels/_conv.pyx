@@ -354,30 +354,37 @@ cdef Py_ssize_t strip_size(Gather* g, bint pooled) noexcept nogil:
     return round_up(length * g.V * g.lanes, ALIGNMENT)
 
 
-cdef void gather_part(const floating* x, const floating* packed, floating* bias, floating* out, uint8_t* where,
-                      bint pooled, Py_ssize_t N, Gather* g, Py_ssize_t n, Py_ssize_t part, Py_ssize_t parts,
-                      int num_threads, floating* scratch) noexcept nogil:
-    """Compute one part of the rows of image n, padding the rows it needs."""
-    cdef Py_ssize_t rows = g.rows // 2 if pooled else g.rows, channels = g.groups * g.C, group
+cdef void gather_parts(const floating* x, const floating* packed, floating* bias, floating* out, uint8_t* where,
+                       bint pooled, Py_ssize_t N, Gather* g, Py_ssize_t first, Py_ssize_t end, Py_ssize_t parts,
+                       int num_threads, floating* scratch) noexcept nogil:
+    """Compute some of the parts into which the rows of the images are cut, padding the rows each needs."""
+    cdef Py_ssize_t rows = g.rows // 2 if pooled else g.rows, channels = g.groups * g.C, group, item, n, y0, y1, s0, s1
     cdef Py_ssize_t area = rows * (g.width // 2) if pooled else g.area  # of one channel of the result
-    cdef Py_ssize_t y0 = part * rows // parts, y1 = (part + 1) * rows // parts
-    cdef Py_ssize_t s0 = 2 * y0 if pooled else y0, s1 = 2 * y1 if pooled else y1
-    cdef Py_ssize_t ahead = num_threads * channels * g.H * g.W if parts == 1 and n + num_threads < N else 0
-    cdef const floating* scene = x + n * channels * g.H * g.W
+    cdef Py_ssize_t size = g.groups * g.F * area, image = channels * g.H * g.W, ahead
+    cdef const floating* scene
     cdef floating* room = scratch + strip_size(g, pooled)
-    if g.copied:
-        pad_image(scene, x + N * channels * g.H * g.W, channels, g, max(s0 * g.down // g.up + g.lowest, 0),
-                  min((s1 - 1) * g.down // g.up + g.highest + 1, g.PH), room)
-        scene = room
-    out = out + n * g.groups * g.F * area
-    for group in range(g.groups):
-        if pooled:
-            gather_pooled(scene, packed, packed + g.groups * g.weights, g, group, y0, y1, scratch, out,
-                          NULL if where == NULL else where + n * g.groups * g.F * area)
-        elif g.pw == 1:
-            gather_rows(scene, packed, bias, g, group, y0, y1, ahead, scratch, out)
-        else:
-            gather_phases(scene, packed, bias, g, group, y0, y1, scratch, out)
+    cdef unsigned state = cconv_ftz_on()
+    for item in range(first, end):
+        n = item // parts
+        y0 = item % parts * rows // parts
+        y1 = (item % parts + 1) * rows // parts
+        s0 = 2 * y0 if pooled else y0
+        s1 = 2 * y1 if pooled else y1
+        ahead = num_threads * image if parts == 1 and n + num_threads < N else 0
+        scene = x + n * image
+        if g.copied:
+            pad_image(scene, x + N * image, channels, g, max(s0 * g.down // g.up + g.lowest, 0),
+                      min((s1 - 1) * g.down // g.up + g.highest + 1, g.PH), room)
+            scene = room
+        for group in range(g.groups):
+            if pooled:
+                gather_pooled(scene, packed, packed + g.groups * g.weights, g, group, y0, y1, scratch, out + n * size,
+                              NULL if where == NULL else where + n * size)
+            elif g.pw == 1:
+                gather_rows(scene, packed, bias, g, group, y0, y1, ahead, scratch, out + n * size)
+            else:
+                gather_phases(scene, packed, bias, g, group, y0, y1, scratch, out + n * size)
+    cconv_ftz_restore(state)
 
 
 cdef void gather(const floating* x, const floating* W, Py_ssize_t f_step, Py_ssize_t c_step, floating* bias,
@@ -385,12 +392,6 @@ cdef void gather(const floating* x, const floating* W, Py_ssize_t f_step, Py_ssi
                  floating* scratch, Py_ssize_t private, int num_threads) noexcept nogil:
     cdef Py_ssize_t item, parts, f, group
     cdef floating* biases = packed + g.groups * g.weights  # with zeros for the lanes beyond F
-    cdef unsigned state = 0
-    # With few images, threads share one.
-    parts = 1 if num_threads == 1 or N >= 4 * num_threads else ceil_div(4 * num_threads, N)
-    parts = max(min(parts, g.area // STRIP, g.rows // 2 if pooled else g.rows), 1)
-    if parts > num_threads:
-        parts -= parts % num_threads
     for group in range(g.groups):
         pack(W, g, group, f_step, c_step, packed)
     if pooled:
@@ -398,18 +399,22 @@ cdef void gather(const floating* x, const floating* W, Py_ssize_t f_step, Py_ssi
         if bias != NULL:
             for f in range(g.groups * g.F):
                 biases[f // g.F * g.vectors * g.lanes + f % g.F] = bias[f]
-    if num_threads == 1:  # one thread alone needs no barrier, which costs as much as a small image
-        state = cconv_ftz_on()
-        for item in range(N * parts):
-            gather_part(x, packed, bias, out, where, pooled, N, g, item // parts, item % parts, parts, 1, scratch)
-        cconv_ftz_restore(state)
-        return
-    with parallel(num_threads=num_threads):
-        state = cconv_ftz_on()
-        for item in prange(N * parts, schedule="dynamic"):
-            gather_part(x, packed, bias, out, where, pooled, N, g, item // parts, item % parts, parts, num_threads,
-                        scratch + threadid() * private)
-        cconv_ftz_restore(state)
+    # With few images, threads share each, evenly: what a thread wrote in one call it finds in its cache in the next.
+    # One thread alone needs no barriers, which cost as much as a small image.
+    parts = 1 if num_threads == 1 or N >= 4 * num_threads else ceil_div(4 * num_threads, N)
+    parts = max(min(parts, g.area // STRIP, g.rows // 2 if pooled else g.rows), 1)
+    if parts > num_threads:
+        parts -= parts % num_threads
+    if num_threads == 1:
+        gather_parts(x, packed, bias, out, where, pooled, N, g, 0, N, 1, 1, scratch)
+    elif parts > 1:
+        for item in prange(num_threads, num_threads=num_threads, schedule="static"):
+            gather_parts(x, packed, bias, out, where, pooled, N, g, item * N * parts // num_threads,
+                         (item + 1) * N * parts // num_threads, parts, num_threads, scratch + item * private)
+    else:
+        for item in prange(N, num_threads=num_threads, schedule="dynamic"):
+            gather_parts(x, packed, bias, out, where, pooled, N, g, item, item + 1, 1, num_threads,
+                         scratch + threadid() * private)
 
 
 cdef void add_in_order(const floating* image, const Py_ssize_t* off, Py_ssize_t count, const floating* turned,

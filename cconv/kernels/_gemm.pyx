@@ -13,7 +13,8 @@ result; those of the last columns, which may overlap others or end beyond the re
 
 Order of additions: k is cut into chunks of CHUNK; each is one chain of multiply-adds, and their sums are added in
 order; then comes the bias. A row's bits depend on nothing but the row and W. With a handful of rows the work is
-reading W: then threads share the chunks, and the same sums are added in the same order at the end.
+reading W: then threads share the chunks, and the same sums are added in the same order at the end. One row alone
+(row.h) reads W from end to end.
 """
 
 cimport numpy as cnp
@@ -23,12 +24,18 @@ from libc.string cimport memcpy, memset
 
 from cconv.kernels.division cimport ceil_div
 from cconv.kernels.tile cimport (
-    TILE_BYTES, TILE_MAX_V, TILE_ROWS, cconv_ftz_on, cconv_ftz_restore, expect, tile, tile_rows, turn_padded
+    TILE_BYTES, TILE_MAX_V, TILE_ROWS, cconv_ftz_on, cconv_ftz_restore, expect, pad, tile, tile_rows, turn_padded
 )
 
 from cconv.kernels._memory import empty
 
 cnp.import_array()
+
+cdef extern from "row.h" nogil:
+    const int ROW_MAX_V
+    void row_float(int, const float*, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, float*) noexcept
+    void row_double(int, const double*, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t,
+                    double*) noexcept
 
 cdef enum:
     CHUNK = 256  # multiply-adds in one chain
@@ -41,6 +48,7 @@ cdef struct Product:
     Py_ssize_t b_step  # from row to row of the right factor; with `turned`, from column to column
     bint turned
     Py_ssize_t lanes, vectors, V
+    Py_ssize_t strip, right  # values of scratch for sums and for a block of the right factor
 
 
 cdef inline const floating* right_factor(const floating* b, Product* g, Py_ssize_t k, Py_ssize_t count,
@@ -54,10 +62,8 @@ cdef inline const floating* right_factor(const floating* b, Product* g, Py_ssize
             for i in range(count):
                 for c in range(ceil_div(valid, g.lanes) * g.lanes, width):
                     packed[i * width + c] = 0
-    elif valid < width:
-        for i in range(count):
-            memcpy(packed + i * width, b + (k + i) * g.b_step + first, valid * sizeof(floating))
-            memset(packed + i * width + valid, 0, (width - valid) * sizeof(floating))
+    elif valid < width:  # the whole of a narrow matrix: its rows follow each other
+        pad(b + k * valid, b + g.K * valid, count, valid, 0, 0, width, 0, count, packed)
     else:
         step[0] = g.b_step
         return b + k * g.b_step + first
@@ -104,8 +110,8 @@ cdef void some_rows(const floating* a, const floating* b, floating* bias, bint r
     cdef Py_ssize_t block, r, ri, k, ki, i, count, first, own, V, P, tiles, width, step, k_step, to_step
     cdef Py_ssize_t[TILE_ROWS] off
     cdef Py_ssize_t[1] zero
-    cdef floating* packed = scratch + ROWS * TILE_MAX_V * g.lanes
-    cdef floating* left_packed = packed + CHUNK * TILE_MAX_V * g.lanes
+    cdef floating* packed = scratch + g.strip
+    cdef floating* left_packed = packed + g.right
     cdef floating* to
     cdef const floating* right
     cdef const floating* left
@@ -156,6 +162,13 @@ cdef void product(const floating* a, const floating* b, floating* bias, bint rel
     cdef Py_ssize_t blocks = ceil_div(g.vectors, g.V), parts = ceil_div(g.rows, ROWS), items = 1, item, row, part
     cdef floating* mine = NULL
     cdef unsigned state = 0
+    if num_threads == 1:  # one thread alone needs no barrier, which costs more than a small product
+        state = cconv_ftz_on()
+        for part in range(parts):
+            row = part * g.rows // parts
+            some_rows(a, b, bias, relu, out, g, row, (part + 1) * g.rows // parts - row, 0, blocks, scratch)
+        cconv_ftz_restore(state)
+        return
     # Blocks of columns share the left factor's rows; they are dealt out one by one only where there are few rows.
     if parts < 4 * num_threads:
         items = blocks
@@ -172,28 +185,61 @@ cdef void product(const floating* a, const floating* b, floating* bias, bint rel
         cconv_ftz_restore(state)
 
 
+cdef inline void row(int V, const floating* a, Py_ssize_t a_step, Py_ssize_t count, const floating* b,
+                     Py_ssize_t b_step, Py_ssize_t last, floating* out) noexcept nogil:
+    if floating is float:
+        row_float(V, a, a_step, count, b, b_step, last, out)
+    else:
+        row_double(V, a, a_step, count, b, b_step, last, out)
+
+
+cdef void some_chunks(const floating* a, const floating* b, Product* g, const Py_ssize_t* off, Py_ssize_t first,
+                      Py_ssize_t end, Py_ssize_t first_block, Py_ssize_t end_block, Py_ssize_t blocks,
+                      floating* sums) noexcept nogil:
+    """Compute the sums of some chunks, for all of few rows and some blocks of columns."""
+    cdef Py_ssize_t item, block, k, count, v, V, c
+    cdef Py_ssize_t[1] zero
+    cdef floating* to
+    cdef unsigned state = cconv_ftz_on()
+    zero[0] = 0
+    for item in range(first, end):
+        k = item * CHUNK
+        count = min(CHUNK, g.K - k)
+        to = sums + item * g.rows * g.columns
+        for block in range(first_block, end_block):
+            v = block * g.vectors // blocks
+            V = (block + 1) * g.vectors // blocks - v
+            if g.rows == 1:
+                c = v * g.lanes
+                row(<int>V, a + k * g.k_step, g.k_step, count, b + k * g.b_step + c, g.b_step,
+                    min((v + V) * g.lanes, g.columns) - g.lanes - c, to + c)
+            else:
+                c = min(v * g.lanes, g.columns - V * g.lanes)
+                tile(<int>g.rows, <int>V, a + k * g.k_step, off, count, g.k_step, 1, zero, b + k * g.b_step + c,
+                     g.b_step, g.b_step, to + c, g.columns, False)
+    cconv_ftz_restore(state)
+
+
 cdef void product_of_few_rows(const floating* a, const floating* b, floating* bias, bint relu, floating* out,
                               Product* g, floating* sums, int num_threads) noexcept nogil:
     """The same, for up to FEW_ROWS rows and a right factor that is read in place: threads share the chunks."""
-    cdef Py_ssize_t chunks = ceil_div(g.K, CHUNK), blocks = ceil_div(g.vectors, g.V)
-    cdef Py_ssize_t item, block, k, count, first, own, V, r, c, size = g.rows * g.columns
+    cdef Py_ssize_t chunks = ceil_div(g.K, CHUNK), size = g.rows * g.columns, blocks, parts, groups, item, p, q, c
     cdef Py_ssize_t[FEW_ROWS] off
-    cdef Py_ssize_t[1] zero
-    cdef unsigned state = 0
-    zero[0] = 0
-    for r in range(g.rows):
-        off[r] = r * g.row_step
-    with parallel(num_threads=num_threads):
-        state = cconv_ftz_on()
-        for item in prange(chunks, schedule="static"):
-            k = item * CHUNK
-            count = min(CHUNK, g.K - k)
-            for block in range(blocks):
-                first = own = V = 0
-                block_columns(g, block, &first, &own, &V)
-                tile(<int>g.rows, <int>V, a + k * g.k_step, off, count, g.k_step, 1, zero, b + k * g.b_step + first,
-                     g.b_step, g.b_step, sums + item * size + first, g.columns, False)
-        cconv_ftz_restore(state)
+    cdef unsigned state
+    for c in range(g.rows):
+        off[c] = c * g.row_step
+    # Vectors, of which the last may overlap the one before, are dealt out evenly; no block is wider than the matrix.
+    blocks = ceil_div(g.vectors, ROW_MAX_V if g.rows == 1 else min(g.V, g.columns // g.lanes))
+    parts = min(chunks, num_threads)
+    groups = min(blocks, ceil_div(num_threads, parts))
+    if num_threads == 1:
+        some_chunks(a, b, g, off, 0, chunks, 0, blocks, blocks, sums)
+    else:
+        for item in prange(parts * groups, num_threads=num_threads, schedule="static"):
+            p = item // groups
+            q = item % groups
+            some_chunks(a, b, g, off, p * chunks // parts, (p + 1) * chunks // parts, q * blocks // groups,
+                        (q + 1) * blocks // groups, blocks, sums)
     state = cconv_ftz_on()
     for item in range(1, chunks):
         for c in range(size):
@@ -204,7 +250,7 @@ cdef void product_of_few_rows(const floating* a, const floating* b, floating* bi
 
 cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray out, Py_ssize_t rows, Py_ssize_t K,
               Py_ssize_t columns, Py_ssize_t row_step, Py_ssize_t k_step, bint turned, int num_threads):
-    cdef Product g = Product(rows, K, columns, row_step, k_step, b.shape[1], turned, TILE_BYTES // a.itemsize, 0, 0)
+    cdef Product g
     cdef Py_ssize_t private, V, least = 1 << 62, cost, width, few_rows = min(rows, ROWS), P
     cdef void* left = cnp.PyArray_DATA(a)
     cdef void* right = cnp.PyArray_DATA(b)
@@ -213,6 +259,8 @@ cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray 
     cdef void* work
     cdef cnp.ndarray scratch
     cdef bint single = cnp.PyArray_TYPE(out) == cnp.NPY_FLOAT, few
+    g.rows, g.K, g.columns, g.row_step, g.k_step = rows, K, columns, row_step, k_step
+    g.b_step, g.turned, g.lanes = b.shape[1], turned, TILE_BYTES // a.itemsize
     if rows == 0:
         return
     if K == 0:
@@ -230,11 +278,10 @@ cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray 
         if cost < least:
             least = cost
             g.V = V
-    few = rows <= FEW_ROWS and not turned and columns >= g.lanes and K > CHUNK
-    private = (ROWS + CHUNK) * TILE_MAX_V * g.lanes + (CHUNK * ROWS if row_step == 1 else 0)
-    if few:
-        # One vector less than a block may start before column 0: blocks are no wider than the matrix.
-        g.V = min(g.V, columns // g.lanes)
+    few = rows <= FEW_ROWS and not turned and columns >= g.lanes
+    g.strip = few_rows * g.V * g.lanes
+    g.right = (min(K, CHUNK) * g.V + 1) * g.lanes  # `pad` writes up to a vector too much
+    private = g.strip + g.right + (CHUNK * ROWS if row_step == 1 else 0)
     scratch = empty((ceil_div(K, CHUNK) * rows * columns if few else private * num_threads,), a.dtype)
     work = cnp.PyArray_DATA(scratch)
     with nogil:

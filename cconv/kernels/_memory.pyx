@@ -205,6 +205,37 @@ def copy(cnp.ndarray array):
     return values
 
 
+# NumPy keeps one dtype object per native type; an equal one that is not it (from a pickle, say) only costs a copy.
+cdef cnp.dtype FLOAT32 = np.dtype(np.float32)
+cdef cnp.dtype FLOAT64 = np.dtype(np.float64)
+
+
+cdef inline void* dtype_of(object array) noexcept:
+    return <void*>cnp.PyArray_DESCR(<cnp.ndarray>array)
+
+
+cdef inline bint ready(object array) noexcept:
+    cdef int needed = cnp.NPY_ARRAY_C_CONTIGUOUS | cnp.NPY_ARRAY_ALIGNED
+    return (cnp.PyArray_CheckExact(array)
+            and (dtype_of(array) == <void*>FLOAT32 or dtype_of(array) == <void*>FLOAT64)
+            and cnp.PyArray_FLAGS(<cnp.ndarray>array) & needed == needed)
+
+
+cdef inline bint alike(object array, object other, int ndim) noexcept:
+    return cnp.PyArray_NDIM(<cnp.ndarray>array) == ndim and dtype_of(array) == dtype_of(other)
+
+
+def is_ready(array):
+    """Whether kernels can take an array as it lies in memory, whether or not it may be written to."""
+    return ready(array)
+
+
+def are_ready(x, W, b, int ndim):
+    """The same of x and W with `ndim` dimensions and of b with one, or None: all of them, and in one dtype."""
+    return (ready(x) and ready(W) and alike(x, x, ndim) and alike(W, x, ndim)
+            and (b is None or ready(b) and alike(b, x, 1)))
+
+
 def empty_cache():
     """Give the memory of all free blocks back to the system.
 

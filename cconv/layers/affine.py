@@ -13,6 +13,15 @@ from .layer import Layer, expect_bias, given_once, in_dtype_of, parameter_shape
 __all__ = ["Affine"]
 
 
+def as_rows(x):
+    """Return an array as one row of features per sample; a single sample may leave its axis out."""
+    if x.ndim == 2:
+        return x
+    if x.ndim == 0:
+        raise ValueError("x must have at least 1 dimension, got a single number")
+    return x.reshape(1, -1) if x.ndim == 1 else x.reshape(len(x), math.prod(x.shape[1:]))
+
+
 class Affine(Layer):
     r"""A fully connected layer.
 
@@ -76,12 +85,7 @@ class Affine(Layer):
     def forward(self, x):
         x = as_input(x, "x")
         self._expect_arrays()
-        if x.ndim == 0:
-            raise ValueError("x must have at least 1 dimension, got a single number")
-        if x.ndim == 1:
-            rows = x.reshape(1, -1)
-        else:
-            rows = x if x.ndim == 2 else x.reshape(len(x), math.prod(x.shape[1:]))
+        rows = as_rows(x)
         out = affine(rows, self.W, self.b)
         self._saved = rows, x.shape
         return out

@@ -10,10 +10,6 @@ Their forward has the bits of the layers run one by one. Everything is looked up
 replaced, subclassed or overridden, on its class or on the object, is run as it is.
 """
 
-import math
-
-import numpy as np
-
 from .._arrays import as_input
 from ..functional import (
     affine,
@@ -22,8 +18,8 @@ from ..functional import (
     convolution_relu_max_pool_backward,
     relu_backward,
 )
-from ..geometry import window
 from ..layers import Affine, Convolution, Pooling, Relu
+from ..layers.affine import as_rows
 from ..layers.branches import Branches
 from ..layers.layer import in_dtype_of
 from ..layers.stack import call, step_back
@@ -46,23 +42,20 @@ def forward(layers, x, train_flg, keep=True):
     place = 0
     while place < len(layers):
         layer = layers[place]
-        fused = FUSED.get(type(layer))
-        if fused is not None:
-            length, fits, run = fused
-            group = layers[place : place + length]
-            if len(group) == length and fits(*group, x):
-                x, step = run(*group, x, keep)
-                place += length
-                if keep:
-                    steps.append((group, step))
-                continue
-        if _runs_branches(layer):
-            x = layer.forward(x, train_flg, run=forward)
-        else:
-            x = call(layer, x, train_flg)
-        place += 1
+        length, run = FUSED.get(type(layer), ALONE)
+        group = layers[place : place + length]
+        done = run(group, x, keep) if len(group) == length > 1 else None
+        if done is None:
+            group = (layer,)
+            if _runs_branches(layer):
+                x = layer.forward(x, train_flg, run=forward)
+            else:
+                x = call(layer, x, train_flg)
+            done = x, step_back(layer) if keep else None
+        x, step = done
+        place += len(group)
         if keep:
-            steps.append(((layer,), step_back(layer)))
+            steps.append((group, step))
     return x, steps
 
 
@@ -91,65 +84,65 @@ def _halves(pool):
     return settings == (2, 2, 2, 0, 1, False) or pool.describe() == HALVING  # the first is quick, and usual
 
 
-def _fits_convolution(conv, rectifier, pool, x):
+def _convolution(group, x, keep):
+    """Run a convolution, relu and pooling; return the output and the step back, or None where they do not fit."""
+    conv, rectifier, pool = group
     if not (_plain(conv, Convolution) and _plain(rectifier, Relu) and _plain(pool, Pooling)):
-        return False
+        return None
     if conv.algorithm != "direct" or not _halves(pool):
-        return False
-    W = conv.W
-    if not isinstance(W, np.ndarray) or W.ndim != 4 or getattr(x, "ndim", 0) != 4:
-        return False  # the layer says what is wrong
-    (_, channels, height, width), (filters, own, filter_h, filter_w) = x.shape, W.shape
-    if not filters or not own or channels != own * conv.groups:
-        return False
-    place = window(height, width, filter_h, filter_w, conv.stride, conv.pad, conv.dilation)
-    return place.out_h >= 2 and place.out_w >= 2
-
-
-def _run_convolution(conv, rectifier, pool, x, keep):
-    settings = {"stride": conv.stride, "pad": conv.pad, "dilation": conv.dilation, "groups": conv.groups}
+        return None
+    W, b, stride, pad, dilation, groups = conv.W, conv.b, conv.stride, conv.pad, conv.dilation, conv.groups
+    try:
+        result = convolution_relu_max_pool(
+            x, W, b, stride=stride, pad=pad, dilation=dilation, groups=groups, return_argmax=keep
+        )
+    except (TypeError, ValueError):
+        return None  # the layers, one by one, say what is wrong
     if not keep:
-        return convolution_relu_max_pool(x, conv.W, conv.b, **settings), None
-    x, W = as_input(x, "x", 4), conv.W
-    out, argmax = convolution_relu_max_pool(x, W, conv.b, **settings, return_argmax=True)
-
-    _forget(conv, rectifier, pool)
+        return result, None
+    _forget(*group)
+    x = as_input(x, "x", 4)
+    out, argmax = result
 
     def step(dout, input_gradient):
+        settings = {"stride": stride, "pad": pad, "dilation": dilation, "groups": groups}
         wanted = {"input_gradient": input_gradient, "parameter_gradient": not conv.frozen}
         dx, conv.dW, db = convolution_relu_max_pool_backward(
-            dout, out, argmax, x, W, **settings, bias=conv.b is not None, **wanted
+            dout, out, argmax, x, W, **settings, bias=b is not None, **wanted
         )
-        conv.db = in_dtype_of(conv.b, db)
+        conv.db = in_dtype_of(b, db)
         return dx
 
     return out, step
 
 
-def _fits_affine(layer, rectifier, x):
-    return _plain(layer, Affine) and _plain(rectifier, Relu) and getattr(x, "ndim", 0) >= 2
-
-
-def _run_affine(layer, rectifier, x, keep):
-    x = as_input(x, "x")
-    rows = x if x.ndim == 2 else x.reshape(len(x), math.prod(x.shape[1:]))
-    W = layer.W
-    out = affine(rows, W, layer.b, relu=True)
+def _affine(group, x, keep):
+    """Run an affine layer and relu; return the output and the step back, or None where they do not fit."""
+    layer, rectifier = group
+    if not (_plain(layer, Affine) and _plain(rectifier, Relu)):
+        return None
+    W, b = layer.W, layer.b
+    try:
+        x = as_input(x, "x")
+        rows = as_rows(x)
+        out = affine(rows, W, b, relu=True)
+    except (TypeError, ValueError):
+        return None  # the layers, one by one, say what is wrong
     if not keep:
         return out, None
-
-    _forget(layer, rectifier)
+    _forget(*group)
 
     def step(dout, input_gradient):
         dout = relu_backward(dout, out).astype(out.dtype, copy=False)
         wanted = {"input_gradient": input_gradient, "parameter_gradient": not layer.frozen}
-        dx, layer.dW, db = affine_backward(dout, rows, W, bias=layer.b is not None, **wanted)
-        layer.db = in_dtype_of(layer.b, db)
+        dx, layer.dW, db = affine_backward(dout, rows, W, bias=b is not None, **wanted)
+        layer.db = in_dtype_of(b, db)
         return None if dx is None else dx.reshape(x.shape)
 
     return out, step
 
 
 HALVING = Pooling(2, 2, stride=2).describe()
-# By the first layer of a group: how many there are, whether they fit, and how they run.
-FUSED = {Convolution: (3, _fits_convolution, _run_convolution), Affine: (2, _fits_affine, _run_affine)}
+# By the first layer of a group: how many there are, and how they run.
+FUSED = {Convolution: (3, _convolution), Affine: (2, _affine)}
+ALONE = 1, None
