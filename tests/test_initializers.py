@@ -20,6 +20,7 @@ def draw(init, shape=(300, 200), fan_in=200, fan_out=300, dtype=np.float64):
         (He(distribution="uniform"), math.sqrt(2 / 200)),
         (He("fan_out"), math.sqrt(2 / 300)),
         (He(gain="linear"), math.sqrt(1 / 200)),
+        (He(gain="leaky_relu"), math.sqrt(2 / 1.0001 / 200)),
         (Xavier(), math.sqrt(2 / 500)),
         (Xavier("fan_in", "uniform"), math.sqrt(1 / 200)),
         (Xavier(gain="tanh"), 5 / 3 * math.sqrt(2 / 500)),
@@ -63,7 +64,7 @@ def test_names_numbers_and_errors():
         initializers.get("best")
     with pytest.raises(TypeError, match="got NoneType"):
         initializers.get(None)
-    with pytest.raises(ValueError, match="std must be a number of at least 0, got -1"):
+    with pytest.raises(ValueError, match="std must be a number that is not negative, got -1"):
         Normal(-1)
     with pytest.raises(ValueError, match="mode must be"):
         He("fan")
@@ -71,3 +72,5 @@ def test_names_numbers_and_errors():
         He(distribution="cauchy")
     with pytest.raises(ValueError, match="gain must be"):
         Orthogonal("swish")
+    with pytest.raises(TypeError, match="value must be a number, got 'a'"):
+        Constant("a")

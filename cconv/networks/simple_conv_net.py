@@ -1,11 +1,10 @@
 """The chapter's network: one convolution, two fully connected layers."""
 
-import math
-import numbers
 from collections.abc import Mapping
 
 import numpy as np
 
+from .._checks import nonnegative
 from ..geometry import integer, pair
 from ..initializers import He, Normal, Xavier
 from ..layers import Affine, Convolution, Pooling, Relu
@@ -99,8 +98,4 @@ def _initializer(value):
         if value.lower() not in names:
             raise ValueError(f"weight_init_std must be a number or one of {sorted(names)}, got {value!r}")
         return names[value.lower()]
-    if not isinstance(value, numbers.Real):
-        raise TypeError(f"weight_init_std must be a number or a name, got {value!r}")
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"weight_init_std must be a number of at least 0, got {value}")
-    return Normal(float(value))
+    return Normal(nonnegative(value, "weight_init_std"))
