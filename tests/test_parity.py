@@ -1,9 +1,7 @@
 """Every operation against PyTorch over randomly drawn geometries, forward and all gradients."""
 
-import importlib.util
-import os
-
 import numpy as np
+import parity
 import pytest
 
 from cconv import Convolution, Relu, Sigmoid
@@ -23,13 +21,8 @@ from cconv.functional import (
 )
 from cconv.geometry import padding
 
-if importlib.util.find_spec("torch") is None:
-    if os.environ.get("CCONV_REQUIRE_PARITY"):
-        pytest.fail("CCONV_REQUIRE_PARITY is set, but PyTorch is not installed", pytrace=False)
-    pytest.skip("needs PyTorch: pip install 'cconv[parity]'", allow_module_level=True)
-
-import torch
-from torch.nn import functional as F
+torch = parity.require("torch", "PyTorch")
+F = torch.nn.functional
 
 SEEDS = range(25)
 DTYPES = [np.float32, np.float64]

@@ -1,20 +1,13 @@
 """Activations against PyTorch, forward and backward, at ordinary and at special values."""
 
-import importlib.util
-import os
-
 import numpy as np
+import parity
 import pytest
 
 from cconv import Elu, Gelu, HardSwish, LeakyRelu, Relu, Sigmoid, Silu, Softplus, Tanh
 
-if importlib.util.find_spec("torch") is None:
-    if os.environ.get("CCONV_REQUIRE_PARITY"):
-        pytest.fail("CCONV_REQUIRE_PARITY is set, but PyTorch is not installed", pytrace=False)
-    pytest.skip("needs PyTorch: pip install 'cconv[parity]'", allow_module_level=True)
-
-import torch
-from torch import nn
+torch = parity.require("torch", "PyTorch")
+nn = torch.nn
 
 DTYPES = [np.float32, np.float64]
 PAIRS = [

@@ -1,20 +1,13 @@
 """Batch, layer and group normalization against PyTorch, forward and all gradients."""
 
-import importlib.util
-import os
-
 import numpy as np
+import parity
 import pytest
 
 from cconv import BatchNormalization, GroupNormalization, LayerNormalization
 
-if importlib.util.find_spec("torch") is None:
-    if os.environ.get("CCONV_REQUIRE_PARITY"):
-        pytest.fail("CCONV_REQUIRE_PARITY is set, but PyTorch is not installed", pytrace=False)
-    pytest.skip("needs PyTorch: pip install 'cconv[parity]'", allow_module_level=True)
-
-import torch
-from torch.nn import functional as F
+torch = parity.require("torch", "PyTorch")
+F = torch.nn.functional
 
 DTYPES = [np.float32, np.float64]
 

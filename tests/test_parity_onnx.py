@@ -1,20 +1,15 @@
 """Padding that PyTorch's convolutions do not have, asymmetric and 'same' with a stride, against ONNX's reference."""
 
-import importlib.util
-import os
+import importlib
 
 import numpy as np
+import parity
 import pytest
 
 from cconv.functional import convolution, transposed_convolution
 
-if importlib.util.find_spec("onnx") is None:
-    if os.environ.get("CCONV_REQUIRE_PARITY"):
-        pytest.fail("CCONV_REQUIRE_PARITY is set, but ONNX is not installed", pytrace=False)
-    pytest.skip("needs ONNX: pip install 'cconv[parity]'", allow_module_level=True)
-
-from onnx import TensorProto, helper
-from onnx.reference import ReferenceEvaluator
+onnx = parity.require("onnx", "ONNX")
+ReferenceEvaluator = importlib.import_module("onnx.reference").ReferenceEvaluator
 
 SEEDS = range(25)
 DTYPES = [np.float32, np.float64]
@@ -23,8 +18,9 @@ DTYPES = [np.float32, np.float64]
 def reference(operator, x, W, b, **attributes):
     """Run one ONNX operator in float64."""
     inputs = {"x": x, "W": W, "b": b}
-    kinds = [helper.make_tensor_value_info(name, TensorProto.DOUBLE, value.shape) for name, value in inputs.items()]
-    result = helper.make_tensor_value_info("out", TensorProto.DOUBLE, None)
+    helper, double = onnx.helper, onnx.TensorProto.DOUBLE
+    kinds = [helper.make_tensor_value_info(name, double, value.shape) for name, value in inputs.items()]
+    result = helper.make_tensor_value_info("out", double, None)
     node = helper.make_node(operator, list(inputs), ["out"], **attributes)
     model = helper.make_model(helper.make_graph([node], "one", kinds, [result]))
     return ReferenceEvaluator(model).run(None, {name: value.astype(np.float64) for name, value in inputs.items()})[0]

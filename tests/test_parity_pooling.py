@@ -1,9 +1,7 @@
 """Pooling with uneven padding, adaptive pooling, upsampling and padding against PyTorch, forward and backward."""
 
-import importlib.util
-import os
-
 import numpy as np
+import parity
 import pytest
 
 from cconv import (
@@ -16,13 +14,8 @@ from cconv import (
     ZeroPad,
 )
 
-if importlib.util.find_spec("torch") is None:
-    if os.environ.get("CCONV_REQUIRE_PARITY"):
-        pytest.fail("CCONV_REQUIRE_PARITY is set, but PyTorch is not installed", pytrace=False)
-    pytest.skip("needs PyTorch: pip install 'cconv[parity]'", allow_module_level=True)
-
-import torch
-from torch.nn import functional as F
+torch = parity.require("torch", "PyTorch")
+F = torch.nn.functional
 
 
 def compare(layer, function, x, dtype):
@@ -53,6 +46,13 @@ def test_layers(seed, dtype):
         dtype,
     )
     compare(AveragePooling(*window, stride, pad), lambda t: F.avg_pool2d(F.pad(t, sides), window, stride), x, dtype)
+    compare(
+        AveragePooling(*window, stride, pad, count_include_pad=False),
+        lambda t: F.avg_pool2d(F.pad(t, sides), window, stride)
+        / F.avg_pool2d(F.pad(torch.ones_like(t), sides), window, stride),
+        x,
+        dtype,
+    )
     compare(ZeroPad(pad), lambda t: F.pad(t, sides), x, dtype)
     size = tuple(int(n) for n in rng.integers(1, 8, 2))
     compare(AdaptiveAveragePooling(size), lambda t: F.adaptive_avg_pool2d(t, size), x, dtype)

@@ -1,21 +1,14 @@
 """Losses, optimizers and schedules against PyTorch."""
 
-import importlib.util
-import os
-
 import numpy as np
+import parity
 import pytest
 
 import cconv
 from cconv import functional
 
-if importlib.util.find_spec("torch") is None:
-    if os.environ.get("CCONV_REQUIRE_PARITY"):
-        pytest.fail("CCONV_REQUIRE_PARITY is set, but PyTorch is not installed", pytrace=False)
-    pytest.skip("needs PyTorch: pip install 'cconv[parity]'", allow_module_level=True)
-
-import torch
-from torch.nn import functional as F
+torch = parity.require("torch", "PyTorch")
+F = torch.nn.functional
 
 DTYPES = [np.float32, np.float64]
 
