@@ -4,16 +4,16 @@ import math
 
 import numpy as np
 
-from .. import initializers, kernels
 from .._arrays import as_input, promote
 from ..functional import col2im, convolution, convolution_backward, im2col
-from ..geometry import integer, pair, window, window_settings
-from .layer import Layer, expect_bias, expect_images, given_once, in_dtype_of, parameter_shape
+from ..geometry import window
+from .filters import Filters
+from .layer import expect_images, in_dtype_of
 
 __all__ = ["Convolution"]
 
 
-class Convolution(Layer):
+class Convolution(Filters):
     r"""Cross-correlate images with filters.
 
     .. math:: out_{n,f,y,z} = b_f + \sum_{c,i,j} W_{f,c,i,j}\; x_{n,\,c,\,y s_h - p_t + i d_h,\,z s_w - p_l + j d_w}
@@ -56,8 +56,6 @@ class Convolution(Layer):
     [[4.0, 6.0, 6.0, 4.0], [6.0, 9.0, 9.0, 6.0], [6.0, 9.0, 9.0, 6.0], [4.0, 6.0, 6.0, 4.0]]
     """
 
-    param_names = ("W", "b")
-
     def __init__(
         self,
         W=None,
@@ -73,39 +71,21 @@ class Convolution(Layer):
         groups=1,
         algorithm="direct",
     ):
-        window_settings(stride, pad, dilation)
-        given_once(W is not None, "W", filters is not None and size is not None, "filters and size")
-        self.filters = None if filters is None else integer(filters, "filters", 1)
-        self.size = None if size is None else pair(size, "size", 1)
-        self.bias = bool(bias)
-        self.init = initializers.get(init)
+        super().__init__(
+            W, b, stride, pad, filters=filters, size=size, bias=bias, init=init, dilation=dilation, groups=groups
+        )
         if algorithm not in ALGORITHMS:
             raise ValueError(f"algorithm must be 'direct' or 'im2col', got {algorithm!r}")
-        self.W = W
-        self.b = b
-        self.stride = stride
-        self.pad = pad
-        self.dilation = dilation
-        self.groups = integer(groups, "groups", 1)
         self.algorithm = algorithm
-        self.dW = None
-        self.db = None
 
     def build(self, input_shape, rng, dtype):
         channels, height, width = expect_images(input_shape)
         if self.W is None:
-            if channels % self.groups or self.filters % self.groups:
-                raise ValueError(
-                    f"expects channels that its {self.groups} groups divide, gets {channels} channels for "
-                    f"{self.filters} filters"
-                )
+            self._expect_groups(channels)
             shape = self.filters, channels // self.groups, *self.size
             area = math.prod(self.size)
-            fans = shape[1] * area, self.filters // self.groups * area
-            self.W = kernels.memory.copy(self.init(shape, *fans, rng, dtype))
-            self.b = np.zeros(self.filters, dtype) if self.bias else None
-        filters, own, filter_h, filter_w = parameter_shape(self.W, 4)
-        expect_bias(self.b, filters, "filters")
+            self._begin(shape, shape[1] * area, self.filters // self.groups * area, rng, dtype)
+        filters, own, filter_h, filter_w = self._shape()
         if own * self.groups != channels:
             raise ValueError(f"expects {own * self.groups} channels, gets {channels}")
         try:
@@ -123,7 +103,7 @@ class Convolution(Layer):
         x = as_input(x, "x", 4)
         self._expect_arrays()
         forward, _ = ALGORITHMS[self.algorithm]
-        out = forward(x, self.W, self.b, stride=self.stride, pad=self.pad, dilation=self.dilation, groups=self.groups)
+        out = forward(x, self.W, self.b, **self._settings())
         self._saved = x
         return out
 
@@ -134,19 +114,13 @@ class Convolution(Layer):
             dout,
             x,
             self.W,
-            stride=self.stride,
-            pad=self.pad,
-            dilation=self.dilation,
-            groups=self.groups,
+            **self._settings(),
             bias=self.b is not None,
             input_gradient=input_gradient,
             parameter_gradient=not self.frozen,
         )
         self.db = in_dtype_of(self.b, db)
         return dx
-
-    def describe(self):
-        return {**window_settings(self.stride, self.pad, self.dilation), "groups": self.groups}
 
 
 def im2col_convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1):

@@ -2,18 +2,16 @@
 
 import math
 
-import numpy as np
-
-from .. import initializers
 from .._arrays import as_input
 from ..functional import transposed_convolution, transposed_convolution_backward
-from ..geometry import integer, pair, transposed_window, window_settings
-from .layer import Layer, expect_bias, expect_images, given_once, in_dtype_of, parameter_shape
+from ..geometry import pair, transposed_window
+from .filters import Filters
+from .layer import expect_images, in_dtype_of
 
 __all__ = ["TransposedConvolution"]
 
 
-class TransposedConvolution(Layer):
+class TransposedConvolution(Filters):
     r"""Spread images with filters: the adjoint of a `Convolution` with the same settings, plus a bias.
 
     .. math:: out_{n,f,\,y s_h - p_t + i d_h,\,z s_w - p_l + j d_w} = b_f + \sum x_{n,c,y,z}\; W_{c,f,i,j}
@@ -59,8 +57,6 @@ class TransposedConvolution(Layer):
     [[[[1.0, 1.0, 2.0, 2.0], [1.0, 1.0, 2.0, 2.0]]]]
     """
 
-    param_names = ("W", "b")
-
     def __init__(
         self,
         W=None,
@@ -76,37 +72,20 @@ class TransposedConvolution(Layer):
         dilation=1,
         groups=1,
     ):
-        window_settings(stride, pad, dilation)
-        given_once(W is not None, "W", filters is not None and size is not None, "filters and size")
-        self.filters = None if filters is None else integer(filters, "filters", 1)
-        self.size = None if size is None else pair(size, "size", 1)
-        self.bias = bool(bias)
-        self.init = initializers.get(init)
-        self.W = W
-        self.b = b
-        self.stride = stride
-        self.pad = pad
+        super().__init__(
+            W, b, stride, pad, filters=filters, size=size, bias=bias, init=init, dilation=dilation, groups=groups
+        )
         self.output_padding = pair(output_padding, "output_padding", 0)
-        self.dilation = dilation
-        self.groups = integer(groups, "groups", 1)
-        self.dW = None
-        self.db = None
 
     def build(self, input_shape, rng, dtype):
         channels, height, width = expect_images(input_shape)
         if self.W is None:
-            if channels % self.groups or self.filters % self.groups:
-                raise ValueError(
-                    f"expects channels that its {self.groups} groups divide, gets {channels} channels for "
-                    f"{self.filters} filters"
-                )
+            self._expect_groups(channels)
             shape = channels, self.filters // self.groups, *self.size
             area = math.prod(self.size)
             fan_in = max(channels // self.groups * area // math.prod(pair(self.stride, "stride")), 1)
-            self.W = self.init(shape, fan_in, shape[1] * area, rng, dtype)
-            self.b = np.zeros(self.filters, dtype) if self.bias else None
-        expected, own, filter_h, filter_w = parameter_shape(self.W, 4)
-        expect_bias(self.b, own * self.groups, "filters")
+            self._begin(shape, fan_in, shape[1] * area, rng, dtype)
+        expected, own, filter_h, filter_w = self._shape(transposed=True)
         if expected != channels:
             raise ValueError(f"expects {expected} channels, gets {channels}")
         place = transposed_window(
@@ -139,14 +118,7 @@ class TransposedConvolution(Layer):
         return dx
 
     def describe(self):
-        settings = window_settings(self.stride, self.pad, self.dilation)
-        return {**settings, "groups": self.groups, "output_padding": self.output_padding}
+        return {**super().describe(), "output_padding": self.output_padding}
 
     def _settings(self):
-        return {
-            "stride": self.stride,
-            "pad": self.pad,
-            "dilation": self.dilation,
-            "groups": self.groups,
-            "output_padding": self.output_padding,
-        }
+        return {**super()._settings(), "output_padding": self.output_padding}

@@ -1,0 +1,59 @@
+"""What the layers with filters share."""
+
+import numpy as np
+
+from .. import initializers, kernels
+from ..geometry import integer, pair, window_settings
+from .layer import Layer, expect_bias, given_once, parameter_shape
+
+__all__ = ["Filters"]
+
+
+class Filters(Layer):
+    """A layer that moves filters `W` over images, and adds `b`: given both, or built by a network.
+
+    Its arguments are those of `Convolution`.
+    """
+
+    param_names = ("W", "b")
+
+    def __init__(self, W, b, stride, pad, *, filters, size, bias, init, dilation, groups):
+        window_settings(stride, pad, dilation)
+        given_once(W is not None, "W", filters is not None and size is not None, "filters and size")
+        self.filters = None if filters is None else integer(filters, "filters", 1)
+        self.size = None if size is None else pair(size, "size", 1)
+        self.bias = bool(bias)
+        self.init = initializers.get(init)
+        self.W = W
+        self.b = b
+        self.stride = stride
+        self.pad = pad
+        self.dilation = dilation
+        self.groups = integer(groups, "groups", 1)
+        self.dW = None
+        self.db = None
+
+    def _expect_groups(self, channels):
+        """Refuse channels, or filters that are to be built, that the groups do not divide."""
+        if channels % self.groups or self.filters % self.groups:
+            raise ValueError(
+                f"expects channels that its {self.groups} groups divide, gets {channels} channels for "
+                f"{self.filters} filters"
+            )
+
+    def _begin(self, shape, fan_in, fan_out, rng, dtype):
+        """Make W and b."""
+        self.W = kernels.memory.copy(self.init(shape, fan_in, fan_out, rng, dtype))
+        self.b = np.zeros(self.filters, dtype) if self.bias else None
+
+    def _shape(self, transposed=False):
+        """Return the shape of W, having looked at b too."""
+        shape = parameter_shape(self.W, 4)
+        expect_bias(self.b, shape[1] * self.groups if transposed else shape[0], "filters")
+        return shape
+
+    def _settings(self):
+        return {"stride": self.stride, "pad": self.pad, "dilation": self.dilation, "groups": self.groups}
+
+    def describe(self):
+        return {**window_settings(self.stride, self.pad, self.dilation), "groups": self.groups}
