@@ -25,8 +25,8 @@ class Geometry(NamedTuple):
 
 def geometry(x, W, b, stride, pad, dilation, groups):
     """Check that sizes and settings belong together, once for all calls that have the same; return the `Geometry`."""
-    stride, pad, dilation = hashable(stride, pad, dilation)
-    if type(groups) is not int:
+    if not type(stride) is type(pad) is type(dilation) is type(groups) is int:
+        stride, pad, dilation = hashable(stride, pad, dilation)
         groups = integer(groups, "groups")
     return _geometry(x.shape, W.shape, None if b is None else b.shape, x.itemsize, stride, pad, dilation, groups)
 

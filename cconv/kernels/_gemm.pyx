@@ -260,7 +260,7 @@ cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray 
     cdef cnp.ndarray scratch
     cdef bint single = cnp.PyArray_TYPE(out) == cnp.NPY_FLOAT, few
     g.rows, g.K, g.columns, g.row_step, g.k_step = rows, K, columns, row_step, k_step
-    g.b_step, g.turned, g.lanes = b.shape[1], turned, TILE_BYTES // a.itemsize
+    g.b_step, g.turned, g.lanes = b.shape[1], turned, TILE_BYTES // cnp.PyArray_ITEMSIZE(a)
     if rows == 0:
         return
     if K == 0:

@@ -19,7 +19,9 @@ def as_rows(x):
         return x
     if x.ndim == 0:
         raise ValueError("x must have at least 1 dimension, got a single number")
-    return x.reshape(1, -1) if x.ndim == 1 else x.reshape(len(x), math.prod(x.shape[1:]))
+    if x.ndim == 1:
+        return x.reshape(1, -1)
+    return x.reshape(len(x), -1 if len(x) else math.prod(x.shape[1:]))
 
 
 class Affine(Layer):

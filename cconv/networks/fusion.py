@@ -10,6 +10,8 @@ Their forward has the bits of the layers run one by one. Everything is looked up
 replaced, subclassed or overridden, on its class or on the object, is run as it is.
 """
 
+from functools import partial
+
 from .._arrays import as_input
 from ..functional import (
     affine,
@@ -27,7 +29,9 @@ from ..layers.stack import call, step_back
 __all__ = ["forward"]
 
 # The methods that the kernels stand for.
-OWN = {layer: (layer.forward, layer.backward) for layer in (Affine, Convolution, Pooling, Relu)}
+AFFINE, CONVOLUTION, POOLING, RELU = (
+    (kind, kind.forward, kind.backward) for kind in (Affine, Convolution, Pooling, Relu)
+)
 BRANCHES = Branches.forward
 
 
@@ -42,17 +46,17 @@ def forward(layers, x, train_flg, keep=True):
     place = 0
     while place < len(layers):
         layer = layers[place]
-        length, run = FUSED.get(type(layer), ALONE)
-        group = layers[place : place + length]
-        done = run(group, x, keep) if len(group) == length > 1 else None
-        if done is None:
+        run = FUSED.get(type(layer))
+        done = None if run is None else run(layers, place, x, keep)
+        if done is not None:
+            group, x, step = done
+        else:
             group = (layer,)
             if _runs_branches(layer):
                 x = layer.forward(x, train_flg, run=forward)
             else:
                 x = call(layer, x, train_flg)
-            done = x, step_back(layer) if keep else None
-        x, step = done
+            step = step_back(layer) if keep else None
         place += len(group)
         if keep:
             steps.append((group, step))
@@ -64,12 +68,17 @@ def _runs_branches(layer):
     return getattr(type(layer), "forward", None) is BRANCHES and "forward" not in layer.__dict__
 
 
-def _plain(layer, kind):
-    """Say whether a layer is exactly of this kind, with the forward and the backward it came with."""
-    if type(layer) is not kind or (kind.forward, kind.backward) != OWN[kind]:
-        return False
+def _plain(layer, methods):
+    """Say whether a layer is exactly of a kind, with the forward and the backward it came with."""
+    kind, forward, backward = methods
     own = layer.__dict__
-    return "forward" not in own and "backward" not in own
+    return (
+        type(layer) is kind
+        and kind.forward is forward
+        and kind.backward is backward
+        and "forward" not in own
+        and "backward" not in own
+    )
 
 
 def _forget(*layers):
@@ -84,10 +93,12 @@ def _halves(pool):
     return settings == (2, 2, 2, 0, 1, False) or pool.describe() == HALVING  # the first is quick, and usual
 
 
-def _convolution(group, x, keep):
-    """Run a convolution, relu and pooling; return the output and the step back, or None where they do not fit."""
-    conv, rectifier, pool = group
-    if not (_plain(conv, Convolution) and _plain(rectifier, Relu) and _plain(pool, Pooling)):
+def _convolution(layers, place, x, keep):
+    """Run a convolution, relu and pooling; return them, the output and the step back, or None where they do not fit."""
+    if len(layers) < place + 3:
+        return None
+    conv, rectifier, pool = group = layers[place : place + 3]
+    if not (_plain(conv, CONVOLUTION) and _plain(rectifier, RELU) and _plain(pool, POOLING)):
         return None
     if conv.algorithm != "direct" or not _halves(pool):
         return None
@@ -99,27 +110,25 @@ def _convolution(group, x, keep):
     except (TypeError, ValueError):
         return None  # the layers, one by one, say what is wrong
     if not keep:
-        return result, None
+        return group, result, None
     _forget(*group)
-    x = as_input(x, "x", 4)
-    out, argmax = result
-
-    def step(dout, input_gradient):
-        settings = {"stride": stride, "pad": pad, "dilation": dilation, "groups": groups}
-        wanted = {"input_gradient": input_gradient, "parameter_gradient": not conv.frozen}
-        dx, conv.dW, db = convolution_relu_max_pool_backward(
-            dout, out, argmax, x, W, **settings, bias=b is not None, **wanted
-        )
-        conv.db = in_dtype_of(b, db)
-        return dx
-
-    return out, step
+    settings = {"stride": stride, "pad": pad, "dilation": dilation, "groups": groups}
+    return group, result[0], partial(_convolution_back, conv, *result, as_input(x, "x", 4), W, b, settings)
 
 
-def _affine(group, x, keep):
-    """Run an affine layer and relu; return the output and the step back, or None where they do not fit."""
-    layer, rectifier = group
-    if not (_plain(layer, Affine) and _plain(rectifier, Relu)):
+def _convolution_back(conv, out, argmax, x, W, b, settings, dout, input_gradient):
+    wanted = {"bias": b is not None, "input_gradient": input_gradient, "parameter_gradient": not conv.frozen}
+    dx, conv.dW, db = convolution_relu_max_pool_backward(dout, out, argmax, x, W, **settings, **wanted)
+    conv.db = in_dtype_of(b, db)
+    return dx
+
+
+def _affine(layers, place, x, keep):
+    """Run an affine layer and relu; return them, the output and the step back, or None where they do not fit."""
+    if len(layers) < place + 2:
+        return None
+    layer, rectifier = group = layers[place : place + 2]
+    if not (_plain(layer, AFFINE) and _plain(rectifier, RELU)):
         return None
     W, b = layer.W, layer.b
     try:
@@ -129,20 +138,18 @@ def _affine(group, x, keep):
     except (TypeError, ValueError):
         return None  # the layers, one by one, say what is wrong
     if not keep:
-        return out, None
+        return group, out, None
     _forget(*group)
+    return group, out, partial(_affine_back, layer, out, rows, x.shape, W, b)
 
-    def step(dout, input_gradient):
-        dout = relu_backward(dout, out).astype(out.dtype, copy=False)
-        wanted = {"input_gradient": input_gradient, "parameter_gradient": not layer.frozen}
-        dx, layer.dW, db = affine_backward(dout, rows, W, bias=b is not None, **wanted)
-        layer.db = in_dtype_of(b, db)
-        return None if dx is None else dx.reshape(x.shape)
 
-    return out, step
+def _affine_back(layer, out, rows, shape, W, b, dout, input_gradient):
+    dout = relu_backward(dout, out).astype(out.dtype, copy=False)
+    wanted = {"bias": b is not None, "input_gradient": input_gradient, "parameter_gradient": not layer.frozen}
+    dx, layer.dW, db = affine_backward(dout, rows, W, **wanted)
+    layer.db = in_dtype_of(b, db)
+    return None if dx is None else dx.reshape(shape)
 
 
 HALVING = Pooling(2, 2, stride=2).describe()
-# By the first layer of a group: how many there are, and how they run.
-FUSED = {Convolution: (3, _convolution), Affine: (2, _affine)}
-ALONE = 1, None
+FUSED = {Convolution: _convolution, Affine: _affine}  # by the first layer of a group
