@@ -162,7 +162,7 @@ def empty(tuple shape, dtype):
     cdef _Block block
     if ndim > MAX_DIMENSIONS:
         raise ValueError(f"shape must have at most {MAX_DIMENSIONS} dimensions, got {ndim}")
-    if cnp.PyDataType_REFCHK(descr):
+    if descr.hasobject:
         raise ValueError(f"dtype must not hold Python objects, got {descr}")
     for axis in range(ndim):
         dims[axis] = shape[axis]
