@@ -183,6 +183,23 @@ class Cconv:
 
         return Work(run)
 
+    def sample_normalization(self, groups, shape, dtype):
+        """Layer normalization of whole images, or in groups of channels; forward and backward."""
+        size = shape[1:2] if groups else shape[1:]
+        x, gamma, beta, dout = inputs.draw(dtype, shape, size, size, shape)
+        layer = cconv.GroupNormalization(groups, gamma, beta) if groups else cconv.LayerNormalization(gamma, beta)
+
+        def run():
+            return layer.forward(x), layer.backward(dout), layer.dgamma, layer.dbeta
+
+        return Work(run)
+
+    def dropout(self, shape, dtype):
+        """Forward in training, and backward."""
+        x, dout = inputs.draw(dtype, shape, shape)
+        layer = cconv.Dropout(0.5, inverted=True, seed=0)
+        return Work(lambda: (layer.forward(x), layer.backward(dout)))
+
     def optimizer(self, name, shape):
         if not hasattr(cconv, name):
             return None

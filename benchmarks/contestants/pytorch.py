@@ -230,6 +230,39 @@ class PyTorch:
 
         return Work(run)
 
+    def sample_normalization(self, groups, shape, dtype):
+        """Layer normalization of whole images, or in groups of channels; forward and backward."""
+        if not self._single:
+            return None
+        size = shape[1:2] if groups else shape[1:]
+        x, gamma, beta, dout = inputs.draw(dtype, shape, size, size, shape)
+        x, dout, gamma, beta = self._tensor(x), self._tensor(dout), torch.from_numpy(gamma), torch.from_numpy(beta)
+        pixels, wanted = int(np.prod(shape[2:])), (True, True, True)
+
+        @torch.inference_mode()
+        def run():
+            if groups:
+                sizes = (*shape[:2], pixels, groups)
+                out, mean, scale = aten.native_group_norm(x, gamma, beta, *sizes, 1e-5)
+                return out, *aten.native_group_norm_backward(dout, x, mean, scale, gamma, *sizes, wanted)
+            out, mean, scale = aten.native_layer_norm(x, size, gamma, beta, 1e-5)
+            return out, *aten.native_layer_norm_backward(dout, x, size, mean, scale, gamma, beta, wanted)
+
+        return Work(run)
+
+    def dropout(self, shape, dtype):
+        """Forward in training, and backward."""
+        if not self._single:
+            return None
+        x, dout = (self._tensor(array) for array in inputs.draw(dtype, shape, shape))
+
+        @torch.inference_mode()
+        def run():
+            out, mask = aten.native_dropout(x, 0.5, True)
+            return out, aten.native_dropout_backward(dout, mask, 2.0)
+
+        return Work(run)
+
     def optimizer(self, name, shape):
         if self._variant != "plain":
             return None

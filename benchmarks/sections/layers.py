@@ -64,6 +64,23 @@ def batch_normalization(bench):
 
 
 @section()
+def sample_normalization(bench):
+    """Layer and group normalization, forward and backward, float32."""
+    cases = [(shape, groups) for shape in ((100, 30, 24, 24), (32, 128, 28, 28)) for groups in (None, 2)]
+    for (N, *rest), groups in bench.first(cases, 2):
+        shape = (bench.images(N), *rest)
+        name = f"{','.join(map(str, shape))} {f'{groups} groups' if groups else 'whole images'}"
+        yield name, bench.compare("sample_normalization", groups=groups, shape=shape, dtype="float32")
+
+
+@section()
+def dropout(bench):
+    """Dropout of half of (100, 30, 24, 24), forward and backward: each contestant drops what it draws itself."""
+    for dtype in bench.first(DTYPES, 1):
+        yield dtype, bench.compare("dropout", shape=(bench.images(100), 30, 24, 24), dtype=dtype, check=False)
+
+
+@section()
 def optimizers(bench):
     """One update of 432,000 parameters, float32."""
     for name in OPTIMIZERS:
