@@ -61,7 +61,7 @@ class Affine(Layer):
     param_names = ("W", "b")
 
     def __init__(self, W=None, b=None, *, units=None, bias=True, init="he"):
-        given_once(W is not None, "W", units is not None, "units")
+        given_once(W, units is not None, "units")
         self.units = None if units is None else integer(units, "units", 1)
         self.bias = bool(bias)
         self.init = initializers.get(init)

@@ -19,7 +19,7 @@ class Filters(Layer):
 
     def __init__(self, W, b, stride, pad, *, filters, size, bias, init, dilation, groups):
         window_settings(stride, pad, dilation)
-        given_once(W is not None, "W", filters is not None and size is not None, "filters and size")
+        given_once(W, filters is not None and size is not None, "filters and size")
         self.filters = None if filters is None else integer(filters, "filters", 1)
         self.size = None if size is None else pair(size, "size", 1)
         self.bias = bool(bias)

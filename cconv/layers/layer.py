@@ -34,10 +34,12 @@ def expect_bias(b, count, what):
         raise ValueError(f"b must have one value for each of the {count} {what}, got shape {np.shape(b)}")
 
 
-def given_once(arrays, array_names, sizes, size_names):
-    """Refuse a layer that is given both by its arrays and by its sizes, or by neither."""
-    if arrays == sizes:
-        raise TypeError(f"give either {array_names} or {size_names}, got {'both' if arrays else 'neither'}")
+def given_once(W, sizes, size_names):
+    """Refuse a layer that is given both by its weights and by its sizes, by neither, or by sizes in weights' place."""
+    if W is not None and np.ndim(W) == 0:
+        raise TypeError(f"W must be an array, got {W!r}; sizes are given by name, as {size_names}")
+    if (W is not None) == sizes:
+        raise TypeError(f"give either W or {size_names}, got {'both' if sizes else 'neither'}")
 
 
 class Layer:

@@ -45,6 +45,8 @@ def named(layers):
     counts = Counter()
     for item in layers.items() if isinstance(layers, Mapping) else layers:
         if isinstance(item, tuple):
+            if len(item) != 2 or not isinstance(item[0], str):
+                raise TypeError(f"layers must be layers, or pairs of a name and a layer, got {item!r}")
             name, layer = item
         else:
             kind = SHORT.get(type(item).__name__, type(item).__name__.lower())
