@@ -2,7 +2,7 @@
 
 Each ``cconv/kernels/_*.pyx`` becomes C once. That C is compiled once per CPU level into the sibling packages
 ``cconv.kernels_baseline``, ``cconv.kernels_v3`` and ``cconv.kernels_v4``, of which ``cconv.kernels`` picks one at
-import. The modules that hold state (`ONCE`) and Cython's own shared utility code are compiled once, for the baseline.
+import. The modules that hold state (`ONCE`) are compiled once, for the baseline.
 
 Environment
 -----------
@@ -27,7 +27,6 @@ from setuptools.errors import CompileError, LinkError, SetupError
 
 KERNELS = Path("cconv/kernels")
 PACKAGE = "cconv.kernels"
-UTILITY = "_cyutility"  # Cython's memoryview and function types, shared by all modules: halves the wheel
 ONCE = ("_cpu", "_memory")
 INFO = "build_info.json"  # what cconv.show_config() reports, and the stamp that tells a changed configuration
 
@@ -40,8 +39,20 @@ DIRECTIVES = {
     "freethreading_compatible": True,
     "auto_pickle": False,
     "autotestdict": False,
+    # Functions are built-in ones, with their signature in the docstring: Cython's own type of functions takes 6 KB of
+    # each zipped module.
+    "binding": False,
+    "embedsignature": True,
+    "embedsignature.format": "clinic",
 }
 DEBUG_DIRECTIVES = DIRECTIVES | {"boundscheck": True, "initializedcheck": True}
+
+MACROS = [
+    ("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION"),
+    # Shortcuts through CPython's internals, inlined wherever an argument is read: no call is measurably faster.
+    ("CYTHON_USE_PYLONG_INTERNALS", "0"),
+    ("CYTHON_FAST_THREAD_STATE", "0"),
+]
 
 # Flags per level and compiler family. x86-64-v3 is AVX2 + FMA (2013 on), x86-64-v4 AVX-512 (F, BW, CD, DQ, VL).
 LEVEL_FLAGS = {
@@ -51,10 +62,21 @@ LEVEL_FLAGS = {
 }
 # Neither -ffast-math (it changes what NaN does, and its start-up code can flush denormals in the whole process) nor
 # -march=native (the build must run elsewhere): errno and trapping flags are all that keeps loops from vectorising.
-# -O2 with the vectoriser is as fast as -O3 in all modules but those of UNROLLED, and a tenth smaller.
+# -O2 with the vectoriser is as fast as -O3 in all modules but those of UNROLLED, and a tenth smaller; modules without
+# loops over pixels (`ONCE`) take -Os. No C++ exception passes through C, which needs no tables to unwind it, and calls
+# into Python need no second jump.
 UNROLLED = ("_pool",)
 FLAGS = {
-    "unix": ["-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic", "-g0", "-fno-math-errno", "-fno-trapping-math"],
+    "unix": [
+        "-O2",
+        "-ftree-vectorize",
+        "-fvect-cost-model=dynamic",
+        "-g0",
+        "-fno-math-errno",
+        "-fno-trapping-math",
+        "-fno-asynchronous-unwind-tables",
+        "-fno-plt",
+    ],
     "msvc": ["/O2", "/std:c11"],
 }
 DEBUG_FLAGS = {
@@ -104,7 +126,7 @@ def make_extensions(levels):
         module.level = level
         return module
 
-    modules = [extension(f"{PACKAGE}.{UTILITY}", KERNELS / f"{UTILITY}.c", "baseline")]
+    modules = []
     for source in sorted(KERNELS.glob("_*.pyx")):
         if source.stem in ONCE:
             modules.append(extension(f"{PACKAGE}.{source.stem}", source, "baseline"))
@@ -147,12 +169,10 @@ class BuildExt(build_ext):
             module.sources = [c_sources[module.sources[0]]]
             module.include_dirs = [KERNELS.as_posix(), numpy.get_include()]
             module.extra_compile_args = compile_flags + LEVEL_FLAGS[module.level][family]
-            if family == "unix" and not self.debug_build and module.name.endswith(UNROLLED):
-                module.extra_compile_args.append("-O3")
+            if family == "unix" and not self.debug_build and module.name.endswith((*UNROLLED, *ONCE)):
+                module.extra_compile_args.append("-O3" if module.name.endswith(UNROLLED) else "-Os")
             module.extra_link_args = link_flags
-            module.define_macros = [("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")]
-            if self.debug_build:
-                module.define_macros.append(("CCONV_DEBUG", "1"))
+            module.define_macros = [*MACROS, ("CCONV_DEBUG", "1")] if self.debug_build else MACROS
         super().build_extensions()
 
     def build_extension(self, ext):
@@ -177,17 +197,14 @@ class BuildExt(build_ext):
                 raise SetupError(f"{source}: directives belong in setup.py (Cython ignores a misspelt one in a file)")
             modules.append(Extension(f"{PACKAGE}.{Path(source).stem}", [source]))
         build_dir = Path("build") / ("cython-debug" if self.debug_build else "cython")
-        utility = build_dir / KERNELS / f"{UTILITY}.c"
         setup_time = Path(__file__).stat().st_mtime
         outdated = any(path.stat().st_mtime < setup_time for path in build_dir.rglob("*.c"))
-        utility.parent.mkdir(parents=True, exist_ok=True)
         modules = cythonize(
             modules,
             build_dir=str(build_dir),
             nthreads=self.parallel,
             force=self.force or outdated,
             compiler_directives=DEBUG_DIRECTIVES if self.debug_build else DIRECTIVES,
-            shared_utility_qualified_name=f"{PACKAGE}.{UTILITY}",
         )
         return dict(zip(unique, (module.sources[0] for module in modules), strict=True))
 
