@@ -2,8 +2,6 @@
 
 import json
 import os
-import secrets
-from pathlib import Path
 
 import numpy as np
 
@@ -77,8 +75,9 @@ def _with_arrays(tree, arrays):
 
 def write_atomically(file_name, data):
     """Write `data` beside `file_name` and rename it: whoever looks finds the old file or the new, never a part."""
-    path = Path(os.path.realpath(file_name))  # through a link, which would be replaced itself
-    temporary = path.with_name(f".{path.name[:64]}.{secrets.token_hex(8)}")
+    path = os.path.realpath(file_name)  # through a link, which would be replaced itself
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name[:64]}.{os.urandom(8).hex()}")
     file = open(temporary, "xb")
     try:
         with file:
@@ -87,7 +86,7 @@ def write_atomically(file_name, data):
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        temporary.unlink()
+        os.unlink(temporary)
         raise
 
 
@@ -110,7 +109,7 @@ def load_params(file_name, params, architecture):
         If it is not such a file, is damaged, or belongs to another architecture, or an array is read-only; nothing has
         changed then.
     """
-    path = Path(file_name)
+    path = os.fspath(file_name)
     arrays, metadata = _read(path, PARAMS)
     _compare(path, metadata, architecture)
     _check(path, arrays, params)
@@ -139,7 +138,7 @@ def read_checkpoint(file_name, params, architecture):
     FileNotFoundError, ValueError
         As `load_params` does.
     """
-    path = Path(file_name)
+    path = os.fspath(file_name)
     arrays, metadata = _read(path, CHECKPOINT)
     _compare(path, metadata, architecture)
     try:
@@ -193,13 +192,14 @@ def _read(path, kind):
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    data = path.read_bytes()
+    with open(path, "rb") as file:
+        data = file.read()
     if data[:1] in PICKLE_STARTS and data[-1:] == b"." and data[8:9] != b"{":  # safetensors has its header at byte 8
         raise ValueError(
             f"{path} is a pickle, and loading one runs whatever code it holds; cconv reads safetensors. If you trust "
             "the file, convert it once:\n"
             "    import pickle\n"
-            f"    with open({str(path)!r}, 'rb') as file:\n"
+            f"    with open({path!r}, 'rb') as file:\n"
             "        params = pickle.load(file)\n"
             "    for name, value in params.items():\n"
             "        network.params[name][...] = value\n"

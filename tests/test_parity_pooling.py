@@ -48,8 +48,10 @@ def test_layers(seed, dtype):
     compare(AveragePooling(*window, stride, pad), lambda t: F.avg_pool2d(F.pad(t, sides), window, stride), x, dtype)
     compare(
         AveragePooling(*window, stride, pad, count_include_pad=False),
-        lambda t: F.avg_pool2d(F.pad(t, sides), window, stride)
-        / F.avg_pool2d(F.pad(torch.ones_like(t), sides), window, stride),
+        lambda t: (
+            F.avg_pool2d(F.pad(t, sides), window, stride)
+            / F.avg_pool2d(F.pad(torch.ones_like(t), sides), window, stride)
+        ),
         x,
         dtype,
     )

@@ -4,10 +4,8 @@ An IDX file is a four-byte magic number (two zeros, a type code, the number of d
 32-bit size per dimension, and the values, big-endian, in C order. It may be compressed with gzip.
 """
 
-import gzip
 import math
 import os
-import zlib
 
 import numpy as np
 
@@ -52,6 +50,9 @@ def read_idx(path, *, max_bytes=1 << 32):
     >>> cconv.read_idx(path)
     array([5, 0, 4], dtype=uint8)
     """
+    import gzip  # here, since they would slow the import of cconv
+    import zlib
+
     path = os.fspath(path)
     with open(path, "rb") as raw:
         compressed = raw.read(2) == _GZIP_MAGIC

@@ -1,7 +1,6 @@
 """The MNIST handwritten digits, from a folder of yours, the cache, or a download that is checked."""
 
 import os
-from pathlib import Path
 from typing import NamedTuple
 
 from ._presentation import present
@@ -107,6 +106,8 @@ def load_mnist(normalize=True, flatten=True, one_hot_label=False, *, data_dir=No
 
 def _folders(data_dir):
     """The folders to look in, each with the name a reader knows it by."""
+    from pathlib import Path
+
     folders = [] if data_dir is None else [(f"data_dir={os.fspath(data_dir)!r}", Path(data_dir).expanduser())]
     if os.environ.get("CCONV_DATA"):
         value = os.environ["CCONV_DATA"]
@@ -136,7 +137,7 @@ def _obtain(file, folders, mirrors):
     except ImportError:
         looked.append("cache and download: need pooch, which is not installed (pip install 'cconv[train]')")
     else:
-        cache = Path(pooch.os_cache("cconv")) / "mnist"
+        cache = pooch.os_cache("cconv") / "mnist"
         path = cache / f"{file.name}.gz"
         try:
             return path, _read_checked(file, path)
@@ -259,4 +260,5 @@ def _download(pooch, mirror, file, path):
         os.replace(part, path)  # within one folder: the file is there whole or not at all
         return array
     finally:
-        Path(part).unlink(missing_ok=True)
+        if os.path.exists(part):
+            os.unlink(part)

@@ -6,7 +6,7 @@ rotated, sheared, bent and in any stroke width, anti-aliased, with one gather pe
 """
 
 import functools
-from pathlib import Path
+import os
 
 import numpy as np
 
@@ -116,9 +116,12 @@ def _distance_fields():
     """Signed distances in pixels, of shape (fonts, 10, _FIELD, _FIELD), the digits centred in the field."""
     matplotlib = require("matplotlib", "load_synthetic_digits")
     require("matplotlib.textpath", "load_synthetic_digits")
-    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    folder = os.path.join(matplotlib.get_data_path(), "fonts", "ttf")
     return np.stack(
-        [[_distance_field(_outline(matplotlib, folder / font, str(digit))) for digit in range(10)] for font in _FONTS]
+        [
+            [_distance_field(_outline(matplotlib, os.path.join(folder, font), str(digit))) for digit in range(10)]
+            for font in _FONTS
+        ]
     )
 
 
