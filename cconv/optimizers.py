@@ -376,7 +376,7 @@ class Momentum(Optimizer):
         kernels.optimize.momentum(p, g, state["v"], self.lr, self.momentum, change, threads)
 
 
-class Nesterov(Optimizer):
+class Nesterov(Momentum):
     r"""Nesterov's accelerated gradient, in the form of Bengio et al., arXiv 1212.0901, eq. 7.
 
     .. math:: p \leftarrow p + m^2 v - (1 + m)\, lr \cdot g, \qquad v \leftarrow m v - lr \cdot g
@@ -397,13 +397,6 @@ class Nesterov(Optimizer):
     >>> params["W"].round(3)
     array([0.81, 2.19])
     """
-
-    state_names = ("v",)
-    setting_names = ("momentum",)
-
-    def __init__(self, lr=0.01, momentum=0.9, **options):
-        super().__init__(lr, **options)
-        self.momentum = fraction(momentum, "momentum")
 
     def _step(self, p, g, state, change, threads):
         kernels.optimize.nesterov(p, g, state["v"], self.lr, self.momentum, change, threads)
