@@ -1,8 +1,12 @@
 """Train one of the networks on handwritten digits, with Adam and a learning rate that warms up and then falls to 0.
 
-python examples/deeper_networks.py --network LeNet5 --quick          2,000 training and 1,000 test images, 3 epochs
-python examples/deeper_networks.py --network DeepConvNet             all of MNIST, 20 epochs
-python examples/deeper_networks.py --network ResNet --seconds 120    all of MNIST, for as long as that
+python examples/deeper_networks.py --network LeNet5 --quick                 2,000 and 1,000 images, 3 epochs
+python examples/deeper_networks.py --network DeepConvNet                    all of MNIST, 20 epochs
+python examples/deeper_networks.py --network ResNet --lr 0.005 --epochs 4   all of MNIST, 4 epochs
+python examples/deeper_networks.py --network SimpleConvNet --seconds 120    all of MNIST, for as long as that
+
+Of the 10,000 test images of MNIST the second recognises 99.4 % (more than 99.3 % from epoch 12 on), and so does the
+third, in the three minutes of one core that SimpleConvNet takes for 50 epochs and 99.1 %.
 """
 
 import argparse
