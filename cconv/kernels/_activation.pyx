@@ -194,74 +194,74 @@ cdef run(Rule rule, cnp.ndarray dout, cnp.ndarray x, cnp.ndarray out, double a, 
             run_pieces[double](rule, <double*>gradient, <double*>source, <double*>target, size, a, b, num_threads)
 
 
-def relu(cnp.ndarray x, cnp.ndarray out, int num_threads):
+def relu(cnp.ndarray x, cnp.ndarray out, int num_threads, /):
     run(RELU, None, x, out, 0, 0, num_threads)
 
 
-def relu_backward(cnp.ndarray dout, cnp.ndarray y, cnp.ndarray dx, int num_threads):
+def relu_backward(cnp.ndarray dout, cnp.ndarray y, cnp.ndarray dx, int num_threads, /):
     run(RELU, dout, y, dx, 0, 0, num_threads)  # y may be the input just as well
 
 
-def leaky_relu(cnp.ndarray x, cnp.ndarray out, double negative_slope, int num_threads):
+def leaky_relu(cnp.ndarray x, cnp.ndarray out, double negative_slope, int num_threads, /):
     run(LEAKY_RELU, None, x, out, negative_slope, 0, num_threads)
 
 
-def leaky_relu_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dx, double negative_slope, int num_threads):
+def leaky_relu_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dx, double negative_slope, int num_threads, /):
     run(LEAKY_RELU, dout, x, dx, negative_slope, 0, num_threads)
 
 
-def elu(cnp.ndarray x, cnp.ndarray out, double alpha, int num_threads):
+def elu(cnp.ndarray x, cnp.ndarray out, double alpha, int num_threads, /):
     run(ELU, None, x, out, alpha, 0, num_threads)
 
 
-def elu_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dx, double alpha, int num_threads):
+def elu_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dx, double alpha, int num_threads, /):
     run(ELU, dout, x, dx, alpha, 0, num_threads)
 
 
-def gelu(cnp.ndarray x, cnp.ndarray out, bint by_tanh, int num_threads):
+def gelu(cnp.ndarray x, cnp.ndarray out, bint by_tanh, int num_threads, /):
     run(GELU_TANH if by_tanh else GELU, None, x, out, 0, 0, num_threads)
 
 
-def gelu_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dx, bint by_tanh, int num_threads):
+def gelu_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dx, bint by_tanh, int num_threads, /):
     run(GELU_TANH if by_tanh else GELU, dout, x, dx, 0, 0, num_threads)
 
 
-def silu(cnp.ndarray x, cnp.ndarray out, int num_threads):
+def silu(cnp.ndarray x, cnp.ndarray out, int num_threads, /):
     run(SILU, None, x, out, 0, 0, num_threads)
 
 
-def silu_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dx, int num_threads):
+def silu_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dx, int num_threads, /):
     run(SILU, dout, x, dx, 0, 0, num_threads)
 
 
-def sigmoid(cnp.ndarray x, cnp.ndarray out, int num_threads):
+def sigmoid(cnp.ndarray x, cnp.ndarray out, int num_threads, /):
     run(SIGMOID, None, x, out, 0, 0, num_threads)
 
 
-def sigmoid_backward(cnp.ndarray dout, cnp.ndarray y, cnp.ndarray dx, int num_threads):
+def sigmoid_backward(cnp.ndarray dout, cnp.ndarray y, cnp.ndarray dx, int num_threads, /):
     run(SIGMOID, dout, y, dx, 0, 0, num_threads)
 
 
-def tanh(cnp.ndarray x, cnp.ndarray out, int num_threads):
+def tanh(cnp.ndarray x, cnp.ndarray out, int num_threads, /):
     run(TANH, None, x, out, 0, 0, num_threads)
 
 
-def tanh_backward(cnp.ndarray dout, cnp.ndarray y, cnp.ndarray dx, int num_threads):
+def tanh_backward(cnp.ndarray dout, cnp.ndarray y, cnp.ndarray dx, int num_threads, /):
     run(TANH, dout, y, dx, 0, 0, num_threads)
 
 
-def softplus(cnp.ndarray x, cnp.ndarray out, double beta, double threshold, int num_threads):
+def softplus(cnp.ndarray x, cnp.ndarray out, double beta, double threshold, int num_threads, /):
     run(SOFTPLUS, None, x, out, beta, threshold, num_threads)
 
 
 def softplus_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dx, double beta, double threshold,
-                      int num_threads):
+                      int num_threads, /):
     run(SOFTPLUS, dout, x, dx, beta, threshold, num_threads)
 
 
-def hard_swish(cnp.ndarray x, cnp.ndarray out, int num_threads):
+def hard_swish(cnp.ndarray x, cnp.ndarray out, int num_threads, /):
     run(HARD_SWISH, None, x, out, 0, 0, num_threads)
 
 
-def hard_swish_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dx, int num_threads):
+def hard_swish_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dx, int num_threads, /):
     run(HARD_SWISH, dout, x, dx, 0, 0, num_threads)

@@ -2,7 +2,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-def plan(channels: int, width: int, stride: int, itemsize: int) -> tuple[int, int, int]: ...
+def plan(channels: int, width: int, stride: int, itemsize: int, /) -> tuple[int, int, int]: ...
 def forward(
     x: NDArray[Any],
     W: NDArray[Any],
@@ -11,6 +11,7 @@ def forward(
     steps: tuple[int, ...],
     groups: int,
     num_threads: int,
+    /,
 ) -> None: ...
 def forward_pooled(
     x: NDArray[Any],
@@ -23,6 +24,7 @@ def forward_pooled(
     steps: tuple[int, ...],
     groups: int,
     num_threads: int,
+    /,
 ) -> None: ...
 def backward_input(
     dout: NDArray[Any],
@@ -32,6 +34,7 @@ def backward_input(
     groups: int,
     num_threads: int,
     bias: NDArray[Any] | None = None,
+    /,
 ) -> None: ...
 def backward_weights(
     dout: NDArray[Any],
@@ -41,8 +44,9 @@ def backward_weights(
     steps: tuple[int, ...],
     groups: int,
     num_threads: int,
+    /,
 ) -> None: ...
-def pooled_weights_fit(channels: int, filter_h: int, filter_w: int, dilation_w: int, groups: int) -> bool: ...
+def pooled_weights_fit(channels: int, filter_h: int, filter_w: int, dilation_w: int, groups: int, /) -> bool: ...
 def backward_pooled_weights(
     dout: NDArray[Any],
     y: NDArray[Any],
@@ -55,4 +59,5 @@ def backward_pooled_weights(
     steps: tuple[int, ...],
     groups: int,
     num_threads: int,
+    /,
 ) -> None: ...

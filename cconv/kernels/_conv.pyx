@@ -176,7 +176,7 @@ cdef Py_ssize_t tile_width(Py_ssize_t vectors, Py_ssize_t width, Py_ssize_t acro
     return best
 
 
-def plan(Py_ssize_t channels, Py_ssize_t width, Py_ssize_t stride, Py_ssize_t itemsize):
+def plan(Py_ssize_t channels, Py_ssize_t width, Py_ssize_t stride, Py_ssize_t itemsize, /):
     """The tile that a pass with this many output channels and outputs per row uses, as (outputs, vectors, lanes)."""
     cdef Py_ssize_t lanes = TILE_BYTES // itemsize
     cdef Py_ssize_t V = tile_width(ceil_div(channels, lanes), width, stride)
@@ -828,14 +828,14 @@ cdef void run_gather(cnp.ndarray source, cnp.ndarray W, object b, cnp.ndarray ta
                            N, g, <double*>work, <double*>work + packed, private, num_threads)
 
 
-def forward(cnp.ndarray x, cnp.ndarray W, object b, cnp.ndarray out, tuple steps, int groups, int num_threads):
+def forward(cnp.ndarray x, cnp.ndarray W, object b, cnp.ndarray out, tuple steps, int groups, int num_threads, /):
     """Write the convolution of x (N, C, H, W) with W (FN, C / groups, FH, FW), plus b (FN,) or None, into out."""
     cdef Plan plan = find_plan(x, W, sizes(out), steps, groups, OUTPUT)
     run_gather(x, W, b, out, plan, None, num_threads)
 
 
 def forward_pooled(cnp.ndarray x, cnp.ndarray W, object b, cnp.ndarray out, object argmax, int OH, int OW,
-                   tuple steps, int groups, int num_threads):
+                   tuple steps, int groups, int num_threads, /):
     """Write the 2 x 2 maxima, stride 2, of relu(convolution) into out, and where they lie into argmax unless None.
 
     OH and OW are the size of the convolution's own output, of which a thread holds two rows at a time.
@@ -845,14 +845,14 @@ def forward_pooled(cnp.ndarray x, cnp.ndarray W, object b, cnp.ndarray out, obje
 
 
 def backward_input(cnp.ndarray dout, cnp.ndarray W, cnp.ndarray dx, tuple steps, int groups, int num_threads,
-                   object bias=None):
+                   object bias=None, /):
     """Write the gradient with respect to the input, plus a bias per input channel or None, into dx."""
     cdef Plan plan = find_plan(dout, W, sizes(dx), steps, groups, INPUT_GRADIENT)
     run_gather(dout, W, bias, dx, plan, None, num_threads)
 
 
 def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db, tuple steps, int groups,
-                     int num_threads):
+                     int num_threads, /):
     """Write the gradient with respect to the filters into dW and, unless db is None, that of the bias into db."""
     cdef Plan plan = find_plan(x, dW, sizes(dout), steps, groups, WEIGHT_GRADIENT)
     cdef Gather* g = &plan.g
@@ -909,13 +909,13 @@ def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db,
                                     num_threads)
 
 
-def pooled_weights_fit(int channels, int filter_h, int filter_w, int dilation_w, int groups):
+def pooled_weights_fit(int channels, int filter_h, int filter_w, int dilation_w, int groups, /):
     """Whether `backward_pooled_weights` takes such filters: a row of taps, and all rows of a window, fit registers."""
     return groups == dilation_w == 1 and filter_w <= WINDOW_LANES and channels * filter_h <= WINDOW_ROWS
 
 
 def backward_pooled_weights(cnp.ndarray dout, cnp.ndarray y, cnp.ndarray argmax, cnp.ndarray x, cnp.ndarray dW,
-                            object db, int OH, int OW, tuple steps, int groups, int num_threads):
+                            object db, int OH, int OW, tuple steps, int groups, int num_threads, /):
     """Write the weight gradient of what `forward_pooled` computed into dW and, unless None, that of the bias into db.
 
     dout is the gradient of its output y, argmax where the maxima lie. Only these are visited, so that the gradient of

@@ -476,19 +476,19 @@ def suits(cnp.ndarray source, cnp.ndarray W, cnp.ndarray target, tuple steps, in
             < (products + 8) * ceil_div(F, lanes) * (height * width))
 
 
-def forward(cnp.ndarray x, cnp.ndarray W, object b, cnp.ndarray out, tuple steps, int groups, int num_threads):
+def forward(cnp.ndarray x, cnp.ndarray W, object b, cnp.ndarray out, tuple steps, int groups, int num_threads, /):
     """Write the convolution of x (N, C, H, W) with W (FN, C / groups, FH, FW), plus b (FN,) or None, into out."""
     run_gather(x, W, b, out, find_plan(x, W, out, steps, groups, False), False, num_threads)
 
 
 def backward_input(cnp.ndarray dout, cnp.ndarray W, cnp.ndarray dx, tuple steps, int groups, int num_threads,
-                   object bias=None):
+                   object bias=None, /):
     """Write the gradient with respect to the input, plus a bias per input channel or None, into dx."""
     run_gather(dout, W, bias, dx, find_plan(dout, W, dx, steps, groups, True), True, num_threads)
 
 
 def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db, tuple steps, int groups,
-                     int num_threads):
+                     int num_threads, /):
     """Write the gradient with respect to the filters into dW and, unless db is None, that of the bias into db."""
     cdef Plan plan = find_plan(x, dW, dout, steps, groups, False)
     cdef Gather* g = &plan.g

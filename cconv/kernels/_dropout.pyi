@@ -11,4 +11,5 @@ def dropout(
     threshold: int,
     scale: float,
     num_threads: int,
+    /,
 ) -> None: ...

@@ -83,7 +83,7 @@ cdef void drop(const floating* x, floating* out, Py_ssize_t rows, Py_ssize_t inn
 
 
 def dropout(cnp.ndarray x, cnp.ndarray out, Py_ssize_t inner, uint64_t key, uint64_t draw, uint32_t threshold,
-            double scale, int num_threads):
+            double scale, int num_threads, /):
     """Write x, in rows of `inner` values, with some rows dropped and the others scaled, into out."""
     cdef Py_ssize_t rows = cnp.PyArray_SIZE(x) // inner
     cdef void* source = cnp.PyArray_DATA(x)

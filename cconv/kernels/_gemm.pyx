@@ -309,17 +309,17 @@ cdef void column_sums(const floating* a, Py_ssize_t rows, Py_ssize_t columns, fl
     cconv_ftz_restore(state)
 
 
-def affine(cnp.ndarray x, cnp.ndarray W, cnp.ndarray b, cnp.ndarray out, bint relu, int num_threads):
+def affine(cnp.ndarray x, cnp.ndarray W, cnp.ndarray b, cnp.ndarray out, bint relu, int num_threads, /):
     """Write x (N, D) times W (D, M), plus b (M,) or None, into out (N, M)."""
     run(x, W, b, relu, out, x.shape[0], x.shape[1], W.shape[1], x.shape[1], 1, False, num_threads)
 
 
-def affine_backward_input(cnp.ndarray dout, cnp.ndarray W, cnp.ndarray dx, int num_threads):
+def affine_backward_input(cnp.ndarray dout, cnp.ndarray W, cnp.ndarray dx, int num_threads, /):
     """Write dout (N, M) times the transpose of W (D, M) into dx (N, D)."""
     run(dout, W, None, False, dx, dout.shape[0], W.shape[1], W.shape[0], W.shape[1], 1, True, num_threads)
 
 
-def affine_backward_weights(cnp.ndarray x, cnp.ndarray dout, cnp.ndarray dW, cnp.ndarray db, int num_threads):
+def affine_backward_weights(cnp.ndarray x, cnp.ndarray dout, cnp.ndarray dW, cnp.ndarray db, int num_threads, /):
     """Write the transpose of x (N, D) times dout (N, M) into dW (D, M), and dout's column sums into db unless None."""
     cdef void* gradient = cnp.PyArray_DATA(dout)
     cdef void* sums = NULL if db is None else cnp.PyArray_DATA(db)

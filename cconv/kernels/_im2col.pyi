@@ -16,6 +16,7 @@ def im2col(
     dh: int,
     dw: int,
     num_threads: int,
+    /,
 ) -> None: ...
 def col2im(
     col: NDArray[Any],
@@ -31,4 +32,5 @@ def col2im(
     dh: int,
     dw: int,
     num_threads: int,
+    /,
 ) -> None: ...

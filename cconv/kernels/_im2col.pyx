@@ -69,12 +69,12 @@ cdef void dispatch(cnp.ndarray x, cnp.ndarray col, Geometry g, bint back, int nu
 
 
 def im2col(cnp.ndarray x, cnp.ndarray col, Py_ssize_t OH, Py_ssize_t OW, int fh, int fw, int sh, int sw, int pt,
-           int pl, int dh, int dw, int num_threads):
+           int pl, int dh, int dw, int num_threads, /):
     """Write the patches of x (N, C, H, W) into the rows of col."""
     dispatch(x, col, Geometry(0, 0, 0, 0, OH, OW, fh, fw, sh, sw, pt, pl, dh, dw), False, num_threads)
 
 
 def col2im(cnp.ndarray col, cnp.ndarray dx, Py_ssize_t OH, Py_ssize_t OW, int fh, int fw, int sh, int sw, int pt,
-           int pl, int dh, int dw, int num_threads):
+           int pl, int dh, int dw, int num_threads, /):
     """Write the sum of the patches in col's rows into dx (N, C, H, W)."""
     dispatch(dx, col, Geometry(0, 0, 0, 0, OH, OW, fh, fw, sh, sw, pt, pl, dh, dw), True, num_threads)

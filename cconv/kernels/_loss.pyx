@@ -263,7 +263,7 @@ cdef void gradients_of(Rule rule, cnp.ndarray x, cnp.ndarray t, cnp.ndarray a, d
                                   <double*>target, size, num_threads)
 
 
-def softmax(cnp.ndarray x, cnp.ndarray out, int num_threads):
+def softmax(cnp.ndarray x, cnp.ndarray out, int num_threads, /):
     """Write the softmax over the last axis of x, which is not empty, into out."""
     cdef Py_ssize_t M = x.shape[x.ndim - 1]
     cdef Py_ssize_t N = cnp.PyArray_SIZE(x) // M
@@ -277,7 +277,7 @@ def softmax(cnp.ndarray x, cnp.ndarray out, int num_threads):
             cross_entropy_rows[double](<double*>source, NULL, NULL, <double*>target, NULL, N, M, num_threads)
 
 
-def softmax_cross_entropy(cnp.ndarray x, cnp.ndarray t, cnp.ndarray y, cnp.ndarray losses, int num_threads):
+def softmax_cross_entropy(cnp.ndarray x, cnp.ndarray t, cnp.ndarray y, cnp.ndarray losses, int num_threads, /):
     """Write the softmax of x (N, M) into y and each row's loss for t (int64 (N,) or x's dtype (N, M)) into losses."""
     cdef Py_ssize_t N = x.shape[0], M = x.shape[1]
     cdef void* source = cnp.PyArray_DATA(x)
@@ -295,7 +295,7 @@ def softmax_cross_entropy(cnp.ndarray x, cnp.ndarray t, cnp.ndarray y, cnp.ndarr
                                        num_threads)
 
 
-def softmax_cross_entropy_backward(cnp.ndarray y, cnp.ndarray t, double scale, cnp.ndarray dx, int num_threads):
+def softmax_cross_entropy_backward(cnp.ndarray y, cnp.ndarray t, double scale, cnp.ndarray dx, int num_threads, /):
     """Write the gradient of the sum of the losses, times scale, into dx."""
     cdef Py_ssize_t N = y.shape[0], M = y.shape[1]
     cdef void* source = cnp.PyArray_DATA(y)
@@ -312,32 +312,32 @@ def softmax_cross_entropy_backward(cnp.ndarray y, cnp.ndarray t, double scale, c
                                            num_threads)
 
 
-def sigmoid_cross_entropy(cnp.ndarray x, cnp.ndarray t, cnp.ndarray a, cnp.ndarray y, int num_threads):
+def sigmoid_cross_entropy(cnp.ndarray x, cnp.ndarray t, cnp.ndarray a, cnp.ndarray y, int num_threads, /):
     """Write the sigmoid of x into y; return the total loss for targets t, a being t times the weight of its 1."""
     return total_of(SIGMOID, x, t, a, 0, y, num_threads)
 
 
 def sigmoid_cross_entropy_backward(cnp.ndarray y, cnp.ndarray t, cnp.ndarray a, double scale, cnp.ndarray dx,
-                                   int num_threads):
+                                   int num_threads, /):
     """Write the gradient of the total loss, times scale, into dx."""
     gradients_of(SIGMOID, y, t, a, 0, scale, dx, num_threads)
 
 
-def squared_error(cnp.ndarray x, cnp.ndarray t, int num_threads):
+def squared_error(cnp.ndarray x, cnp.ndarray t, int num_threads, /):
     """Return the sum of (x - t)^2."""
     return total_of(SQUARED, x, t, t, 0, x, num_threads)
 
 
-def squared_error_backward(cnp.ndarray x, cnp.ndarray t, double scale, cnp.ndarray dx, int num_threads):
+def squared_error_backward(cnp.ndarray x, cnp.ndarray t, double scale, cnp.ndarray dx, int num_threads, /):
     """Write its gradient, times scale, into dx."""
     gradients_of(SQUARED, x, t, t, 0, scale, dx, num_threads)
 
 
-def huber(cnp.ndarray x, cnp.ndarray t, double delta, int num_threads):
+def huber(cnp.ndarray x, cnp.ndarray t, double delta, int num_threads, /):
     """Return the sum of Huber's losses of x - t."""
     return total_of(HUBER, x, t, t, delta, x, num_threads)
 
 
-def huber_backward(cnp.ndarray x, cnp.ndarray t, double delta, double scale, cnp.ndarray dx, int num_threads):
+def huber_backward(cnp.ndarray x, cnp.ndarray t, double delta, double scale, cnp.ndarray dx, int num_threads, /):
     """Write its gradient, times scale, into dx."""
     gradients_of(HUBER, x, t, t, delta, scale, dx, num_threads)

@@ -13,6 +13,7 @@ def batch_norm(
     eps: float,
     fixed: bool,
     num_threads: int,
+    /,
 ) -> None: ...
 def batch_norm_backward(
     dout: NDArray[Any],
@@ -27,6 +28,7 @@ def batch_norm_backward(
     eps: float,
     fixed: bool,
     num_threads: int,
+    /,
 ) -> None: ...
 def group_norm(
     x: NDArray[Any],
@@ -39,6 +41,7 @@ def group_norm(
     pixels: int,
     eps: float,
     num_threads: int,
+    /,
 ) -> None: ...
 def group_norm_backward(
     dout: NDArray[Any],
@@ -53,4 +56,5 @@ def group_norm_backward(
     pixels: int,
     eps: float,
     num_threads: int,
+    /,
 ) -> None: ...

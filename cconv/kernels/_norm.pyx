@@ -171,7 +171,7 @@ cdef bint backward_groups(const floating* dout, const floating* x, const double*
 
 
 def batch_norm(cnp.ndarray x, cnp.ndarray out, cnp.ndarray mean, cnp.ndarray var, cnp.ndarray gamma, cnp.ndarray beta,
-               Py_ssize_t pixels, double eps, bint fixed, int num_threads):
+               Py_ssize_t pixels, double eps, bint fixed, int num_threads, /):
     """Write mean and var, unless they are fixed, and the normalised x, which has N rows, into out."""
     cdef Py_ssize_t N = x.shape[0], F = cnp.PyArray_SIZE(gamma)
     cdef void* source = cnp.PyArray_DATA(x)
@@ -192,7 +192,7 @@ def batch_norm(cnp.ndarray x, cnp.ndarray out, cnp.ndarray mean, cnp.ndarray var
 
 def batch_norm_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray mean, cnp.ndarray var, cnp.ndarray gamma,
                         cnp.ndarray dx, cnp.ndarray dgamma, cnp.ndarray dbeta, Py_ssize_t pixels, double eps,
-                        bint fixed, int num_threads):
+                        bint fixed, int num_threads, /):
     """Write the gradients into dgamma, dbeta and, unless it is None, dx."""
     cdef Py_ssize_t N = x.shape[0], F = cnp.PyArray_SIZE(gamma)
     cdef void* gradient = cnp.PyArray_DATA(dout)
@@ -214,7 +214,7 @@ def batch_norm_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray mean, cnp.n
 
 
 def group_norm(cnp.ndarray x, cnp.ndarray out, cnp.ndarray mean, cnp.ndarray var, cnp.ndarray gamma, cnp.ndarray beta,
-               Py_ssize_t groups, Py_ssize_t pixels, double eps, int num_threads):
+               Py_ssize_t groups, Py_ssize_t pixels, double eps, int num_threads, /):
     """Write mean and var, one for each group of each sample, and the normalised x into out."""
     cdef Py_ssize_t N = cnp.PyArray_SIZE(mean) // groups, K = cnp.PyArray_SIZE(gamma) // groups
     cdef void* source = cnp.PyArray_DATA(x)
@@ -235,7 +235,7 @@ def group_norm(cnp.ndarray x, cnp.ndarray out, cnp.ndarray mean, cnp.ndarray var
 
 def group_norm_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray mean, cnp.ndarray var, cnp.ndarray gamma,
                         cnp.ndarray dx, cnp.ndarray dgamma, cnp.ndarray dbeta, Py_ssize_t groups, Py_ssize_t pixels,
-                        double eps, int num_threads):
+                        double eps, int num_threads, /):
     """Write the gradients into dgamma, dbeta and, unless it is None, dx."""
     cdef Py_ssize_t N = cnp.PyArray_SIZE(mean) // groups, K = cnp.PyArray_SIZE(gamma) // groups
     cdef void* gradient = cnp.PyArray_DATA(dout)

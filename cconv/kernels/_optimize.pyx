@@ -222,29 +222,29 @@ cdef void run(Rule rule, cnp.ndarray p, cnp.ndarray g, cnp.ndarray s, cnp.ndarra
 
 # Everywhere below, `change` is what becomes of the gradient first: (scale, limit, decay).
 
-def sgd(cnp.ndarray p, cnp.ndarray g, double lr, tuple change, int num_threads):
+def sgd(cnp.ndarray p, cnp.ndarray g, double lr, tuple change, int num_threads, /):
     run(SGD, p, g, p, p, p, numbers(change, lr, 0, 0, 0, 1), num_threads)
 
 
-def momentum(cnp.ndarray p, cnp.ndarray g, cnp.ndarray v, double lr, double momentum, tuple change, int num_threads):
+def momentum(cnp.ndarray p, cnp.ndarray g, cnp.ndarray v, double lr, double momentum, tuple change, int num_threads, /):
     run(MOMENTUM, p, g, v, p, p, numbers(change, lr, momentum, 0, 0, 1), num_threads)
 
 
-def nesterov(cnp.ndarray p, cnp.ndarray g, cnp.ndarray v, double lr, double momentum, tuple change, int num_threads):
+def nesterov(cnp.ndarray p, cnp.ndarray g, cnp.ndarray v, double lr, double momentum, tuple change, int num_threads, /):
     run(NESTEROV, p, g, v, p, p, numbers(change, lr, momentum, 0, 0, 1), num_threads)
 
 
-def adagrad(cnp.ndarray p, cnp.ndarray g, cnp.ndarray h, double lr, double eps, tuple change, int num_threads):
+def adagrad(cnp.ndarray p, cnp.ndarray g, cnp.ndarray h, double lr, double eps, tuple change, int num_threads, /):
     run(ADAGRAD, p, g, h, p, p, numbers(change, lr, 0, 0, eps, 1), num_threads)
 
 
 def rmsprop(cnp.ndarray p, cnp.ndarray g, cnp.ndarray h, double lr, double decay_rate, double eps, tuple change,
-            int num_threads):
+            int num_threads, /):
     run(RMSPROP, p, g, h, p, p, numbers(change, lr, decay_rate, 0, eps, 1), num_threads)
 
 
 def adam(cnp.ndarray p, cnp.ndarray g, cnp.ndarray m, cnp.ndarray v, cnp.ndarray h, double lr_t, double beta1,
-         double beta2, double eps, double keep, tuple change, int num_threads):
+         double beta2, double eps, double keep, tuple change, int num_threads, /):
     """AMSGrad when the largest v so far, h, is given, plain Adam when it is None."""
     cdef Numbers given = numbers(change, lr_t, beta1, beta2, eps, keep)
     if h is None:
@@ -254,16 +254,16 @@ def adam(cnp.ndarray p, cnp.ndarray g, cnp.ndarray m, cnp.ndarray v, cnp.ndarray
 
 
 def lion(cnp.ndarray p, cnp.ndarray g, cnp.ndarray m, double lr, double beta1, double beta2, double keep, tuple change,
-         int num_threads):
+         int num_threads, /):
     run(LION, p, g, m, p, p, numbers(change, lr, beta1, beta2, 0, keep), num_threads)
 
 
-def average(cnp.ndarray mean, cnp.ndarray p, double weight, int num_threads):
+def average(cnp.ndarray mean, cnp.ndarray p, double weight, int num_threads, /):
     """Lead the running mean towards p by its share, weight."""
     run(AVERAGE, mean, p, mean, mean, mean, numbers((1, INFINITY, 0), 0, weight, 0, 0, 1), num_threads)
 
 
-def sum_of_squares(cnp.ndarray g, int num_threads):
+def sum_of_squares(cnp.ndarray g, int num_threads, /):
     cdef Py_ssize_t size = cnp.PyArray_SIZE(g)
     cdef void* values = cnp.PyArray_DATA(g)
     cdef bint single = cnp.PyArray_TYPE(g) == cnp.NPY_FLOAT

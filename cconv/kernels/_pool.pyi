@@ -15,6 +15,7 @@ def max_pool(
     dh: int,
     dw: int,
     num_threads: int,
+    /,
 ) -> None: ...
 def max_pool_backward(
     dout: NDArray[Any],
@@ -29,6 +30,7 @@ def max_pool_backward(
     dh: int,
     dw: int,
     num_threads: int,
+    /,
 ) -> bool: ...
 def average_pool(
     x: NDArray[Any],
@@ -43,6 +45,7 @@ def average_pool(
     pr: int,
     count_include_pad: bool,
     num_threads: int,
+    /,
 ) -> None: ...
 def average_pool_backward(
     dout: NDArray[Any],
@@ -57,6 +60,7 @@ def average_pool_backward(
     pr: int,
     count_include_pad: bool,
     num_threads: int,
+    /,
 ) -> None: ...
-def adaptive_average_pool(x: NDArray[Any], out: NDArray[Any], num_threads: int) -> None: ...
-def adaptive_average_pool_backward(dout: NDArray[Any], dx: NDArray[Any], num_threads: int) -> None: ...
+def adaptive_average_pool(x: NDArray[Any], out: NDArray[Any], num_threads: int, /) -> None: ...
+def adaptive_average_pool_backward(dout: NDArray[Any], dx: NDArray[Any], num_threads: int, /) -> None: ...

@@ -412,7 +412,7 @@ cdef Geometry geometry(cnp.ndarray x, cnp.ndarray out, int fh, int fw, int sh, i
 
 
 def max_pool(cnp.ndarray x, cnp.ndarray out, cnp.ndarray argmax, int fh, int fw, int sh, int sw, int pt, int pl,
-             int dh, int dw, int num_threads):
+             int dh, int dw, int num_threads, /):
     """Write the maxima into out and their positions in the window into argmax (uint8 or int32, or None)."""
     cdef Geometry g = geometry(x, out, fh, fw, sh, sw, pt, pl, dh, dw)
     cdef void* where = NULL if argmax is None else cnp.PyArray_DATA(argmax)
@@ -433,7 +433,7 @@ def max_pool(cnp.ndarray x, cnp.ndarray out, cnp.ndarray argmax, int fh, int fw,
 
 
 def max_pool_backward(cnp.ndarray dout, cnp.ndarray argmax, cnp.ndarray dx, int fh, int fw, int sh, int sw, int pt,
-                      int pl, int dh, int dw, int num_threads):
+                      int pl, int dh, int dw, int num_threads, /):
     """Add each value of dout to the input that argmax names, in dx; return whether all of those are in the image."""
     cdef Geometry g = geometry(dx, dout, fh, fw, sh, sw, pt, pl, dh, dw)
     cdef void* where = cnp.PyArray_DATA(argmax)
@@ -468,13 +468,13 @@ cdef void run_average(cnp.ndarray x, cnp.ndarray out, Geometry g, Py_ssize_t bel
 
 
 def average_pool(cnp.ndarray x, cnp.ndarray out, int fh, int fw, int sh, int sw, int pt, int pl, int pb, int pr,
-                 bint count_include_pad, int num_threads):
+                 bint count_include_pad, int num_threads, /):
     """Write the averages of the windows into out."""
     run_average(x, out, geometry(x, out, fh, fw, sh, sw, pt, pl, 1, 1), pb, pr, count_include_pad, False, num_threads)
 
 
 def average_pool_backward(cnp.ndarray dout, cnp.ndarray dx, int fh, int fw, int sh, int sw, int pt, int pl, int pb,
-                          int pr, bint count_include_pad, int num_threads):
+                          int pr, bint count_include_pad, int num_threads, /):
     """Spread each value of dout evenly over its window in dx."""
     run_average(dx, dout, geometry(dx, dout, fh, fw, sh, sw, pt, pl, 1, 1), pb, pr, count_include_pad, True,
                 num_threads)
@@ -492,11 +492,11 @@ cdef void run_adaptive(cnp.ndarray x, cnp.ndarray out, bint backward, int num_th
             adaptive[double](<double*>image, <double*>pooled, g, backward, num_threads)
 
 
-def adaptive_average_pool(cnp.ndarray x, cnp.ndarray out, int num_threads):
+def adaptive_average_pool(cnp.ndarray x, cnp.ndarray out, int num_threads, /):
     """Write the averages of the parts that out's shape cuts the images into."""
     run_adaptive(x, out, False, num_threads)
 
 
-def adaptive_average_pool_backward(cnp.ndarray dout, cnp.ndarray dx, int num_threads):
+def adaptive_average_pool_backward(cnp.ndarray dout, cnp.ndarray dx, int num_threads, /):
     """Spread each value of dout evenly over its part in dx."""
     run_adaptive(dx, dout, True, num_threads)

@@ -123,17 +123,17 @@ cdef run(cnp.ndarray x, cnp.ndarray out, tuple row_table, tuple column_table, bi
         raise MemoryError
 
 
-def upsample(cnp.ndarray x, cnp.ndarray out, tuple rows, tuple columns, int num_threads):
+def upsample(cnp.ndarray x, cnp.ndarray out, tuple rows, tuple columns, int num_threads, /):
     """Write the upsampled images into out; rows and columns are (first, second, weight): int32, int32, float64/None."""
     run(x, out, rows, columns, False, num_threads)
 
 
-def upsample_backward(cnp.ndarray dout, cnp.ndarray dx, tuple rows, tuple columns, int num_threads):
+def upsample_backward(cnp.ndarray dout, cnp.ndarray dx, tuple rows, tuple columns, int num_threads, /):
     """Write the gradient of `upsample` into dx."""
     run(dx, dout, rows, columns, True, num_threads)
 
 
-def zero_pad(cnp.ndarray x, cnp.ndarray out, Py_ssize_t top, Py_ssize_t left, int num_threads):
+def zero_pad(cnp.ndarray x, cnp.ndarray out, Py_ssize_t top, Py_ssize_t left, int num_threads, /):
     """Write x into out, `top` rows down and `left` columns in, between zeros."""
     cdef Py_ssize_t H = x.shape[2], W = x.shape[3], OH = out.shape[2], OW = out.shape[3]
     cdef Py_ssize_t p, r, size = x.itemsize, planes = x.shape[0] * x.shape[1]
@@ -150,7 +150,7 @@ def zero_pad(cnp.ndarray x, cnp.ndarray out, Py_ssize_t top, Py_ssize_t left, in
             memset(plane + W * size, 0, ((OW - W) if r < H - 1 else (OH - top - r) * OW - left - W) * size)
 
 
-def crop(cnp.ndarray x, cnp.ndarray out, Py_ssize_t top, Py_ssize_t left, int num_threads):
+def crop(cnp.ndarray x, cnp.ndarray out, Py_ssize_t top, Py_ssize_t left, int num_threads, /):
     """Write the part of x that begins at row `top` and column `left` into out: the gradient of `zero_pad`."""
     cdef Py_ssize_t H = x.shape[2], W = x.shape[3], OH = out.shape[2], OW = out.shape[3]
     cdef Py_ssize_t p, r, size = x.itemsize, planes = x.shape[0] * x.shape[1]
