@@ -62,10 +62,8 @@ LEVEL_FLAGS = {
 }
 # Neither -ffast-math (it changes what NaN does, and its start-up code can flush denormals in the whole process) nor
 # -march=native (the build must run elsewhere): errno and trapping flags are all that keeps loops from vectorising.
-# -O2 with the vectoriser is as fast as -O3 in all modules but those of UNROLLED, and a tenth smaller; modules without
-# loops over pixels (`ONCE`) take -Os. No C++ exception passes through C, which needs no tables to unwind it, and calls
-# into Python need no second jump.
-UNROLLED = ("_pool",)
+# -O2 with the vectoriser is as fast as -O3, and a tenth smaller; modules without loops over pixels (`ONCE`) take -Os.
+# No C++ exception passes through C, which needs no tables to unwind it, and calls into Python need no second jump.
 FLAGS = {
     "unix": [
         "-O2",
@@ -169,8 +167,8 @@ class BuildExt(build_ext):
             module.sources = [c_sources[module.sources[0]]]
             module.include_dirs = [KERNELS.as_posix(), numpy.get_include()]
             module.extra_compile_args = compile_flags + LEVEL_FLAGS[module.level][family]
-            if family == "unix" and not self.debug_build and module.name.endswith((*UNROLLED, *ONCE)):
-                module.extra_compile_args.append("-O3" if module.name.endswith(UNROLLED) else "-Os")
+            if family == "unix" and not self.debug_build and module.name.endswith(ONCE):
+                module.extra_compile_args.append("-Os")
             module.extra_link_args = link_flags
             module.define_macros = [*MACROS, ("CCONV_DEBUG", "1")] if self.debug_build else MACROS
         super().build_extensions()

@@ -97,6 +97,30 @@ def test_each_gradient_arrives_once_where_windows_reach_beyond_the_image(size, p
     np.testing.assert_array_equal(dx, expected)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [(7, 9), (9, 33), (8, 71)])
+@pytest.mark.parametrize(("window", "pad"), [(2, 0), (3, 0), (3, 1)])
+def test_infinities_and_nan_in_windows_two_apart(window, pad, size, dtype, cpu_level, num_threads):
+    rng = np.random.default_rng(0)
+    x = rng.integers(-2, 3, (5, 40, *size)).astype(dtype)
+    x[rng.random(x.shape) < 0.6] = -np.inf
+    x[rng.random(x.shape) < 0.05] = np.inf
+    x[rng.random(x.shape) < 0.02] = np.nan
+    out, argmax = max_pool(x, window, stride=2, pad=pad, ceil_mode=True, return_argmax=True)
+    for y, z in np.ndindex(out.shape[2:]):
+        top, left = 2 * y - pad, 2 * z - pad
+        inside = x[:, :, max(top, 0) : top + window, max(left, 0) : left + window]
+        columns = inside.shape[3]
+        flat = inside.reshape(*x.shape[:2], -1)
+        expected = flat.max(axis=2)
+        np.testing.assert_array_equal(out[:, :, y, z], expected)
+        i, j = np.divmod(flat.argmax(axis=2), columns)
+        place = (i + max(-top, 0)) * window + j + max(-left, 0)
+        numbers = ~np.isnan(expected)  # of several NaNs any may be named
+        np.testing.assert_array_equal(argmax[:, :, y, z][numbers], place[numbers])
+    np.testing.assert_array_equal(max_pool(x, window, stride=2, pad=pad, ceil_mode=True), out)
+
+
 def test_empty_batch():
     out, argmax = max_pool(np.zeros((0, 2, 4, 4)), 2, return_argmax=True)
     assert out.shape == argmax.shape == (0, 2, 2, 2)

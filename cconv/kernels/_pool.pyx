@@ -4,10 +4,10 @@
     average  out[n, c, y, z] = 1/size * sum over the same window
 
 Arrays are NCHW; the output's shape decides how far the windows go. One image plane (n, c) is one piece of work.
-Windows of up to 255 values go through window.h, a vector of outputs at a time, and 2 x 2 windows side by side through
-pool.h. What these leave is computed here: maxima a row of outputs tap by tap, so that the inner loop runs along the
-row, which waits with its positions in two small arrays on the stack; their gradients one by one, into a plane that
-stays in the cache.
+Windows of up to 255 values go through window.h, a vector of outputs at a time; those of 2 x 2 and 3 x 3 that are two
+apart, also for the gradient of maxima, through loops of their own there. What these leave is computed here: maxima a
+row of outputs tap by tap, so that the inner loop runs along the row, which waits with its positions in two small arrays
+on the stack; their gradients one by one, into a plane that stays in the cache.
 
 Edge cases: padding is left out of a maximum (as -inf would be); a NaN in a window is its maximum; of equal values the
 first, in the order of (i, j), wins; `argmax` is its i*FW + j. An average counts padding as zeros in `size`, or leaves
@@ -22,13 +22,14 @@ from libc.stdint cimport int32_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
+from cconv.kernels.division cimport ceil_div
 from cconv.kernels.tile cimport cconv_ftz_on, cconv_ftz_restore
 
 cnp.import_array()
 
 cdef enum:
     SEGMENT = 128  # outputs of a row that are computed together
-    BYTES = 8192   # positions that are checked together
+    GROUP = 32768  # values of planes that are scattered together
     SPARE = 16     # divisors beyond the last output: a vector of them may be read
 
 ctypedef fused position:
@@ -36,10 +37,6 @@ ctypedef fused position:
     int32_t
 
 cdef extern from "pool.h" nogil:
-    void max_of_fours_float(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, float*, uint8_t*) noexcept
-    void max_of_fours_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*, uint8_t*) noexcept
-    void spread_to_fours_float(const float*, const uint8_t*, Py_ssize_t, Py_ssize_t, Py_ssize_t, float*) noexcept
-    void spread_to_fours_double(const double*, const uint8_t*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*) noexcept
     void max_of_tap_float(const float*, Py_ssize_t, Py_ssize_t, float, float*, float*) noexcept
     void max_of_tap_double(const double*, Py_ssize_t, Py_ssize_t, double, double*, double*) noexcept
 
@@ -58,9 +55,18 @@ cdef extern from "window.h" nogil:
     void sum_windows_double(const double*, const Geometry*, const double*, const double*, double*) noexcept
     void spread_windows_float(const float*, const Geometry*, const float*, const float*, float*) noexcept
     void spread_windows_double(const double*, const Geometry*, const double*, const double*, double*) noexcept
-    bint window_threes(const Geometry*) noexcept
-    void scatter_threes_float(const float*, const uint8_t*, Py_ssize_t, const Geometry*, float*) noexcept
-    void scatter_threes_double(const double*, const uint8_t*, Py_ssize_t, const Geometry*, double*) noexcept
+    bint window_pairs(const Geometry*, bint backward) noexcept
+    void max_pairs_float(const float*, Py_ssize_t, Py_ssize_t, const Geometry*, float*, uint8_t*) noexcept
+    void max_pairs_double(const double*, Py_ssize_t, Py_ssize_t, const Geometry*, double*, uint8_t*) noexcept
+    void scatter_pairs_float(const float*, const uint8_t*, Py_ssize_t, Py_ssize_t, const Geometry*, float*) noexcept
+    void scatter_pairs_double(const double*, const uint8_t*, Py_ssize_t, Py_ssize_t, const Geometry*, double*) noexcept
+
+cdef struct Taps:
+    # For each position: how far across its window it is, and how far in memory.
+    Py_ssize_t[255] across
+    Py_ssize_t[255] offset
+    # Windows of rows from `top` to before `bottom`, and of columns likewise, lie inside the image.
+    Py_ssize_t top, bottom, left, right
 
 
 cdef inline Py_ssize_t first_inside(Py_ssize_t start, Py_ssize_t stride) noexcept nogil:
@@ -71,20 +77,6 @@ cdef inline Py_ssize_t first_inside(Py_ssize_t start, Py_ssize_t stride) noexcep
 cdef inline Py_ssize_t end_inside(Py_ssize_t start, Py_ssize_t stride, Py_ssize_t size) noexcept nogil:
     """One more than the last output whose tap is not beyond the image."""
     return 0 if start >= size else (size - 1 - start) // stride + 1
-
-
-cdef inline void max_of_fours(const floating* x, floating* out, uint8_t* where, Geometry g) noexcept nogil:
-    if floating is float:
-        max_of_fours_float(x, g.W, g.OH, g.OW, out, where)
-    else:
-        max_of_fours_double(x, g.W, g.OH, g.OW, out, where)
-
-
-cdef inline void spread_to_fours(const floating* dout, const uint8_t* where, floating* dx, Geometry g) noexcept nogil:
-    if floating is float:
-        spread_to_fours_float(dout, where, g.W, g.OH, g.OW, dx)
-    else:
-        spread_to_fours_double(dout, where, g.W, g.OH, g.OW, dx)
 
 
 cdef inline void max_of_tap(const floating* row, Py_ssize_t stride, Py_ssize_t n, floating tap, floating* best,
@@ -117,12 +109,20 @@ cdef inline void spread_windows(const floating* dout, const Geometry* g, const f
         spread_windows_double(dout, g, rows, columns, dx)
 
 
-cdef inline void scatter_threes(const floating* dout, const uint8_t* where, Py_ssize_t rest, const Geometry* g,
-                                floating* dx) noexcept nogil:
+cdef inline void max_pairs(const floating* x, Py_ssize_t rest, Py_ssize_t planes, const Geometry* g, floating* out,
+                           uint8_t* where) noexcept nogil:
     if floating is float:
-        scatter_threes_float(dout, where, rest, g, dx)
+        max_pairs_float(x, rest, planes, g, out, where)
     else:
-        scatter_threes_double(dout, where, rest, g, dx)
+        max_pairs_double(x, rest, planes, g, out, where)
+
+
+cdef inline void scatter_pairs(const floating* dout, const uint8_t* where, Py_ssize_t rest, Py_ssize_t planes,
+                               const Geometry* g, floating* dx) noexcept nogil:
+    if floating is float:
+        scatter_pairs_float(dout, where, rest, planes, g, dx)
+    else:
+        scatter_pairs_double(dout, where, rest, planes, g, dx)
 
 
 cdef inline void sum_windows(const floating* x, const Geometry* g, const floating* rows, const floating* columns,
@@ -137,65 +137,10 @@ cdef inline bint fits_backward(const Geometry* g) noexcept nogil:
     return window_rows(g, (g.W + g.pl + g.sw - 1) // g.sw) > 0
 
 
-cdef inline bint points_below(const uint8_t* argmax, Py_ssize_t size, int taps) noexcept nogil:
-    cdef Py_ssize_t k
-    cdef uint8_t most = 0
-    for k in range(size):
-        most = argmax[k] if argmax[k] > most else most
-    return most < taps
-
-
-cdef inline bint points_inside(const uint8_t* argmax, Geometry g) noexcept nogil:
-    """Whether the positions of one plane, all in their windows, are in the image too."""
-    cdef Py_ssize_t y, z, k, r, q
-    cdef Py_ssize_t span = (g.fh - 1) * g.dh, reach = (g.fw - 1) * g.dw
-    cdef Py_ssize_t beyond = (g.W - 1 - reach + g.pl) // g.sw + 1  # where windows begin to end outside the image
-    cdef bint edge
-    for y in range(g.OH):
-        r = y * g.sh - g.pt
-        edge = r < 0 or r + span >= g.H
-        z = 0
-        while z < g.OW:
-            q = z * g.sw - g.pl
-            if not edge and q >= 0 and q + reach < g.W:
-                z = beyond  # all windows up to there are inside
-                continue
-            k = argmax[y * g.OW + z]
-            if (r + k // g.fw * g.dh < 0 or r + k // g.fw * g.dh >= g.H
-                    or q + k % g.fw * g.dw < 0 or q + k % g.fw * g.dw >= g.W):
-                return False
-            z += 1
-    return True
-
-
-cdef bint all_inside(const uint8_t* argmax, Geometry g, int num_threads) noexcept nogil:
-    """Whether all positions lie in their window and in the image."""
-    cdef Py_ssize_t size = g.OH * g.OW, group = max(1, BYTES // size), c, p, end, outside = 0
-    cdef bint whole = (g.pt == 0 and g.pl == 0 and (g.OH - 1) * g.sh + (g.fh - 1) * g.dh < g.H
-                       and (g.OW - 1) * g.sw + (g.fw - 1) * g.dw < g.W)
-    for c in prange((g.planes + group - 1) // group, schedule="static", num_threads=num_threads):
-        end = min((c + 1) * group, g.planes)
-        outside += not points_below(argmax + c * group * size, (end - c * group) * size, g.fh * g.fw)
-        if not whole:
-            for p in range(c * group, end):
-                outside += not points_inside(argmax + p * size, g)
-    return outside == 0
-
-
-cdef inline bint tiled(Geometry g) noexcept nogil:
-    """Whether windows are 2 x 2, side by side and all inside the image: then each has the four values to itself."""
-    return (g.fh == 2 and g.fw == 2 and g.sh == 2 and g.sw == 2 and g.pt == 0 and g.pl == 0 and g.dh == 1
-            and g.dw == 1 and 2 * g.OH <= g.H and 2 * g.OW <= g.W)
-
-
 cdef inline void max_plane(const floating* x, floating* out, position* argmax, Geometry g) noexcept nogil:
     cdef Py_ssize_t y, z, r, q, i, j, start, lo, hi, count, segment
     cdef floating[SEGMENT] best
     cdef floating[SEGMENT] where
-    if tiled(g):
-        # 2 x 2 windows have positions of one byte, if these are wanted at all.
-        max_of_fours(x, out, <uint8_t*>argmax, g)
-        return
     if ((position is uint8_t or argmax == NULL) and window_rows(&g, g.OW) > 0
             and max_windows(x, &g, out, <uint8_t*>argmax)):
         return
@@ -223,69 +168,140 @@ cdef inline void max_plane(const floating* x, floating* out, position* argmax, G
 
 
 cdef void max_forward(const floating* x, floating* out, position* argmax, Geometry g, int num_threads) noexcept nogil:
-    cdef Py_ssize_t p
+    cdef Py_ssize_t size = g.H * g.W, pooled = g.OH * g.OW, groups = ceil_div(g.planes * size, GROUP)
+    cdef Py_ssize_t c, p, first, last
+    cdef position* where = NULL
+    cdef bint pairs = window_pairs(&g, False)
     cdef unsigned state = 0
     with parallel(num_threads=num_threads):
         state = cconv_ftz_on()
-        for p in prange(g.planes, schedule="static"):
-            max_plane[floating, position](x + p * g.H * g.W, out + p * g.OH * g.OW,
-                                          NULL if argmax == NULL else argmax + p * g.OH * g.OW, g)
+        for c in prange(groups, schedule="static"):
+            first = c * g.planes // groups
+            last = (c + 1) * g.planes // groups
+            where = NULL if argmax == NULL else argmax + first * pooled
+            if pairs:
+                # Such windows have positions of one byte, if these are wanted at all.
+                max_pairs(x + first * size, (g.planes - first) * size, last - first, &g, out + first * pooled,
+                          <uint8_t*>where)
+                continue
+            for p in range(first, last):
+                max_plane[floating, position](x + p * size, out + p * pooled,
+                                              NULL if argmax == NULL else argmax + p * pooled, g)
         cconv_ftz_restore(state)
 
 
-cdef inline bint scatter_plane(const floating* dout, const position* argmax, floating* dx, Geometry g) noexcept nogil:
-    """Scatter one plane; return whether all positions that are not bytes, and were not looked at yet, are inside."""
-    cdef Py_ssize_t y, z, r, q, k
-    cdef Py_ssize_t[256] offset
-    cdef bint inside = True
-    cdef floating* at
-    if position is uint8_t:
-        for k in range(g.fh * g.fw):
-            offset[k] = k // g.fw * g.dh * g.W + k % g.fw * g.dw
-    memset(dx, 0, g.H * g.W * sizeof(floating))
+cdef inline bint all_between(const uint8_t* argmax, Py_ssize_t size, Py_ssize_t least, Py_ssize_t end) noexcept nogil:
+    """Whether no position is below `least`, or `end` or above it."""
+    cdef Py_ssize_t k
+    cdef uint8_t below = <uint8_t>least, count = <uint8_t>(end - least), outside = 0
+    for k in range(size):
+        outside |= <uint8_t>(<uint8_t>(argmax[k] - below) >= count)
+    return not outside
+
+
+cdef inline bint points_inside(const uint8_t* argmax, const Geometry* g, const Taps* taps) noexcept nogil:
+    """Whether all positions of a plane are in their window and in the image."""
+    cdef Py_ssize_t y, z, r, q
+    cdef bint outside = not all_between(argmax + taps.top * g.OW, (taps.bottom - taps.top) * g.OW, 0, g.fh * g.fw)
     for y in range(g.OH):
-        r = y * g.sh - g.pt
-        at = dx + r * g.W - g.pl
+        if y < taps.top or y >= taps.bottom:
+            r = y * g.sh - g.pt
+            outside |= not all_between(argmax + y * g.OW, g.OW, first_inside(r, g.dh) * g.fw,
+                                       min(end_inside(r, g.dh, g.H), g.fh) * g.fw)
+    if outside:
+        return False
+    for z in range(g.OW):
+        if z < taps.left or z >= taps.right:
+            for y in range(g.OH):
+                q = z * g.sw - g.pl + taps.across[argmax[y * g.OW + z]]
+                outside |= q < 0 or q >= g.W
+    return not outside
+
+
+cdef inline void scatter_bytes(const floating* dout, const uint8_t* argmax, floating* dx, const Geometry* g,
+                               const Taps* taps, int planes) noexcept nogil:
+    """Scatter one plane, or two: additions to one may have to wait for each other, those to another need not."""
+    cdef Py_ssize_t y, z, sw = g.sw, out = g.OH * g.OW, size = g.H * g.W
+    cdef floating* at
+    cdef floating* beside
+    for y in range(g.OH):
+        at = dx + (y * g.sh - g.pt) * g.W - g.pl
+        beside = at + size
         for z in range(g.OW):
-            k = argmax[y * g.OW + z]
-            if position is uint8_t:
-                at[z * g.sw + offset[k]] += dout[y * g.OW + z]
+            at[taps.offset[argmax[z]]] += dout[z]
+            at += sw
+            if planes == 2:
+                beside[taps.offset[argmax[out + z]]] += dout[out + z]
+                beside += sw
+        dout += g.OW
+        argmax += g.OW
+
+
+cdef inline bint scatter_wide(const floating* dout, const int32_t* argmax, floating* dx,
+                              const Geometry* g) noexcept nogil:
+    """Scatter one plane whose windows are too large for bytes; return whether all positions are in the image."""
+    cdef Py_ssize_t y, z, r, q
+    cdef bint inside = True
+    for y in range(g.OH):
+        for z in range(g.OW):
+            r = y * g.sh - g.pt + argmax[z] // g.fw * g.dh
+            q = z * g.sw - g.pl + argmax[z] % g.fw * g.dw
+            if r < 0 or r >= g.H or q < 0 or q >= g.W:
+                inside = False
             else:
-                q = z * g.sw - g.pl + k % g.fw * g.dw
-                k = k // g.fw * g.dh
-                if r + k < 0 or r + k >= g.H or q < 0 or q >= g.W:
-                    inside = False
-                else:
-                    dx[(r + k) * g.W + q] += dout[y * g.OW + z]
+                dx[r * g.W + q] += dout[z]
+        dout += g.OW
+        argmax += g.OW
     return inside
 
 
-cdef inline void spread_plane(const floating* dout, const position* argmax, floating* dx, Geometry g) noexcept nogil:
-    """2 x 2 windows side by side: each output writes its four inputs, without looking where its maximum is."""
-    if g.H != 2 * g.OH or g.W != 2 * g.OW:
-        memset(dx, 0, g.H * g.W * sizeof(floating))
-    spread_to_fours(dout, <const uint8_t*>argmax, dx, g)
+cdef bint scatter_planes(const floating* dout, const position* argmax, floating* dx, const Geometry* g,
+                         const Taps* taps, Py_ssize_t planes) noexcept nogil:
+    """Scatter some planes; return whether all positions are in the image."""
+    cdef Py_ssize_t p, k, count, out = g.OH * g.OW, size = g.H * g.W
+    if position is uint8_t:
+        for p in range(planes):
+            if not points_inside(argmax + p * out, g, taps):
+                return False
+    for p in range(0, planes, 2):
+        count = min(2, planes - p)
+        memset(dx + p * size, 0, count * size * sizeof(floating))
+        if position is uint8_t:
+            scatter_bytes(dout + p * out, argmax + p * out, dx + p * size, g, taps, count)
+        else:
+            for k in range(p, p + count):
+                if not scatter_wide(dout + k * out, argmax + k * out, dx + k * size, g):
+                    return False
+    return True
 
 
 cdef bint max_backward(const floating* dout, const position* argmax, floating* dx, Geometry g,
                        int num_threads) noexcept nogil:
-    cdef Py_ssize_t p, outside = 0
+    """Return whether all positions are seen to be in the image."""
+    cdef Py_ssize_t size = g.H * g.W, out = g.OH * g.OW, groups = ceil_div(g.planes * size, GROUP)
+    cdef Py_ssize_t c, k, first, last, outside = 0
+    cdef bint pairs = position is uint8_t and window_pairs(&g, True)
     cdef unsigned state = 0
+    cdef Taps taps
+    taps.top = min(first_inside(-g.pt, g.sh), g.OH)
+    taps.bottom = max(taps.top, min(g.OH, end_inside((g.fh - 1) * g.dh - g.pt, g.sh, g.H)))
+    taps.left = min(first_inside(-g.pl, g.sw), g.OW)
+    taps.right = max(taps.left, min(g.OW, end_inside((g.fw - 1) * g.dw - g.pl, g.sw, g.W)))
     if position is uint8_t:
-        if not tiled(g) and not all_inside(argmax, g, num_threads):
-            return False
+        for k in range(g.fh * g.fw):
+            taps.across[k] = k % g.fw * g.dw
+            taps.offset[k] = k // g.fw * g.dh * g.W + taps.across[k]
     with parallel(num_threads=num_threads):
         state = cconv_ftz_on()
-        for p in prange(g.planes, schedule="static"):
-            if tiled(g):
-                spread_plane[floating, position](dout + p * g.OH * g.OW, argmax + p * g.OH * g.OW,
-                                                 dx + p * g.H * g.W, g)
-            elif position is uint8_t and window_threes(&g):
-                scatter_threes(dout + p * g.OH * g.OW, argmax + p * g.OH * g.OW, (g.planes - p) * g.OH * g.OW, &g,
-                               dx + p * g.H * g.W)
+        for c in prange(groups, schedule="static"):
+            first = c * g.planes // groups
+            last = (c + 1) * g.planes // groups
+            if pairs:
+                scatter_pairs(dout + first * out, <const uint8_t*>argmax + first * out, (g.planes - first) * out,
+                              last - first, &g, dx + first * size)
             else:
-                outside += not scatter_plane[floating, position](dout + p * g.OH * g.OW, argmax + p * g.OH * g.OW,
-                                                                 dx + p * g.H * g.W, g)
+                outside += not scatter_planes[floating, position](dout + first * out, argmax + first * out,
+                                                                  dx + first * size, &g, &taps, last - first)
         cconv_ftz_restore(state)
     return outside == 0
 

@@ -3,8 +3,10 @@
  * The input is first split by its phases: column q + left padding of phase (q + left) % stride, and rows likewise, with
  * the padding written out. Then every tap of a row of outputs is one contiguous vector, whatever the stride. The
  * gradient of an average goes the same way back: each input collects what the windows over it hand back, one phase
- * after another, and is written once. That of a maximum goes to one input of its window, and is left to _pool.pyx but
- * for windows of 3 x 3 two apart, where looking for it in all nine is faster.
+ * after another, and is written once. That of a maximum goes to one input of its window, and is left to _pool.pyx.
+ *
+ * Windows of 2 x 2 and 3 x 3 two apart need no splitting: `max_pairs` and `scatter_pairs` are loops of their own, in
+ * which a lane stands for two columns of the image, and a maximum is looked for in all its window for the gradient.
  *
  * Vectors may run over the end of a row, into one that is written later, but never over the end of a plane. What does
  * not fit (compilers without vector shuffles, windows too large for the scratch, and for maxima planes that hold NaN or
@@ -16,6 +18,10 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#if defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
+#define WINDOW_MASKS 1
+#include <immintrin.h>
+#endif
 
 typedef struct {
     ptrdiff_t planes, H, W, OH, OW;
@@ -60,19 +66,54 @@ static inline ptrdiff_t window_rows(const window_geometry *g, ptrdiff_t width)
 #endif
 }
 
-/* Whether windows are 3 x 3, two apart, and rows not too wide for the buffers; vectors of 16 bytes are too short. */
-static inline int window_threes(const window_geometry *g)
+/* Whether windows are 3 x 3 or, without padding on the left, 2 x 2, two apart, and rows fit the buffers. For the
+ * gradient, vectors of 16 bytes are too short to look through 3 x 3. */
+static inline int window_pairs(const window_geometry *g, int backward)
 {
-#if defined(WINDOW_VECTORS) && WINDOW_BYTES > 16
-    return g->fh == 3 && g->fw == 3 && g->sh == 2 && g->sw == 2 && g->dh == 1 && g->dw == 1 && g->pt <= 1 &&
-           g->pl <= 1 && g->W <= WINDOW_COLUMNS;
+#ifdef WINDOW_VECTORS
+    return g->fh == g->fw && ((g->fw == 3 && (WINDOW_BYTES > 16 || !backward)) || (g->fw == 2 && g->pl == 0)) && g->sh == 2 && g->sw == 2 && g->dh == 1 &&
+           g->dw == 1 && g->pt <= 1 && g->pl <= 1 && g->W <= WINDOW_COLUMNS;
 #else
-    (void)g;
+    (void)g, (void)backward;
     return 0;
 #endif
 }
 
 #ifdef WINDOW_VECTORS
+typedef float wvec_float __attribute__((vector_size(WINDOW_BYTES), aligned(4), may_alias));
+typedef double wvec_double __attribute__((vector_size(WINDOW_BYTES), aligned(8), may_alias));
+typedef uint8_t wbyte_float __attribute__((vector_size(WINDOW_BYTES / 4), aligned(1), may_alias));
+typedef uint8_t wbyte_double __attribute__((vector_size(WINDOW_BYTES / 8), aligned(1), may_alias));
+#if defined(WINDOW_MASKS)
+/* s, and where a byte of `at` is `tap` s + d. */
+static inline wvec_float add_hit_float(wvec_float s, wvec_float d, wbyte_float at, char tap)
+{
+    const __mmask16 hit = _mm_cmpeq_epi8_mask((__m128i)at, _mm_set1_epi8(tap));
+    return (wvec_float)_mm512_mask_add_ps((__m512)s, hit, (__m512)s, (__m512)d);
+}
+static inline wvec_double add_hit_double(wvec_double s, wvec_double d, wbyte_double at, char tap)
+{
+    const __mmask16 hit = _mm_cmpeq_epi8_mask(_mm_cvtsi64_si128((long long)at), _mm_set1_epi8(tap));
+    return (wvec_double)_mm512_mask_add_pd((__m512d)s, (__mmask8)hit, (__m512d)s, (__m512d)d);
+}
+/* Replace what is not NaN and less than v, or where v is NaN. */
+static inline void take_float(wvec_float *best, wbyte_float *at, wvec_float v, wbyte_float tap)
+{
+    const __mmask16 more = _mm512_cmp_ps_mask((__m512)v, (__m512)*best, _CMP_GT_OQ) |
+                           _mm512_cmp_ps_mask((__m512)v, (__m512)v, _CMP_UNORD_Q);
+    *best = (wvec_float)_mm512_mask_mov_ps((__m512)*best, more, (__m512)v);
+    *at = (wbyte_float)_mm_mask_mov_epi8((__m128i)*at, more, (__m128i)tap);
+}
+static inline void take_double(wvec_double *best, wbyte_double *at, wvec_double v, wbyte_double tap)
+{
+    const __mmask8 more = _mm512_cmp_pd_mask((__m512d)v, (__m512d)*best, _CMP_GT_OQ) |
+                          _mm512_cmp_pd_mask((__m512d)v, (__m512d)v, _CMP_UNORD_Q);
+    const __m128i old = _mm_cvtsi64_si128((long long)*at), next = _mm_cvtsi64_si128((long long)tap);
+    *best = (wvec_double)_mm512_mask_mov_pd((__m512d)*best, more, (__m512d)v);
+    *at = (wbyte_double)_mm_cvtsi128_si64(_mm_mask_mov_epi8(old, more, next));
+}
+#endif
+
 #define T float
 #define INT int32_t
 #define LANES (WINDOW_BYTES / 4)
@@ -92,15 +133,19 @@ static inline int window_threes(const window_geometry *g)
 #undef LANES
 #undef NAME
 #else
-/* Never called: window_rows and window_threes are 0. */
+/* Never called: window_rows and window_pairs are 0. */
 #define WINDOW_NONE(T, end)                                                                                            \
     static int max_windows_##end(const T *x, const window_geometry *g, T *out, uint8_t *where) { return 0; }           \
     static void sum_windows_##end(const T *x, const window_geometry *g, const T *rows, const T *columns, T *out) {}    \
     static void spread_windows_##end(const T *dout, const window_geometry *g, const T *rows, const T *columns, T *dx)  \
     {                                                                                                                  \
     }                                                                                                                  \
-    static void scatter_threes_##end(const T *dout, const uint8_t *where, ptrdiff_t rest, const window_geometry *g,    \
-                                     T *dx)                                                                            \
+    static void max_pairs_##end(const T *x, ptrdiff_t rest, ptrdiff_t planes, const window_geometry *g, T *out,        \
+                                uint8_t *where)                                                                        \
+    {                                                                                                                  \
+    }                                                                                                                  \
+    static void scatter_pairs_##end(const T *dout, const uint8_t *where, ptrdiff_t rest, ptrdiff_t planes,             \
+                                    const window_geometry *g, T *dx)                                                   \
     {                                                                                                                  \
     }
 WINDOW_NONE(float, float)
@@ -109,9 +154,7 @@ WINDOW_NONE(double, double)
 
 #elif defined(T)
 
-typedef T NAME(wvec) __attribute__((vector_size(WINDOW_BYTES), aligned(sizeof(T)), may_alias));
 typedef INT NAME(wint) __attribute__((vector_size(WINDOW_BYTES), aligned(sizeof(T)), may_alias));
-typedef uint8_t NAME(wbyte) __attribute__((vector_size(LANES), aligned(1), may_alias));
 #define V NAME(wvec)
 #define M NAME(wint)
 #define LOAD(p) (*(const V *)(p))
@@ -119,33 +162,41 @@ typedef uint8_t NAME(wbyte) __attribute__((vector_size(LANES), aligned(1), may_a
 
 #if WINDOW_BYTES / 4 == 16
 #define W_EVEN_float 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+#define W_ODD_float 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
 #define W_LOW_float 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
 #define W_HIGH_float 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
 #define W_BEFORE_float 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30
 #define W_AFTER_float 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16
 #define W_EVEN_double 0, 2, 4, 6, 8, 10, 12, 14
+#define W_ODD_double 1, 3, 5, 7, 9, 11, 13, 15
 #define W_LOW_double 0, 8, 1, 9, 2, 10, 3, 11
 #define W_HIGH_double 4, 12, 5, 13, 6, 14, 7, 15
 #define W_BEFORE_double 7, 8, 9, 10, 11, 12, 13, 14
 #define W_AFTER_double 1, 2, 3, 4, 5, 6, 7, 8
 #elif WINDOW_BYTES / 4 == 8
+#define W_EACH_float(p) (p)[0], (p)[1], (p)[2], (p)[3], (p)[4], (p)[5], (p)[6], (p)[7]
+#define W_EACH_double(p) (p)[0], (p)[1], (p)[2], (p)[3]
 #define W_EVEN_float 0, 2, 4, 6, 8, 10, 12, 14
+#define W_ODD_float 1, 3, 5, 7, 9, 11, 13, 15
 #define W_LOW_float 0, 8, 1, 9, 2, 10, 3, 11
 #define W_HIGH_float 4, 12, 5, 13, 6, 14, 7, 15
 #define W_BEFORE_float 7, 8, 9, 10, 11, 12, 13, 14
 #define W_AFTER_float 1, 2, 3, 4, 5, 6, 7, 8
 #define W_EVEN_double 0, 2, 4, 6
+#define W_ODD_double 1, 3, 5, 7
 #define W_LOW_double 0, 4, 1, 5
 #define W_HIGH_double 2, 6, 3, 7
 #define W_BEFORE_double 3, 4, 5, 6
 #define W_AFTER_double 1, 2, 3, 4
 #else
 #define W_EVEN_float 0, 2, 4, 6
+#define W_ODD_float 1, 3, 5, 7
 #define W_LOW_float 0, 4, 1, 5
 #define W_HIGH_float 2, 6, 3, 7
 #define W_BEFORE_float 3, 4, 5, 6
 #define W_AFTER_float 1, 2, 3, 4
 #define W_EVEN_double 0, 2
+#define W_ODD_double 1, 3
 #define W_LOW_double 0, 2
 #define W_HIGH_double 1, 3
 #define W_BEFORE_double 1, 2
@@ -353,136 +404,303 @@ static void NAME(spread_windows)(const T *dout, const window_geometry *g, const 
     }
 }
 
-/* What there is from p to before `end`, as a vector. */
-static __attribute__((noinline)) V NAME(part)(const T *p, const T *end)
-{
-    V v = {0};
-    if (end > p) memcpy(&v, p, (size_t)window_min(end - p, LANES) * sizeof(T));
-    return v;
-}
+/* Positions of LANES maxima in their windows: bytes, where comparisons can select these too, else as wide as values.
+ * ADD_HIT adds to s those values of d whose position is `tap`; TAKE replaces maxima by what is greater or NaN. */
+#if defined(WINDOW_MASKS)
+typedef NAME(wbyte) NAME(spots);
+#define READ_SPOTS(p) (*(const NAME(spots) *)(p))
+#define WRITE_SPOTS(p, at) (*(NAME(spots) *)(p) = (at))
+#define ADD_HIT(s, d, at, tap) NAME(add_hit)(s, d, at, (char)(tap))
+#define TAKE(best, at, v, tap) NAME(take)(&(best), &(at), v, tap)
+#else
+typedef M NAME(spots);
+#if WINDOW_BYTES > 16
+#define READ_SPOTS(p) ((M){NAME(W_EACH)(p)}) /* one instruction, where __builtin_convertvector takes many */
+#else
+#define READ_SPOTS(p) __builtin_convertvector(*(const NAME(wbyte) *)(p), M)
+#endif
+#define WRITE_SPOTS(p, at) (*(NAME(wbyte) *)(p) = __builtin_convertvector(at, NAME(wbyte)))
+#define ADD_HIT(s, d, at, tap) ((s) + (V)((M)(d) & ((at) == (M){0} + (INT)(tap))))
+#define TAKE(best, at, v, tap)                                                                                         \
+    do {                                                                                                               \
+        const M more = ((v) > (best)) | ((v) != (v));                                                                  \
+        best = SELECT(more, v, best);                                                                                  \
+        at = ((tap) & more) | ((at) & ~more);                                                                          \
+    } while (0)
+#endif
 
-/* Positions, as wide as the values. */
-static inline M NAME(widen)(const uint8_t *bytes)
-{
-    INT wide[LANES];
-    M k;
-    for (int l = 0; l < LANES; l++) wide[l] = bytes[l]; /* one instruction, where __builtin_convertvector takes many */
-    memcpy(&k, wide, sizeof k);
-    return k;
-}
+/* The maxima of a row of windows, and where they are. */
+typedef struct {
+    V best;
+    NAME(spots) at;
+} NAME(maxima);
 
-static __attribute__((noinline)) void NAME(put_part)(T *p, const T *end, V v)
+/* Those of `f` columns two apart, from column z of a row on. Without padding a window begins with an even column; with
+ * it, with the odd one that is `before`. Columns from `clip` on count from there as -inf, if that is not negative. */
+static inline __attribute__((always_inline)) NAME(maxima) NAME(max_of_row)(const int f, const int padded, const T *row,
+                                                                           ptrdiff_t clip, V *before,
+                                                                           NAME(spots) start)
 {
-    if (end > p) memcpy(p, &v, (size_t)window_min(end - p, LANES) * sizeof(T));
-}
-
-/* Two vectors of a row, the columns of one in turns with those of the other; no further than `end`, unless `inside`. */
-static inline void NAME(put_turns)(T *p, const T *end, int inside, V even, V odd)
-{
-    const V low = __builtin_shufflevector(even, odd, NAME(W_LOW));
-    const V high = __builtin_shufflevector(even, odd, NAME(W_HIGH));
-    if (inside || end - p >= 2 * LANES) {
-        *(V *)p = low;
-        *(V *)(p + LANES) = high;
+    const NAME(spots) one = (NAME(spots)){0} + 1;
+    NAME(maxima) m = {{0}, start};
+    V even = __builtin_shufflevector(LOAD(row), LOAD(row + LANES), NAME(W_EVEN)), last = even;
+    V odd = __builtin_shufflevector(LOAD(row), LOAD(row + LANES), NAME(W_ODD));
+    if (f == 3 && !padded) last = __builtin_shufflevector(LOAD(row + 2), LOAD(row + 2 + LANES), NAME(W_EVEN));
+    for (int l = 0; clip >= 0 && l < LANES; l++) {
+        even[l] = 2 * l < clip ? even[l] : (T)-__builtin_inf();
+        odd[l] = 2 * l + 1 < clip ? odd[l] : (T)-__builtin_inf();
+        last[l] = 2 * l + 2 < clip ? last[l] : (T)-__builtin_inf();
+    }
+    if (padded) {
+        m.best = __builtin_shufflevector(*before, odd, NAME(W_BEFORE));
+        TAKE(m.best, m.at, even, one);
+        TAKE(m.best, m.at, odd, one + one);
+        *before = odd;
     } else {
-        NAME(put_part)(p, end, low);
-        NAME(put_part)(p + LANES, end, high);
+        m.best = even;
+        TAKE(m.best, m.at, odd, one);
+        if (f == 3) TAKE(m.best, m.at, last, one + one);
     }
+    return m;
 }
 
-/* Read outputs from z on: values in d, positions in k. */
-#define READ(z, d, k)                                                                                                  \
-    V d = {0};                                                                                                         \
-    M k = (M){0} - 1;                                                                                                  \
-    if ((z) < OW) {                                                                                                    \
-        const T *const from = dout + y * OW + (z);                                                                     \
-        const uint8_t *at = where + y * OW + (z);                                                                      \
-        if (dout_end - from >= LANES) {                                                                                \
-            d = LOAD(from);                                                                                            \
-        } else {                                                                                                       \
-            d = NAME(part)(from, dout_end);                                                                            \
-            at = memcpy(spare, at, (size_t)(dout_end - from));                                                         \
-        }                                                                                                              \
-        k = NAME(widen)(at);                                                                                           \
-        if ((z) + LANES > OW) k |= beyond;                                                                             \
-    }
-#define HIT(d, k, tap) ((V)((M)(d) & ((k) == (M){0} + (INT)(tap))))
-/* What row i of the windows gives to the even and to the odd columns. */
-#define COLUMNS(i, even, odd)                                                                                          \
-    V even, odd;                                                                                                       \
-    if (padded) {                                                                                                      \
-        even = HIT(d, k, i * fw + 1);                                                                                  \
-        odd = __builtin_shufflevector(HIT(d, k, i * fw), HIT(next, next_k, i * fw), NAME(W_AFTER));                    \
-        odd += HIT(d, k, i * fw + 2);                                                                                  \
-    } else {                                                                                                           \
-        const V over = HIT(d, k, i * fw + 2);                                                                          \
-        even = HIT(d, k, i * fw) + __builtin_shufflevector(before[i], over, NAME(W_BEFORE));                           \
-        odd = HIT(d, k, i * fw + 1);                                                                                   \
-        before[i] = over;                                                                                              \
-    }
-
-/* The gradient of maxima over windows of 3 x 3 two apart, which overlap by one: a vector of outputs compares its
- * positions with the nine there are. Lane z stands for the columns 2 z and 2 z + 1 of the image, and what falls on the
- * column left of these (or right, where there is padding on the left) moves on by a lane. Each row is written once, the
- * last of a window waiting for the first of the next. A vector may run over the end of its row into the next one's
- * first vector, which is written later: that of a window's second row waits for the end of the first. `rest` values of
- * dout may be read. */
-static inline __attribute__((always_inline)) void NAME(scatter_columns)(const T *dout, const uint8_t *where,
-                                                                        ptrdiff_t rest, const window_geometry *g,
-                                                                        const int padded, const int single, T *dx)
+/* The maxima over windows of f x f two apart, as `scatter_rows` has them, from row `first` of outputs to before `last`
+ * in each of some planes; `x` is the image's row with which that one begins. Each row of the image is gone through
+ * once: the last of a window waits in `kept` for the next. Of equal values the first wins along the row, and then down
+ * the rows. */
+static inline __attribute__((always_inline)) void NAME(max_rows)(const int f, const int padded, const T *x,
+                                                                 const window_geometry *g, ptrdiff_t planes,
+                                                                 ptrdiff_t first, ptrdiff_t last, T *out,
+                                                                 uint8_t *where, NAME(maxima) *kept)
 {
-    V even_below[WINDOW_COLUMNS / (2 * LANES)], odd_below[WINDOW_COLUMNS / (2 * LANES)];
-    const ptrdiff_t H = g->H, W = g->W, OH = g->OH, OW = g->OW, pt = g->pt; /* what is written might alias g */
-    const ptrdiff_t vectors = single ? 1 : (W + 2 * LANES - 1) / (2 * LANES);
-    const T *const end = dx + H * W, *const dout_end = dout + rest;
-    const INT fw = (INT)g->fw; /* 3, but as a constant GCC would make its vectors anew in each row */
-    M beyond = {0};
-    uint8_t spare[LANES] = {0};
-    for (ptrdiff_t l = 0; l < LANES; l++) beyond[l] = (OW - 1) / LANES * LANES + l < OW ? 0 : -1;
-    for (ptrdiff_t v = 0; v < vectors; v++) even_below[v] = odd_below[v] = (V){0};
-    for (ptrdiff_t y = 0; y < OH; y++) {
-        const ptrdiff_t r = 2 * y - pt;
-        V before[3] = {{0}}, even_first = {0}, odd_first = {0};
-        T *const row = dx + r * W;
-        const int inside = r >= 0 && end - row >= W + 2 * vectors * LANES; /* the common case, asked once */
-        for (ptrdiff_t v = 0; v < vectors; v++) {
-            READ(v * LANES, d, k)
-            READ(padded && !single ? (v + 1) * LANES : OW, next, next_k)
-            COLUMNS(0, even0, odd0)
-            COLUMNS(1, even1, odd1)
-            COLUMNS(2, even2, odd2)
-            if (inside || r >= 0)
-                NAME(put_turns)(row + 2 * v * LANES, end, inside, even0 + even_below[v], odd0 + odd_below[v]);
-            even_below[v] = even2;
-            odd_below[v] = odd2;
-            if (v == 0)
-                even_first = even1, odd_first = odd1;
-            else
-                NAME(put_turns)(row + W + 2 * v * LANES, end, inside, even1, odd1);
+    const ptrdiff_t H = g->H, W = g->W, OW = g->OW, pt = g->pt, vectors = (OW + LANES - 1) / LANES;
+    const ptrdiff_t clip = 2 * (OW - 1) - padded + f > W ? W - 2 * (vectors - 1) * LANES : -1;
+    const NAME(spots) tap = (NAME(spots)){0} + (uint8_t)f;
+    NAME(spots) start = {0};
+    if (padded) start[0] = 1; /* the first column there is */
+    for (ptrdiff_t p = 0; p < planes; p++, x += H * W) {
+        const T *row = x;
+        for (ptrdiff_t y = first; y < last; y++, row += 2 * W, out += OW) {
+            const ptrdiff_t r = 2 * y - pt;
+            const int old = f == 3 && r > 0;
+            V before[3];
+            for (int i = 0; i < 3; i++) before[i] = (V){0} - (T)__builtin_inf();
+            for (ptrdiff_t v = 0; v < vectors; v++) {
+                const T *const at = row + 2 * v * LANES;
+                const ptrdiff_t end = v == vectors - 1 ? clip : -1;
+                const NAME(spots) begin = v == 0 ? start : (NAME(spots)){0};
+                NAME(maxima) m, next;
+                if (old)
+                    m = kept[v];
+                else if (r >= 0)
+                    m = NAME(max_of_row)(f, padded, at, end, before, begin);
+                if (r + 1 < H) {
+                    next = NAME(max_of_row)(f, padded, at + W, end, before + 1, begin);
+                    next.at += tap;
+                    if (r >= 0)
+                        TAKE(m.best, m.at, next.best, next.at);
+                    else
+                        m = next;
+                }
+                if (f == 3 && r + 2 < H) {
+                    next = NAME(max_of_row)(f, padded, at + 2 * W, end, before + 2, begin);
+                    kept[v] = next;
+                    next.at += tap + tap;
+                    TAKE(m.best, m.at, next.best, next.at);
+                }
+                *(V *)(out + v * LANES) = m.best;
+                if (where) WRITE_SPOTS(where + v * LANES, m.at);
+            }
+            if (where) where += OW;
         }
-        if (inside || r >= -1) NAME(put_turns)(row + W, end, inside, even_first, odd_first);
     }
-    for (ptrdiff_t r = 2 * OH - pt; r < H; r++)
-        for (ptrdiff_t v = 0; v < vectors; v++) {
-            NAME(put_turns)(dx + r * W + 2 * v * LANES, end, 0, even_below[v], odd_below[v]);
-            even_below[v] = odd_below[v] = (V){0};
-        }
 }
-#undef READ
-#undef HIT
-#undef COLUMNS
 
-static void NAME(scatter_threes)(const T *dout, const uint8_t *where, ptrdiff_t rest, const window_geometry *g, T *dx)
+static __attribute__((noinline)) void NAME(max_some)(const T *x, const window_geometry *g, ptrdiff_t planes,
+                                                     ptrdiff_t first, ptrdiff_t last, T *out, uint8_t *where,
+                                                     NAME(maxima) *kept)
+{
+    if (g->fw == 2)
+        NAME(max_rows)(2, 0, x, g, planes, first, last, out, where, kept);
+    else if (g->pl)
+        NAME(max_rows)(3, 1, x, g, planes, first, last, out, where, kept);
+    else
+        NAME(max_rows)(3, 0, x, g, planes, first, last, out, where, kept);
+}
+
+/* The same for some planes, of which, and what follows them, `rest` values may be read. Where vectors would run too
+ * far, rows are computed beside the arrays. */
+static void NAME(max_pairs)(const T *x, ptrdiff_t rest, ptrdiff_t planes, const window_geometry *g, T *out,
+                            uint8_t *where)
+{
+    T rows[3 * WINDOW_COLUMNS + 2 * LANES + 2] = {0}, values[WINDOW_COLUMNS / 2 + LANES + 1];
+    uint8_t places[WINDOW_COLUMNS / 2 + LANES + 1];
+    NAME(maxima) kept[WINDOW_COLUMNS / (2 * LANES) + 1];
+    const ptrdiff_t H = g->H, W = g->W, OH = g->OH, OW = g->OW, pt = g->pt, size = H * W;
+    const ptrdiff_t vectors = (OW + LANES - 1) / LANES, over = vectors * LANES - OW;
+    const ptrdiff_t over_x = 2 * vectors * LANES + 2 - W; /* read beyond a row */
+    ptrdiff_t p = planes;
+    while (p > 0 && (p * size + over_x > rest || p * OH * OW + over > planes * OH * OW)) p--;
+    NAME(max_some)(x - pt * W, g, p, 0, OH, out, where, kept);
+    for (; p < planes; p++) {
+        const ptrdiff_t at = p * OH * OW;
+        for (ptrdiff_t y = 0; y < OH; y++) {
+            const ptrdiff_t r = 2 * y - pt, first = window_max(r, 0), last = window_min(r + g->fh, H);
+            memcpy(rows + (first - r) * W, x + p * size + first * W, sizeof(T) * (size_t)((last - first) * W));
+            NAME(max_some)(rows, g, 1, y, y + 1, values, where ? places : NULL, kept);
+            memcpy(out + at + y * OW, values, sizeof(T) * (size_t)OW);
+            if (where) memcpy(where + at + y * OW, places, (size_t)OW);
+        }
+    }
+}
+
+/* Sums for two columns of the image by turns: those that two windows of a row reach, and those that one does. */
+typedef struct {
+    V two, one;
+} NAME(turns);
+
+/* What row i of the windows, whose positions begin with `tap`, adds; `other` are the neighbouring windows. */
+static inline __attribute__((always_inline)) NAME(turns) NAME(hits)(const int f, const int padded, NAME(turns) sum, V d,
+                                                                    NAME(spots) at, V other, NAME(spots) at_other,
+                                                                    INT tap, INT step)
+{
+    if (f == 3 && !padded) sum.two = ADD_HIT(sum.two, other, at_other, tap + 2 * step);
+    sum.two = ADD_HIT(sum.two, d, at, padded ? tap + 2 * step : tap);
+    if (f == 3 && padded) sum.two = ADD_HIT(sum.two, other, at_other, tap);
+    sum.one = ADD_HIT(sum.one, d, at, tap + step);
+    return sum;
+}
+
+static inline __attribute__((always_inline)) void NAME(put_turns)(const int padded, T *p, NAME(turns) sum)
+{
+    const V even = padded ? sum.one : sum.two, odd = padded ? sum.two : sum.one;
+    *(V *)p = __builtin_shufflevector(even, odd, NAME(W_LOW));
+    *(V *)(p + LANES) = __builtin_shufflevector(even, odd, NAME(W_HIGH));
+}
+
+/* The gradient of maxima over windows of f x f two apart, f being 2 or, where they overlap by one, 3: a vector of
+ * outputs compares its positions with those there are. Lane z stands for the columns 2 z and 2 z + 1 of the image. A
+ * window of 3 begins with these and reaches the next lane's first or, where there is padding on the left, begins with
+ * the last lane's second. Each row is written once, the last of a window waiting in `below` for the first of the next.
+ * A vector may run over the end of its row into what is written later: that of a window's second row waits for the end
+ * of the first.
+ *
+ * This computes `count` rows of outputs in each of some planes and, unless that is negative, the `after` rows of the
+ * image below; the first row goes to `above` where it is padding. */
+static inline __attribute__((always_inline)) void NAME(scatter_rows)(const int f, const int padded, const int single,
+                                                                     const T *dout, const uint8_t *where,
+                                                                     const window_geometry *g, ptrdiff_t planes,
+                                                                     ptrdiff_t count, ptrdiff_t after, T *dx, T *above,
+                                                                     NAME(turns) *below)
+{
+    const ptrdiff_t W = g->W, OW = g->OW, size = g->H * W; /* what is written might alias g */
+    const ptrdiff_t vectors = single ? 1 : (W + 2 * LANES - 1) / (2 * LANES);
+    const INT step = (INT)g->dw, tap = (INT)g->fw; /* 1 and f, but of constants GCC would make vectors in each row */
+    const NAME(spots) nowhere = (NAME(spots)){0} - 1;
+    const NAME(turns) nothing = {{0}, {0}};
+    NAME(spots) beyond = {0};
+    NAME(turns) kept = below[0];
+    for (ptrdiff_t l = 0; l < LANES; l++) beyond[l] = (OW - 1) / LANES * LANES + l < OW ? 0 : -1;
+    for (ptrdiff_t p = 0; p < planes; p++, dx += size) {
+        T *upper = above ? above : dx, *lower = above ? dx : dx + W;
+        for (ptrdiff_t y = 0; y < count; y++, dout += OW, where += OW) {
+            V d = LOAD(dout), before = {0};
+            NAME(spots) at = READ_SPOTS(where), at_before = nowhere;
+            NAME(turns) first = nothing;
+            if (single || OW < LANES) at |= beyond;
+            for (ptrdiff_t v = 0; v < vectors; v++) {
+                const ptrdiff_t z = (v + 1) * LANES;
+                NAME(turns) *const last = single ? &kept : below + v, second;
+                V next = {0}, other = {0};
+                NAME(spots) at_next = nowhere, at_other = nowhere;
+                if (!single && z < OW) {
+                    next = LOAD(dout + z);
+                    at_next = READ_SPOTS(where + z);
+                    if (z + LANES > OW) at_next |= beyond;
+                }
+                if (padded) {
+                    other = __builtin_shufflevector(d, next, NAME(W_AFTER));
+                    at_other = __builtin_shufflevector(at, at_next, NAME(W_AFTER));
+                } else if (f == 3) {
+                    other = __builtin_shufflevector(before, d, NAME(W_BEFORE));
+                    at_other = __builtin_shufflevector(at_before, at, NAME(W_BEFORE));
+                }
+                NAME(put_turns)(padded, upper + 2 * v * LANES,
+                                NAME(hits)(f, padded, f == 3 ? *last : nothing, d, at, other, at_other, 0, step));
+                second = NAME(hits)(f, padded, nothing, d, at, other, at_other, tap, step);
+                if (f == 3) *last = NAME(hits)(f, padded, nothing, d, at, other, at_other, 2 * tap, step);
+                if (v == 0)
+                    first = second;
+                else
+                    NAME(put_turns)(padded, lower + 2 * v * LANES, second);
+                before = d, at_before = at, d = next, at = at_next;
+            }
+            NAME(put_turns)(padded, lower, first);
+            upper = lower + W;
+            lower = upper + W;
+        }
+        for (ptrdiff_t r = 0; r < after; r++, upper += W)
+            for (ptrdiff_t v = 0; v < vectors; v++) {
+                NAME(turns) *const last = single ? &kept : below + v;
+                NAME(put_turns)(padded, upper + 2 * v * LANES, *last);
+                *last = nothing;
+            }
+        for (ptrdiff_t v = 0; v < vectors && after >= 0; v++) *(single ? &kept : below + v) = nothing;
+    }
+    if (single) below[0] = kept;
+}
+
+static __attribute__((noinline)) void NAME(scatter_some)(const T *dout, const uint8_t *where, const window_geometry *g,
+                                                         ptrdiff_t planes, ptrdiff_t count, ptrdiff_t after, T *dx,
+                                                         T *above, NAME(turns) *below)
 {
     const int single = g->W <= 2 * LANES && g->OW <= LANES; /* everything stays in registers then */
-    if (g->pl && single)
-        NAME(scatter_columns)(dout, where, rest, g, 1, 1, dx);
+    if (g->fw == 2)
+        NAME(scatter_rows)(2, 0, 0, dout, where, g, planes, count, after, dx, above, below);
+    else if (g->pl && single)
+        NAME(scatter_rows)(3, 1, 1, dout, where, g, planes, count, after, dx, above, below);
     else if (g->pl)
-        NAME(scatter_columns)(dout, where, rest, g, 1, 0, dx);
+        NAME(scatter_rows)(3, 1, 0, dout, where, g, planes, count, after, dx, above, below);
     else if (single)
-        NAME(scatter_columns)(dout, where, rest, g, 0, 1, dx);
+        NAME(scatter_rows)(3, 0, 1, dout, where, g, planes, count, after, dx, above, below);
     else
-        NAME(scatter_columns)(dout, where, rest, g, 0, 0, dx);
+        NAME(scatter_rows)(3, 0, 0, dout, where, g, planes, count, after, dx, above, below);
+}
+
+/* The same for some planes, of whose dout, and what follows it, `rest` values may be read. Where vectors would run too
+ * far, rows are computed beside the arrays. */
+static void NAME(scatter_pairs)(const T *dout, const uint8_t *where, ptrdiff_t rest, ptrdiff_t planes,
+                                const window_geometry *g, T *dx)
+{
+    T rows[2 * WINDOW_COLUMNS + 2 * LANES], values[WINDOW_COLUMNS / 2 + LANES + 1] = {0};
+    uint8_t places[WINDOW_COLUMNS / 2 + LANES + 1] = {0};
+    NAME(turns) below[WINDOW_COLUMNS / (2 * LANES)];
+    const ptrdiff_t H = g->H, W = g->W, OH = g->OH, OW = g->OW, pt = g->pt, size = H * W, out = OH * OW;
+    const ptrdiff_t vectors = (W + 2 * LANES - 1) / (2 * LANES), over = 2 * vectors * LANES - W;
+    const ptrdiff_t over_dout = (OW + LANES - 1) / LANES * LANES - OW, bottom = window_max(H, 2 * OH - pt);
+    ptrdiff_t p = planes;
+    memset(below, 0, sizeof *below * (size_t)vectors);
+    while (p > 0 && (((p - 1) * H + bottom) * W + over > planes * size || p * out + over_dout > rest)) p--;
+    NAME(scatter_some)(dout, where, g, p, OH, H - 2 * OH + pt > 0 ? H - 2 * OH + pt : 0, dx, pt ? rows : NULL, below);
+    for (; p < planes; p++) {
+        T *const plane = dx + p * size;
+        ptrdiff_t y = OH;
+        while (y > 0 && ((2 * y - pt) * W + over > (planes - p) * size || p * out + y * OW + over_dout > rest)) y--;
+        NAME(scatter_some)(dout + p * out, where + p * out, g, 1, y, -1, plane, pt ? rows : NULL, below);
+        for (ptrdiff_t r = 2 * y - pt; r < H; r += 2) {
+            const ptrdiff_t first = window_max(r, 0), last = window_min(r + 2, H);
+            if (y < OH) {
+                memcpy(values, dout + p * out + y * OW, sizeof(T) * (size_t)OW);
+                memcpy(places, where + p * out + y * OW, (size_t)OW);
+                NAME(scatter_some)(values, places, g, 1, 1, -1, rows + W, rows, below);
+                y++;
+            } else {
+                NAME(scatter_some)(values, places, g, 1, 0, 2, rows + W, rows, below);
+            }
+            memcpy(plane + first * W, rows + (first - r) * W, sizeof(T) * (size_t)((last - first) * W));
+        }
+        memset(below, 0, sizeof *below * (size_t)vectors);
+    }
 }
 
 #undef V
@@ -493,10 +711,18 @@ static void NAME(scatter_threes)(const T *dout, const uint8_t *where, ptrdiff_t 
 #undef W_LOW_float
 #undef W_HIGH_float
 #undef W_EVEN_double
+#undef W_ODD_float
+#undef W_ODD_double
 #undef W_LOW_double
 #undef W_HIGH_double
 #undef W_BEFORE_float
 #undef W_BEFORE_double
 #undef W_AFTER_float
 #undef W_AFTER_double
+#undef W_EACH_float
+#undef W_EACH_double
+#undef READ_SPOTS
+#undef WRITE_SPOTS
+#undef ADD_HIT
+#undef TAKE
 #endif
