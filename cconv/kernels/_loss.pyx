@@ -20,7 +20,8 @@ Value by value, for targets t of x's shape; `total` is the sum of all values' lo
               dx = r, but no further than delta from 0, times scale
 
 A total is the sum over PIECES pieces that the size alone cuts, each added up in blocks, in double: the number of
-threads does not change it. A NaN in x or t makes it NaN. Arrays are contiguous and of one dtype.
+threads does not change it. A NaN in x or t makes it NaN. Arrays are contiguous and of one dtype. Numbers are written
+with <floating>: of a literal 1 Cython makes a double, and C computes in double what has one in it.
 """
 
 cimport numpy as cnp
@@ -135,7 +136,7 @@ cdef void cross_entropy_gradient(const floating* y, const int64_t* labels, const
                 for m in range(M):
                     dx[n * M + m] = y[n * M + m] * scale
                 m = labels[n]
-                dx[n * M + m] = (y[n * M + m] - 1) * scale
+                dx[n * M + m] = (y[n * M + m] - <floating>1) * scale
             else:
                 # Rows of targets that do not add up to one weigh their sample.
                 weight = 0
@@ -153,13 +154,13 @@ cdef inline void block_losses(Rule rule, const floating* x, const floating* t, c
     if rule == SIGMOID:
         for i in range(n):
             losses[i] = exp[floating](x[i] if x[i] < 0 else -x[i])
-            y[i] = (losses[i] if x[i] < 0 else 1) / (1 + losses[i])
+            y[i] = (losses[i] if x[i] < 0 else 1) / (<floating>1 + losses[i])
         for i in range(n):
             losses[i] = log1p[floating](losses[i])
         for i in range(n):
             # A side of weight 0 adds nothing, however far off x is.
             under = 0 if a[i] == 0 else a[i] * ((-x[i] if x[i] < 0 else 0) + losses[i])
-            over = 0 if t[i] == 1 else (1 - t[i]) * ((0 if x[i] < 0 else x[i]) + losses[i])
+            over = 0 if t[i] == 1 else (<floating>1 - t[i]) * ((0 if x[i] < 0 else x[i]) + losses[i])
             losses[i] = under + over
     elif rule == SQUARED:
         for i in range(n):
@@ -167,7 +168,7 @@ cdef inline void block_losses(Rule rule, const floating* x, const floating* t, c
     else:
         for i in range(n):
             r = magnitude[floating](x[i] - t[i])
-            losses[i] = delta * (r - delta / 2) if r > delta else r * r / 2
+            losses[i] = delta * (r - delta * <floating>0.5) if r > delta else r * r * <floating>0.5
 
 
 cdef double piece_loss(Rule rule, const floating* x, const floating* t, const floating* a, floating delta, floating* y,
@@ -207,10 +208,10 @@ cdef inline void gradients(Rule rule, const floating* x, const floating* t, cons
     cdef floating r
     if rule == SIGMOID:
         for i in range(n):
-            dx[i] = ((a[i] + (1 - t[i])) * x[i] - a[i]) * scale
+            dx[i] = ((a[i] + (<floating>1 - t[i])) * x[i] - a[i]) * scale
     elif rule == SQUARED:
         for i in range(n):
-            dx[i] = 2 * (x[i] - t[i]) * scale
+            dx[i] = <floating>2 * (x[i] - t[i]) * scale
     else:
         for i in range(n):
             r = x[i] - t[i]

@@ -82,7 +82,7 @@ cdef inline void update(Rule rule, floating* p, const floating* g, floating* s, 
         for i in range(n):
             old = s[i]
             s[i] = a * old - lr * g[i]
-            p[i] += a * a * old - (1 + a) * lr * g[i]
+            p[i] += a * a * old - (<floating>1 + a) * lr * g[i]
     elif rule == ADAGRAD:
         for i in range(n):
             square = s[i] + g[i] * g[i]

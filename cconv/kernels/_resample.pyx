@@ -42,10 +42,10 @@ cdef inline void forward_plane(const floating* x, floating* out, floating* mixed
         lower = x + rows.second[y] * columns.size
         w = <floating>rows.weight[y]
         for z in range(columns.size):
-            mixed[z] = (1 - w) * upper[z] + w * lower[z]
+            mixed[z] = (<floating>1 - w) * upper[z] + w * lower[z]
         for z in range(columns.out):
             w = <floating>columns.weight[z]
-            out[y * columns.out + z] = (1 - w) * mixed[columns.first[z]] + w * mixed[columns.second[z]]
+            out[y * columns.out + z] = (<floating>1 - w) * mixed[columns.first[z]] + w * mixed[columns.second[z]]
 
 
 cdef inline void backward_plane(const floating* dout, floating* dx, floating* mixed, Axis rows,
@@ -64,12 +64,12 @@ cdef inline void backward_plane(const floating* dout, floating* dx, floating* mi
         memset(mixed, 0, columns.size * sizeof(floating))
         for z in range(columns.out):
             w = <floating>columns.weight[z]
-            mixed[columns.first[z]] += (1 - w) * dout[y * columns.out + z]
+            mixed[columns.first[z]] += (<floating>1 - w) * dout[y * columns.out + z]
             mixed[columns.second[z]] += w * dout[y * columns.out + z]
         lower = dx + rows.second[y] * columns.size
         w = <floating>rows.weight[y]
         for z in range(columns.size):
-            upper[z] += (1 - w) * mixed[z]
+            upper[z] += (<floating>1 - w) * mixed[z]
         for z in range(columns.size):
             lower[z] += w * mixed[z]
 

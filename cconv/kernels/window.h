@@ -71,8 +71,9 @@ static inline ptrdiff_t window_rows(const window_geometry *g, ptrdiff_t width)
 static inline int window_pairs(const window_geometry *g, int backward)
 {
 #ifdef WINDOW_VECTORS
-    return g->fh == g->fw && ((g->fw == 3 && (WINDOW_BYTES > 16 || !backward)) || (g->fw == 2 && g->pl == 0)) && g->sh == 2 && g->sw == 2 && g->dh == 1 &&
-           g->dw == 1 && g->pt <= 1 && g->pl <= 1 && g->W <= WINDOW_COLUMNS;
+    const int three = g->fw == 3 && (WINDOW_BYTES > 16 || !backward), two = g->fw == 2 && g->pl == 0;
+    return (three || two) && g->fh == g->fw && g->sh == 2 && g->sw == 2 && g->dh == 1 && g->dw == 1 && g->pt <= 1 &&
+           g->pl <= 1 && g->W <= WINDOW_COLUMNS;
 #else
     (void)g, (void)backward;
     return 0;
