@@ -62,8 +62,8 @@ LEVEL_FLAGS = {
 }
 # Neither -ffast-math (it changes what NaN does, and its start-up code can flush denormals in the whole process) nor
 # -march=native (the build must run elsewhere): errno and trapping flags are all that keeps loops from vectorising.
-# -O2 with the vectoriser is as fast as -O3, and a tenth smaller; modules without loops over pixels (`ONCE`) take -Os.
-# No C++ exception passes through C, which needs no tables to unwind it, and calls into Python need no second jump.
+# -O2 with the vectoriser is as fast as -O3, and a tenth smaller. No C++ exception passes through C, which needs no
+# tables to unwind it, and calls into Python need no second jump.
 FLAGS = {
     "unix": [
         "-O2",
@@ -76,6 +76,14 @@ FLAGS = {
         "-fno-plt",
     ],
     "msvc": ["/O2", "/std:c11"],
+}
+# What else single modules take, of the unix family: those that loop over nothing are made small, and those that see an
+# array as one long row need no shorter vectors for the end of it.
+MODULE_FLAGS = {
+    "_activation": ["--param=vect-epilogues-nomask=0"],
+    "_cpu": ["-Os"],
+    "_memory": ["-Os"],
+    "_optimize": ["--param=vect-epilogues-nomask=0"],
 }
 DEBUG_FLAGS = {
     "unix": ["-O1", "-g", "-UNDEBUG", "-fno-math-errno", "-fno-trapping-math"],
@@ -167,8 +175,8 @@ class BuildExt(build_ext):
             module.sources = [c_sources[module.sources[0]]]
             module.include_dirs = [KERNELS.as_posix(), numpy.get_include()]
             module.extra_compile_args = compile_flags + LEVEL_FLAGS[module.level][family]
-            if family == "unix" and not self.debug_build and module.name.endswith(ONCE):
-                module.extra_compile_args.append("-Os")
+            if family == "unix" and not self.debug_build:
+                module.extra_compile_args += MODULE_FLAGS.get(module.name.rpartition(".")[2], [])
             module.extra_link_args = link_flags
             module.define_macros = [*MACROS, ("CCONV_DEBUG", "1")] if self.debug_build else MACROS
         super().build_extensions()

@@ -1,6 +1,7 @@
 """What is built, shipped and imported: source distribution, wheel, stubs, configuration errors, a missing build."""
 
 import importlib.metadata
+import json
 import os
 import re
 import shutil
@@ -140,6 +141,18 @@ def test_wheel_holds_modules_and_stubs_but_no_sources(serial_wheel):
     compiled = {name.split(".")[0] for name in files if name.endswith((".so", ".pyd"))}
     once = {f"cconv/kernels/{name}" for name in ("_cpu", "_memory")}
     assert compiled == once | {f"cconv/kernels_baseline/_{name}" for name in vars(kernels.load(kernels.LEVEL))}
+
+
+def test_package_is_small(tmp_path):
+    """What a wheel of this build holds, zipped: at most a megabyte and a half, for all levels of Linux on x86-64."""
+    info = json.loads((PACKAGE / "kernels" / "build_info.json").read_text())
+    if sys.platform != "linux" or info["debug"] or set(info["levels"]) != {"baseline", "v3", "v4"}:
+        pytest.skip("a build of another kind")
+    with zipfile.ZipFile(tmp_path / "package.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in PACKAGE.rglob("*"):
+            if path.suffix in (".py", ".pyi", ".so"):
+                archive.write(path, path.relative_to(PACKAGE))
+    assert (tmp_path / "package.zip").stat().st_size <= 1_500_000
 
 
 @needs_source_tree
