@@ -77,10 +77,10 @@ FLAGS = {
     ],
     "msvc": ["/O2", "/std:c11"],
 }
-# What else single modules take, of the unix family: those that loop over nothing are made small, and those that see an
-# array as one long row need no shorter vectors for the end of it.
+# What else single modules take, of the unix family: those that loop over nothing are made small, those that see an
+# array as one long row need no shorter vectors for its end, and gelu in float64 is not vectorised unless it is inlined.
 MODULE_FLAGS = {
-    "_activation": ["--param=vect-epilogues-nomask=0"],
+    "_activation": ["--param=vect-epilogues-nomask=0", "--param=max-inline-insns-single=400"],
     "_cpu": ["-Os"],
     "_memory": ["-Os"],
     "_optimize": ["--param=vect-epilogues-nomask=0"],
