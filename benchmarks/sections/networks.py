@@ -50,6 +50,7 @@ def latency(bench):
 def overhead(bench):
     """Scores of a SimpleConvNet with next to nothing to compute: one image of 4 x 4, one filter, one hidden unit."""
     yield "batch 1", bench.compare("overhead", check=False)
+    yield "its kernels alone", bench.compare("overhead_of_kernels", check=False)
 
 
 @section()
