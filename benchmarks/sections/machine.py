@@ -1,5 +1,6 @@
 """What is not a matter of computing: the time of an import, memory, the size of a wheel."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -14,16 +15,17 @@ TIMED_IMPORT = "from time import perf_counter; s = perf_counter(); import {}; pr
 
 @section()
 def imports(bench):
-    """Import in a fresh interpreter."""
+    """Import in a fresh interpreter, compiled to bytecode before."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     names = bench.first([name for name in MODULES if name in bench.arena.names], None)
     times = {name: [] for name in names}
     for _ in range(1 + bench.arena.repeats * (1 if bench.smoke else 2)):
         for name in names:
             command = [sys.executable, "-c", TIMED_IMPORT.format(MODULES[name])]
-            done = subprocess.run(command, capture_output=True, text=True)
+            done = subprocess.run(command, capture_output=True, text=True, env=environment)
             if done.returncode == 0:
                 times[name].append(float(done.stdout))
-    yield "import", {name: values[1:] for name, values in times.items() if values}  # the first one fills the disk cache
+    yield "import", {name: values[1:] for name, values in times.items() if values}  # the first one fills the caches
 
 
 @section(unit="B")
