@@ -356,7 +356,7 @@ cdef Py_ssize_t strip_size(Gather* g, bint pooled) noexcept nogil:
 
 cdef void gather_parts(const floating* x, const floating* packed, floating* bias, floating* out, uint8_t* where,
                        bint pooled, Py_ssize_t N, Gather* g, Py_ssize_t first, Py_ssize_t end, Py_ssize_t parts,
-                       int num_threads, floating* scratch) noexcept nogil:
+                       floating* scratch) noexcept nogil:
     """Compute some of the parts into which the rows of the images are cut, padding the rows each needs."""
     cdef Py_ssize_t rows = g.rows // 2 if pooled else g.rows, channels = g.groups * g.C, group, item, n, y0, y1, s0, s1
     cdef Py_ssize_t area = rows * (g.width // 2) if pooled else g.area  # of one channel of the result
@@ -370,7 +370,7 @@ cdef void gather_parts(const floating* x, const floating* packed, floating* bias
         y1 = (item % parts + 1) * rows // parts
         s0 = 2 * y0 if pooled else y0
         s1 = 2 * y1 if pooled else y1
-        ahead = num_threads * image if parts == 1 and n + num_threads < N else 0
+        ahead = image if parts == 1 and n + 1 < N else 0
         scene = x + n * image
         if g.copied:
             pad_image(scene, x + N * image, channels, g, max(s0 * g.down // g.up + g.lowest, 0),
@@ -399,22 +399,19 @@ cdef void gather(const floating* x, const floating* W, Py_ssize_t f_step, Py_ssi
         if bias != NULL:
             for f in range(g.groups * g.F):
                 biases[f // g.F * g.vectors * g.lanes + f % g.F] = bias[f]
-    # With few images, threads share each, evenly: what a thread wrote in one call it finds in its cache in the next.
-    # One thread alone needs no barriers, which cost as much as a small image.
+    # Threads take the same images in every call, and with few images the same parts of each: what a core wrote in one
+    # call it finds in its cache in the next, and from another core's cache it comes slowly. One thread alone needs no
+    # barriers, which cost as much as a small image.
     parts = 1 if num_threads == 1 or N >= 4 * num_threads else ceil_div(4 * num_threads, N)
     parts = max(min(parts, g.area // STRIP, g.rows // 2 if pooled else g.rows), 1)
     if parts > num_threads:
         parts -= parts % num_threads
     if num_threads == 1:
-        gather_parts(x, packed, bias, out, where, pooled, N, g, 0, N, 1, 1, scratch)
-    elif parts > 1:
+        gather_parts(x, packed, bias, out, where, pooled, N, g, 0, N, 1, scratch)
+    else:
         for item in prange(num_threads, num_threads=num_threads, schedule="static"):
             gather_parts(x, packed, bias, out, where, pooled, N, g, item * N * parts // num_threads,
-                         (item + 1) * N * parts // num_threads, parts, num_threads, scratch + item * private)
-    else:
-        for item in prange(N, num_threads=num_threads, schedule="dynamic"):
-            gather_parts(x, packed, bias, out, where, pooled, N, g, item, item + 1, 1, num_threads,
-                         scratch + threadid() * private)
+                         (item + 1) * N * parts // num_threads, parts, scratch + item * private)
 
 
 cdef void add_in_order(const floating* image, const Py_ssize_t* off, Py_ssize_t count, const floating* turned,
@@ -485,7 +482,7 @@ cdef void weight_gradient(const floating* dout, const floating* x, floating* dW,
     with parallel(num_threads=num_threads):
         mine = scratch + threadid() * private
         state = cconv_ftz_on()
-        for item in prange(sets * blocks * g.groups, schedule="dynamic"):
+        for item in prange(sets * blocks * g.groups, schedule="static"):
             group = item % g.groups
             b = item // g.groups % blocks
             m = item // (g.groups * blocks)
@@ -551,7 +548,7 @@ cdef void pooled_weight_gradient(const floating* dout, const floating* y, const 
         at = <int32_t*>(mine + STRIP)
         image = mine + 2 * STRIP
         state = cconv_ftz_on()
-        for item in prange(sets, schedule="dynamic"):
+        for item in prange(sets, schedule="static"):
             memset(sums + item * g.F * size, 0, g.F * size * sizeof(floating))
             for n in range(item * N // sets, (item + 1) * N // sets):
                 pad_image(x + n * g.C * g.H * g.W, x + N * g.C * g.H * g.W, g.C, g, 0, g.PH, image)

@@ -250,7 +250,7 @@ cdef void weigh(const floating* dout, const floating* x, floating* dW, floating*
         mine = scratch + threadid() * private
         state = cconv_ftz_on()
         memset(mine, 0, private * sizeof(floating))
-        for item in prange(sets * blocks, schedule="dynamic"):
+        for item in prange(sets * blocks, schedule="static"):
             m = item // blocks
             first = item % blocks * g.groups // blocks
             last = (item % blocks + 1) * g.groups // blocks

@@ -15,6 +15,10 @@ Order of additions: k is cut into chunks of CHUNK; each is one chain of multiply
 order; then comes the bias. A row's bits depend on nothing but the row and W. With a handful of rows the work is
 reading W: then threads share the chunks, and the same sums are added in the same order at the end. One row alone
 (row.h) reads W from end to end.
+
+Threads take the same rows or chunks in every call, for a batch of usual size the chunks: so each core reads, in all
+three products, and writes, in the optimizer, about the same part of W. From another core's cache it would come slowly,
+and on a processor whose cores do not share one, more slowly than it is multiplied.
 """
 
 cimport numpy as cnp
@@ -105,8 +109,8 @@ cdef inline void block_columns(Product* g, Py_ssize_t block, Py_ssize_t* first, 
 
 cdef void some_rows(const floating* a, const floating* b, floating* bias, bint relu, floating* out, Product* g,
                     Py_ssize_t row, Py_ssize_t rows, Py_ssize_t first_block, Py_ssize_t end_block,
-                    floating* scratch) noexcept nogil:
-    """Compute `rows` rows of some blocks of columns."""
+                    Py_ssize_t first_chunk, Py_ssize_t end_chunk, floating* scratch) noexcept nogil:
+    """Compute `rows` rows of some blocks of columns, as far as some chunks go."""
     cdef Py_ssize_t block, r, ri, k, ki, i, count, first, own, V, P, tiles, width, step, k_step, to_step
     cdef Py_ssize_t[TILE_ROWS] off
     cdef Py_ssize_t[1] zero
@@ -119,7 +123,7 @@ cdef void some_rows(const floating* a, const floating* b, floating* bias, bint r
     for r in range(TILE_ROWS):
         off[r] = r * g.row_step
     first = own = V = step = 0
-    for ki in range(ceil_div(g.K, CHUNK)):
+    for ki in range(first_chunk, end_chunk):
         k = ki * CHUNK
         count = min(CHUNK, g.K - k)
         left = a + row * g.row_step + k * g.k_step
@@ -139,13 +143,13 @@ cdef void some_rows(const floating* a, const floating* b, floating* bias, bint r
                 to = scratch
                 to_step = width
             right = right_factor(b, g, k, count, first, width, packed, &step)
-            if k == 0:
+            if ki == first_chunk:
                 expect(to, to_step, width, rows)
             for ri in range(tiles):
                 r = ri * rows // tiles
                 P = (ri + 1) * rows // tiles - r
                 tile(<int>P, <int>V, left + r * g.row_step, off, count, k_step, 1, zero, right, step, step,
-                     to + r * to_step, to_step, k > 0)
+                     to + r * to_step, to_step, ki > first_chunk)
     for block in range(first_block, end_block):
         block_columns(g, block, &first, &own, &V)
         width = V * g.lanes
@@ -160,13 +164,15 @@ cdef void some_rows(const floating* a, const floating* b, floating* bias, bint r
 cdef void product(const floating* a, const floating* b, floating* bias, bint relu, floating* out, Product* g,
                   floating* scratch, Py_ssize_t private, int num_threads) noexcept nogil:
     cdef Py_ssize_t blocks = ceil_div(g.vectors, g.V), parts = ceil_div(g.rows, ROWS), items = 1, item, row, part
+    cdef Py_ssize_t chunks = ceil_div(g.K, CHUNK)
     cdef floating* mine = NULL
     cdef unsigned state = 0
     if num_threads == 1:  # one thread alone needs no barrier, which costs more than a small product
         state = cconv_ftz_on()
         for part in range(parts):
             row = part * g.rows // parts
-            some_rows(a, b, bias, relu, out, g, row, (part + 1) * g.rows // parts - row, 0, blocks, scratch)
+            some_rows(a, b, bias, relu, out, g, row, (part + 1) * g.rows // parts - row, 0, blocks, 0, chunks,
+                      scratch)
         cconv_ftz_restore(state)
         return
     # Blocks of columns share the left factor's rows; they are dealt out one by one only where there are few rows.
@@ -177,11 +183,38 @@ cdef void product(const floating* a, const floating* b, floating* bias, bint rel
     with parallel(num_threads=num_threads):
         mine = scratch + threadid() * private
         state = cconv_ftz_on()
-        for item in prange(items * parts, schedule="dynamic"):
+        for item in prange(items * parts, schedule="static"):
             part = item % parts
             row = part * g.rows // parts
             some_rows(a, b, bias, relu, out, g, row, (part + 1) * g.rows // parts - row,
-                      item // parts * blocks // items, (item // parts + 1) * blocks // items, mine)
+                      item // parts * blocks // items, (item // parts + 1) * blocks // items, 0, chunks, mine)
+        cconv_ftz_restore(state)
+
+
+cdef void product_by_chunks(const floating* a, const floating* b, floating* bias, bint relu, floating* out,
+                            Product* g, floating* scratch, Py_ssize_t private, int num_threads) noexcept nogil:
+    """The same, for up to ROWS rows: threads share the chunks, so that each reads a part of the right factor alone.
+
+    That is a matrix of parameters, which an optimizer is about to write: what several cores have read takes long to.
+    """
+    cdef Py_ssize_t blocks = ceil_div(g.vectors, g.V), chunks = ceil_div(g.K, CHUNK), size = g.rows * g.columns
+    cdef Py_ssize_t item, chunk, i, end
+    cdef floating* sums = scratch + private * num_threads
+    cdef floating* mine = NULL
+    cdef unsigned state = 0
+    with parallel(num_threads=num_threads):
+        mine = scratch + threadid() * private
+        state = cconv_ftz_on()
+        for chunk in prange(chunks, schedule="static"):
+            some_rows(a, b, <floating*>NULL, False, sums + chunk * size, g, 0, g.rows, 0, blocks, chunk, chunk + 1,
+                      mine)
+        for item in prange(num_threads, schedule="static"):
+            end = (item + 1) * g.rows // num_threads
+            for chunk in range(1, chunks):
+                for i in range(item * g.rows // num_threads * g.columns, end * g.columns):
+                    sums[i] += sums[chunk * size + i]
+            i = item * g.rows // num_threads
+            finish(sums + i * g.columns, g.columns, end - i, g.columns, bias, relu, out + i * g.columns, g.columns)
         cconv_ftz_restore(state)
 
 
@@ -258,7 +291,7 @@ cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray 
     cdef void* biases = NULL if bias is None else cnp.PyArray_DATA(<cnp.ndarray>bias)
     cdef void* work
     cdef cnp.ndarray scratch
-    cdef bint single = cnp.PyArray_TYPE(out) == cnp.NPY_FLOAT, few
+    cdef bint single = cnp.PyArray_TYPE(out) == cnp.NPY_FLOAT, few, by_chunks
     g.rows, g.K, g.columns, g.row_step, g.k_step = rows, K, columns, row_step, k_step
     g.b_step, g.turned, g.lanes = b.shape[1], turned, TILE_BYTES // cnp.PyArray_ITEMSIZE(a)
     if rows == 0:
@@ -279,10 +312,13 @@ cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray 
             least = cost
             g.V = V
     few = rows <= FEW_ROWS and not turned and columns >= g.lanes
+    by_chunks = (not few and not turned and k_step == 1 and rows <= ROWS and 1 < num_threads
+                 and K >= 4 * num_threads * CHUNK)
     g.strip = few_rows * g.V * g.lanes
     g.right = (min(K, CHUNK) * g.V + 1) * g.lanes  # `pad` writes up to a vector too much
     private = g.strip + g.right + (CHUNK * ROWS if row_step == 1 else 0)
-    scratch = empty((ceil_div(K, CHUNK) * rows * columns if few else private * num_threads,), a.dtype)
+    scratch = empty((ceil_div(K, CHUNK) * rows * columns * (few or by_chunks) + private * num_threads * (not few),),
+                    a.dtype)
     work = cnp.PyArray_DATA(scratch)
     with nogil:
         if few and single:
@@ -291,6 +327,12 @@ cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray 
         elif few:
             product_of_few_rows[double](<double*>left, <double*>right, <double*>biases, relu, <double*>result, &g,
                                         <double*>work, num_threads)
+        elif by_chunks and single:
+            product_by_chunks[float](<float*>left, <float*>right, <float*>biases, relu, <float*>result, &g,
+                                     <float*>work, private, num_threads)
+        elif by_chunks:
+            product_by_chunks[double](<double*>left, <double*>right, <double*>biases, relu, <double*>result, &g,
+                                      <double*>work, private, num_threads)
         elif single:
             product[float](<float*>left, <float*>right, <float*>biases, relu, <float*>result, &g, <float*>work,
                            private, num_threads)
