@@ -8,7 +8,9 @@ from cconv.functional import affine, affine_backward
 
 SHAPES = [
     (1, 1, 1), (1, 700, 100), (1, 260, 301), (3, 513, 150), (2, 300, 17), (4, 513, 64), (5, 256, 3),
-    (60, 33, 47), (100, 257, 10), (130, 7, 129)
+    (60, 33, 47), (100, 257, 10), (130, 7, 129),
+    (7, 2100, 19), (112, 2304, 5), (113, 2100, 6),  # threads share the chunks, of up to 112 rows
+    (112, 2100, 600),  # whose sums would take too much memory
 ]  # fmt: skip
 
 

@@ -45,6 +45,7 @@ cdef enum:
     CHUNK = 256  # multiply-adds in one chain
     ROWS = 112  # rows of the result that share a block of the right factor: whole tiles of every width
     FEW_ROWS = 4
+    SUMS_BYTES = 2 << 20  # memory for the sums of all chunks, where threads share them
 
 cdef struct Product:
     Py_ssize_t rows, K, columns
@@ -191,6 +192,16 @@ cdef void product(const floating* a, const floating* b, floating* bias, bint rel
         cconv_ftz_restore(state)
 
 
+cdef void add_chunks(floating* sums, Product* g, const floating* bias, bint relu, floating* out, Py_ssize_t first,
+                     Py_ssize_t end) noexcept nogil:
+    """Add the chunks' sums of rows `first` to `end` in order, and finish them."""
+    cdef Py_ssize_t chunk, i
+    for chunk in range(1, ceil_div(g.K, CHUNK)):
+        for i in range(first * g.columns, end * g.columns):
+            sums[i] += sums[chunk * g.rows * g.columns + i]
+    finish(sums + first * g.columns, g.columns, end - first, g.columns, bias, relu, out + first * g.columns, g.columns)
+
+
 cdef void product_by_chunks(const floating* a, const floating* b, floating* bias, bint relu, floating* out,
                             Product* g, floating* scratch, Py_ssize_t private, int num_threads) noexcept nogil:
     """The same, for up to ROWS rows: threads share the chunks, so that each reads a part of the right factor alone.
@@ -198,7 +209,7 @@ cdef void product_by_chunks(const floating* a, const floating* b, floating* bias
     That is a matrix of parameters, which an optimizer is about to write: what several cores have read takes long to.
     """
     cdef Py_ssize_t blocks = ceil_div(g.vectors, g.V), chunks = ceil_div(g.K, CHUNK), size = g.rows * g.columns
-    cdef Py_ssize_t item, chunk, i, end
+    cdef Py_ssize_t item, chunk
     cdef floating* sums = scratch + private * num_threads
     cdef floating* mine = NULL
     cdef unsigned state = 0
@@ -209,12 +220,7 @@ cdef void product_by_chunks(const floating* a, const floating* b, floating* bias
             some_rows(a, b, <floating*>NULL, False, sums + chunk * size, g, 0, g.rows, 0, blocks, chunk, chunk + 1,
                       mine)
         for item in prange(num_threads, schedule="static"):
-            end = (item + 1) * g.rows // num_threads
-            for chunk in range(1, chunks):
-                for i in range(item * g.rows // num_threads * g.columns, end * g.columns):
-                    sums[i] += sums[chunk * size + i]
-            i = item * g.rows // num_threads
-            finish(sums + i * g.columns, g.columns, end - i, g.columns, bias, relu, out + i * g.columns, g.columns)
+            add_chunks(sums, g, bias, relu, out, item * g.rows // num_threads, (item + 1) * g.rows // num_threads)
         cconv_ftz_restore(state)
 
 
@@ -256,7 +262,7 @@ cdef void some_chunks(const floating* a, const floating* b, Product* g, const Py
 cdef void product_of_few_rows(const floating* a, const floating* b, floating* bias, bint relu, floating* out,
                               Product* g, floating* sums, int num_threads) noexcept nogil:
     """The same, for up to FEW_ROWS rows and a right factor that is read in place: threads share the chunks."""
-    cdef Py_ssize_t chunks = ceil_div(g.K, CHUNK), size = g.rows * g.columns, blocks, parts, groups, item, p, q, c
+    cdef Py_ssize_t chunks = ceil_div(g.K, CHUNK), blocks, parts, groups, item, p, q, c
     cdef Py_ssize_t[FEW_ROWS] off
     cdef unsigned state
     for c in range(g.rows):
@@ -274,10 +280,7 @@ cdef void product_of_few_rows(const floating* a, const floating* b, floating* bi
             some_chunks(a, b, g, off, p * chunks // parts, (p + 1) * chunks // parts, q * blocks // groups,
                         (q + 1) * blocks // groups, blocks, sums)
     state = cconv_ftz_on()
-    for item in range(1, chunks):
-        for c in range(size):
-            sums[c] += sums[item * size + c]
-    finish(sums, g.columns, g.rows, g.columns, bias, relu, out, g.columns)
+    add_chunks(sums, g, bias, relu, out, 0, g.rows)
     cconv_ftz_restore(state)
 
 
@@ -313,7 +316,8 @@ cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray 
             g.V = V
     few = rows <= FEW_ROWS and not turned and columns >= g.lanes
     by_chunks = (not few and not turned and k_step == 1 and rows <= ROWS and 1 < num_threads
-                 and K >= 4 * num_threads * CHUNK)
+                 and K >= 4 * num_threads * CHUNK
+                 and <double>ceil_div(K, CHUNK) * rows * columns * cnp.PyArray_ITEMSIZE(a) <= SUMS_BYTES)
     g.strip = few_rows * g.V * g.lanes
     g.right = (min(K, CHUNK) * g.V + 1) * g.lanes  # `pad` writes up to a vector too much
     private = g.strip + g.right + (CHUNK * ROWS if row_step == 1 else 0)
