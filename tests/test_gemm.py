@@ -11,20 +11,26 @@ SHAPES = [
     (60, 33, 47), (100, 257, 10), (130, 7, 129),
     (7, 2100, 19), (112, 2304, 5), (113, 2100, 6),  # threads share the chunks, of up to 112 rows
     (112, 2100, 600),  # whose sums would take too much memory
+    (9, 64, 16), (30, 65, 113), (113, 300, 129),
 ]  # fmt: skip
 
 
-def arrays(shape, dtype):
+def arrays(shape, dtype, density=1.0):
+    """x, W, b and dout, with zeros in x and dout as relu leaves them."""
     N, D, M = shape
     rng = np.random.default_rng(0)
     sizes = ((N, D), (D, M), (M,), (N, M))
-    return [rng.standard_normal(size).astype(dtype) for size in sizes]
+    x, W, b, dout = (rng.standard_normal(size).astype(dtype) for size in sizes)
+    for array in (x, dout):
+        array[rng.random(array.shape) >= density] = 0
+    return x, W, b, dout
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("density", [1.0, 0.25, 0.0])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_against_numpy(shape, dtype, cpu_level, num_threads):
-    x, W, b, dout = arrays(shape, dtype)
+def test_against_numpy(shape, density, dtype, cpu_level, num_threads):
+    x, W, b, dout = arrays(shape, dtype, density)
     X, Y, B, G = (array.astype(np.float64) for array in (x, W, b, dout))
     pairs = [
         (affine(x, W, b), X @ Y + B, abs(X) @ abs(Y) + abs(B), shape[1]),
@@ -42,9 +48,10 @@ def test_against_numpy(shape, dtype, cpu_level, num_threads):
         assert np.all(np.abs(actual - expected) <= 4 * (terms + 2) * np.finfo(dtype).eps * magnitude)
 
 
+@pytest.mark.parametrize("density", [1.0, 0.25])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_same_bits_on_any_number_of_threads_and_in_any_batch(shape, cpu_level, monkeypatch):
-    x, W, b, dout = arrays(shape, np.float32)
+def test_same_bits_on_any_number_of_threads_and_in_any_batch(shape, density, cpu_level, monkeypatch):
+    x, W, b, dout = arrays(shape, np.float32, density)
     results = []
     for threads in (1, 2, 3, 16):
         monkeypatch.setattr(kernels.cpu, "threads_for", lambda work, threads=threads: threads)
@@ -54,6 +61,37 @@ def test_same_bits_on_any_number_of_threads_and_in_any_batch(shape, cpu_level, m
     for other in results[1:]:
         for first, array in zip(results[0], other, strict=True):
             assert first.tobytes() == array.tobytes()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(20, 700, 130), (100, 300, 100), (40, 130, 70)], ids=str)
+def test_zeros_left_out_change_no_bit(shape, dtype, cpu_level, num_threads):
+    # A batch of mostly zeros, and the same among dense rows, where nothing is left out.
+    x, W, b, dout = arrays(shape, dtype, 0.2)
+    full = arrays((9 * len(x), *shape[1:]), dtype)
+    among = np.concatenate([full[0], x]), np.concatenate([full[3], dout])
+    assert affine(x, W, b).tobytes() == affine(among[0], W, b)[len(full[0]) :].tobytes()
+    dx = affine_backward(dout, x, W)[0]
+    assert dx.tobytes() == affine_backward(among[1], among[0], W)[0][len(full[0]) :].tobytes()
+    # In the weight gradient features are rows.
+    wide = np.concatenate([arrays((shape[0], 9 * shape[1], 1), dtype)[0], x], axis=1)
+    wide_dW = affine_backward(dout, wide, np.zeros((wide.shape[1], shape[2]), dtype))[1]
+    assert affine_backward(dout, x, W)[1].tobytes() == wide_dW[9 * shape[1] :].tobytes()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_zero_times_infinity_is_not_a_number(bad, cpu_level, num_threads):
+    x, W, b, dout = arrays((30, 150, 70), np.float64, 0.2)
+    W[100, 40] = bad
+    dout[7, 40] = bad
+    with np.errstate(invalid="ignore"):
+        dx, dW, _ = affine_backward(dout, x, W)
+        for actual, expected in ((affine(x, W, b), x @ W + b), (dx, dout @ W.T), (dW, x.T @ dout)):
+            for test in (np.isnan, np.isposinf, np.isneginf):
+                np.testing.assert_array_equal(test(actual), test(expected))
+    x[3, 5] = bad  # a value of the factor whose zeros are left out
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(np.isfinite(affine(x, W, b)), np.isfinite(x @ W + b))
 
 
 def test_empty_batch(cpu_level):
