@@ -2,7 +2,7 @@
 
 Each ``cconv/kernels/_*.pyx`` becomes C once. That C is compiled once per CPU level into the sibling packages
 ``cconv.kernels_baseline``, ``cconv.kernels_v3`` and ``cconv.kernels_v4``, of which ``cconv.kernels`` picks one at
-import. The modules that hold state (`ONCE`) are compiled once, for the baseline.
+import. The modules of `ONCE`, which hold state or only copy, are compiled once, for the baseline.
 
 Environment
 -----------
@@ -27,7 +27,7 @@ from setuptools.errors import CompileError, LinkError, SetupError
 
 KERNELS = Path("cconv/kernels")
 PACKAGE = "cconv.kernels"
-ONCE = ("_cpu", "_memory")
+ONCE = ("_cpu", "_im2col", "_memory")
 INFO = "build_info.json"  # what cconv.show_config() reports, and the stamp that tells a changed configuration
 
 DIRECTIVES = {

@@ -17,7 +17,7 @@ GEOMETRIES = [  # N, C, H, W, FH, FW, stride, pad, dilation
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("geometry", GEOMETRIES)
-def test_against_oracle(geometry, dtype, cpu_level, num_threads):
+def test_against_oracle(geometry, dtype, num_threads):
     N, C, H, W, FH, FW, stride, pad, dilation = geometry
     x = np.random.default_rng(0).standard_normal((N, C, H, W)).astype(dtype)
     col = im2col(x, FH, FW, stride, pad, dilation=dilation)
@@ -27,7 +27,7 @@ def test_against_oracle(geometry, dtype, cpu_level, num_threads):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("geometry", GEOMETRIES)
-def test_col2im_is_the_adjoint(geometry, dtype, cpu_level, num_threads):
+def test_col2im_is_the_adjoint(geometry, dtype, num_threads):
     N, C, H, W, FH, FW, stride, pad, dilation = geometry
     rng = np.random.default_rng(1)
     x = rng.standard_normal((N, C, H, W)).astype(dtype)

@@ -86,7 +86,7 @@ def test_stubs_describe_the_compiled_modules(tmp_path):
 
 
 def test_every_compiled_module_has_a_stub():
-    modules = {f"_{name}" for name in vars(kernels.load(kernels.LEVEL))} | {"_cpu", "_memory"}
+    modules = {f"_{name}" for name in vars(kernels.load(kernels.LEVEL))} | {"_cpu", "_im2col", "_memory"}
     stubs = {path.stem for path in (PACKAGE / "kernels").glob("_*.pyi")} - {"__init__"}
     assert stubs == modules
 
@@ -139,7 +139,7 @@ def test_wheel_holds_modules_and_stubs_but_no_sources(serial_wheel):
     assert sources(".py") | sources(".pyi") | {"cconv/py.typed", "cconv/kernels/build_info.json"} <= files
     assert not [name for name in files if name.endswith((".pyx", ".pxd", ".h", ".c")) or name.startswith("tests")]
     compiled = {name.split(".")[0] for name in files if name.endswith((".so", ".pyd"))}
-    once = {f"cconv/kernels/{name}" for name in ("_cpu", "_memory")}
+    once = {f"cconv/kernels/{name}" for name in ("_cpu", "_im2col", "_memory")}
     assert compiled == once | {f"cconv/kernels_baseline/_{name}" for name in vars(kernels.load(kernels.LEVEL))}
 
 

@@ -1,6 +1,6 @@
 """The compiled kernels, in the build for this CPU.
 
-Every kernel source ``_name.pyx`` is compiled once per CPU level, into ``cconv.kernels_baseline``,
+A kernel source ``_name.pyx`` is compiled once per CPU level, into ``cconv.kernels_baseline``,
 ``cconv.kernels_v3`` (AVX2) and ``cconv.kernels_v4`` (AVX-512). This package picks the best one that the CPU and the
 operating system support, once, at import, and hands its modules on as ``cconv.kernels.name``. The environment variable
 ``CCONV_CPU`` (``baseline``, ``v3`` or ``v4``) forces a lower level; a higher one is refused.
@@ -18,6 +18,7 @@ from types import SimpleNamespace
 
 try:
     cpu = importlib.import_module(f"{__name__}._cpu")
+    im2col = importlib.import_module(f"{__name__}._im2col")
     memory = importlib.import_module(f"{__name__}._memory")
 except ImportError as error:
     raise ImportError(
@@ -71,4 +72,4 @@ def _publish(modules: SimpleNamespace) -> None:
 LEVEL = _choose(os.environ.get("CCONV_CPU"))
 _publish(load(LEVEL))
 
-__all__ = ["LEVEL", "cpu", "levels", "load", "memory", *_names(LEVEL)]
+__all__ = ["LEVEL", "cpu", "im2col", "levels", "load", "memory", *_names(LEVEL)]
