@@ -1,11 +1,13 @@
 """What the contestants work on, the same for all of them: drawn from a seed, in each contestant's own process."""
 
+import functools
+import os
 from dataclasses import dataclass
 
 import numpy as np
 
 LEAST = {"filter_num": 1, "filter_size": 3, "pad": 0, "stride": 1}  # a network that has next to nothing to compute
-BATCHES = 20  # that training steps go round: on one and the same batch a network soon has nothing left to learn
+BATCHES = 100  # that training steps go round: of a few batches a network soon has nothing left to learn
 
 
 def pair(value):
@@ -87,10 +89,29 @@ def deep_parameters():
     return arrays
 
 
+@functools.cache
+def dataset(count):
+    """Return the name of a data set of digits and it, (images, labels) to train with, `count` of them, and to test."""
+    import cconv
+
+    if os.environ.get("CCONV_DATA"):
+        name, ((images, labels), test) = "MNIST", cconv.load_mnist(flatten=False)
+    else:
+        name = "synthetic digits (CCONV_DATA does not name a folder with MNIST)"
+        (images, labels), test = cconv.load_synthetic_digits(count, max(count // 6, 100), flatten=False)
+    return name, (np.array(images[:count]), labels[:count]), test
+
+
 def digits(dtype, batch, count=1, scale=1.0):
-    """Return `count` batches of images of 28 x 28 in [0, scale] and their labels."""
-    rng = np.random.default_rng(0)
-    return [((scale * rng.random((batch, 1, 28, 28))).astype(dtype), rng.integers(0, 10, batch)) for _ in range(count)]
+    """Return up to `count` batches of images of digits, 28 x 28 in [0, scale], and their labels.
+
+    Real ones: how many of a network's activations are 0 depends on them.
+    """
+    count = max(min(count, 10000 // batch), 1)
+    _, (images, labels), _ = dataset(count * batch)
+    images = (scale * images).astype(dtype)
+    parts = [slice(batch * i, batch * (i + 1)) for i in range(count)]
+    return [(images[part], labels[part]) for part in parts]
 
 
 def shuffled(count, batch=100):

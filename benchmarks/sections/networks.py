@@ -1,10 +1,8 @@
 """Whole networks: training steps, scores, an epoch, and what they cost as sizes grow."""
 
-import os
-
 import numpy as np
 
-from ..inputs import Convolution
+from ..inputs import Convolution, dataset
 from . import section
 
 # Neither NumPy, which takes long, nor torch.compile, which compiles for every size.
@@ -56,26 +54,15 @@ def overhead(bench):
 @section()
 def epoch(bench):
     """One epoch of MNIST, SimpleConvNet, Adam, batch 100, float32, without the measurement of accuracy."""
-    name, data = _digits(100 if bench.smoke else 6000 if bench.quick else 60000)
+    name, train, test = dataset(100 if bench.smoke else 6000 if bench.quick else 60000)
+    data = dict(zip(("x_train", "t_train", "x_test", "t_test"), (*train, *test), strict=True))
     results = bench.arena.once("epoch", data, among=QUICK_ONES)
-    yield name, {who: [seconds for seconds, _ in turns] for who, turns in results.items()}
+    times = {who: [seconds for seconds, _ in turns] for who, turns in results.items()}
+    yield f"{name}, {len(data['x_train']):,} images", times
     bench.notes += [
         f"accuracy of {who} after it, on {len(data['t_test']):,} images: {float(turns[0][1][0]):.2%}"
         for who, turns in results.items()
     ]
-
-
-def _digits(count):
-    import cconv
-
-    if os.environ.get("CCONV_DATA"):
-        name, (train, test) = "MNIST", cconv.load_mnist(flatten=False)
-    else:
-        name = "synthetic digits (CCONV_DATA does not name a folder with MNIST)"
-        train, test = cconv.load_synthetic_digits(count, max(count // 6, 100), flatten=False)
-    (x_train, t_train), (x_test, t_test) = train, test
-    data = {"x_train": x_train[:count], "t_train": t_train[:count], "x_test": x_test, "t_test": t_test}
-    return f"{name}, {len(data['x_train']):,} images", data
 
 
 @section()

@@ -114,9 +114,8 @@ def convolution_relu_max_pool_backward(
     """
     image, weights, _ = with_weights(x, W, None, 4)
     (N, filters, out_h, out_w), steps, groups, _ = geometry(image, weights, None, stride, pad, dilation, groups)
-    channels, filter_h, filter_w = weights.shape[1:]
     shape = N, filters, out_h // 2, out_w // 2
-    fits = kernels.conv.pooled_weights_fit(channels, filter_h, filter_w, steps[5], groups)
+    fits = kernels.conv.pooled_weights_fit(image.shape[1:], weights.shape[2:], out_h, out_w, steps, groups)
     if input_gradient or not parameter_gradient or not fits:
         # The maximum is positive where relu passed it, so relu's gradient is taken on a quarter of the values.
         dout = max_pool_backward(relu_backward(dout, out), argmax, (N, filters, out_h, out_w), 2)
@@ -131,7 +130,7 @@ def convolution_relu_max_pool_backward(
             raise ValueError(f"{name} must have the output's shape {shape}, got {array.shape}")
     dW = kernels.memory.empty(W.shape, W.dtype)
     db = kernels.memory.empty((filters,), W.dtype) if bias else None
-    threads = kernels.cpu.threads_for(WINDOW_COST * dout.size * channels * filter_h)
+    threads = kernels.cpu.threads_for(WINDOW_COST * dout.size * weights.shape[1] * weights.shape[2])
     kernels.conv.backward_pooled_weights(dout, out, argmax, x, dW, db, out_h, out_w, steps, groups, threads)
     if W_dtype != dW.dtype:
         dW = dW.astype(W_dtype)

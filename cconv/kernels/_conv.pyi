@@ -46,7 +46,9 @@ def backward_weights(
     num_threads: int,
     /,
 ) -> None: ...
-def pooled_weights_fit(channels: int, filter_h: int, filter_w: int, dilation_w: int, groups: int, /) -> bool: ...
+def pooled_weights_fit(
+    image: tuple[int, ...], filters: tuple[int, ...], OH: int, OW: int, steps: tuple[int, ...], groups: int, /
+) -> bool: ...
 def backward_pooled_weights(
     dout: NDArray[Any],
     y: NDArray[Any],

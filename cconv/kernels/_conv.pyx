@@ -65,23 +65,25 @@ cdef extern from "conv_pool.h" nogil:
                             double*) noexcept
     void turn_places_float(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, uint8_t*, Py_ssize_t) noexcept
     void turn_places_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, uint8_t*, Py_ssize_t) noexcept
-    void find_windows_float(const float*, const float*, const uint8_t*, const int32_t*, Py_ssize_t, int32_t, int32_t,
-                            float*, int32_t*) noexcept
-    void find_windows_double(const double*, const double*, const uint8_t*, const int32_t*, Py_ssize_t, int32_t, int32_t,
-                             double*, int32_t*) noexcept
-    void add_windows_float(int, const float*, const Py_ssize_t*, const int32_t*, const float*, Py_ssize_t,
+    Py_ssize_t find_windows_float(const float*, const float*, const uint8_t*, const int32_t*, Py_ssize_t, int32_t,
+                                  int32_t, float*, int32_t*) noexcept
+    Py_ssize_t find_windows_double(const double*, const double*, const uint8_t*, const int32_t*, Py_ssize_t, int32_t,
+                                   int32_t, double*, int32_t*) noexcept
+    void add_windows_float(int, int, const float*, const Py_ssize_t*, const int32_t*, const float*, Py_ssize_t,
                            float*) noexcept
-    void add_windows_double(int, const double*, const Py_ssize_t*, const int32_t*, const double*, Py_ssize_t,
+    void add_windows_double(int, int, const double*, const Py_ssize_t*, const int32_t*, const double*, Py_ssize_t,
                             double*) noexcept
 
 cdef enum:
     STRIP = 112  # outputs between two transposes: a multiple of every tile's rows and of every vector's lanes
+    WINDOWS = 448  # maxima whose windows are listed at a time
     GRADIENT_STRIP = 16384  # values of a transposed strip of dout, which stays in the first or second cache
     GRADIENT_BLOCK = 1 << 19  # bytes of sums that share one transposed dout, and the second cache with it
     GRADIENT_ITEMS = 16  # pieces of work a weight gradient is cut into, where it can be
     GRADIENT_BYTES = 4 << 20  # memory for the sums of groups of images
     TAP_CHANNELS = 6  # from so many on, the weights of one tap in several channels make a good tile
     ALIGNMENT = 64
+    CACHE_LINE = 64  # bytes
 
 cdef struct Pass:
     Py_ssize_t width  # outputs of one row
@@ -128,21 +130,21 @@ cdef inline void turn_places(const floating* places, Py_ssize_t step, Py_ssize_t
         turn_places_double(places, step, rows, columns, to, to_step)
 
 
-cdef inline void find_windows(const floating* dout, const floating* y, const uint8_t* where, const int32_t* base,
-                              Py_ssize_t n, Py_ssize_t down, Py_ssize_t across, floating* value,
-                              int32_t* at) noexcept nogil:
+cdef inline Py_ssize_t find_windows(const floating* dout, const floating* y, const uint8_t* where, const int32_t* base,
+                                    Py_ssize_t count, Py_ssize_t down, Py_ssize_t across, floating* value,
+                                    int32_t* at) noexcept nogil:
     if floating is float:
-        find_windows_float(dout, y, where, base, n, <int32_t>down, <int32_t>across, value, at)
+        return find_windows_float(dout, y, where, base, count, <int32_t>down, <int32_t>across, value, at)
     else:
-        find_windows_double(dout, y, where, base, n, <int32_t>down, <int32_t>across, value, at)
+        return find_windows_double(dout, y, where, base, count, <int32_t>down, <int32_t>across, value, at)
 
 
-cdef inline void add_windows(Py_ssize_t R, const floating* image, const Py_ssize_t* rows, const int32_t* at,
-                             const floating* value, Py_ssize_t n, floating* total) noexcept nogil:
+cdef inline void add_windows(Py_ssize_t R, Py_ssize_t FW, const floating* image, const Py_ssize_t* rows,
+                             const int32_t* at, const floating* value, Py_ssize_t n, floating* total) noexcept nogil:
     if floating is float:
-        add_windows_float(<int>R, image, rows, at, value, n, total)
+        add_windows_float(<int>R, <int>FW, image, rows, at, value, n, total)
     else:
-        add_windows_double(<int>R, image, rows, at, value, n, total)
+        add_windows_double(<int>R, <int>FW, image, rows, at, value, n, total)
 
 
 cdef inline int most_outputs(Py_ssize_t V, Py_ssize_t across) noexcept nogil:
@@ -536,8 +538,14 @@ cdef void weight_gradient(const floating* dout, const floating* x, floating* dW,
 
 cdef void pooled_weight_gradient(const floating* dout, const floating* y, const uint8_t* where, const floating* x,
                                  floating* dW, floating* db, Py_ssize_t N, Gather* g, Py_ssize_t area, Py_ssize_t FW,
-                                 const int32_t* base, const Py_ssize_t* taps, Py_ssize_t sets, floating* sums,
-                                 floating* scratch, Py_ssize_t private, int num_threads) noexcept nogil:
+                                 const int32_t* base, const Py_ssize_t* taps, Py_ssize_t copy, Py_ssize_t half,
+                                 Py_ssize_t sets, floating* sums, floating* scratch, Py_ssize_t private,
+                                 int num_threads) noexcept nogil:
+    """Add up the windows of the maxima, image by image.
+
+    Windows begin at any value of a line of the cache and would often end in the next one: so there is a second copy of
+    the image, `copy` values further, half a line out of step, and `base` names the one in which they do not.
+    """
     cdef Py_ssize_t R = g.C * (g.each.taps // FW), size = (R + 1) * WINDOW_LANES, item, n, f, k, count, r, j, m, c
     cdef floating* mine = NULL
     cdef floating* image = NULL
@@ -545,24 +553,22 @@ cdef void pooled_weight_gradient(const floating* dout, const floating* y, const 
     cdef unsigned state = 0
     with parallel(num_threads=num_threads):
         mine = scratch + threadid() * private
-        at = <int32_t*>(mine + STRIP)
-        image = mine + 2 * STRIP
+        at = <int32_t*>(mine + WINDOWS)
+        image = mine + 2 * WINDOWS
         state = cconv_ftz_on()
         for item in prange(sets, schedule="static"):
             memset(sums + item * g.F * size, 0, g.F * size * sizeof(floating))
             for n in range(item * N // sets, (item + 1) * N // sets):
                 pad_image(x + n * g.C * g.H * g.W, x + N * g.C * g.H * g.W, g.C, g, 0, g.PH, image)
+                memcpy(image + copy, image + half, g.C * g.plane * sizeof(floating))
                 for f in range(g.F):
-                    for c in range(ceil_div(area, STRIP)):
-                        k = (n * g.F + f) * area + c * STRIP
-                        count = min(STRIP, area - c * STRIP)
-                        find_windows(dout + k, y + k, where + k, base + c * STRIP, count, g.down * g.PW, g.across, mine,
-                                     at)
-                        for j in range(count, round_up(count, WINDOW_LANES)):
-                            mine[j] = 0
-                            at[j] = 0
-                        add_windows(R, <const floating*>image, taps, at, <const floating*>mine,
-                                    round_up(count, WINDOW_LANES), sums + (item * g.F + f) * size)
+                    for c in range(ceil_div(area, WINDOWS)):
+                        k = (n * g.F + f) * area + c * WINDOWS
+                        count = min(WINDOWS, area - c * WINDOWS)
+                        count = find_windows(dout + k, y + k, where + k, base + c * WINDOWS, count, g.down * g.PW,
+                                             g.across, mine, at)
+                        add_windows(R, FW, <const floating*>image, taps, at, <const floating*>mine, count,
+                                    sums + (item * g.F + f) * size)
         for f in prange(g.F, schedule="static"):
             for m in range(1, sets):
                 for j in range(size):
@@ -661,6 +667,8 @@ cdef class Plan:
         g.left = pl if padded else 0
         g.PH = high if whole and padded else g.H
         g.PW = wide if padded else g.W
+        if self.kind == POOLED_WEIGHT_GRADIENT:
+            g.PW = round_up(g.PW, CACHE_LINE // self.itemsize)
         set_planes(g, padded, whole)
         g.down = sh
         g.up = 1
@@ -906,9 +914,16 @@ def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db,
                                     num_threads)
 
 
-def pooled_weights_fit(int channels, int filter_h, int filter_w, int dilation_w, int groups, /):
-    """Whether `backward_pooled_weights` takes such filters: a row of taps, and all rows of a window, fit registers."""
-    return groups == dilation_w == 1 and filter_w <= WINDOW_LANES and channels * filter_h <= WINDOW_ROWS
+def pooled_weights_fit(tuple image, tuple filters, int OH, int OW, tuple steps, int groups, /):
+    """Whether `backward_pooled_weights` takes such sizes.
+
+    A row of taps, and all rows of a window, have to fit registers, and places in two padded images 32 bits.
+    """
+    C, H, W = image
+    FH, FW = filters
+    sh, sw, _, _, dh, dw = steps
+    area = max(H, OH * sh + FH * dh) * (max(W, OW * sw + FW) + CACHE_LINE)
+    return groups == dw == 1 and FW <= WINDOW_LANES and C * FH <= WINDOW_ROWS and 2 * C * area < 1 << 31
 
 
 def backward_pooled_weights(cnp.ndarray dout, cnp.ndarray y, cnp.ndarray argmax, cnp.ndarray x, cnp.ndarray dW,
@@ -922,7 +937,8 @@ def backward_pooled_weights(cnp.ndarray dout, cnp.ndarray y, cnp.ndarray argmax,
     cdef Gather* g = &plan.g
     cdef Py_ssize_t N = x.shape[0], FH = dW.shape[2], FW = dW.shape[3], columns = OW // 2, area = OH // 2 * columns
     cdef Py_ssize_t size = g.F * (g.C * FH + 1) * WINDOW_LANES, sets = max(min(GRADIENT_ITEMS, N), 1), k, private
-    cdef Py_ssize_t dh = steps[4]
+    cdef Py_ssize_t dh = steps[4], line = CACHE_LINE // plan.itemsize, half = line // 2, start
+    cdef Py_ssize_t copy = round_up(g.C * g.plane + g.lanes + WINDOW_LANES, line)
     cdef Py_ssize_t[8] taps
     cdef cnp.ndarray bases = np.empty(area, np.int32), scratch
     cdef int32_t* base = <int32_t*>cnp.PyArray_DATA(bases)
@@ -934,21 +950,22 @@ def backward_pooled_weights(cnp.ndarray dout, cnp.ndarray y, cnp.ndarray argmax,
     cdef void* bias = NULL if db is None else cnp.PyArray_DATA(<cnp.ndarray>db)
     cdef void* work
     for k in range(area):
-        base[k] = <int32_t>(2 * (k // columns) * g.down * g.PW + 2 * (k % columns) * g.across)
+        start = 2 * (k % columns) * g.across
+        base[k] = <int32_t>(2 * (k // columns) * g.down * g.PW + start + (copy - half if start % line >= half else 0))
     for k in range(g.C * FH):
         taps[k] = k // FH * g.plane + k % FH * dh * g.PW
-    check_scratch(<double>g.C * g.plane * num_threads)
-    private = round_up(2 * STRIP + g.C * g.plane + g.lanes + WINDOW_LANES, ALIGNMENT)
+    check_scratch(<double>2 * g.C * g.plane * num_threads)
+    private = round_up(2 * WINDOWS + 2 * copy, ALIGNMENT)
     size = round_up(size * sets, ALIGNMENT)
     scratch = empty((size + private * num_threads,), dW.dtype)
     work = cnp.PyArray_DATA(scratch)
     if cnp.PyArray_TYPE(dW) == cnp.NPY_FLOAT:
         with nogil:
             pooled_weight_gradient[float](<float*>ds, <float*>ys, where, <float*>xs, <float*>ws, <float*>bias, N, g,
-                                          area, FW, base, taps, sets, <float*>work, <float*>work + size, private,
-                                          num_threads)
+                                          area, FW, base, taps, copy, half, sets, <float*>work, <float*>work + size,
+                                          private, num_threads)
     else:
         with nogil:
             pooled_weight_gradient[double](<double*>ds, <double*>ys, where, <double*>xs, <double*>ws, <double*>bias, N,
-                                           g, area, FW, base, taps, sets, <double*>work, <double*>work + size, private,
-                                           num_threads)
+                                           g, area, FW, base, taps, copy, half, sets, <double*>work,
+                                           <double*>work + size, private, num_threads)

@@ -13,6 +13,46 @@
 #define WINDOW_LANES 8 /* the most taps of a filter's row */
 #define WINDOW_ROWS 8  /* the most rows of taps, over all channels */
 
+#if defined(__AVX512VL__)
+#include <immintrin.h>
+
+/* Which values of y are above 0 or not numbers. */
+static inline uint64_t passes_float(const float *y)
+{
+    return _mm512_cmp_ps_mask(_mm512_loadu_ps(y), _mm512_setzero_ps(), _CMP_NLE_UQ);
+}
+
+static inline uint64_t passes_double(const double *y)
+{
+    return _mm512_cmp_pd_mask(_mm512_loadu_pd(y), _mm512_setzero_pd(), _CMP_NLE_UQ);
+}
+
+/* Write those values of a vector that passed next to each other, and where their windows begin. */
+static inline void keep_float(uint64_t passed, const float *dout, const uint8_t *where, const int32_t *base, int32_t down,
+                              int32_t across, float *value, int32_t *at)
+{
+    const __m512i place = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)where));
+    __m512i from = _mm512_loadu_si512(base);
+    from = _mm512_mask_add_epi32(from, _mm512_test_epi32_mask(place, _mm512_set1_epi32(2)), from, _mm512_set1_epi32(down));
+    from = _mm512_mask_add_epi32(from, _mm512_test_epi32_mask(place, _mm512_set1_epi32(1)), from,
+                                 _mm512_set1_epi32(across));
+    _mm512_storeu_ps(value, _mm512_maskz_compress_ps((__mmask16)passed, _mm512_loadu_ps(dout)));
+    _mm512_storeu_si512(at, _mm512_maskz_compress_epi32((__mmask16)passed, from));
+}
+
+static inline void keep_double(uint64_t passed, const double *dout, const uint8_t *where, const int32_t *base,
+                               int32_t down, int32_t across, double *value, int32_t *at)
+{
+    const __m256i place = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)where));
+    __m256i from = _mm256_loadu_si256((const __m256i *)base);
+    from = _mm256_mask_add_epi32(from, _mm256_test_epi32_mask(place, _mm256_set1_epi32(2)), from, _mm256_set1_epi32(down));
+    from = _mm256_mask_add_epi32(from, _mm256_test_epi32_mask(place, _mm256_set1_epi32(1)), from,
+                                 _mm256_set1_epi32(across));
+    _mm512_storeu_pd(value, _mm512_maskz_compress_pd((__mmask8)passed, _mm512_loadu_pd(dout)));
+    _mm256_storeu_si256((__m256i *)at, _mm256_maskz_compress_epi32((__mmask8)passed, from));
+}
+#endif
+
 #define T float
 #define LANES (TILE_BYTES / 4)
 #define NAME(name) name##_float
@@ -77,85 +117,115 @@ static void NAME(turn_places)(const T *from, ptrdiff_t from_step, ptrdiff_t rows
         }
 }
 
-/* For each of n pooled values: dout where relu passed it, and where the window of its maximum begins in the image. */
-static void NAME(find_windows)(const T *TILE_RESTRICT dout, const T *TILE_RESTRICT y, const uint8_t *TILE_RESTRICT where,
-                               const int32_t *TILE_RESTRICT base, ptrdiff_t n, int32_t down, int32_t across,
-                               T *TILE_RESTRICT value, int32_t *TILE_RESTRICT at)
+/* List the values of dout that relu and the maxima pass back, those with y above 0, and where the window of each begins in
+ * the image; `count` places lie in rows of the image at `base`. Returns how many, filled up with zeros to whole
+ * WINDOW_LANES. Both lists are written up to a vector further. */
+static ptrdiff_t NAME(find_windows)(const T *dout, const T *y, const uint8_t *where, const int32_t *base, ptrdiff_t count,
+                                    int32_t down, int32_t across, T *value, int32_t *at)
 {
-    for (ptrdiff_t k = 0; k < n; k++) {
-        const int32_t place = where[k]; /* whatever it holds, one of four */
-        value[k] = y[k] <= 0 ? 0 : dout[k];
-        at[k] = base[k] + (place >> 1 & 1) * down + (place & 1) * across;
+    ptrdiff_t n = 0, k = 0;
+#if defined(__AVX512VL__)
+    for (; k + LANES <= count; k += LANES) {
+        const uint64_t passed = NAME(passes)(y + k);
+        NAME(keep)(passed, dout + k, where + k, base + k, down, across, value + n, at + n);
+        n += __builtin_popcountll(passed);
     }
+#endif
+    for (; k < count; k++) {
+        const int32_t place = where[k]; /* whatever it holds, one of four */
+        value[n] = dout[k];
+        at[n] = base[k] + (place >> 1 & 1) * down + (place & 1) * across;
+        n += !(y[k] <= 0);
+    }
+    for (; n % WINDOW_LANES; n++) {
+        value[n] = 0;
+        at[n] = 0;
+    }
+    return n;
 }
 
+#define WIDTH (32 / (int)sizeof(T)) /* values of a register of taps */
 #if defined(__GNUC__)
 #if !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wpsabi" /* about passing wide vectors to functions; these are all inlined */
 #endif
-typedef T NAME(taps) __attribute__((vector_size(WINDOW_LANES * sizeof(T)), aligned(sizeof(T)), may_alias));
+typedef T NAME(taps) __attribute__((vector_size(32), aligned(sizeof(T)), may_alias));
 TILE_INLINE NAME(taps) NAME(load_taps)(const T *p) { return *(const NAME(taps) *)p; }
 TILE_INLINE NAME(taps) NAME(add_taps)(NAME(taps) a, NAME(taps) b) { return a + b; }
 TILE_INLINE NAME(taps) NAME(scale_taps)(NAME(taps) a, T b, NAME(taps) c) { return a * b + c; }
 #else
-typedef struct { T lane[WINDOW_LANES]; } NAME(taps);
+typedef struct { T lane[WIDTH]; } NAME(taps);
 TILE_INLINE NAME(taps) NAME(load_taps)(const T *p) { NAME(taps) v; memcpy(&v, p, sizeof v); return v; }
 TILE_INLINE NAME(taps) NAME(add_taps)(NAME(taps) a, NAME(taps) b)
 {
-    for (int l = 0; l < WINDOW_LANES; l++) a.lane[l] += b.lane[l];
+    for (int l = 0; l < WIDTH; l++) a.lane[l] += b.lane[l];
     return a;
 }
 TILE_INLINE NAME(taps) NAME(scale_taps)(NAME(taps) a, T b, NAME(taps) c)
 {
-    for (int l = 0; l < WINDOW_LANES; l++) c.lane[l] += a.lane[l] * b;
+    for (int l = 0; l < WIDTH; l++) c.lane[l] += a.lane[l] * b;
     return c;
 }
 #endif
 
-/* sum[r][j] += value[k] * image[at[k] + rows[r] + j] over k < n, which is even: a chain each for even and odd k. */
-TILE_INLINE void NAME(add_rows_of_windows)(const int R, const T *image, const ptrdiff_t *rows, const int32_t *at,
-                                           const T *value, ptrdiff_t n, T *sum)
+/* sum[r][j] += value[k] * image[at[k] + rows[r] + j] over k < n, which is even: a chain each for even and odd k. Q is the
+ * number of registers that j, the taps of a filter's row, fills. */
+TILE_INLINE void NAME(add_rows_of_windows)(const int R, const int Q, const T *image, const ptrdiff_t *rows,
+                                           const int32_t *at, const T *value, ptrdiff_t n, T *sum)
 {
-    NAME(taps) even[WINDOW_ROWS], odd[WINDOW_ROWS];
+    NAME(taps) even[WINDOW_ROWS * WINDOW_LANES / WIDTH], odd[WINDOW_ROWS * WINDOW_LANES / WIDTH];
     const T *row[WINDOW_ROWS];
     TILE_UNROLL
     for (int r = 0; r < R; r++) {
         row[r] = image + rows[r];
-        even[r] = NAME(load_taps)(sum + r * WINDOW_LANES);
-        memset(&odd[r], 0, sizeof odd[r]);
+        TILE_UNROLL
+        for (int q = 0; q < Q; q++) {
+            even[r * Q + q] = NAME(load_taps)(sum + r * WINDOW_LANES + q * WIDTH);
+            memset(&odd[r * Q + q], 0, sizeof odd[0]);
+        }
     }
     for (ptrdiff_t k = 0; k < n; k += 2) {
         const ptrdiff_t here = at[k], there = at[k + 1];
         TILE_UNROLL
         for (int r = 0; r < R; r++) {
-            even[r] = NAME(scale_taps)(NAME(load_taps)(row[r] + here), value[k], even[r]);
-            odd[r] = NAME(scale_taps)(NAME(load_taps)(row[r] + there), value[k + 1], odd[r]);
+            TILE_UNROLL
+            for (int q = 0; q < Q; q++) {
+                const int i = r * Q + q;
+                even[i] = NAME(scale_taps)(NAME(load_taps)(row[r] + here + q * WIDTH), value[k], even[i]);
+                odd[i] = NAME(scale_taps)(NAME(load_taps)(row[r] + there + q * WIDTH), value[k + 1], odd[i]);
+            }
         }
     }
     TILE_UNROLL
     for (int r = 0; r < R; r++) {
-        const NAME(taps) total = NAME(add_taps)(even[r], odd[r]);
-        memcpy(sum + r * WINDOW_LANES, &total, sizeof total);
+        TILE_UNROLL
+        for (int q = 0; q < Q; q++) {
+            const NAME(taps) total = NAME(add_taps)(even[r * Q + q], odd[r * Q + q]);
+            memcpy(sum + r * WINDOW_LANES + q * WIDTH, &total, sizeof total);
+        }
     }
 }
 
-/* The same for any number of rows up to WINDOW_ROWS, and sum[R][j] += the sum of value[8 i + j] over i. */
-static void NAME(add_windows)(int R, const T *image, const ptrdiff_t *rows, const int32_t *at, const T *value,
+#define WINDOWS(R_)                                                                                                    \
+    case R_:                                                                                                           \
+        if (FW <= WIDTH)                                                                                               \
+            NAME(add_rows_of_windows)(R_, 1, image, rows, at, value, n, sum);                                          \
+        else                                                                                                           \
+            NAME(add_rows_of_windows)(R_, WINDOW_LANES / WIDTH, image, rows, at, value, n, sum);                       \
+        return;
+
+/* The same for any number of rows up to WINDOW_ROWS, of FW taps, and sum[R][j] += the sum of value[8 i + j] over i. */
+static void NAME(add_windows)(int R, int FW, const T *image, const ptrdiff_t *rows, const int32_t *at, const T *value,
                               ptrdiff_t n, T *sum)
 {
-    NAME(taps) total = NAME(load_taps)(sum + R * WINDOW_LANES);
-    for (ptrdiff_t k = 0; k < n; k += WINDOW_LANES) total = NAME(add_taps)(total, NAME(load_taps)(value + k));
-    memcpy(sum + R * WINDOW_LANES, &total, sizeof total);
-    switch (R) {
-    case 1: NAME(add_rows_of_windows)(1, image, rows, at, value, n, sum); return;
-    case 2: NAME(add_rows_of_windows)(2, image, rows, at, value, n, sum); return;
-    case 3: NAME(add_rows_of_windows)(3, image, rows, at, value, n, sum); return;
-    case 4: NAME(add_rows_of_windows)(4, image, rows, at, value, n, sum); return;
-    case 5: NAME(add_rows_of_windows)(5, image, rows, at, value, n, sum); return;
-    case 6: NAME(add_rows_of_windows)(6, image, rows, at, value, n, sum); return;
-    case 7: NAME(add_rows_of_windows)(7, image, rows, at, value, n, sum); return;
-    case 8: NAME(add_rows_of_windows)(8, image, rows, at, value, n, sum); return;
+    for (int q = 0; q < WINDOW_LANES; q += WIDTH) {
+        NAME(taps) total = NAME(load_taps)(sum + R * WINDOW_LANES + q);
+        for (ptrdiff_t k = q; k < n; k += WINDOW_LANES) total = NAME(add_taps)(total, NAME(load_taps)(value + k));
+        memcpy(sum + R * WINDOW_LANES + q, &total, sizeof total);
     }
+    switch (R) { WINDOWS(1) WINDOWS(2) WINDOWS(3) WINDOWS(4) WINDOWS(5) WINDOWS(6) WINDOWS(7) WINDOWS(8) }
 }
+#undef WINDOWS
+#undef WIDTH
 
 #endif
