@@ -51,18 +51,47 @@ def test_max_against_oracle(geometry, dtype, ties, cpu_level, num_threads):
     np.testing.assert_allclose(dx, wanted, atol=1e-5 if dtype == np.float32 else 1e-13)
 
 
+AVERAGED = [
+    *(geometry[:-1] for geometry in GEOMETRIES if geometry[-1] == (1, 1)),
+    (3, 67, (2, 2), (2, 2), ((0, 0), (0, 1))),
+    (9, 20, (3, 3), (3, 3), ((1, 1), (1, 1))),
+    (11, 21, (2, 3), (4, 5), ((0, 0), (0, 0))),
+    (40, 230, (7, 7), (1, 2), ((3, 3), (3, 3))),
+    (2, 8301, (2, 3), (1, 1), ((0, 1), (1, 0))),
+]
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("geometry", [g for g in GEOMETRIES if g[5] == (1, 1)], ids=str)
+@pytest.mark.parametrize("geometry", AVERAGED, ids=str)
 def test_average_against_oracle(geometry, dtype, cpu_level, num_threads):
-    _, _, window, stride, pad, _ = geometry
-    x = images(geometry, dtype)
-    out = average_pool(x, window, stride=stride, pad=pad)
+    H, W, (fh, fw), (sh, sw), pad = geometry
+    x = np.random.default_rng(0).standard_normal((2, 3 if W > 200 else 70, H, W)).astype(dtype)
+    tolerance = 8 * fh * fw * np.finfo(dtype).eps
+    out = average_pool(x, (fh, fw), stride=(sh, sw), pad=pad)
     assert out.dtype == dtype
-    np.testing.assert_allclose(out, oracles.average_pool(x, window, stride, pad), atol=1e-5)
+    np.testing.assert_allclose(out, oracles.average_pool(x, (fh, fw), (sh, sw), pad), rtol=0, atol=tolerance)
     dout = np.random.default_rng(1).standard_normal(out.shape).astype(dtype)
-    dx = average_pool_backward(dout, x.shape, window, stride=stride, pad=pad)
-    # The gradient of a linear map is its adjoint.
-    np.testing.assert_allclose(np.vdot(out, dout), np.vdot(x, dx), rtol=1e-3 if dtype == np.float32 else 1e-11)
+    dx = average_pool_backward(dout, x.shape, (fh, fw), stride=(sh, sw), pad=pad)
+    (top, bottom), (left, right) = pad
+    wanted = np.zeros((*x.shape[:2], H + top + bottom, W + left + right))
+    for i, j in np.ndindex(fh, fw):
+        wanted[:, :, i : i + sh * out.shape[2] : sh, j : j + sw * out.shape[3] : sw] += dout / (fh * fw)
+    np.testing.assert_allclose(dx, wanted[:, :, top : top + H, left : left + W], rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("pad", [0, 1])
+@pytest.mark.parametrize("size", [(5, 7), (8, 33), (3, 3)])
+@pytest.mark.parametrize("window", [2, 3])
+def test_average_gradient_where_windows_reach_beyond_the_image(window, size, pad, cpu_level, num_threads):
+    options = {"stride": 2, "pad": pad, "ceil_mode": True, "count_include_pad": False}
+    x = np.random.default_rng(0).standard_normal((2, 3, *size))
+    out = average_pool(x, window, **options)
+    dout, dx = np.random.default_rng(1).standard_normal(out.shape), np.zeros(x.shape)
+    for n, c, y, z in np.ndindex(out.shape):
+        inside = np.s_[n, c, max(2 * y - pad, 0) : 2 * y - pad + window, max(2 * z - pad, 0) : 2 * z - pad + window]
+        np.testing.assert_allclose(out[n, c, y, z], x[inside].mean(), rtol=1e-13, atol=1e-14)
+        dx[inside] += dout[n, c, y, z] / x[inside].size
+    np.testing.assert_allclose(average_pool_backward(dout, x.shape, window, **options), dx, rtol=0, atol=1e-14)
 
 
 def test_padding_never_wins_and_nan_does(cpu_level):

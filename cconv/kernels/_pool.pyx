@@ -3,11 +3,11 @@
     max      out[n, c, y, z] = max over i, j of  x[n, c, y*sh - pt + i*dh, z*sw - pl + j*dw]
     average  out[n, c, y, z] = 1/size * sum over the same window
 
-Arrays are NCHW; the output's shape decides how far the windows go. One image plane (n, c) is one piece of work.
-Windows of up to 255 values go through window.h, a vector of outputs at a time; those of 2 x 2 and 3 x 3 that are two
-apart, also for the gradient of maxima, through loops of their own there. What these leave is computed here: maxima a
-row of outputs tap by tap, so that the inner loop runs along the row, which waits with its positions in two small arrays
-on the stack; their gradients one by one, into a plane that stays in the cache.
+Arrays are NCHW; the output's shape decides how far the windows go. One image plane (n, c), or some that fill a part of
+the cache, are one piece of work. Maxima over up to 255 values, and averages, go through window.h, a vector of outputs
+at a time; windows of 2 x 2 and 3 x 3 that are two apart, also for the gradients, through loops of their own there. What
+these leave is computed here: maxima a row of outputs tap by tap, so that the inner loop runs along the row, which waits
+with its positions in two small arrays on the stack; their gradients one by one, into a plane that stays in the cache.
 
 Edge cases: padding is left out of a maximum (as -inf would be); a NaN in a window is its maximum; of equal values the
 first, in the order of (i, j), wins; `argmax` is its i*FW + j. An average counts padding as zeros in `size`, or leaves
@@ -48,13 +48,20 @@ cdef extern from "window.h" nogil:
     ctypedef struct Geometry "window_geometry":
         Py_ssize_t planes, H, W, OH, OW
         int fh, fw, sh, sw, pt, pl, dh, dw
-    Py_ssize_t window_rows(const Geometry*, Py_ssize_t) noexcept
+    Py_ssize_t window_rows(const Geometry*) noexcept
     bint max_windows_float(const float*, const Geometry*, float*, uint8_t*) noexcept
     bint max_windows_double(const double*, const Geometry*, double*, uint8_t*) noexcept
-    void sum_windows_float(const float*, const Geometry*, const float*, const float*, float*) noexcept
-    void sum_windows_double(const double*, const Geometry*, const double*, const double*, double*) noexcept
-    void spread_windows_float(const float*, const Geometry*, const float*, const float*, float*) noexcept
-    void spread_windows_double(const double*, const Geometry*, const double*, const double*, double*) noexcept
+    void sum_windows_float(const float*, Py_ssize_t, const Geometry*, const float*, const float*, float*) noexcept
+    void sum_windows_double(const double*, Py_ssize_t, const Geometry*, const double*, const double*, double*) noexcept
+    void spread_windows_float(const float*, Py_ssize_t, const Geometry*, const float*, const float*, float*) noexcept
+    void spread_windows_double(const double*, Py_ssize_t, const Geometry*, const double*, const double*,
+                               double*) noexcept
+    bint window_sums(const Geometry*) noexcept
+    bint window_quarters(const Geometry*) noexcept
+    void average_pairs_float(const float*, Py_ssize_t, Py_ssize_t, const Geometry*, float*) noexcept
+    void average_pairs_double(const double*, Py_ssize_t, Py_ssize_t, const Geometry*, double*) noexcept
+    void spread_pairs_float(const float*, Py_ssize_t, Py_ssize_t, const Geometry*, float*) noexcept
+    void spread_pairs_double(const double*, Py_ssize_t, Py_ssize_t, const Geometry*, double*) noexcept
     bint window_pairs(const Geometry*, bint backward) noexcept
     void max_pairs_float(const float*, Py_ssize_t, Py_ssize_t, const Geometry*, float*, uint8_t*) noexcept
     void max_pairs_double(const double*, Py_ssize_t, Py_ssize_t, const Geometry*, double*, uint8_t*) noexcept
@@ -101,12 +108,12 @@ cdef inline bint max_windows(const floating* x, const Geometry* g, floating* out
         return max_windows_double(x, g, out, where)
 
 
-cdef inline void spread_windows(const floating* dout, const Geometry* g, const floating* rows,
+cdef inline void spread_windows(const floating* dout, Py_ssize_t planes, const Geometry* g, const floating* rows,
                                 const floating* columns, floating* dx) noexcept nogil:
     if floating is float:
-        spread_windows_float(dout, g, rows, columns, dx)
+        spread_windows_float(dout, planes, g, rows, columns, dx)
     else:
-        spread_windows_double(dout, g, rows, columns, dx)
+        spread_windows_double(dout, planes, g, rows, columns, dx)
 
 
 cdef inline void max_pairs(const floating* x, Py_ssize_t rest, Py_ssize_t planes, const Geometry* g, floating* out,
@@ -125,23 +132,35 @@ cdef inline void scatter_pairs(const floating* dout, const uint8_t* where, Py_ss
         scatter_pairs_double(dout, where, rest, planes, g, dx)
 
 
-cdef inline void sum_windows(const floating* x, const Geometry* g, const floating* rows, const floating* columns,
-                             floating* out) noexcept nogil:
+cdef inline void sum_windows(const floating* x, Py_ssize_t planes, const Geometry* g, const floating* rows,
+                             const floating* columns, floating* out) noexcept nogil:
     if floating is float:
-        sum_windows_float(x, g, rows, columns, out)
+        sum_windows_float(x, planes, g, rows, columns, out)
     else:
-        sum_windows_double(x, g, rows, columns, out)
+        sum_windows_double(x, planes, g, rows, columns, out)
 
 
-cdef inline bint fits_backward(const Geometry* g) noexcept nogil:
-    return window_rows(g, (g.W + g.pl + g.sw - 1) // g.sw) > 0
+cdef inline void average_pairs(const floating* x, Py_ssize_t rest, Py_ssize_t planes, const Geometry* g,
+                               floating* out) noexcept nogil:
+    if floating is float:
+        average_pairs_float(x, rest, planes, g, out)
+    else:
+        average_pairs_double(x, rest, planes, g, out)
+
+
+cdef inline void spread_pairs(const floating* dout, Py_ssize_t rest, Py_ssize_t planes, const Geometry* g,
+                              floating* dx) noexcept nogil:
+    if floating is float:
+        spread_pairs_float(dout, rest, planes, g, dx)
+    else:
+        spread_pairs_double(dout, rest, planes, g, dx)
 
 
 cdef inline void max_plane(const floating* x, floating* out, position* argmax, Geometry g) noexcept nogil:
     cdef Py_ssize_t y, z, r, q, i, j, start, lo, hi, count, segment
     cdef floating[SEGMENT] best
     cdef floating[SEGMENT] where
-    if ((position is uint8_t or argmax == NULL) and window_rows(&g, g.OW) > 0
+    if ((position is uint8_t or argmax == NULL) and window_rows(&g) > 0
             and max_windows(x, &g, out, <uint8_t*>argmax)):
         return
     for y in range(g.OH):
@@ -362,9 +381,12 @@ cdef void divisors(const Geometry* g, Py_ssize_t below, Py_ssize_t right, bint c
 
 cdef void average(floating* x, floating* out, Geometry g, Py_ssize_t below, Py_ssize_t right, bint count_include_pad,
                   bint backward, int num_threads) noexcept nogil:
-    cdef Py_ssize_t p
+    cdef Py_ssize_t size = g.H * g.W, part = g.OH * g.OW, groups = ceil_div(g.planes * size, GROUP)
+    cdef Py_ssize_t c, p, first, last
+    cdef floating* image
+    cdef floating* pooled
     cdef unsigned state = 0
-    cdef bint fits = fits_backward(&g) if backward else window_rows(&g, g.OW) > 0
+    cdef bint quarters = window_quarters(&g), fits = not quarters and window_sums(&g)
     # Without memory for the divisors, which a few thousand bytes hold, windows are added one by one.
     cdef floating* rows = <floating*>malloc((g.OH + g.OW + SPARE) * sizeof(floating)) if fits else NULL
     cdef floating* columns = NULL
@@ -373,13 +395,22 @@ cdef void average(floating* x, floating* out, Geometry g, Py_ssize_t below, Py_s
         divisors(&g, below, right, count_include_pad, rows, columns)
     with parallel(num_threads=num_threads):
         state = cconv_ftz_on()
-        for p in prange(g.planes, schedule="static"):
-            if rows == NULL:
-                average_plane(x + p * g.H * g.W, out + p * g.OH * g.OW, g, below, right, count_include_pad, backward)
+        for c in prange(groups, schedule="static"):
+            first = c * g.planes // groups
+            last = (c + 1) * g.planes // groups
+            image = x + first * size
+            pooled = out + first * part
+            if quarters and backward:
+                spread_pairs(pooled, (g.planes - first) * part, last - first, &g, image)
+            elif quarters:
+                average_pairs(image, (g.planes - first) * size, last - first, &g, pooled)
+            elif rows == NULL:
+                for p in range(last - first):
+                    average_plane(image + p * size, pooled + p * part, g, below, right, count_include_pad, backward)
             elif backward:
-                spread_windows(out + p * g.OH * g.OW, &g, rows, columns, x + p * g.H * g.W)
+                spread_windows(pooled, last - first, &g, rows, columns, image)
             else:
-                sum_windows(x + p * g.H * g.W, &g, rows, columns, out + p * g.OH * g.OW)
+                sum_windows(image, last - first, &g, rows, columns, pooled)
         cconv_ftz_restore(state)
     free(rows)
 

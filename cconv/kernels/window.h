@@ -1,16 +1,18 @@
-/* Pooling windows of up to 255 values, a vector of outputs at a time.
+/* Pooling windows, a vector of outputs at a time.
  *
- * The input is first split by its phases: column q + left padding of phase (q + left) % stride, and rows likewise, with
- * the padding written out. Then every tap of a row of outputs is one contiguous vector, whatever the stride. The
- * gradient of an average goes the same way back: each input collects what the windows over it hand back, one phase
- * after another, and is written once. That of a maximum goes to one input of its window, and is left to _pool.pyx.
+ * For a maximum of up to 255 values the input is first split by its phases: column q + left padding of phase
+ * (q + left) % stride, and rows likewise, with the padding written out. Then every tap of a row of outputs is one
+ * contiguous vector, whatever the stride. Its gradient goes to one input of its window, and is left to _pool.pyx. Sums
+ * are of rows first and then, of those, of columns; their gradients go the same way back.
  *
  * Windows of 2 x 2 and 3 x 3 two apart need no splitting: `max_pairs` and `scatter_pairs` are loops of their own, in
- * which a lane stands for two columns of the image, and a maximum is looked for in all its window for the gradient.
+ * which a lane stands for two columns of the image, and a maximum is looked for in all its window for the gradient;
+ * and so are `average_pairs` and `spread_pairs` for averages over 2 x 2.
  *
- * Vectors may run over the end of a row, into one that is written later, but never over the end of a plane. What does
- * not fit (compilers without vector shuffles, windows too large for the scratch, and for maxima planes that hold NaN or
- * -inf) is refused, and left to the loops of _pool.pyx. The body is compiled twice, for float and for double.
+ * Vectors may run over the end of a row, into one that is written later, but never over the end of the planes. What
+ * does not fit (compilers without vector shuffles, rows or windows too large for the scratch, and for maxima planes that
+ * hold NaN or -inf) is refused, and left to the loops of _pool.pyx. The body is compiled twice, for float and for
+ * double.
  */
 #ifndef CCONV_WINDOW_H
 #define CCONV_WINDOW_H
@@ -53,15 +55,43 @@ static inline ptrdiff_t window_max(ptrdiff_t a, ptrdiff_t b) { return a > b ? a 
 static inline ptrdiff_t reach_h(const window_geometry *g) { return (ptrdiff_t)(g->fh - 1) * g->dh / g->sh; }
 static inline ptrdiff_t reach_w(const window_geometry *g) { return (ptrdiff_t)(g->fw - 1) * g->dw / g->sw; }
 
-/* Rows of outputs that are computed together; 0 where the windows do not fit. */
-static inline ptrdiff_t window_rows(const window_geometry *g, ptrdiff_t width)
+/* Rows of maxima that are computed together; 0 where the windows do not fit. */
+static inline ptrdiff_t window_rows(const window_geometry *g)
 {
 #ifdef WINDOW_VECTORS
-    const ptrdiff_t row = (ptrdiff_t)g->sh * g->sw * (width + reach_w(g));
+    const ptrdiff_t row = (ptrdiff_t)g->sh * g->sw * (g->OW + reach_w(g));
     if (g->fh > WINDOW_TAPS || g->fw > WINDOW_TAPS || g->fh * g->fw > WINDOW_TAPS) return 0;
     if (g->sh > WINDOW_TAPS || g->sw > WINDOW_TAPS || g->sh * g->sw > WINDOW_TAPS) return 0;
     return window_max(WINDOW_SCRATCH / row - reach_h(g), 0);
 #else
+    return 0;
+#endif
+}
+
+/* How many values of a buffer a row of sums takes: the image or all windows, a window beside it, and vectors. */
+static inline ptrdiff_t window_width(const window_geometry *g)
+{
+    return window_max(g->pl + g->W, g->OW * g->sw) + g->fw + 2 * (WINDOW_BYTES / 4);
+}
+
+/* Whether sums fit their buffer. */
+static inline int window_sums(const window_geometry *g)
+{
+#ifdef WINDOW_VECTORS
+    return window_width(g) <= WINDOW_SCRATCH;
+#else
+    return 0;
+#endif
+}
+
+/* Whether windows are 2 x 2 two apart and inside the image. */
+static inline int window_quarters(const window_geometry *g)
+{
+#ifdef WINDOW_VECTORS
+    return g->fh == 2 && g->fw == 2 && g->sh == 2 && g->sw == 2 && g->pt == 0 && g->pl == 0 && 2 * g->OH <= g->H &&
+           2 * g->OW <= g->W;
+#else
+    (void)g;
     return 0;
 #endif
 }
@@ -134,11 +164,19 @@ static inline void take_double(wvec_double *best, wbyte_double *at, wvec_double 
 #undef LANES
 #undef NAME
 #else
-/* Never called: window_rows and window_pairs are 0. */
+/* Never called: window_rows, window_sums, window_quarters and window_pairs are 0. */
 #define WINDOW_NONE(T, end)                                                                                            \
     static int max_windows_##end(const T *x, const window_geometry *g, T *out, uint8_t *where) { return 0; }           \
-    static void sum_windows_##end(const T *x, const window_geometry *g, const T *rows, const T *columns, T *out) {}    \
-    static void spread_windows_##end(const T *dout, const window_geometry *g, const T *rows, const T *columns, T *dx)  \
+    static void sum_windows_##end(const T *x, ptrdiff_t planes, const window_geometry *g, const T *rows,                \
+                                  const T *columns, T *out)                                                            \
+    {                                                                                                                  \
+    }                                                                                                                  \
+    static void spread_windows_##end(const T *dout, ptrdiff_t planes, const window_geometry *g, const T *rows,          \
+                                     const T *columns, T *dx)                                                          \
+    {                                                                                                                  \
+    }                                                                                                                  \
+    static void average_pairs_##end(const T *x, ptrdiff_t rest, ptrdiff_t planes, const window_geometry *g, T *out) {} \
+    static void spread_pairs_##end(const T *dout, ptrdiff_t rest, ptrdiff_t planes, const window_geometry *g, T *dx)   \
     {                                                                                                                  \
     }                                                                                                                  \
     static void max_pairs_##end(const T *x, ptrdiff_t rest, ptrdiff_t planes, const window_geometry *g, T *out,        \
@@ -204,13 +242,27 @@ typedef INT NAME(wint) __attribute__((vector_size(WINDOW_BYTES), aligned(sizeof(
 #define W_AFTER_double 1, 2
 #endif
 
-/* Store a vector at p, no further than `end`. */
+/* A vector read at p, or stored there, no further than `end`. */
+static __attribute__((noinline, cold)) V NAME(get_part)(const T *p, const T *end)
+{
+    V v = {0};
+    for (ptrdiff_t l = 0; l < window_min(end - p, LANES); l++) v[l] = p[l];
+    return v;
+}
+
+static __attribute__((noinline, cold)) void NAME(put_part)(T *p, const T *end, V v)
+{
+    for (ptrdiff_t l = 0; l < window_min(end - p, LANES); l++) p[l] = v[l];
+}
+
+static inline V NAME(get)(const T *p, const T *end) { return end - p >= LANES ? LOAD(p) : NAME(get_part)(p, end); }
+
 static inline void NAME(put)(T *p, const T *end, V v)
 {
     if (end - p >= LANES)
         *(V *)p = v;
     else
-        memcpy(p, &v, (size_t)(end - p) * sizeof(T));
+        NAME(put_part)(p, end, v);
 }
 
 /* Split the rows of outputs y0 ... y0 + count - 1 by phases; say whether all values are above -inf. */
@@ -271,7 +323,7 @@ static int NAME(max_windows)(const T *x, const window_geometry *g, T *out, uint8
 {
     T split[WINDOW_SCRATCH + 2 * LANES];
     ptrdiff_t off[WINDOW_TAPS];
-    const ptrdiff_t pitch = g->OW + reach_w(g), band = window_rows(g, g->OW);
+    const ptrdiff_t pitch = g->OW + reach_w(g), band = window_rows(g);
     const int taps = g->fh * g->fw;
     const T *const end = out + g->OH * g->OW;
     for (ptrdiff_t y0 = 0; y0 < g->OH; y0 += band) {
@@ -304,105 +356,151 @@ static int NAME(max_windows)(const T *x, const window_geometry *g, T *out, uint8
     return 1;
 }
 
-/* The sums of one plane, divided by rows[y] * columns[z]. columns has LANES values more than there are outputs. */
-static void NAME(sum_windows)(const T *x, const window_geometry *g, const T *rows, const T *columns, T *out)
+/* A mask of the first `count` lanes. */
+static inline M NAME(first_lanes)(ptrdiff_t count)
 {
-    T split[WINDOW_SCRATCH + 2 * LANES];
-    ptrdiff_t off[WINDOW_TAPS];
-    const ptrdiff_t pitch = g->OW + reach_w(g), band = window_rows(g, g->OW);
-    const int taps = g->fh * g->fw;
-    for (ptrdiff_t y0 = 0; y0 < g->OH; y0 += band) {
-        const ptrdiff_t count = window_min(band, g->OH - y0);
-        NAME(split)(x, g, y0, count, 0, split);
-        NAME(places)(g, count, off);
-        for (ptrdiff_t y = 0; y < count; y++)
-            for (ptrdiff_t z = 0; z < g->OW; z += LANES) {
-                const T *const at = split + y * pitch + z;
-                V total = LOAD(at + off[0]);
-                for (int t = 1; t < taps; t++) total += LOAD(at + off[t]);
-                NAME(put)(out + (y0 + y) * g->OW + z, out + g->OH * g->OW, total / (LOAD(columns + z) * rows[y0 + y]));
+    M inside;
+    for (ptrdiff_t l = 0; l < LANES; l++) inside[l] = l < count ? -1 : 0;
+    return inside;
+}
+
+/* The sums of some planes, divided by rows[y] * columns[z]. The rows of windows are added into a buffer with the padding
+ * beside them, for a band of outputs at a time, so that nothing waits for what was just stored; then their columns.
+ * columns has LANES values more than there are outputs. */
+static void NAME(sum_windows)(const T *x, ptrdiff_t planes, const window_geometry *g, const T *rows, const T *columns,
+                              T *out)
+{
+    T sums[WINDOW_SCRATCH];
+    const ptrdiff_t H = g->H, W = g->W, OW = g->OW, sw = g->sw;
+    const ptrdiff_t pitch = window_width(g), band = window_min(WINDOW_SCRATCH / pitch, g->OH);
+    const int fw = g->fw;
+    const T *const end = x + planes * H * W, *const out_end = out + planes * g->OH * OW;
+    const M inside = NAME(first_lanes)(W % LANES);
+    memset(sums, 0, sizeof(T) * (size_t)(band * pitch));
+    for (ptrdiff_t p = 0; p < planes; p++, x += H * W)
+        for (ptrdiff_t y0 = 0; y0 < g->OH; y0 += band) {
+            const ptrdiff_t count = window_min(band, g->OH - y0);
+            for (ptrdiff_t y = 0; y < count; y++) {
+                const ptrdiff_t top = (y0 + y) * g->sh - g->pt, last = window_min(top + g->fh, H);
+                for (ptrdiff_t q = 0; q < W; q += LANES) {
+                    V sum = {0};
+                    for (ptrdiff_t r = window_max(top, 0); r < last; r++) sum += NAME(get)(x + r * W + q, end);
+                    *(V *)(sums + y * pitch + g->pl + q) = W - q < LANES ? (V)((M)sum & inside) : sum;
+                }
             }
+            for (ptrdiff_t y = 0; y < count; y++, out += OW) {
+                const T *const row = sums + y * pitch;
+                for (ptrdiff_t z = 0; z < OW && sw > 2; z++) {
+                    T sum = 0;
+                    for (int j = 0; j < fw; j++) sum += row[z * sw + j];
+                    out[z] = sum / (columns[z] * rows[y0 + y]);
+                }
+                for (ptrdiff_t z = 0; z < OW && sw <= 2; z += LANES) {
+                    V sum = {0}, next = {0};
+                    for (int j = 0; j < fw; j++) sum += LOAD(row + z * sw + j);
+                    if (sw == 2) {
+                        for (int j = 0; j < fw; j++) next += LOAD(row + z * sw + LANES + j);
+                        sum = __builtin_shufflevector(sum, next, NAME(W_EVEN));
+                    }
+                    NAME(put)(out + z, out_end, sum / (LOAD(columns + z) * rows[y0 + y]));
+                }
+            }
+        }
+}
+
+/* Some planes of gradients: each value of dout, divided by rows[y] * columns[z], goes to all inputs of its window. The
+ * rows of a band wait in a buffer, where zeros stand for the strides; each is spread along the columns and added to the
+ * window's rows, or written where no window has been before. */
+static void NAME(spread_windows)(const T *dout, ptrdiff_t planes, const window_geometry *g, const T *rows,
+                                 const T *columns, T *dx)
+{
+    T values[WINDOW_SCRATCH], sums[WINDOW_SCRATCH];
+    const ptrdiff_t H = g->H, W = g->W, OW = g->OW, sw = g->sw;
+    const ptrdiff_t pitch = window_width(g), band = window_min(WINDOW_SCRATCH / pitch, g->OH);
+    const int fw = g->fw;
+    const T *const dout_end = dout + planes * g->OH * OW, *const end = dx + planes * H * W;
+    const M inside = NAME(first_lanes)(W % LANES), given = NAME(first_lanes)(OW % LANES);
+    const V zero = {0};
+    memset(values, 0, sizeof(T) * (size_t)(band * pitch));
+    for (ptrdiff_t p = 0; p < planes; p++, dx += H * W) {
+        ptrdiff_t done = 0;
+        for (ptrdiff_t y0 = 0; y0 < g->OH; y0 += band) {
+            const ptrdiff_t count = window_min(band, g->OH - y0);
+            for (ptrdiff_t y = 0; y < count; y++, dout += OW)
+                for (ptrdiff_t z = 0; z < OW; z += LANES) {
+                    T *const at = values + y * pitch + fw - 1 + z * sw;
+                    V v = NAME(get)(dout + z, dout_end) / (LOAD(columns + z) * rows[y0 + y]);
+                    if (OW - z < LANES) v = (V)((M)v & given);
+                    if (sw == 1) {
+                        *(V *)at = v;
+                    } else if (sw == 2) {
+                        *(V *)at = __builtin_shufflevector(v, zero, NAME(W_LOW));
+                        *(V *)(at + LANES) = __builtin_shufflevector(v, zero, NAME(W_HIGH));
+                    } else {
+                        for (ptrdiff_t l = 0; l < window_min(OW - z, LANES); l++) at[l * sw] = v[l];
+                    }
+                }
+            for (ptrdiff_t y = 0; y < count; y++) {
+                const ptrdiff_t top = (y0 + y) * g->sh - g->pt, first = window_max(top, 0);
+                const ptrdiff_t last = window_min(top + g->fh, H);
+                for (ptrdiff_t q = 0; q < W; q += LANES) {
+                    V sum = {0};
+                    for (int j = 0; j < fw; j++) sum += LOAD(values + y * pitch + g->pl + q + j);
+                    *(V *)(sums + q) = W - q < LANES ? (V)((M)sum & inside) : sum;
+                }
+                if (first > done) memset(dx + done * W, 0, sizeof(T) * (size_t)((first - done) * W));
+                for (ptrdiff_t r = first; r < last; r++)
+                    for (ptrdiff_t q = 0; q < W; q += LANES) {
+                        T *const to = dx + r * W + q;
+                        V sum = LOAD(sums + q);
+                        if (r < done) sum += NAME(get)(to, end);
+                        NAME(put)(to, end, sum);
+                    }
+                done = window_max(done, last);
+            }
+        }
+        memset(dx + done * W, 0, sizeof(T) * (size_t)((H - done) * W));
     }
 }
 
-/* One plane of gradients: each value of dout, divided by rows[y] * columns[z], goes to all inputs of its window. */
-static void NAME(spread_windows)(const T *dout, const window_geometry *g, const T *rows, const T *columns, T *dx)
+/* Averages over windows of 2 x 2 two apart, all of them inside the image, for some planes, of which, and what follows
+ * them, `rest` values may be read. */
+static void NAME(average_pairs)(const T *x, ptrdiff_t rest, ptrdiff_t planes, const window_geometry *g, T *out)
 {
-    T value[WINDOW_SCRATCH + 4 * LANES];
-    ptrdiff_t off[WINDOW_TAPS];
-    int first[WINDOW_TAPS + 2];
-    const ptrdiff_t up = reach_h(g), back = reach_w(g), width = (g->W + g->pl + g->sw - 1) / g->sw;
-    const ptrdiff_t height = (g->H + g->pt + g->sh - 1) / g->sh, pitch = width + back, band = window_rows(g, width);
-    const int sw = g->sw;
-    T *const end = dx + g->H * g->W;
-    const T *const dout_end = dout + g->OH * g->OW;
-    int n = 0;
-    /* The taps of each phase, and how far back their outputs are. */
-    for (int a = 0; a < g->sh; a++)
-        for (int b = 0; b < sw; b++) {
-            first[a * sw + b] = n;
-            for (int i = 0; i < g->fh; i++) {
-                if (i * g->dh % g->sh != a) continue;
-                for (int j = 0; j < g->fw; j++) {
-                    if (j * g->dw % sw != b) continue;
-                    off[n++] = (up - i * g->dh / g->sh) * pitch + back - j * g->dw / sw;
+    const ptrdiff_t W = g->W, OH = g->OH, OW = g->OW, size = g->H * W;
+    const T *const end = x + rest, *const out_end = out + planes * OH * OW;
+    for (ptrdiff_t p = 0; p < planes; p++, x += size)
+        for (ptrdiff_t y = 0; y < OH; y++, out += OW)
+            for (ptrdiff_t z = 0; z < OW; z += LANES) {
+                const T *const at = x + 2 * (y * W + z), *const below = at + W;
+                V low, high, even;
+                if (end - below >= 2 * LANES) {
+                    low = LOAD(at) + LOAD(below);
+                    high = LOAD(at + LANES) + LOAD(below + LANES);
+                } else {
+                    low = NAME(get)(at, end) + NAME(get)(below, end);
+                    high = NAME(get)(at + LANES, end) + NAME(get)(below + LANES, end);
                 }
+                even = __builtin_shufflevector(low, high, NAME(W_EVEN));
+                NAME(put)(out + z, out_end, (even + __builtin_shufflevector(low, high, NAME(W_ODD))) * (T)0.25);
             }
-        }
-    first[g->sh * sw] = n;
-    for (ptrdiff_t Y0 = 0; Y0 < height; Y0 += band) {
-        const ptrdiff_t count = window_min(band, height - Y0);
-        for (ptrdiff_t R = 0; R < count + up; R++) {
-            const ptrdiff_t y = Y0 + R - up, inside = y >= 0 && y < g->OH;
-            T *const v = value + R * pitch;
-            const ptrdiff_t length = inside ? window_min(g->OW, width) : 0;
-            const T *const from = dout + y * g->OW;
-            for (ptrdiff_t k = 0; k < (inside ? back : pitch); k++) v[k] = 0;
-            ptrdiff_t z = 0;
-            for (; z < length && dout_end - (from + z) >= LANES; z += LANES)
-                *(V *)(v + back + z) = LOAD(from + z) / (LOAD(columns + z) * rows[y]);
-            for (; z < length; z++) v[back + z] = from[z] / (rows[y] * columns[z]);
-            if (inside)
-                for (ptrdiff_t k = back + length; k < pitch; k++) v[k] = 0;
-        }
-        for (ptrdiff_t Y = 0; Y < count; Y++)
-            for (int a = 0; a < g->sh; a++) {
-                const ptrdiff_t r = (Y0 + Y) * g->sh + a - g->pt;
-                if (r < 0 || r >= g->H) continue;
-                for (ptrdiff_t Z = 0; Z < width; Z += LANES) {
-                    T chunk[WINDOW_TAPS * LANES];
-                    V even = {0}, odd = {0};
-                    const ptrdiff_t q = Z * sw - g->pl; /* the image's column of the chunk's first value */
-                    T *const row = dx + r * g->W;
-                    for (int b = 0; b < sw; b++) {
-                        V total = {0};
-                        const T *const at = value + Y * pitch + Z;
-                        const int last = first[a * sw + b + 1];
-                        for (int t = first[a * sw + b]; t < last; t++) total += LOAD(at + off[t]);
-                        if (sw <= 2 && b == 0)
-                            even = total;
-                        else if (sw <= 2)
-                            odd = total;
-                        else
-                            for (int l = 0; l < LANES; l++) chunk[l * sw + b] = total[l];
-                    }
-                    if (sw == 2) {
-                        const V low = __builtin_shufflevector(even, odd, NAME(W_LOW));
-                        odd = __builtin_shufflevector(even, odd, NAME(W_HIGH));
-                        even = low;
-                    }
-                    if (sw <= 2 && q >= 0 && end - (row + q) >= sw * LANES) {
-                        *(V *)(row + q) = even;
-                        if (sw == 2) *(V *)(row + q + LANES) = odd;
-                        continue;
-                    }
-                    if (sw <= 2) *(V *)chunk = even;
-                    if (sw == 2) *(V *)(chunk + LANES) = odd;
-                    const ptrdiff_t lo = window_max(-q, 0), hi = window_min(sw * LANES, g->W - q);
-                    if (hi > lo) memcpy(row + q + lo, chunk + lo, (size_t)(hi - lo) * sizeof(T));
-                }
+}
+
+/* Their gradient, for some planes, of whose dout, and what follows it, `rest` values may be read. */
+static void NAME(spread_pairs)(const T *dout, ptrdiff_t rest, ptrdiff_t planes, const window_geometry *g, T *dx)
+{
+    const ptrdiff_t H = g->H, W = g->W, OH = g->OH, OW = g->OW;
+    const T *const dout_end = dout + rest, *const end = dx + planes * H * W;
+    for (ptrdiff_t p = 0; p < planes; p++, dout += OH * OW)
+        for (ptrdiff_t r = 0; r < H; r++, dx += W) {
+            const ptrdiff_t covered = r < 2 * OH ? OW : 0;
+            for (ptrdiff_t z = 0; z < covered; z += LANES) {
+                const V v = NAME(get)(dout + r / 2 * OW + z, dout_end) * (T)0.25;
+                NAME(put)(dx + 2 * z, end, __builtin_shufflevector(v, v, NAME(W_LOW)));
+                NAME(put)(dx + 2 * z + LANES, end, __builtin_shufflevector(v, v, NAME(W_HIGH)));
             }
-    }
+            for (ptrdiff_t q = 2 * covered; q < W; q++) dx[q] = 0;
+        }
 }
 
 /* Positions of LANES maxima in their windows: bytes, where comparisons can select these too, else as wide as values.
