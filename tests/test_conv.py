@@ -96,6 +96,34 @@ def test_an_image_does_not_feel_its_batch(geometry, cpu_level, num_threads):
         assert convolution(image[None], W, b, **keywords(geometry)).tobytes() == whole[n].tobytes()
 
 
+SPARSE = [geometry for geometry in GEOMETRIES if geometry[1] * geometry[5] <= 8 and geometry[0] > 1]  # and the first
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("density", [0.2, 0.0])
+@pytest.mark.parametrize("geometry", [GEOMETRIES[0], (1, 1, 30, 75, 3, 2, 7, *GEOMETRIES[0][7:]), *SPARSE], ids=str)
+def test_weight_gradient_of_a_few_outputs(geometry, density, dtype, cpu_level, monkeypatch):
+    x, W, _, dout, _ = arrays(geometry, dtype)
+    dout[np.random.default_rng(1).random(dout.shape) >= density] = 0
+    options = keywords(geometry)
+    oracle = oracles.convolution_backward(dout, x, W, *options.values())[1:]
+    sizes = oracles.convolution_backward(abs(dout), abs(x), abs(W), *options.values())[1:]
+    results = []
+    for threads in (1, 2, 3, 16):
+        monkeypatch.setattr(kernels.cpu, "threads_for", lambda work, threads=threads: threads)
+        results.append(convolution_backward(dout, x, W, **options)[1:])
+        for actual, wanted, magnitude, first in zip(results[-1], oracle, sizes, results[0], strict=True):
+            assert_within_bound(actual, wanted, magnitude, dout.size, dtype)
+            assert actual.tobytes() == first.tobytes()
+
+
+def test_zero_gradients_times_infinite_pixels_are_not_a_number(cpu_level):
+    x, dout = np.ones((1, 1, 9, 9)), np.zeros((1, 3, 7, 7))
+    x[0, 0, 4, 4] = np.inf
+    dW = convolution_backward(dout, x, np.ones((3, 1, 3, 3)))[1]
+    assert np.isnan(dW).all()
+
+
 def test_empty_batch(cpu_level):
     x, W, b = np.zeros((0, 2, 5, 5)), np.ones((3, 2, 3, 3)), np.ones(3)
     assert convolution(x, W, b).shape == (0, 3, 3, 3)

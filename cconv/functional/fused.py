@@ -131,7 +131,7 @@ def convolution_relu_max_pool_backward(
     dW = kernels.memory.empty(W.shape, W.dtype)
     db = kernels.memory.empty((filters,), W.dtype) if bias else None
     threads = kernels.cpu.threads_for(WINDOW_COST * dout.size * weights.shape[1] * weights.shape[2])
-    kernels.conv.backward_pooled_weights(dout, out, argmax, x, dW, db, out_h, out_w, steps, groups, threads)
+    kernels.conv.backward_pooled_weights(dout, out, argmax, x, dW, db, out_h, out_w, steps, threads)
     if W_dtype != dW.dtype:
         dW = dW.astype(W_dtype)
         db = db if db is None else db.astype(W_dtype)

@@ -59,7 +59,6 @@ def backward_pooled_weights(
     OH: int,
     OW: int,
     steps: tuple[int, ...],
-    groups: int,
     num_threads: int,
     /,
 ) -> None: ...

@@ -25,14 +25,18 @@ image is one long row, cut into pieces of a good length.
 Relu and 2 x 2 maxima (conv_pool.h) join two rows of outputs while their lanes are still channels, so that only the
 maxima are transposed and written. Where the input's gradient is not wanted, their weight gradient visits nothing else:
 
-    dW[c, i][f] += dout[n, f, Y, Z] * image[place of the maximum + c*plane + i*dh*PW ...]   lanes = the taps of a row
+    dW[f, c, i] += dout[n, f, Y, Z] * image[place of the maximum + c*plane + i*dh*PW ...]   lanes = the taps of a row
+
+So does that of any dout with many zeros, as they come from layers that run one by one: in place of the maxima it visits
+the values that are not 0. Few channels and small filters alone make that worth while.
 
 The lanes f are channels: weights are packed as [block of lanes][c][t][lane], dout is transposed to [q][lane], and
 results are transposed back when they are stored.
 
 Order of additions: an output is one chain over (c, t) in that order, then the bias. A weight gradient is one chain over
 the pixels of a strip, strips and images are added in order, and groups of images (their number depends on the shapes
-alone) at the end. Neither the batch nor the number of threads changes a bit of an output.
+alone) at the end; from a list, one chain over every second value, so that zeros in dout may move its last bits. Neither
+the batch nor the number of threads changes a bit of an output.
 
 Edge cases: padding is zeros, in a copy or by leaving out the taps that lie there; a negative padding of the input
 gradient's pass (pad beyond the filter) starts inside dout; an empty batch leaves the output empty and the weight
@@ -50,6 +54,7 @@ from cconv.kernels.tile cimport (
     TILE_BYTES, TILE_MAX_V, TILE_SPREADS, add_rows, cconv_ftz_on, cconv_ftz_restore, expect, fetch, pad, run_rows, tile,
     tile_rows, tile_run, turn, turn_biased, turn_padded, weave
 )
+from cconv.kernels.zeros cimport all_finite, count_nonzero
 
 import numpy as np
 
@@ -58,6 +63,7 @@ from cconv.kernels._memory import empty
 cnp.import_array()
 
 cdef extern from "conv_pool.h" nogil:
+    const int WINDOW_BYTES
     const int WINDOW_LANES
     const int WINDOW_ROWS
     void max_of_rows_float(const float*, const float*, Py_ssize_t, Py_ssize_t, const float*, float*, float*) noexcept
@@ -76,7 +82,8 @@ cdef extern from "conv_pool.h" nogil:
 
 cdef enum:
     STRIP = 112  # outputs between two transposes: a multiple of every tile's rows and of every vector's lanes
-    WINDOWS = 448  # maxima whose windows are listed at a time
+    SAMPLE = 8  # channels of a gradient that are searched for zeros
+    WINDOWS = 448  # outputs that are listed at a time
     GRADIENT_STRIP = 16384  # values of a transposed strip of dout, which stays in the first or second cache
     GRADIENT_BLOCK = 1 << 19  # bytes of sums that share one transposed dout, and the second cache with it
     GRADIENT_ITEMS = 16  # pieces of work a weight gradient is cut into, where it can be
@@ -536,12 +543,12 @@ cdef void weight_gradient(const floating* dout, const floating* x, floating* dW,
         cconv_ftz_restore(state)
 
 
-cdef void pooled_weight_gradient(const floating* dout, const floating* y, const uint8_t* where, const floating* x,
-                                 floating* dW, floating* db, Py_ssize_t N, Gather* g, Py_ssize_t area, Py_ssize_t FW,
-                                 const int32_t* base, const Py_ssize_t* taps, Py_ssize_t copy, Py_ssize_t half,
-                                 Py_ssize_t sets, floating* sums, floating* scratch, Py_ssize_t private,
-                                 int num_threads) noexcept nogil:
-    """Add up the windows of the maxima, image by image.
+cdef void window_gradient(const floating* dout, const floating* y, const uint8_t* where, const floating* x,
+                          floating* dW, floating* db, Py_ssize_t N, Gather* g, Py_ssize_t area, Py_ssize_t FW,
+                          const int32_t* base, const Py_ssize_t* taps, Py_ssize_t copy, Py_ssize_t half,
+                          Py_ssize_t sets, floating* sums, floating* scratch, Py_ssize_t private,
+                          int num_threads) noexcept nogil:
+    """Add up the windows of listed outputs, image by image.
 
     Windows begin at any value of a line of the cache and would often end in the next one: so there is a second copy of
     the image, `copy` values further, half a line out of step, and `base` names the one in which they do not.
@@ -565,7 +572,8 @@ cdef void pooled_weight_gradient(const floating* dout, const floating* y, const 
                     for c in range(ceil_div(area, WINDOWS)):
                         k = (n * g.F + f) * area + c * WINDOWS
                         count = min(WINDOWS, area - c * WINDOWS)
-                        count = find_windows(dout + k, y + k, where + k, base + c * WINDOWS, count, g.down * g.PW,
+                        m = k if y != NULL else 0
+                        count = find_windows(dout + k, y + m, where + m, base + c * WINDOWS, count, g.down * g.PW,
                                              g.across, mine, at)
                         add_windows(R, FW, <const floating*>image, taps, at, <const floating*>mine, count,
                                     sums + (item * g.F + f) * size)
@@ -583,7 +591,7 @@ cdef void pooled_weight_gradient(const floating* dout, const floating* y, const 
 
 
 cdef enum Kind:
-    OUTPUT, POOLED_OUTPUT, INPUT_GRADIENT, WEIGHT_GRADIENT, POOLED_WEIGHT_GRADIENT
+    OUTPUT, POOLED_OUTPUT, INPUT_GRADIENT, WEIGHT_GRADIENT, WINDOW_GRADIENT
 
 
 cdef class Plan:
@@ -656,7 +664,7 @@ cdef class Plan:
         # tap, and else needs the image with all its padding. An output needs no rows of it, nor one column: the outer
         # outputs of a row leave that out.
         g.by_tap = self.kind == WEIGHT_GRADIENT and outside and g.C >= TAP_CHANNELS
-        whole = self.kind in (WEIGHT_GRADIENT, POOLED_WEIGHT_GRADIENT) and not g.by_tap
+        whole = self.kind in (WEIGHT_GRADIENT, WINDOW_GRADIENT) and not g.by_tap
         if whole or g.by_tap:
             padded = whole and outside
         elif sw == 1:
@@ -667,7 +675,7 @@ cdef class Plan:
         g.left = pl if padded else 0
         g.PH = high if whole and padded else g.H
         g.PW = wide if padded else g.W
-        if self.kind == POOLED_WEIGHT_GRADIENT:
+        if self.kind == WINDOW_GRADIENT:
             g.PW = round_up(g.PW, CACHE_LINE // self.itemsize)
         set_planes(g, padded, whole)
         g.down = sh
@@ -856,6 +864,73 @@ def backward_input(cnp.ndarray dout, cnp.ndarray W, cnp.ndarray dx, tuple steps,
     run_gather(dout, W, bias, dx, plan, None, num_threads)
 
 
+cdef bint windows_fit(tuple image, tuple filters, int OH, int OW, tuple steps, int groups):
+    """Whether a row of taps, and all rows of a window, fit registers, and places in two padded images 32 bits."""
+    C, H, W = image
+    FH, FW = filters
+    sh, sw, _, _, dh, dw = steps
+    area = max(H, OH * sh + FH * dh) * (max(W, OW * sw + FW) + CACHE_LINE)
+    return groups == dw == 1 and FW <= WINDOW_LANES and C * FH <= WINDOW_ROWS and 2 * C * area < 1 << 31
+
+
+cdef bint few_windows(const floating* dout, const floating* x, Py_ssize_t N, Gather* g, Py_ssize_t FW) noexcept nogil:
+    """Whether a weight gradient is faster that visits the values of dout that are not 0, and as good as one of all.
+
+    A channel each of a few images is looked at. A register of taps takes about the time in which all values of a cache
+    line are multiplied where every output counts.
+    """
+    cdef Py_ssize_t looked = min(N, SAMPLE), i, n, registers = ceil_div(FW * TILE_BYTES, g.lanes * WINDOW_BYTES)
+    cdef Py_ssize_t found = 0
+    for i in range(looked):
+        n = i * N // looked
+        found += count_nonzero(dout + (n * g.F + i % g.F) * g.area, g.area)
+    return (found * g.lanes * registers * CACHE_LINE < looked * g.area * FW * TILE_BYTES
+            and all_finite(x, N * g.C * g.H * g.W))
+
+
+cdef void run_windows(cnp.ndarray dout, object y, object argmax, cnp.ndarray x, cnp.ndarray dW, object db,
+                      Py_ssize_t OH, Py_ssize_t OW, tuple steps, int num_threads):
+    """Compute the weight gradient from a list: the maxima of y, two outputs apart, or without it dout's nonzeros."""
+    cdef Plan plan = find_plan(x, dW, (dW.shape[0], OH, OW), steps, 1, WINDOW_GRADIENT)
+    cdef Gather* g = &plan.g
+    cdef Py_ssize_t N = x.shape[0], FH = dW.shape[2], FW = dW.shape[3], apart = 1 if y is None else 2
+    cdef Py_ssize_t columns = OW // apart, area = OH // apart * columns, k, private, start, dh = steps[4]
+    cdef Py_ssize_t size = g.F * (g.C * FH + 1) * WINDOW_LANES, sets = max(min(GRADIENT_ITEMS, N), 1)
+    cdef Py_ssize_t line = CACHE_LINE // plan.itemsize, half = line // 2
+    cdef Py_ssize_t copy = round_up(g.C * g.plane + g.lanes + WINDOW_LANES, line)
+    cdef Py_ssize_t[8] taps
+    cdef cnp.ndarray bases = empty((area,), np.int32), scratch
+    cdef int32_t* base = <int32_t*>cnp.PyArray_DATA(bases)
+    cdef void* ds = cnp.PyArray_DATA(dout)
+    cdef void* ys = NULL if y is None else cnp.PyArray_DATA(<cnp.ndarray>y)
+    cdef uint8_t* where = NULL if y is None else <uint8_t*>cnp.PyArray_DATA(<cnp.ndarray>argmax)
+    cdef void* xs = cnp.PyArray_DATA(x)
+    cdef void* ws = cnp.PyArray_DATA(dW)
+    cdef void* bias = NULL if db is None else cnp.PyArray_DATA(<cnp.ndarray>db)
+    cdef void* work
+    for k in range(area):
+        start = apart * (k % columns) * g.across
+        start += copy - half if start % line >= half else 0
+        base[k] = <int32_t>(apart * (k // columns) * g.down * g.PW + start)
+    for k in range(g.C * FH):
+        taps[k] = k // FH * g.plane + k % FH * dh * g.PW
+    check_scratch(<double>2 * g.C * g.plane * num_threads)
+    private = round_up(2 * WINDOWS + 2 * copy, ALIGNMENT)
+    size = round_up(size * sets, ALIGNMENT)
+    scratch = empty((size + private * num_threads,), dW.dtype)
+    work = cnp.PyArray_DATA(scratch)
+    if cnp.PyArray_TYPE(dW) == cnp.NPY_FLOAT:
+        with nogil:
+            window_gradient[float](<float*>ds, <float*>ys, where, <float*>xs, <float*>ws, <float*>bias, N, g, area, FW,
+                                   base, taps, copy, half, sets, <float*>work, <float*>work + size, private,
+                                   num_threads)
+    else:
+        with nogil:
+            window_gradient[double](<double*>ds, <double*>ys, where, <double*>xs, <double*>ws, <double*>bias, N, g,
+                                    area, FW, base, taps, copy, half, sets, <double*>work, <double*>work + size,
+                                    private, num_threads)
+
+
 def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db, tuple steps, int groups,
                      int num_threads, /):
     """Write the gradient with respect to the filters into dW and, unless db is None, that of the bias into db."""
@@ -869,6 +944,7 @@ def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db,
     cdef Py_ssize_t step = block * g.plane if g.copied else g.groups * g.C * g.H * g.W
     cdef Py_ssize_t unit = g.width if g.by_tap else g.lanes  # strips are whole ones of these
     cdef cnp.ndarray scratch, offsets
+    cdef bint few
     cdef void* bias = NULL if db is None else cnp.PyArray_DATA(<cnp.ndarray>db)
     cdef void* xs = cnp.PyArray_DATA(x)
     cdef void* ds = cnp.PyArray_DATA(dout)
@@ -881,6 +957,14 @@ def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db,
         if db is not None:
             db[...] = 0
         return
+    if windows_fit(sizes(x), (dW.shape[2], dW.shape[3]), dout.shape[2], dout.shape[3], steps, groups):
+        if cnp.PyArray_TYPE(dW) == cnp.NPY_FLOAT:
+            few = few_windows[float](<float*>ds, <float*>xs, N, g, dW.shape[3])
+        else:
+            few = few_windows[double](<double*>ds, <double*>xs, N, g, dW.shape[3])
+        if few:
+            run_windows(dout, None, None, x, dW, db, dout.shape[2], dout.shape[3], steps, num_threads)
+            return
     blocks = ceil_div(g.C, block)
     sets = min(ceil_div(GRADIENT_ITEMS, blocks * g.groups), GRADIENT_BYTES // (total * plan.itemsize))
     sets = max(min(sets, N), 1)
@@ -915,57 +999,15 @@ def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db,
 
 
 def pooled_weights_fit(tuple image, tuple filters, int OH, int OW, tuple steps, int groups, /):
-    """Whether `backward_pooled_weights` takes such sizes.
-
-    A row of taps, and all rows of a window, have to fit registers, and places in two padded images 32 bits.
-    """
-    C, H, W = image
-    FH, FW = filters
-    sh, sw, _, _, dh, dw = steps
-    area = max(H, OH * sh + FH * dh) * (max(W, OW * sw + FW) + CACHE_LINE)
-    return groups == dw == 1 and FW <= WINDOW_LANES and C * FH <= WINDOW_ROWS and 2 * C * area < 1 << 31
+    """Whether `backward_pooled_weights` takes such sizes."""
+    return windows_fit(image, filters, OH, OW, steps, groups)
 
 
 def backward_pooled_weights(cnp.ndarray dout, cnp.ndarray y, cnp.ndarray argmax, cnp.ndarray x, cnp.ndarray dW,
-                            object db, int OH, int OW, tuple steps, int groups, int num_threads, /):
+                            object db, int OH, int OW, tuple steps, int num_threads, /):
     """Write the weight gradient of what `forward_pooled` computed into dW and, unless None, that of the bias into db.
 
     dout is the gradient of its output y, argmax where the maxima lie. Only these are visited, so that the gradient of
     the convolution's own output, three zeros in four, need not exist.
     """
-    cdef Plan plan = find_plan(x, dW, (dW.shape[0], OH, OW), steps, groups, POOLED_WEIGHT_GRADIENT)
-    cdef Gather* g = &plan.g
-    cdef Py_ssize_t N = x.shape[0], FH = dW.shape[2], FW = dW.shape[3], columns = OW // 2, area = OH // 2 * columns
-    cdef Py_ssize_t size = g.F * (g.C * FH + 1) * WINDOW_LANES, sets = max(min(GRADIENT_ITEMS, N), 1), k, private
-    cdef Py_ssize_t dh = steps[4], line = CACHE_LINE // plan.itemsize, half = line // 2, start
-    cdef Py_ssize_t copy = round_up(g.C * g.plane + g.lanes + WINDOW_LANES, line)
-    cdef Py_ssize_t[8] taps
-    cdef cnp.ndarray bases = np.empty(area, np.int32), scratch
-    cdef int32_t* base = <int32_t*>cnp.PyArray_DATA(bases)
-    cdef void* ds = cnp.PyArray_DATA(dout)
-    cdef void* ys = cnp.PyArray_DATA(y)
-    cdef uint8_t* where = <uint8_t*>cnp.PyArray_DATA(argmax)
-    cdef void* xs = cnp.PyArray_DATA(x)
-    cdef void* ws = cnp.PyArray_DATA(dW)
-    cdef void* bias = NULL if db is None else cnp.PyArray_DATA(<cnp.ndarray>db)
-    cdef void* work
-    for k in range(area):
-        start = 2 * (k % columns) * g.across
-        base[k] = <int32_t>(2 * (k // columns) * g.down * g.PW + start + (copy - half if start % line >= half else 0))
-    for k in range(g.C * FH):
-        taps[k] = k // FH * g.plane + k % FH * dh * g.PW
-    check_scratch(<double>2 * g.C * g.plane * num_threads)
-    private = round_up(2 * WINDOWS + 2 * copy, ALIGNMENT)
-    size = round_up(size * sets, ALIGNMENT)
-    scratch = empty((size + private * num_threads,), dW.dtype)
-    work = cnp.PyArray_DATA(scratch)
-    if cnp.PyArray_TYPE(dW) == cnp.NPY_FLOAT:
-        with nogil:
-            pooled_weight_gradient[float](<float*>ds, <float*>ys, where, <float*>xs, <float*>ws, <float*>bias, N, g,
-                                          area, FW, base, taps, copy, half, sets, <float*>work, <float*>work + size,
-                                          private, num_threads)
-    else:
-        with nogil:
-            pooled_weight_gradient[double](<double*>ds, <double*>ys, where, <double*>xs, <double*>ws, <double*>bias, N,
-                                           g, area, FW, base, taps, copy, half, sets, <double*>work,
-                                           <double*>work + size, private, num_threads)
+    run_windows(dout, y, argmax, x, dW, db, OH, OW, steps, num_threads)

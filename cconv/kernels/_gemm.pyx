@@ -34,6 +34,7 @@ from cconv.kernels.division cimport ceil_div
 from cconv.kernels.tile cimport (
     TILE_BYTES, TILE_MAX_V, TILE_ROWS, cconv_ftz_on, cconv_ftz_restore, expect, pad, tile, tile_rows, turn, turn_padded
 )
+from cconv.kernels.zeros cimport count_nonzero
 
 from cconv.kernels._memory import empty
 
@@ -50,8 +51,6 @@ cdef extern from "sparse.h" nogil:
     const int SPARSE_MAX_V
     void find_bits_float(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, uint64_t*) noexcept
     void find_bits_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, uint64_t*) noexcept
-    Py_ssize_t count_nonzero_float(const float*, Py_ssize_t) noexcept
-    Py_ssize_t count_nonzero_double(const double*, Py_ssize_t) noexcept
     void sparse_rows_float(int, Py_ssize_t, const float*, Py_ssize_t, const uint64_t*, Py_ssize_t, const float*,
                            const float*, float*, Py_ssize_t, Py_ssize_t, bint) noexcept
     void sparse_rows_double(int, Py_ssize_t, const double*, Py_ssize_t, const uint64_t*, Py_ssize_t, const double*,
@@ -135,13 +134,6 @@ cdef inline void find_bits(const floating* a, Py_ssize_t step, Py_ssize_t rows, 
         find_bits_float(a, step, rows, count, bits)
     else:
         find_bits_double(a, step, rows, count, bits)
-
-
-cdef inline Py_ssize_t count_nonzero(const floating* a, Py_ssize_t count) noexcept nogil:
-    if floating is float:
-        return count_nonzero_float(a, count)
-    else:
-        return count_nonzero_double(a, count)
 
 
 cdef inline void sparse_rows(Py_ssize_t V, Py_ssize_t rows, const floating* a, Py_ssize_t a_step, const uint64_t* bits,

@@ -1,5 +1,6 @@
 /* What convolution, relu and 2 x 2 maxima need in one kernel, beside the tile: the maxima of two rows of outputs while
- * their lanes are still channels, and a weight gradient that only visits the outputs that were maxima.
+ * their lanes are still channels, and a weight gradient that only visits outputs in a list, which were maxima or whose
+ * gradient is not 0.
  *
  * The body is compiled twice, for float and for double, by including this file into itself.
  */
@@ -8,21 +9,20 @@
 
 #include <stdint.h>
 
-#include "tile.h"
+#include "zeros.h"
 
+#define WINDOW_BYTES 32 /* of a register of taps */
 #define WINDOW_LANES 8 /* the most taps of a filter's row */
 #define WINDOW_ROWS 8  /* the most rows of taps, over all channels */
 
 #if defined(__AVX512VL__)
-#include <immintrin.h>
-
 /* Which values of y are above 0 or not numbers. */
-static inline uint64_t passes_float(const float *y)
+static inline uint64_t above_float(const float *y)
 {
     return _mm512_cmp_ps_mask(_mm512_loadu_ps(y), _mm512_setzero_ps(), _CMP_NLE_UQ);
 }
 
-static inline uint64_t passes_double(const double *y)
+static inline uint64_t above_double(const double *y)
 {
     return _mm512_cmp_pd_mask(_mm512_loadu_pd(y), _mm512_setzero_pd(), _CMP_NLE_UQ);
 }
@@ -31,11 +31,14 @@ static inline uint64_t passes_double(const double *y)
 static inline void keep_float(uint64_t passed, const float *dout, const uint8_t *where, const int32_t *base, int32_t down,
                               int32_t across, float *value, int32_t *at)
 {
-    const __m512i place = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)where));
     __m512i from = _mm512_loadu_si512(base);
-    from = _mm512_mask_add_epi32(from, _mm512_test_epi32_mask(place, _mm512_set1_epi32(2)), from, _mm512_set1_epi32(down));
-    from = _mm512_mask_add_epi32(from, _mm512_test_epi32_mask(place, _mm512_set1_epi32(1)), from,
-                                 _mm512_set1_epi32(across));
+    if (where) {
+        const __m512i place = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)where));
+        from = _mm512_mask_add_epi32(from, _mm512_test_epi32_mask(place, _mm512_set1_epi32(2)), from,
+                                     _mm512_set1_epi32(down));
+        from = _mm512_mask_add_epi32(from, _mm512_test_epi32_mask(place, _mm512_set1_epi32(1)), from,
+                                     _mm512_set1_epi32(across));
+    }
     _mm512_storeu_ps(value, _mm512_maskz_compress_ps((__mmask16)passed, _mm512_loadu_ps(dout)));
     _mm512_storeu_si512(at, _mm512_maskz_compress_epi32((__mmask16)passed, from));
 }
@@ -43,11 +46,14 @@ static inline void keep_float(uint64_t passed, const float *dout, const uint8_t 
 static inline void keep_double(uint64_t passed, const double *dout, const uint8_t *where, const int32_t *base,
                                int32_t down, int32_t across, double *value, int32_t *at)
 {
-    const __m256i place = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)where));
     __m256i from = _mm256_loadu_si256((const __m256i *)base);
-    from = _mm256_mask_add_epi32(from, _mm256_test_epi32_mask(place, _mm256_set1_epi32(2)), from, _mm256_set1_epi32(down));
-    from = _mm256_mask_add_epi32(from, _mm256_test_epi32_mask(place, _mm256_set1_epi32(1)), from,
-                                 _mm256_set1_epi32(across));
+    if (where) {
+        const __m256i place = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)where));
+        from = _mm256_mask_add_epi32(from, _mm256_test_epi32_mask(place, _mm256_set1_epi32(2)), from,
+                                     _mm256_set1_epi32(down));
+        from = _mm256_mask_add_epi32(from, _mm256_test_epi32_mask(place, _mm256_set1_epi32(1)), from,
+                                     _mm256_set1_epi32(across));
+    }
     _mm512_storeu_pd(value, _mm512_maskz_compress_pd((__mmask8)passed, _mm512_loadu_pd(dout)));
     _mm256_storeu_si256((__m256i *)at, _mm256_maskz_compress_epi32((__mmask8)passed, from));
 }
@@ -117,25 +123,26 @@ static void NAME(turn_places)(const T *from, ptrdiff_t from_step, ptrdiff_t rows
         }
 }
 
-/* List the values of dout that relu and the maxima pass back, those with y above 0, and where the window of each begins in
- * the image; `count` places lie in rows of the image at `base`. Returns how many, filled up with zeros to whole
- * WINDOW_LANES. Both lists are written up to a vector further. */
+/* List the values of dout that count and where the window of each begins in the image; `count` places lie in it at `base`.
+ * With y, these are the maxima that relu passed, those with y above 0, at one of the four places that `where` names; without
+ * it (NULL), all that are not 0. Returns how many, filled up with zeros to whole WINDOW_LANES. Both lists are written up to
+ * a vector further. */
 static ptrdiff_t NAME(find_windows)(const T *dout, const T *y, const uint8_t *where, const int32_t *base, ptrdiff_t count,
                                     int32_t down, int32_t across, T *value, int32_t *at)
 {
     ptrdiff_t n = 0, k = 0;
 #if defined(__AVX512VL__)
     for (; k + LANES <= count; k += LANES) {
-        const uint64_t passed = NAME(passes)(y + k);
-        NAME(keep)(passed, dout + k, where + k, base + k, down, across, value + n, at + n);
+        const uint64_t passed = y ? NAME(above)(y + k) : NAME(nonzero)(dout + k);
+        NAME(keep)(passed, dout + k, where ? where + k : NULL, base + k, down, across, value + n, at + n);
         n += __builtin_popcountll(passed);
     }
 #endif
     for (; k < count; k++) {
-        const int32_t place = where[k]; /* whatever it holds, one of four */
+        const int32_t place = where ? where[k] : 0; /* whatever it holds, one of four */
         value[n] = dout[k];
         at[n] = base[k] + (place >> 1 & 1) * down + (place & 1) * across;
-        n += !(y[k] <= 0);
+        n += y ? !(y[k] <= 0) : dout[k] != 0;
     }
     for (; n % WINDOW_LANES; n++) {
         value[n] = 0;
@@ -144,12 +151,12 @@ static ptrdiff_t NAME(find_windows)(const T *dout, const T *y, const uint8_t *wh
     return n;
 }
 
-#define WIDTH (32 / (int)sizeof(T)) /* values of a register of taps */
+#define WIDTH (WINDOW_BYTES / (int)sizeof(T)) /* values of a register of taps */
 #if defined(__GNUC__)
 #if !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wpsabi" /* about passing wide vectors to functions; these are all inlined */
 #endif
-typedef T NAME(taps) __attribute__((vector_size(32), aligned(sizeof(T)), may_alias));
+typedef T NAME(taps) __attribute__((vector_size(WINDOW_BYTES), aligned(sizeof(T)), may_alias));
 TILE_INLINE NAME(taps) NAME(load_taps)(const T *p) { return *(const NAME(taps) *)p; }
 TILE_INLINE NAME(taps) NAME(add_taps)(NAME(taps) a, NAME(taps) b) { return a + b; }
 TILE_INLINE NAME(taps) NAME(scale_taps)(NAME(taps) a, T b, NAME(taps) c) { return a * b + c; }

@@ -14,13 +14,8 @@
 #ifndef CCONV_SPARSE_H
 #define CCONV_SPARSE_H
 
-#include <stdint.h>
+#include "zeros.h"
 
-#include "tile.h"
-
-#if defined(__SSE2__)
-#include <immintrin.h>
-#endif
 #if defined(_MSC_VER)
 #include <intrin.h>
 #endif
@@ -41,33 +36,6 @@ static inline int lowest_bit(uint64_t bits)
     int k = 0;
     while (!(bits >> k & 1)) k++;
     return k;
-#endif
-}
-
-/* Which of the values of a vector are not 0, as bits. */
-static inline uint64_t nonzero_float(const float *a)
-{
-#if defined(__AVX512F__)
-    return _mm512_cmp_ps_mask(_mm512_loadu_ps(a), _mm512_setzero_ps(), _CMP_NEQ_UQ);
-#elif defined(__AVX__)
-    return (uint64_t)_mm256_movemask_ps(_mm256_cmp_ps(_mm256_loadu_ps(a), _mm256_setzero_ps(), _CMP_NEQ_UQ));
-#elif defined(__SSE2__)
-    return (uint64_t)_mm_movemask_ps(_mm_cmpneq_ps(_mm_loadu_ps(a), _mm_setzero_ps()));
-#else
-    return (uint64_t)((a[0] != 0) | (a[1] != 0) << 1 | (a[2] != 0) << 2 | (a[3] != 0) << 3);
-#endif
-}
-
-static inline uint64_t nonzero_double(const double *a)
-{
-#if defined(__AVX512F__)
-    return _mm512_cmp_pd_mask(_mm512_loadu_pd(a), _mm512_setzero_pd(), _CMP_NEQ_UQ);
-#elif defined(__AVX__)
-    return (uint64_t)_mm256_movemask_pd(_mm256_cmp_pd(_mm256_loadu_pd(a), _mm256_setzero_pd(), _CMP_NEQ_UQ));
-#elif defined(__SSE2__)
-    return (uint64_t)_mm_movemask_pd(_mm_cmpneq_pd(_mm_loadu_pd(a), _mm_setzero_pd()));
-#else
-    return (uint64_t)((a[0] != 0) | (a[1] != 0) << 1);
 #endif
 }
 
@@ -100,13 +68,6 @@ static void NAME(find_bits)(const T *a, ptrdiff_t step, ptrdiff_t rows, ptrdiff_
             for (; k < n; k++) word |= (uint64_t)(a[first + k] != 0) << k;
             *bits++ = word;
         }
-}
-
-static ptrdiff_t NAME(count_nonzero)(const T *a, ptrdiff_t count)
-{
-    ptrdiff_t found = 0;
-    for (ptrdiff_t k = 0; k < count; k++) found += a[k] != 0;
-    return found;
 }
 
 /* V is a constant wherever this is inlined, so that `sum` becomes registers. `from`, NULL for zeros, has rows of V vectors;
