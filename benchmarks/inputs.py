@@ -90,16 +90,23 @@ def deep_parameters():
 
 
 @functools.cache
+def mnist():
+    import cconv
+
+    return cconv.load_mnist(flatten=False)
+
+
+@functools.cache
 def dataset(count):
     """Return the name of a data set of digits and it, (images, labels) to train with, `count` of them, and to test."""
     import cconv
 
     if os.environ.get("CCONV_DATA"):
-        name, ((images, labels), test) = "MNIST", cconv.load_mnist(flatten=False)
+        name, ((images, labels), test) = "MNIST", mnist()
     else:
         name = "synthetic digits (CCONV_DATA does not name a folder with MNIST)"
         (images, labels), test = cconv.load_synthetic_digits(count, max(count // 6, 100), flatten=False)
-    return name, (np.array(images[:count]), labels[:count]), test
+    return name, (images[:count], labels[:count]), test
 
 
 def digits(dtype, batch, count=1, scale=1.0):

@@ -96,12 +96,14 @@ def test_an_image_does_not_feel_its_batch(geometry, cpu_level, num_threads):
         assert convolution(image[None], W, b, **keywords(geometry)).tobytes() == whole[n].tobytes()
 
 
-SPARSE = [geometry for geometry in GEOMETRIES if geometry[1] * geometry[5] <= 8 and geometry[0] > 1]  # and the first
+# Those of few channels and taps, for which lists are made, and one with more outputs than a list holds.
+LISTED = [geometry for geometry in GEOMETRIES if geometry[1] * geometry[5] <= 8]
+LISTED.append((1, 1, 30, 75, 3, 2, 7, *GEOMETRIES[0][7:]))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("density", [0.2, 0.0])
-@pytest.mark.parametrize("geometry", [GEOMETRIES[0], (1, 1, 30, 75, 3, 2, 7, *GEOMETRIES[0][7:]), *SPARSE], ids=str)
+@pytest.mark.parametrize("geometry", LISTED, ids=str)
 def test_weight_gradient_of_a_few_outputs(geometry, density, dtype, cpu_level, monkeypatch):
     x, W, _, dout, _ = arrays(geometry, dtype)
     dout[np.random.default_rng(1).random(dout.shape) >= density] = 0

@@ -114,9 +114,9 @@ def test_an_output_smaller_than_the_window_is_refused():
 
 def test_maxima_are_listed_only_where_32_bits_tell_their_places():
     steps = (1, 1, 0, 0, 1, 1)
-    assert kernels.conv.pooled_weights_fit((1, 28, 28), (5, 5), 24, 24, steps, 1)
-    assert not kernels.conv.pooled_weights_fit((1, 28, 28), (9, 5), 20, 24, steps, 1)
-    assert not kernels.conv.pooled_weights_fit((1, 40000, 40000), (5, 5), 39996, 39996, steps, 1)
+    assert kernels.conv.windows_fit((1, 28, 28), (5, 5), 24, 24, steps, 1)
+    assert not kernels.conv.windows_fit((1, 28, 28), (9, 5), 20, 24, steps, 1)
+    assert not kernels.conv.windows_fit((1, 40000, 40000), (5, 5), 39996, 39996, steps, 1)
 
 
 def deep(rng, dtype="float32"):

@@ -115,7 +115,7 @@ def convolution_relu_max_pool_backward(
     image, weights, _ = with_weights(x, W, None, 4)
     (N, filters, out_h, out_w), steps, groups, _ = geometry(image, weights, None, stride, pad, dilation, groups)
     shape = N, filters, out_h // 2, out_w // 2
-    fits = kernels.conv.pooled_weights_fit(image.shape[1:], weights.shape[2:], out_h, out_w, steps, groups)
+    fits = kernels.conv.windows_fit(image.shape[1:], weights.shape[2:], out_h, out_w, steps, groups)
     if input_gradient or not parameter_gradient or not fits:
         # The maximum is positive where relu passed it, so relu's gradient is taken on a quarter of the values.
         dout = max_pool_backward(relu_backward(dout, out), argmax, (N, filters, out_h, out_w), 2)

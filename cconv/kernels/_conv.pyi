@@ -46,8 +46,8 @@ def backward_weights(
     num_threads: int,
     /,
 ) -> None: ...
-def pooled_weights_fit(
-    image: tuple[int, ...], filters: tuple[int, ...], OH: int, OW: int, steps: tuple[int, ...], groups: int, /
+def windows_fit(
+    image: tuple[int, ...], filters: tuple[int, ...], OH: int, OW: int, steps: tuple[int, ...], groups: int
 ) -> bool: ...
 def backward_pooled_weights(
     dout: NDArray[Any],

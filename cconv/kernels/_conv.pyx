@@ -54,7 +54,7 @@ from cconv.kernels.tile cimport (
     TILE_BYTES, TILE_MAX_V, TILE_SPREADS, add_rows, cconv_ftz_on, cconv_ftz_restore, expect, fetch, pad, run_rows, tile,
     tile_rows, tile_run, turn, turn_biased, turn_padded, weave
 )
-from cconv.kernels.zeros cimport all_finite, count_nonzero
+from cconv.kernels.zeros cimport all_finite, share_nonzero
 
 import numpy as np
 
@@ -82,7 +82,6 @@ cdef extern from "conv_pool.h" nogil:
 
 cdef enum:
     STRIP = 112  # outputs between two transposes: a multiple of every tile's rows and of every vector's lanes
-    SAMPLE = 8  # channels of a gradient that are searched for zeros
     WINDOWS = 448  # outputs that are listed at a time
     GRADIENT_STRIP = 16384  # values of a transposed strip of dout, which stays in the first or second cache
     GRADIENT_BLOCK = 1 << 19  # bytes of sums that share one transposed dout, and the second cache with it
@@ -864,7 +863,7 @@ def backward_input(cnp.ndarray dout, cnp.ndarray W, cnp.ndarray dx, tuple steps,
     run_gather(dout, W, bias, dx, plan, None, num_threads)
 
 
-cdef bint windows_fit(tuple image, tuple filters, int OH, int OW, tuple steps, int groups):
+cpdef bint windows_fit(tuple image, tuple filters, int OH, int OW, tuple steps, int groups):
     """Whether a row of taps, and all rows of a window, fit registers, and places in two padded images 32 bits."""
     C, H, W = image
     FH, FW = filters
@@ -876,16 +875,15 @@ cdef bint windows_fit(tuple image, tuple filters, int OH, int OW, tuple steps, i
 cdef bint few_windows(const floating* dout, const floating* x, Py_ssize_t N, Gather* g, Py_ssize_t FW) noexcept nogil:
     """Whether a weight gradient is faster that visits the values of dout that are not 0, and as good as one of all.
 
-    A channel each of a few images is looked at. A register of taps takes about the time in which all values of a cache
-    line are multiplied where every output counts.
+    A register of taps takes about the time in which all values of a cache line are multiplied where every output
+    counts.
     """
-    cdef Py_ssize_t looked = min(N, SAMPLE), i, n, registers = ceil_div(FW * TILE_BYTES, g.lanes * WINDOW_BYTES)
-    cdef Py_ssize_t found = 0
-    for i in range(looked):
-        n = i * N // looked
-        found += count_nonzero(dout + (n * g.F + i % g.F) * g.area, g.area)
-    return (found * g.lanes * registers * CACHE_LINE < looked * g.area * FW * TILE_BYTES
-            and all_finite(x, N * g.C * g.H * g.W))
+    cdef Py_ssize_t bytes = FW * TILE_BYTES // g.lanes  # of a row of taps
+    cdef unsigned state = cconv_ftz_on()
+    cdef bint few = (share_nonzero(dout, N * g.F, g.area, g.area) * ceil_div(bytes, WINDOW_BYTES) * CACHE_LINE < bytes
+                     and all_finite(x, N * g.C * g.H * g.W))
+    cconv_ftz_restore(state)
+    return few
 
 
 cdef void run_windows(cnp.ndarray dout, object y, object argmax, cnp.ndarray x, cnp.ndarray dW, object db,
@@ -996,11 +994,6 @@ def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db,
             weight_gradient[double](<double*>ds, <double*>xs, <double*>ws, <double*>bias, N, g, block, blocks, sets,
                                     length, together, off, k_off, <double*>work, <double*>work + summed, private,
                                     num_threads)
-
-
-def pooled_weights_fit(tuple image, tuple filters, int OH, int OW, tuple steps, int groups, /):
-    """Whether `backward_pooled_weights` takes such sizes."""
-    return windows_fit(image, filters, OH, OW, steps, groups)
 
 
 def backward_pooled_weights(cnp.ndarray dout, cnp.ndarray y, cnp.ndarray argmax, cnp.ndarray x, cnp.ndarray dW,

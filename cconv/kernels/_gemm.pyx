@@ -34,7 +34,7 @@ from cconv.kernels.division cimport ceil_div
 from cconv.kernels.tile cimport (
     TILE_BYTES, TILE_MAX_V, TILE_ROWS, cconv_ftz_on, cconv_ftz_restore, expect, pad, tile, tile_rows, turn, turn_padded
 )
-from cconv.kernels.zeros cimport count_nonzero
+from cconv.kernels.zeros cimport share_nonzero
 
 from cconv.kernels._memory import empty
 
@@ -62,9 +62,8 @@ cdef enum:
     CHUNK = 256  # multiply-adds in one chain
     ROWS = 112  # rows of the result that share a block of the right factor: whole tiles of every width
     FEW_ROWS = 4
-    BITS = 448  # words of bits for the rows that share a block and a chunk
-    SAMPLE = 8  # lines of the left factor that are searched for zeros,
-    SPARSE_PERCENT = 75  # and how many other values may be there
+    WORDS = 4  # of SPARSE_STEPS bits, for a chunk
+    SPARSE_PERCENT = 75  # of values that are not 0: where there are fewer, leaving out the others saves time
     SUMS_BYTES = 2 << 20  # memory for the sums of all chunks, where threads share them
 
 cdef struct Product:
@@ -154,18 +153,14 @@ cdef inline bint bring(Py_ssize_t V, Py_ssize_t count, const floating* b, Py_ssi
 
 
 cdef bint mostly_zero(const floating* a, Product* g, Py_ssize_t rows, Py_ssize_t first, Py_ssize_t end) noexcept nogil:
-    """Whether leaving out the zeros of `rows` rows of the left factor, at steps `first` to `end`, saves time.
-
-    A few lines of it are looked at.
-    """
-    cdef Py_ssize_t lines = rows, length = end - first, step = g.row_step, looked, i, found = 0
+    """Whether leaving out the zeros of `rows` rows of the left factor, at steps `first` to `end`, saves time."""
+    cdef double share
     a = a + first * g.k_step
     if g.row_step == 1:
-        lines, length, step = end - first, rows, g.k_step
-    looked = min(lines, SAMPLE)
-    for i in range(looked):
-        found += count_nonzero(a + i * lines // looked * step, length)
-    return found * 100 < looked * length * SPARSE_PERCENT
+        share = share_nonzero(a, end - first, g.k_step, rows)
+    else:
+        share = share_nonzero(a, rows, g.row_step, end - first)
+    return share * 100 < SPARSE_PERCENT
 
 
 cdef void some_sparse_rows(const floating* a, const floating* b, floating* bias, bint relu, floating* out, Product* g,
@@ -174,7 +169,7 @@ cdef void some_sparse_rows(const floating* a, const floating* b, floating* bias,
     """The same as `some_rows`, for a vector or more of columns, without the zeros of the left factor."""
     cdef Py_ssize_t vectors = ceil_div(end_column - first_column, g.lanes), blocks = ceil_div(vectors, SPARSE_MAX_V)
     cdef Py_ssize_t ki, k, count, words, w, steps, block, c, V, last, i, step, a_step, b_step
-    cdef uint64_t[BITS] bits
+    cdef uint64_t[ROWS * WORDS] bits
     cdef floating* packed = scratch + g.strip
     cdef floating* left_packed = packed + g.right
     cdef const floating* left
@@ -200,12 +195,11 @@ cdef void some_sparse_rows(const floating* a, const floating* b, floating* bias,
             start = NULL
             for w in range(words):
                 steps = min(SPARSE_STEPS, count - w * SPARSE_STEPS)
-                right = b + (k + w * SPARSE_STEPS) * g.b_step + c
-                b_step = g.b_step
                 if g.turned:
-                    turn_padded(b + c * g.b_step + k + w * SPARSE_STEPS, g.b_step, last + g.lanes, steps, packed, step)
-                    right = packed
-                    b_step = step
+                    right = right_factor(b, g, k + w * SPARSE_STEPS, steps, c, step, packed, &b_step)
+                else:
+                    right = b + (k + w * SPARSE_STEPS) * g.b_step + c
+                    b_step = g.b_step
                 if not bring(V, steps, right, b_step, last, packed):
                     for i in range(rows):
                         bits[i * words + w] = ~(<uint64_t>0) >> (SPARSE_STEPS - steps)

@@ -135,7 +135,7 @@ static ptrdiff_t NAME(find_windows)(const T *dout, const T *y, const uint8_t *wh
     for (; k + LANES <= count; k += LANES) {
         const uint64_t passed = y ? NAME(above)(y + k) : NAME(nonzero)(dout + k);
         NAME(keep)(passed, dout + k, where ? where + k : NULL, base + k, down, across, value + n, at + n);
-        n += __builtin_popcountll(passed);
+        n += _mm_popcnt_u32((unsigned)passed);
     }
 #endif
     for (; k < count; k++) {

@@ -9,9 +9,11 @@
 
 #include "tile.h"
 
-#if defined(__SSE2__)
+#if defined(__SSE2__) || defined(__AVX__)
 #include <immintrin.h>
 #endif
+
+#define ZEROS_SAMPLE 7 /* lines that are looked at; odd, so that of arrays of even sizes they are different ones */
 
 /* Which of the values of a vector are not 0, as bits. */
 static inline uint64_t nonzero_float(const float *a)
@@ -53,11 +55,16 @@ static inline uint64_t nonzero_double(const double *a)
 
 #elif defined(T)
 
-static ptrdiff_t NAME(count_nonzero)(const T *a, ptrdiff_t count)
+/* The share of values that are not 0, in a few of `lines` lines of `length` values, `step` apart. */
+static double NAME(share_nonzero)(const T *a, ptrdiff_t lines, ptrdiff_t step, ptrdiff_t length)
 {
+    const ptrdiff_t looked = lines < ZEROS_SAMPLE ? lines : ZEROS_SAMPLE;
     ptrdiff_t found = 0;
-    for (ptrdiff_t k = 0; k < count; k++) found += a[k] != 0;
-    return found;
+    for (ptrdiff_t i = 0; i < looked; i++) {
+        const T *const line = a + i * lines / looked * step;
+        for (ptrdiff_t k = 0; k < length; k++) found += line[k] != 0;
+    }
+    return (double)found / (double)(looked * length);
 }
 
 /* Whether no value is infinite or not a number: only these times 0 are not 0. */

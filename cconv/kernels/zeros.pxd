@@ -4,17 +4,18 @@ from cython cimport floating
 
 
 cdef extern from "zeros.h" nogil:
-    Py_ssize_t count_nonzero_float(const float*, Py_ssize_t) noexcept
-    Py_ssize_t count_nonzero_double(const double*, Py_ssize_t) noexcept
+    double share_nonzero_float(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept
+    double share_nonzero_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept
     bint all_finite_float(const float*, Py_ssize_t) noexcept
     bint all_finite_double(const double*, Py_ssize_t) noexcept
 
 
-cdef inline Py_ssize_t count_nonzero(const floating* a, Py_ssize_t count) noexcept nogil:
+cdef inline double share_nonzero(const floating* a, Py_ssize_t lines, Py_ssize_t step,
+                                 Py_ssize_t length) noexcept nogil:
     if floating is float:
-        return count_nonzero_float(a, count)
+        return share_nonzero_float(a, lines, step, length)
     else:
-        return count_nonzero_double(a, count)
+        return share_nonzero_double(a, lines, step, length)
 
 
 cdef inline bint all_finite(const floating* a, Py_ssize_t count) noexcept nogil:
