@@ -77,11 +77,15 @@ FLAGS = {
     ],
     "msvc": ["/O2", "/std:c11"],
 }
-# What else single modules take, of the unix family: those that loop over nothing are made small, those that see an
-# array as one long row need no shorter vectors for its end, and gelu in float64 is not vectorised unless it is inlined.
+# What else single modules take, of the unix family: those that loop over nothing are made small; those that see an
+# array as one long row, or have vectors of their own where it counts, need no shorter ones for a row's end; and gelu in
+# float64 is not vectorised unless it is inlined.
 MODULE_FLAGS = {
     "_activation": ["--param=vect-epilogues-nomask=0", "--param=max-inline-insns-single=400"],
+    "_conv": ["--param=vect-epilogues-nomask=0"],
     "_cpu": ["-Os"],
+    "_dropout": ["--param=vect-epilogues-nomask=0"],
+    "_gemm": ["--param=vect-epilogues-nomask=0"],
     "_memory": ["-Os"],
     "_optimize": ["--param=vect-epilogues-nomask=0"],
 }
