@@ -20,7 +20,8 @@ A tile of weights is any that follow each other where the image has no padding, 
 is one tap in several channels, for the outputs whose pixels under that tap lie within the image.
 
 A row is split evenly into tiles. Where rows follow each other without a gap in source and output (1 x 1 filters), the
-image is one long row, cut into pieces of a good length.
+image is one long row, cut into pieces of a good length, and with many channels what a tile reads of them is copied next
+to each other: all blocks of outputs read it again.
 
 Relu and 2 x 2 maxima (conv_pool.h) join two rows of outputs while their lanes are still channels, so that only the
 maxima are transposed and written. Where the input's gradient is not wanted, their weight gradient visits nothing else:
@@ -33,7 +34,8 @@ the values that are not 0. Few channels and small filters alone make that worth 
 The lanes f are channels: weights are packed as [block of lanes][c][t][lane], dout is transposed to [q][lane], and
 results are transposed back when they are stored.
 
-Order of additions: an output is one chain over (c, t) in that order, then the bias. A weight gradient is one chain over
+Order of additions: an output is one chain over (c, t) in that order, then the bias; t goes over the source's pixels row
+by row, from left to right. A weight gradient is one chain over
 the pixels of a strip, strips and images are added in order, and groups of images (their number depends on the shapes
 alone) at the end; from a list, one chain over every second value, so that zeros in dout may move its last bits. Neither
 the batch nor the number of threads changes a bit of an output.
@@ -51,7 +53,7 @@ from libc.string cimport memcpy, memset
 
 from cconv.kernels.division cimport ceil_div, floor_div, round_up
 from cconv.kernels.tile cimport (
-    TILE_BYTES, TILE_MAX_V, TILE_SPREADS, add_rows, cconv_ftz_on, cconv_ftz_restore, expect, fetch, pad, run_rows, tile,
+    TILE_BYTES, TILE_MAX_V, TILE_SIDE, TILE_SIDE_V, add_rows, cconv_ftz_on, cconv_ftz_restore, expect, fetch, pad, run_rows, tile,
     tile_rows, tile_run, turn, turn_biased, turn_padded, weave
 )
 from cconv.kernels.zeros cimport all_finite, share_nonzero
@@ -87,6 +89,7 @@ cdef enum:
     GRADIENT_BLOCK = 1 << 19  # bytes of sums that share one transposed dout, and the second cache with it
     GRADIENT_ITEMS = 16  # pieces of work a weight gradient is cut into, where it can be
     GRADIENT_BYTES = 4 << 20  # memory for the sums of groups of images
+    COMPACT_CHANNELS = 16  # from so many on, 1 x 1 filters read a copy
     TAP_CHANNELS = 6  # from so many on, the weights of one tap in several channels make a good tile
     ALIGNMENT = 64
     CACHE_LINE = 64  # bytes
@@ -94,6 +97,7 @@ cdef enum:
 cdef struct Pass:
     Py_ssize_t width  # outputs of one row
     Py_ssize_t taps
+    int side  # how many of them lie side by side in each row, or 0
     Py_ssize_t weights  # where its packed weights begin
     Py_ssize_t* table  # how far each tap lies from the output's place,
     Py_ssize_t* row  # how many rows of the source that is,
@@ -106,6 +110,7 @@ cdef struct Gather:
     Py_ssize_t top, left, PH, PW  # and its place in the padded one,
     Py_ssize_t plane  # whose channels lie so far apart
     bint copied  # into a scratch; else it is read where it is
+    bint compact  # whether what a tile reads is copied next to each other, for all blocks of outputs
     bint by_tap  # whether the tiles of a weight gradient are taps in several channels
     Py_ssize_t area, width  # outputs of one channel, and of one of its rows
     Py_ssize_t rows, row, step  # the rows in which they are computed: how many, how long (the last may be shorter)
@@ -158,26 +163,30 @@ cdef inline int most_outputs(Py_ssize_t V, Py_ssize_t across) noexcept nogil:
     return run_rows(<int>V) if across == 1 else tile_rows(<int>V)
 
 
-cdef double row_cost(Py_ssize_t V, Py_ssize_t width, Py_ssize_t across) noexcept nogil:
+cdef double row_cost(Py_ssize_t V, Py_ssize_t width, Py_ssize_t across, int side) noexcept nogil:
     """How much work a tap is for a row of `width` outputs with V vectors, in multiply-adds.
 
     A tile of P outputs and V vectors does P*V multiply-adds, never in less time than they take to come back (about 8 of
-    them), for V loads, P broadcasts, which with a single vector may be a part of the multiply-adds, and the loop's own
-    few instructions, which mostly hide behind.
+    them), nor than it takes to load V vectors, P values and two entries of tables. Taps side by side share the values,
+    but with a single vector the multiply-adds that follow each other then wait for each other.
     """
     cdef Py_ssize_t tiles = ceil_div(width, most_outputs(V, across))
-    cdef Py_ssize_t loads = tiles * V + (0 if V == 1 and TILE_SPREADS else width)
-    return max(width * V, 8 * tiles) + (0.25 if TILE_SPREADS else 0.5) * loads + 2 * tiles
+    cdef double loads = tiles * (V + 2) + width
+    cdef double more = 0.5 * tiles
+    if side > 0 and V <= TILE_SIDE_V:
+        loads = tiles * V + <double>(width + tiles * (side + 1)) / side
+        more = 2.0 * tiles if V == 1 else more / side
+    return max(width * V, 8 * tiles, 1.4 * loads) + 0.3 * tiles * V + more
 
 
-cdef Py_ssize_t tile_width(Py_ssize_t vectors, Py_ssize_t width, Py_ssize_t across) noexcept nogil:
+cdef Py_ssize_t tile_width(Py_ssize_t vectors, Py_ssize_t width, Py_ssize_t across, int side) noexcept nogil:
     """The number of vectors per tile with the least work, for `vectors` in all and rows of `width` outputs."""
     cdef Py_ssize_t V, best = 1
     cdef double cost, least = -1
     for V in range(1, min(vectors, TILE_MAX_V) + 1):
-        cost = vectors // V * row_cost(V, width, across)
+        cost = vectors // V * row_cost(V, width, across, side)
         if vectors % V:
-            cost += row_cost(vectors % V, width, across)
+            cost += row_cost(vectors % V, width, across, side)
         if least < 0 or cost < least:
             least = cost
             best = V
@@ -187,7 +196,7 @@ cdef Py_ssize_t tile_width(Py_ssize_t vectors, Py_ssize_t width, Py_ssize_t acro
 def plan(Py_ssize_t channels, Py_ssize_t width, Py_ssize_t stride, Py_ssize_t itemsize, /):
     """The tile that a pass with this many output channels and outputs per row uses, as (outputs, vectors, lanes)."""
     cdef Py_ssize_t lanes = TILE_BYTES // itemsize
-    cdef Py_ssize_t V = tile_width(ceil_div(channels, lanes), width, stride)
+    cdef Py_ssize_t V = tile_width(ceil_div(channels, lanes), width, stride, 0)
     return ceil_div(width, ceil_div(width, most_outputs(V, stride))), V, lanes
 
 
@@ -214,7 +223,7 @@ cdef void pack(const floating* W, Gather* g, Py_ssize_t group, Py_ssize_t f_step
             F = min(V * g.lanes, g.F - v * g.lanes)
             to = packed + group * g.weights + g.each[s].weights + K * v * g.lanes
             source = W + v * g.lanes * f_step
-            if f_step == K and c_step == g.each[s].taps:
+            if f_step == K and c_step == g.each[s].taps and g.each[s].tap[c_step - 1] == c_step - 1:
                 turn_padded(source, f_step, F, K, to, V * g.lanes)
                 continue
             for c in range(g.C):
@@ -226,26 +235,76 @@ cdef void pack(const floating* W, Gather* g, Py_ssize_t group, Py_ssize_t f_step
                     to += V * g.lanes
 
 
+cdef inline Py_ssize_t source_row(Gather* g, Py_ssize_t y) noexcept nogil:
+    """The source row where output row y begins. Divisions take as long as some tiles, and most rows need none."""
+    return y * g.down if g.up == 1 else y * g.down // g.up
+
+
+cdef inline Pass* pass_of(Gather* g, Py_ssize_t y, Py_ssize_t z) noexcept nogil:
+    """The pass of row y and column phase z."""
+    return g.each + z if g.ph == 1 else g.each + y % g.ph * g.pw + z
+
+
+cdef inline Py_ssize_t tiles_of(Py_ssize_t count, int most, int* size, int* larger) noexcept nogil:
+    """Split `count` outputs evenly: into so many tiles, the first ones `larger` by one output than `size`."""
+    cdef unsigned int n = <unsigned int>count, tiles = 1
+    if n > <unsigned int>most:
+        tiles = (n + <unsigned int>most - 1) // <unsigned int>most
+        size[0] = <int>(n // tiles)
+        larger[0] = <int>(n % tiles)
+    else:
+        size[0] = <int>n
+        larger[0] = 0
+    return tiles
+
+
 cdef inline void gather_row(const floating* row, const floating* weights, Gather* g, Pass* p, const Py_ssize_t* taps,
                             Py_ssize_t V, Py_ssize_t z, Py_ssize_t count, floating* strip) noexcept nogil:
     """Compute `count` outputs from z on of a row, of which output z reads at `row`, for V vectors of channels."""
-    cdef Py_ssize_t q, step = V * g.lanes, tiles = ceil_div(count, most_outputs(V, g.across)), i
-    cdef Py_ssize_t first = taps[0], size = taps[1] - taps[0], which
+    cdef Py_ssize_t step = V * g.lanes, first = taps[0], inner = taps[1] - taps[0], which, i, tiles
+    cdef int P = 0, larger = 0
     weights = weights + first * step
+    tiles = tiles_of(count, most_outputs(V, g.across), &P, &larger)
     for i in range(tiles):
-        q = i * count // tiles
+        P += (i == 0 and larger > 0) - (i == larger and i > 0)
         if g.across == 1:
-            which = (z + q == 0) | (z + (i + 1) * count // tiles == p.width) << 1
-            tile_run(<int>((i + 1) * count // tiles - q), <int>V, row + q, g.C, g.plane, size, p.table + first,
-                     p.ends + first, which, weights, p.taps * step, step, strip + q * step, step)
+            which = (z == 0) | (z + P == p.width) << 1
+            tile_run(P, <int>V, row, g.C, g.plane, inner, p.table + first, p.ends + first, which, p.side, weights,
+                     p.taps * step, strip, step)
         else:
-            tile(<int>((i + 1) * count // tiles - q), <int>V, row + q * g.across, g.off, g.C, g.plane, size,
-                 p.table + first, weights, p.taps * step, step, strip + q * step, step, False)
+            tile(P, <int>V, row, g.off, g.C, g.plane, inner, p.table + first, weights, p.taps * step, step, strip, step,
+                 False)
+        z += P
+        row = row + P * g.across
+        strip = strip + P * step
 
 
-cdef void gather_rows(const floating* scene, const floating* packed, floating* bias, Gather* g,
+cdef void compact_row(const floating* row, const floating* end, Gather* g, Py_ssize_t count, floating* to) noexcept nogil:
+    """Copy what each tile of a row reads, for 1 x 1 filters, next to each other: [tile][channel][output]."""
+    cdef int P = 0, larger = 0
+    cdef Py_ssize_t tiles = tiles_of(count, most_outputs(g.V, 1), &P, &larger), i
+    for i in range(tiles):
+        P += (i == 0 and larger > 0) - (i == larger and i > 0)
+        pad(row, end, g.C, g.plane, 0, 0, P, 0, g.C, to)
+        row = row + P
+        to = to + P * g.C
+
+
+cdef void gather_compact(const floating* row, const floating* weights, Gather* g, Py_ssize_t V, Py_ssize_t count,
+                         floating* strip) noexcept nogil:
+    """Compute `count` outputs from what `compact_row` copied, for V vectors of channels."""
+    cdef int P = 0, larger = 0
+    cdef Py_ssize_t step = V * g.lanes, tiles = tiles_of(count, most_outputs(g.V, 1), &P, &larger), i
+    for i in range(tiles):
+        P += (i == 0 and larger > 0) - (i == larger and i > 0)
+        tile_run(P, <int>V, row, g.C, P, 1, g.each.table, g.each.ends, 0, 0, weights, step, strip, step)
+        row = row + P * g.C
+        strip = strip + P * step
+
+
+cdef void gather_rows(const floating* scene, const floating* end_of_x, const floating* packed, floating* bias, Gather* g,
                       Py_ssize_t group, Py_ssize_t y0, Py_ssize_t y1, Py_ssize_t ahead, floating* strip,
-                      floating* out) noexcept nogil:
+                      floating* room, floating* out) noexcept nogil:
     """Compute rows y0 to y1 of outputs for all channels of one group, with one phase of columns.
 
     What the next strip reads is asked for while one is worked on, unless it lies in a copy; after the last one that is
@@ -257,19 +316,21 @@ cdef void gather_rows(const floating* scene, const floating* packed, floating* b
     cdef Pass* p
     scene = scene + group * g.C * g.plane
     packed = packed + group * g.weights
-    size = min(together, y1 - y0) * g.down // g.up * g.step
+    size = source_row(g, min(together, y1 - y0)) * g.step
     # Short rows share a strip, long ones are cut into pieces.
     for i in range(strips):
         first = y0 + i // pieces * together
         z0 = i % pieces * g.row // pieces
         z1 = (i % pieces + 1) * g.row // pieces
-        here = first * g.down // g.up * g.step + z0 * g.across
+        here = source_row(g, first) * g.step + z0 * g.across
         if i + 1 < strips:
-            coming = ((y0 + (i + 1) // pieces * together) * g.down // g.up * g.step
+            coming = (source_row(g, y0 + (i + 1) // pieces * together) * g.step
                       + (i + 1) % pieces * g.row // pieces * g.across)
             size = coming - here
         else:
             coming = ahead
+        if g.compact:
+            compact_row(scene + here, end_of_x, g, min(z1, g.area - first * g.row) - z0, room)
         for vi in range(blocks):
             v = vi * g.V
             V = min(g.V, g.vectors - v)
@@ -281,11 +342,14 @@ cdef void gather_rows(const floating* scene, const floating* packed, floating* b
             expect(out + f * g.area + first * g.row + z0, g.area, (min(first + together, y1) - first) * (z1 - z0),
                    min(V * g.lanes, g.F - v * g.lanes))
             for y in range(first, min(first + together, y1)):
-                p = g.each + y % g.ph
+                p = pass_of(g, y, 0)
                 end = min(z1, g.area - y * g.row)
-                gather_row(scene + y * g.down // g.up * g.step + z0 * g.across,
-                           packed + p.weights + g.C * p.taps * v * g.lanes, g, p, g.taps + 2 * y, V, z0, end - z0,
-                           strip + n * V * g.lanes)
+                if g.compact:
+                    gather_compact(<const floating*>room, packed + g.C * v * g.lanes, g, V, end - z0, strip)
+                else:
+                    gather_row(scene + source_row(g, y) * g.step + z0 * g.across,
+                               packed + p.weights + g.C * p.taps * v * g.lanes, g, p, g.taps + 2 * y, V, z0, end - z0,
+                               strip + n * V * g.lanes)
                 n += end - z0
             turn_biased(strip, V * g.lanes, n, min(V * g.lanes, g.F - v * g.lanes), NULL if bias == NULL else bias + f,
                         out + f * g.area + first * g.row + z0, g.area)
@@ -305,8 +369,8 @@ cdef void gather_phases(const floating* scene, const floating* packed, floating*
             V = min(g.V, g.vectors - v)
             f = min(V * g.lanes, g.F - v * g.lanes)
             for z in range(g.pw):
-                p = g.each + y % g.ph * g.pw + z
-                gather_row(scene + y * g.down // g.up * g.step, packed + p.weights + g.C * p.taps * v * g.lanes, g, p,
+                p = pass_of(g, y, z)
+                gather_row(scene + source_row(g, y) * g.step, packed + p.weights + g.C * p.taps * v * g.lanes, g, p,
                            g.taps + 2 * (y * g.pw + z), V, 0, p.width, strip)
                 turn_biased(strip, V * g.lanes, p.width, f,
                             NULL if bias == NULL else bias + group * g.F + v * g.lanes, turned + z * length,
@@ -389,7 +453,7 @@ cdef void gather_parts(const floating* x, const floating* packed, floating* bias
                 gather_pooled(scene, packed, packed + g.groups * g.weights, g, group, y0, y1, scratch, out + n * size,
                               NULL if where == NULL else where + n * size)
             elif g.pw == 1:
-                gather_rows(scene, packed, bias, g, group, y0, y1, ahead, scratch, out + n * size)
+                gather_rows(scene, x + N * image, packed, bias, g, group, y0, y1, ahead, scratch, room, out + n * size)
             else:
                 gather_phases(scene, packed, bias, g, group, y0, y1, scratch, out + n * size)
     cconv_ftz_restore(state)
@@ -638,6 +702,11 @@ cdef class Plan:
         for y in range(H):
             for z in range(W):
                 g.off[y * W + z] = y * g.down // g.up * g.PW + z * g.across
+        g.compact = (FH == FW == passes == g.down == g.across == 1 and g.PW == W and g.PH == H and g.C >= COMPACT_CHANNELS
+                     and kind in (OUTPUT, INPUT_GRADIENT))
+        if g.compact:
+            g.copied = False
+            g.plane = g.PH * g.PW
         if (g.PW == W and not g.copied and FW == passes == g.down == g.across == 1 and g.lowest == 0
                 and H + g.highest <= g.H and kind in (OUTPUT, INPUT_GRADIENT)):
             # No gap between the rows: the image is one long row, cut into pieces of a good length.
@@ -647,10 +716,12 @@ cdef class Plan:
         for y in range(g.rows):
             for z in range(g.pw):
                 find_taps(g, y, g.each + y % g.ph * g.pw + z, g.taps + 2 * (y * g.pw + z))
+        for y in range(passes):
+            find_side(g, g.each + y)
         if kind == WEIGHT_GRADIENT:  # tiles of weights, which lie anywhere
-            g.V = tile_width(g.vectors, g.C if g.by_tap else g.C * FH * FW, 0)
+            g.V = tile_width(g.vectors, g.C if g.by_tap else g.C * FH * FW, 0, 0)
         else:
-            g.V = tile_width(g.vectors, ceil_div(g.row, g.pw), g.across)
+            g.V = tile_width(g.vectors, ceil_div(g.row, g.pw), g.across, g.each.side)
 
     cdef void plan_output(self, Py_ssize_t FH, Py_ssize_t FW, Py_ssize_t sh, Py_ssize_t sw, Py_ssize_t pt,
                           Py_ssize_t pl, Py_ssize_t dh, Py_ssize_t dw, Py_ssize_t* room):
@@ -722,7 +793,7 @@ cdef class Plan:
                     if (py + pt - i * dh) % sh != 0:
                         continue
                     y = floor_div(py + pt - i * dh, sh)
-                    for j in range(FW):
+                    for j in range(FW - 1, -1, -1):  # the pixels under them in order, from left to right
                         if (pz + pl - j * dw) % sw != 0:
                             continue
                         add_tap(g, p, y, floor_div(pz + pl - j * dw, sw), i * FW + j)
@@ -764,6 +835,20 @@ cdef void add_tap(Gather* g, Pass* p, Py_ssize_t row, Py_ssize_t column, Py_ssiz
     p.ends[p.taps] = (column < 0) | (p.width - 1 + column >= g.W) << 1
     p.tap[p.taps] = tap
     p.taps += 1
+
+
+cdef void find_side(Gather* g, Pass* p):
+    """Find out whether taps lie side by side, as many in each row as `tile_run` has a loop for."""
+    cdef Py_ssize_t t
+    cdef int side
+    p.side = 0
+    for side in range(3, TILE_SIDE + 1, 2):
+        if g.across == 1 and p.taps % side == 0:
+            for t in range(p.taps):
+                if p.table[t] != p.table[t - t % side] + t % side:
+                    break
+            else:
+                p.side = side
 
 
 cdef void find_taps(Gather* g, Py_ssize_t y, Pass* p, Py_ssize_t* taps):
@@ -828,6 +913,8 @@ cdef void run_gather(cnp.ndarray source, cnp.ndarray W, object b, cnp.ndarray ta
     if g.copied:
         check_scratch(<double>g.groups * g.C * g.plane * num_threads)
         private += round_up(g.groups * g.C * g.plane + g.lanes, ALIGNMENT)
+    elif g.compact:
+        private += round_up(g.C * g.row + g.lanes, ALIGNMENT)
     scratch = empty((packed + private * num_threads,), W.dtype)
     work = cnp.PyArray_DATA(scratch)
     if cnp.PyArray_TYPE(W) == cnp.NPY_FLOAT:

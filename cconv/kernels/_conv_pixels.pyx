@@ -363,10 +363,12 @@ cdef class Plan:
                        Py_ssize_t pt, Py_ssize_t pl, Py_ssize_t dh, Py_ssize_t dw, bint backward):
         """Find the taps that the outputs of phase (a, b) have, and where."""
         cdef Gather* g = &self.g
-        cdef Py_ssize_t FH = filters[2], FW = filters[3], i, j, y, z
+        cdef Py_ssize_t FH = filters[2], FW = filters[3], i, j, k, y, z
         p.taps = 0
         for i in range(FH):
-            for j in range(FW):
+            for k in range(FW):
+                # The pixels under them in order, from left to right.
+                j = FW - 1 - k if backward else k
                 y = i * dh
                 z = j * dw
                 if not backward and g.in_place:

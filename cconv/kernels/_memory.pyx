@@ -39,7 +39,7 @@ cdef enum:
     MAX_BLOCKS = 1024
 
 # Below this many bytes the C library's own free lists do as well, without a page fault.
-cdef size_t SMALLEST_BLOCK = 64 * 1024
+cdef size_t SMALLEST_BLOCK = 4 * 1024
 
 cdef struct Free:
     void *data
@@ -145,7 +145,7 @@ def empty(tuple shape, dtype):
     Returns
     -------
     ndarray
-        Aligned to 64 bytes when large. Its memory returns to the free list when its last view is gone.
+        Aligned to 64 bytes from 4 KiB on. Its memory returns to the free list when its last view is gone.
 
     Raises
     ------

@@ -12,10 +12,11 @@
  *     x^T dout           p features,       l columns of dout,  c rows
  *
  * There are two of it. `tile_run` is for values that lie side by side, place(p) = p: their addresses are one register and
- * constants, each broadcast is an operand of its multiply-add, and the loop runs at the rate of the multiply-adds alone.
- * A row's outer pixels may have no value under some taps: where ends[t] & which has bit 0 set, the first p leaves tap t
- * out, with bit 1 the last. `tile` is for values anywhere, place(p) = off[p]: each needs a register of its own, so it
- * has no more than TILE_ROWS.
+ * constants, and each broadcast is an operand of its multiply-add. A row's outer pixels may have no value under some taps:
+ * where ends[t] & which has bit 0 set, the first p leaves tap t out, with bit 1 the last. Where `side` taps follow each
+ * other, table[t + 1] = table[t] + 1, a value is a factor of as many neighbouring p and is broadcast once for all of them:
+ * processors that begin two multiply-adds in a cycle load no more than two values in it. `tile` is for values anywhere,
+ * place(p) = off[p]: each needs a register of its own, so it has no more than TILE_ROWS.
  *
  * Each output is one chain of fused multiply-adds from 0 in the order of (c, t): P, V and whoever computes the
  * neighbouring outputs do not change its bits. With `add`, which `tile` alone knows, the finished sum is added to what
@@ -35,7 +36,8 @@
 #define TILE_BYTES 64
 #define TILE_REGISTERS 28 /* accumulators; the other 4 of 32 hold b, a's broadcast and what the compiler needs */
 #define TILE_MAX_V 4
-#define TILE_SPREADS 1 /* a multiply-add can broadcast a value from memory */
+#define TILE_SIDE 5   /* the most taps side by side that a loop shares values between, */
+#define TILE_SIDE_V 2 /* and the most vectors there */
 #elif defined(__AVX__)
 #define TILE_BYTES 32
 #define TILE_REGISTERS 12
@@ -50,8 +52,9 @@
 #define TILE_MAX_V 3
 #endif
 #define TILE_ROWS 9
-#ifndef TILE_SPREADS
-#define TILE_SPREADS 0
+#ifndef TILE_SIDE
+#define TILE_SIDE 0
+#define TILE_SIDE_V 0
 #endif
 
 #if defined(__GNUC__)
@@ -115,10 +118,9 @@ TILE_INLINE NAME(vec) NAME(multiply_add)(NAME(vec) a, NAME(vec) b, NAME(vec) c)
 }
 #endif
 
-/* P, V and `run` are constants wherever this is inlined, so that `sum` becomes registers. */
-TILE_INLINE void NAME(tile_body)(const int P, const int V, const int run, const T *a, const ptrdiff_t *off,
-                                 ptrdiff_t outer, ptrdiff_t a_step, ptrdiff_t inner, const ptrdiff_t *table,
-                                 const ptrdiff_t *ends, ptrdiff_t which, const T *b, ptrdiff_t b_jump,
+/* P and V, and below `side`, are constants wherever these are inlined, so that `sum` becomes registers. */
+TILE_INLINE void NAME(tile_body)(const int P, const int V, const T *a, const ptrdiff_t *off, ptrdiff_t outer,
+                                 ptrdiff_t a_step, ptrdiff_t inner, const ptrdiff_t *table, const T *b, ptrdiff_t b_jump,
                                  ptrdiff_t b_step, T *out, ptrdiff_t out_step, int add)
 {
     b_jump -= inner * b_step;
@@ -126,20 +128,19 @@ TILE_INLINE void NAME(tile_body)(const int P, const int V, const int run, const 
     const T *at[TILE_ROWS];
     TILE_UNROLL
     for (int p = 0; p < P; p++) {
-        if (!run) at[p] = a + off[p];
+        at[p] = a + off[p];
         TILE_UNROLL
         for (int v = 0; v < V; v++) sum[p * V + v] = NAME(spread)(0);
     }
     for (ptrdiff_t c = 0; c < outer; c++) {
         for (ptrdiff_t t = 0; t < inner; t++) {
-            const ptrdiff_t here = c * a_step + table[t], without = run ? ends[t] & which : 0;
+            const ptrdiff_t here = c * a_step + table[t];
             NAME(vec) column[TILE_MAX_V];
             TILE_UNROLL
             for (int v = 0; v < V; v++) column[v] = NAME(load)(b + v * LANES);
             TILE_UNROLL
             for (int p = 0; p < P; p++) {
-                if (run && ((p == 0 && without & 1) || (p == P - 1 && without & 2))) continue;
-                const NAME(vec) value = NAME(spread)(run ? a[here + p] : at[p][here]);
+                const NAME(vec) value = NAME(spread)(at[p][here]);
                 TILE_UNROLL
                 for (int v = 0; v < V; v++)
                     sum[p * V + v] = NAME(multiply_add)(value, column[v], sum[p * V + v]);
@@ -158,16 +159,61 @@ TILE_INLINE void NAME(tile_body)(const int P, const int V, const int run, const 
     }
 }
 
+TILE_INLINE void NAME(run_body)(const int P, const int V, const int side, const T *a, ptrdiff_t outer, ptrdiff_t a_step,
+                                ptrdiff_t inner, const ptrdiff_t *table, const ptrdiff_t *ends, ptrdiff_t which,
+                                const T *b, ptrdiff_t b_jump, T *out, ptrdiff_t out_step)
+{
+    NAME(vec) sum[TILE_REGISTERS];
+    b_jump -= inner * V * LANES;
+    TILE_UNROLL
+    for (int i = 0; i < P * V; i++) sum[i] = NAME(spread)(0);
+    for (ptrdiff_t c = 0; c < outer; c++, a += a_step, b += b_jump)
+        for (ptrdiff_t t = 0; t < inner; t += side, b += side * V * LANES) {
+            const T *const row = a + table[t];
+            const ptrdiff_t first = ends[t] & which & 1, last = ends[t + side - 1] & which & 2;
+            NAME(vec) column[(TILE_SIDE > 1 ? TILE_SIDE : 2) * TILE_MAX_V];
+            TILE_UNROLL
+            for (int i = 0; i < side * V; i++) column[i] = NAME(load)(b + i * LANES);
+            TILE_UNROLL
+            for (int q = 0; q < P + side - 1; q++) {
+                if ((q == 0 && first) || (q == P + side - 2 && last)) continue;
+                const NAME(vec) value = NAME(spread)(row[q]);
+                TILE_UNROLL
+                for (int i = 0; i < side; i++) {
+                    const int p = q - i;
+                    if (p < 0 || p >= P) continue;
+                    TILE_UNROLL
+                    for (int v = 0; v < V; v++)
+                        sum[p * V + v] = NAME(multiply_add)(value, column[i * V + v], sum[p * V + v]);
+                }
+            }
+        }
+    TILE_UNROLL
+    for (int p = 0; p < P; p++) {
+        TILE_UNROLL
+        for (int v = 0; v < V; v++) NAME(store)(out + p * out_step + v * LANES, sum[p * V + v]);
+    }
+}
+
 #define TILE(P_, V_)                                                                                                   \
     case (V_) * 64 + (P_):                                                                                             \
-        NAME(tile_body)(P_, V_, 0, a, off, outer, a_step, inner, table, NULL, 0, b, b_jump, b_step, out, out_step,     \
-                        add);                                                                                          \
+        NAME(tile_body)(P_, V_, a, off, outer, a_step, inner, table, b, b_jump, b_step, out, out_step, add);           \
         return;
 #define RUN(P_, V_)                                                                                                    \
     case (V_) * 64 + (P_):                                                                                             \
-        NAME(tile_body)(P_, V_, 1, a, NULL, outer, a_step, inner, table, ends, which, b, b_jump, b_step, out,          \
-                        out_step, 0);                                                                                  \
+        NAME(run_body)(P_, V_, 1, a, outer, a_step, inner, table, ends, which, b, b_jump, out, out_step);              \
         return;
+#define SIDE(side, P_, V_)                                                                                             \
+    case (V_) * 64 + (P_):                                                                                             \
+        NAME(run_body)(P_, V_, side, a, outer, a_step, inner, table, ends, which, b, b_jump, out, out_step);           \
+        return;
+#define SIDES(side)                                                                                                    \
+    SIDE(side, 8, 1) SIDE(side, 9, 1) SIDE(side, 10, 1) SIDE(side, 11, 1) SIDE(side, 12, 1) SIDE(side, 13, 1)          \
+    SIDE(side, 14, 1) SIDE(side, 15, 1) SIDE(side, 16, 1) SIDE(side, 17, 1) SIDE(side, 18, 1) SIDE(side, 19, 1)        \
+    SIDE(side, 20, 1) SIDE(side, 21, 1) SIDE(side, 22, 1) SIDE(side, 23, 1) SIDE(side, 24, 1) SIDE(side, 25, 1)        \
+    SIDE(side, 26, 1) SIDE(side, 27, 1) SIDE(side, 28, 1) SIDE(side, 4, 2) SIDE(side, 5, 2) SIDE(side, 6, 2)           \
+    SIDE(side, 7, 2) SIDE(side, 8, 2) SIDE(side, 9, 2) SIDE(side, 10, 2) SIDE(side, 11, 2) SIDE(side, 12, 2)           \
+    SIDE(side, 13, 2) SIDE(side, 14, 2)
 #define SMALL(KIND)                                                                                                    \
     KIND(1, 1) KIND(2, 1) KIND(3, 1) KIND(4, 1) KIND(5, 1) KIND(6, 1) KIND(7, 1) KIND(8, 1) KIND(9, 1)                 \
     KIND(1, 2) KIND(2, 2) KIND(3, 2) KIND(4, 2) KIND(5, 2) KIND(6, 2) KIND(1, 3) KIND(2, 3) KIND(3, 3) KIND(4, 3)
@@ -194,9 +240,13 @@ TILE_ONCE void NAME(tile)(int P, int V, const T *a, const ptrdiff_t *off, ptrdif
 
 /* The tile of `P` values side by side and `V` vectors; 1 <= P <= run_rows(V). */
 TILE_ONCE void NAME(tile_run)(int P, int V, const T *a, ptrdiff_t outer, ptrdiff_t a_step, ptrdiff_t inner,
-                              const ptrdiff_t *table, const ptrdiff_t *ends, ptrdiff_t which, const T *b,
-                              ptrdiff_t b_jump, ptrdiff_t b_step, T *out, ptrdiff_t out_step)
+                              const ptrdiff_t *table, const ptrdiff_t *ends, ptrdiff_t which, int side, const T *b,
+                              ptrdiff_t b_jump, T *out, ptrdiff_t out_step)
 {
+#if TILE_SIDE
+    if (side == 3) switch (V * 64 + P) { SIDES(3) }
+    if (side == 5) switch (V * 64 + P) { SIDES(5) }
+#endif
     switch (V * 64 + P) {
         SMALL(RUN) RUN(10, 1) RUN(11, 1) RUN(12, 1)
 #if TILE_REGISTERS >= 24
@@ -210,6 +260,8 @@ TILE_ONCE void NAME(tile_run)(int P, int V, const T *a, ptrdiff_t outer, ptrdiff
 }
 #undef TILE
 #undef RUN
+#undef SIDE
+#undef SIDES
 #undef SMALL
 #undef MEDIUM
 #undef LARGE

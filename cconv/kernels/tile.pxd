@@ -11,7 +11,8 @@ cdef extern from "denormals.h" nogil:
 cdef extern from "tile.h" nogil:
     const int TILE_BYTES
     const int TILE_MAX_V
-    const bint TILE_SPREADS
+    const int TILE_SIDE
+    const int TILE_SIDE_V
     enum: TILE_ROWS
     int run_rows(int V) noexcept
     int tile_rows(int V) noexcept
@@ -21,10 +22,10 @@ cdef extern from "tile.h" nogil:
     void tile_double(int, int, const double*, const Py_ssize_t*, Py_ssize_t, Py_ssize_t, Py_ssize_t, const Py_ssize_t*,
                      const double*, Py_ssize_t, Py_ssize_t, double*, Py_ssize_t, int) noexcept
     void tile_run_float(int, int, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, const Py_ssize_t*,
-                        const Py_ssize_t*, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, float*,
+                        const Py_ssize_t*, Py_ssize_t, int, const float*, Py_ssize_t, float*,
                         Py_ssize_t) noexcept
     void tile_run_double(int, int, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, const Py_ssize_t*,
-                         const Py_ssize_t*, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, double*,
+                         const Py_ssize_t*, Py_ssize_t, int, const double*, Py_ssize_t, double*,
                          Py_ssize_t) noexcept
     void turn_float(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, float*, Py_ssize_t) noexcept
     void turn_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*, Py_ssize_t) noexcept
@@ -58,12 +59,12 @@ cdef inline void tile(int P, int V, const floating* a, const Py_ssize_t* off, Py
 
 
 cdef inline void tile_run(int P, int V, const floating* a, Py_ssize_t outer, Py_ssize_t a_step, Py_ssize_t inner,
-                          const Py_ssize_t* table, const Py_ssize_t* ends, Py_ssize_t which, const floating* b,
-                          Py_ssize_t b_jump, Py_ssize_t b_step, floating* out, Py_ssize_t out_step) noexcept nogil:
+                          const Py_ssize_t* table, const Py_ssize_t* ends, Py_ssize_t which, int side,
+                          const floating* b, Py_ssize_t b_jump, floating* out, Py_ssize_t out_step) noexcept nogil:
     if floating is float:
-        tile_run_float(P, V, a, outer, a_step, inner, table, ends, which, b, b_jump, b_step, out, out_step)
+        tile_run_float(P, V, a, outer, a_step, inner, table, ends, which, side, b, b_jump, out, out_step)
     else:
-        tile_run_double(P, V, a, outer, a_step, inner, table, ends, which, b, b_jump, b_step, out, out_step)
+        tile_run_double(P, V, a, outer, a_step, inner, table, ends, which, side, b, b_jump, out, out_step)
 
 
 cdef inline void turn(const floating* a, Py_ssize_t a_step, Py_ssize_t rows, Py_ssize_t columns, floating* to,
