@@ -2,7 +2,8 @@
 
 Each ``cconv/kernels/_*.pyx`` becomes C once. That C is compiled once per CPU level into the sibling packages
 ``cconv.kernels_baseline``, ``cconv.kernels_v3`` and ``cconv.kernels_v4``, of which ``cconv.kernels`` picks one at
-import. The modules of `ONCE`, which hold state or only copy, are compiled once, for the baseline.
+import. The modules of `ONCE`, which hold state or only copy, are compiled once, for the baseline, and those of
+`UP_TO_V3` are not compiled for v4: there the build for v3 is used.
 
 Environment
 -----------
@@ -28,6 +29,8 @@ from setuptools.errors import CompileError, LinkError, SetupError
 KERNELS = Path("cconv/kernels")
 PACKAGE = "cconv.kernels"
 ONCE = ("_cpu", "_im2col", "_memory")
+# Their loops wait for memory or for divisions, and take as long with vectors of 256 bits as of 512.
+UP_TO_V3 = ("_loss", "_optimize", "_resample")
 INFO = "build_info.json"  # what cconv.show_config() reports, and the stamp that tells a changed configuration
 
 DIRECTIVES = {
@@ -141,7 +144,8 @@ def make_extensions(levels):
         if source.stem in ONCE:
             modules.append(extension(f"{PACKAGE}.{source.stem}", source, "baseline"))
         else:
-            modules += [extension(f"{PACKAGE}_{level}.{source.stem}", source, level) for level in levels]
+            narrow = [level for level in levels if level != "v4"] if source.stem in UP_TO_V3 else None
+            modules += [extension(f"{PACKAGE}_{level}.{source.stem}", source, level) for level in narrow or levels]
     return modules
 
 

@@ -42,8 +42,15 @@ def levels() -> tuple[str, ...]:
 
 
 def load(level: str) -> SimpleNamespace:
-    """The kernel modules of one of `levels`, by the names they have here (``conv``, ``pool``, ...)."""
-    return SimpleNamespace(**{name: importlib.import_module(f"{__name__}_{level}._{name}") for name in _names(level)})
+    """The kernel modules of one of `levels`, by the names they have here (``conv``, ``pool``, ...).
+
+    A module that was not built for that level is the one of the best level below.
+    """
+    built = levels()
+    places = {name: lower for lower in built[: built.index(level) + 1] for name in _names(lower)}
+    return SimpleNamespace(
+        **{name: importlib.import_module(f"{__name__}_{place}._{name}") for name, place in places.items()}
+    )
 
 
 def _choose(wanted: str | None) -> str:
@@ -73,4 +80,4 @@ def _publish(modules: SimpleNamespace) -> None:
 LEVEL = _choose(os.environ.get("CCONV_CPU"))
 _publish(load(LEVEL))
 
-__all__ = ["LEVEL", "cpu", "im2col", "levels", "load", "memory", *_names(LEVEL)]
+__all__ = ["LEVEL", "cpu", "im2col", "levels", "load", "memory", *vars(load(LEVEL))]
