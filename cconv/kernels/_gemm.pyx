@@ -4,12 +4,11 @@
     input gradient    dx[n, d]  = sum over m of dout[n, m] * W[d, m]
     weight gradient   dW[d, m]  = sum over n of x[n, d] * dout[n, m],  db[m] = sum over n of dout[n, m]
 
-All three are one product, rows times columns, in which the tile broadcasts values of the left factor, wherever they lie
-(`row_step`, `k_step`), against vectors of the right one. Neither factor is packed as a whole: the right one is read in
-place when its columns are contiguous (x W, x^T dout), the last vector overlapping the one before; only W^T, and
-matrices narrower than a vector, are brought into that form, a block of columns at a time. Of x^T, whose rows lie side
+All three are one product, rows times columns, in which the tile broadcasts values of the left factor (`row_step` and
+`k_step` say where they lie) against vectors of the right one. Of that a block of columns is copied into the order in
+which tiles read it, [k][lane], a chunk of k at a time. x and dout are read where they are; of x^T, whose rows lie side
 by side but whose steps k are whole samples apart, a block is copied closer together. Sums grow in their place in the
-result; those of the last columns, which may overlap others or end beyond the result, grow in a strip.
+result; those that end beyond it come by way of a strip.
 
 Order of additions: k is cut into chunks of CHUNK; each is one chain of multiply-adds, and their sums are added in
 order; then comes the bias. A row's bits depend on nothing but the row and W. With a handful of rows the work is
@@ -32,7 +31,8 @@ from libc.string cimport memcpy, memset
 
 from cconv.kernels.division cimport ceil_div
 from cconv.kernels.tile cimport (
-    TILE_BYTES, TILE_MAX_V, TILE_ROWS, cconv_ftz_on, cconv_ftz_restore, expect, pad, tile, tile_rows, turn, turn_padded
+    TILE_BYTES, TILE_MAX_V, TILE_ROWS, cconv_ftz_on, cconv_ftz_restore, pad, run_rows, tile, tile_rows, tile_run, turn,
+    turn_padded
 )
 from cconv.kernels.zeros cimport share_nonzero
 
@@ -63,7 +63,7 @@ cdef enum:
     ROWS = 112  # rows of the result that share a block of the right factor: whole tiles of every width
     FEW_ROWS = 4
     WORDS = 4  # of SPARSE_STEPS bits, for a chunk
-    SPARSE_PERCENT = 75  # of values that are not 0: where there are fewer, leaving out the others saves time
+    SPARSE_PERCENT = 65  # of values that are not 0: where there are fewer, leaving out the others saves time
     SUMS_BYTES = 2 << 20  # memory for the sums of all chunks, where threads share them
 
 cdef struct Product:
@@ -71,28 +71,32 @@ cdef struct Product:
     Py_ssize_t row_step, k_step  # of the left factor
     Py_ssize_t b_step  # from row to row of the right factor; with `turned`, from column to column
     bint turned
-    Py_ssize_t lanes, vectors, V
+    Py_ssize_t lanes, vectors, blocks  # the vectors of all columns are dealt out to so many blocks
+    Py_ssize_t most  # rows of a tile
     Py_ssize_t strip, right  # values of scratch for sums and for a block of the right factor
 
 
-cdef inline const floating* right_factor(const floating* b, Product* g, Py_ssize_t k, Py_ssize_t count,
-                                         Py_ssize_t first, Py_ssize_t width, floating* packed,
-                                         Py_ssize_t* step) noexcept nogil:
-    """Rows k to k + count of columns first to first + width, in place or packed, and their step."""
-    cdef Py_ssize_t i, c, valid = min(width, g.columns - first)
+cdef inline void pack_right(const floating* b, Product* g, Py_ssize_t k, Py_ssize_t count, Py_ssize_t first,
+                            Py_ssize_t width, floating* packed) noexcept nogil:
+    """Copy rows k to k + count of columns first to first + width; columns beyond the last hold anything."""
     if g.turned:
-        turn_padded(b + first * g.b_step + k, g.b_step, valid, count, packed, width)
-        if valid < width:
-            for i in range(count):
-                for c in range(ceil_div(valid, g.lanes) * g.lanes, width):
-                    packed[i * width + c] = 0
-    elif valid < width:  # the whole of a narrow matrix: its rows follow each other
-        pad(b + k * valid, b + g.K * valid, count, valid, 0, 0, width, 0, count, packed)
+        turn_padded(b + first * g.b_step + k, g.b_step, min(width, g.columns - first), count, packed, width)
     else:
-        step[0] = g.b_step
-        return b + k * g.b_step + first
-    step[0] = width
-    return packed
+        pad(b + k * g.b_step, b + g.K * g.b_step, count, g.b_step, 0, -first, width, 0, count, packed)
+
+
+cdef inline void add_strip(const floating* strip, Py_ssize_t step, Py_ssize_t rows, Py_ssize_t columns, bint add,
+                           floating* out, Py_ssize_t out_step) noexcept nogil:
+    """Copy a strip's sums to the result, or add them."""
+    cdef Py_ssize_t r, c
+    for r in range(rows):
+        if add:
+            for c in range(columns):
+                out[c] += strip[c]
+        else:
+            memcpy(out, strip, columns * sizeof(floating))
+        strip = strip + step
+        out = out + out_step
 
 
 cdef inline void finish(const floating* sums, Py_ssize_t step, Py_ssize_t rows, Py_ssize_t columns,
@@ -115,16 +119,6 @@ cdef inline void finish(const floating* sums, Py_ssize_t step, Py_ssize_t rows, 
                 target[c] = 0 if source[c] <= 0 else source[c]
         elif source != target:
             memcpy(target, source, columns * sizeof(floating))
-
-
-cdef inline void block_columns(Product* g, Py_ssize_t block, Py_ssize_t* first, Py_ssize_t* own,
-                               Py_ssize_t* V) noexcept nogil:
-    """A block's first column, the first it owns (the ones before it overlap the previous block), and its vectors."""
-    V[0] = min(g.V, g.vectors - block * g.V)
-    own[0] = block * g.V * g.lanes
-    first[0] = own[0]
-    if not g.turned and g.columns >= V[0] * g.lanes:
-        first[0] = min(own[0], g.columns - V[0] * g.lanes)
 
 
 cdef inline void find_bits(const floating* a, Py_ssize_t step, Py_ssize_t rows, Py_ssize_t count,
@@ -196,7 +190,9 @@ cdef void some_sparse_rows(const floating* a, const floating* b, floating* bias,
             for w in range(words):
                 steps = min(SPARSE_STEPS, count - w * SPARSE_STEPS)
                 if g.turned:
-                    right = right_factor(b, g, k + w * SPARSE_STEPS, steps, c, step, packed, &b_step)
+                    pack_right(b, g, k + w * SPARSE_STEPS, steps, c, step, packed)
+                    right = packed
+                    b_step = step
                 else:
                     right = b + (k + w * SPARSE_STEPS) * g.b_step + c
                     b_step = g.b_step
@@ -219,65 +215,64 @@ cdef void some_rows(const floating* a, const floating* b, floating* bias, bint r
                     Py_ssize_t row, Py_ssize_t rows, Py_ssize_t first_block, Py_ssize_t end_block,
                     Py_ssize_t first_chunk, Py_ssize_t end_chunk, floating* scratch) noexcept nogil:
     """Compute `rows` rows of some blocks of columns, as far as some chunks go."""
-    cdef Py_ssize_t block, r, ri, k, ki, i, count, first, own, V, P, tiles, width, step, k_step, to_step
+    cdef Py_ssize_t block, r, ri, k, ki, i, count, first, V, P, tiles = ceil_div(rows, g.most), width, valid, to_step
+    cdef Py_ssize_t own = first_block * g.vectors // g.blocks * g.lanes
+    cdef Py_ssize_t end = min(end_block * g.vectors // g.blocks * g.lanes, g.columns)
+    cdef Py_ssize_t k_step = rows if g.row_step == 1 else 1
     cdef Py_ssize_t[TILE_ROWS] off
-    cdef Py_ssize_t[1] zero
+    cdef Py_ssize_t[CHUNK] table, ends
     cdef floating* packed = scratch + g.strip
     cdef floating* left_packed = packed + g.right
     cdef floating* to
-    cdef const floating* right
     cdef const floating* left
-    own = first_block * g.V * g.lanes
-    width = min(end_block * g.V * g.lanes, g.columns) - own
     k = first_chunk * CHUNK
-    if width >= g.lanes and mostly_zero(a + row * g.row_step, g, rows, k, min(end_chunk * CHUNK, g.K)):
-        some_sparse_rows(a, b, bias, relu, out, g, row, rows, own, own + width, first_chunk, end_chunk, scratch)
+    if end - own >= g.lanes and mostly_zero(a + row * g.row_step, g, rows, k, min(end_chunk * CHUNK, g.K)):
+        some_sparse_rows(a, b, bias, relu, out, g, row, rows, own, end, first_chunk, end_chunk, scratch)
         return
-    zero[0] = 0
-    for r in range(TILE_ROWS):
-        off[r] = r * g.row_step
-    first = own = V = step = 0
+    for i in range(min(CHUNK, g.K)):
+        table[i] = i * k_step
+        ends[i] = 0
+    for i in range(TILE_ROWS):
+        off[i] = i * g.row_step
     for ki in range(first_chunk, end_chunk):
         k = ki * CHUNK
         count = min(CHUNK, g.K - k)
         left = a + row * g.row_step + k * g.k_step
-        k_step = g.k_step
         if g.row_step == 1:
             for i in range(count):
-                memcpy(left_packed + i * rows, left + i * k_step, rows * sizeof(floating))
+                memcpy(left_packed + i * rows, left + i * g.k_step, rows * sizeof(floating))
             left = left_packed
-            k_step = rows
         for block in range(first_block, end_block):
-            block_columns(g, block, &first, &own, &V)
+            first = block * g.vectors // g.blocks
+            V = (block + 1) * g.vectors // g.blocks - first
+            first *= g.lanes
             width = V * g.lanes
-            tiles = ceil_div(rows, tile_rows(<int>V))
-            to = out + row * g.columns + first
-            to_step = g.columns
-            if first < own or first + width > g.columns:  # the last block, which shares columns or ends beyond them
-                to = scratch
-                to_step = width
-            right = right_factor(b, g, k, count, first, width, packed, &step)
-            if ki == first_chunk:
-                expect(to, to_step, width, rows)
+            valid = min(width, g.columns - first)
+            pack_right(b, g, k, count, first, width, packed)
             for ri in range(tiles):
                 r = ri * rows // tiles
                 P = (ri + 1) * rows // tiles - r
-                tile(<int>P, <int>V, left + r * g.row_step, off, count, k_step, 1, zero, right, step, step,
-                     to + r * to_step, to_step, ki > first_chunk)
-    for block in range(first_block, end_block):
-        block_columns(g, block, &first, &own, &V)
-        width = V * g.lanes
-        to = out + row * g.columns + own
-        if first < own or first + width > g.columns:
-            finish(scratch + own - first, width, rows, min(width - (own - first), g.columns - own),
-                   NULL if bias == NULL else bias + own, relu, to, g.columns)
-        else:
-            finish(to, g.columns, rows, width, NULL if bias == NULL else bias + own, relu, to, g.columns)
+                to = out + (row + r) * g.columns + first
+                to_step = g.columns
+                if valid < width or g.row_step == 1 and ki > first_chunk:
+                    to = scratch
+                    to_step = width
+                if g.row_step == 1:
+                    tile_run(<int>P, <int>V, left + r, 1, 0, count, table, ends, 0, 0, <const floating*>packed, 0, to,
+                             to_step)
+                else:
+                    tile(<int>P, <int>V, left + r * g.row_step, off, 1, 0, count, table, <const floating*>packed, 0,
+                         width, to, to_step, ki > first_chunk and valid == width)
+                if to == scratch:
+                    add_strip(<const floating*>scratch, width, P, valid, ki > first_chunk,
+                              out + (row + r) * g.columns + first, g.columns)
+    finish(out + row * g.columns + own, g.columns, rows, end - own, NULL if bias == NULL else bias + own, relu,
+           out + row * g.columns + own, g.columns)
 
 
 cdef void product(const floating* a, const floating* b, floating* bias, bint relu, floating* out, Product* g,
                   floating* scratch, Py_ssize_t private, int num_threads) noexcept nogil:
-    cdef Py_ssize_t blocks = ceil_div(g.vectors, g.V), parts = ceil_div(g.rows, ROWS), items = 1, item, row, part
+    cdef Py_ssize_t blocks = g.blocks, parts = ceil_div(g.rows, ROWS), items = 1, item, row, part
     cdef Py_ssize_t chunks = ceil_div(g.K, CHUNK)
     cdef floating* mine = NULL
     cdef unsigned state = 0
@@ -322,7 +317,7 @@ cdef void product_by_chunks(const floating* a, const floating* b, floating* bias
 
     That is a matrix of parameters, which an optimizer is about to write: what several cores have read takes long to.
     """
-    cdef Py_ssize_t blocks = ceil_div(g.vectors, g.V), chunks = ceil_div(g.K, CHUNK), size = g.rows * g.columns
+    cdef Py_ssize_t blocks = g.blocks, chunks = ceil_div(g.K, CHUNK), size = g.rows * g.columns
     cdef Py_ssize_t item, chunk
     cdef floating* sums = scratch + private * num_threads
     cdef floating* mine = NULL
@@ -382,7 +377,7 @@ cdef void product_of_few_rows(const floating* a, const floating* b, floating* bi
     for c in range(g.rows):
         off[c] = c * g.row_step
     # Vectors, of which the last may overlap the one before, are dealt out evenly; no block is wider than the matrix.
-    blocks = ceil_div(g.vectors, ROW_MAX_V if g.rows == 1 else min(g.V, g.columns // g.lanes))
+    blocks = ceil_div(g.vectors, ROW_MAX_V if g.rows == 1 else min(TILE_MAX_V, g.columns // g.lanes))
     parts = min(chunks, num_threads)
     groups = min(blocks, ceil_div(num_threads, parts))
     if num_threads == 1:
@@ -398,10 +393,16 @@ cdef void product_of_few_rows(const floating* a, const floating* b, floating* bi
     cconv_ftz_restore(state)
 
 
+cdef double tile_cost(Py_ssize_t P, Py_ssize_t V) noexcept nogil:
+    """How much work a step of a tile is, in multiply-adds: see `row_cost` of _conv.pyx."""
+    return max(P * V, 8, 1.4 * (P + V + 2)) + 0.3 * V + 0.5 if V > 0 else 0
+
+
 cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray out, Py_ssize_t rows, Py_ssize_t K,
               Py_ssize_t columns, Py_ssize_t row_step, Py_ssize_t k_step, bint turned, int num_threads):
     cdef Product g
-    cdef Py_ssize_t private, V, least = 1 << 62, cost, width, few_rows = min(rows, ROWS), P
+    cdef Py_ssize_t private, V, width = 0, few_rows = min(rows, ROWS), most, tiles, blocks, wide
+    cdef double cost, least = 0
     cdef void* left = cnp.PyArray_DATA(a)
     cdef void* right = cnp.PyArray_DATA(b)
     cdef void* result = cnp.PyArray_DATA(out)
@@ -417,24 +418,26 @@ cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray 
         out[...] = 0  # the weight gradient of an empty batch
         return
     g.vectors = ceil_div(columns, g.lanes)
+    g.most = g.blocks = 1
     for V in range(1, min(g.vectors, TILE_MAX_V) + 1):
-        # Whole registers first, then fewer loads of the right factor.
-        cost = 0
-        for width in (V, g.vectors % V):
-            if width:
-                P = ceil_div(few_rows, ceil_div(few_rows, tile_rows(<int>width)))
-                cost += (g.vectors // V if width == V else 1) * ceil_div(few_rows, P) * (
-                    4 * max(P * width, 8) + P + width + 8)
-        if cost < least:
+        most = run_rows(<int>V) if row_step == 1 else tile_rows(<int>V)
+        tiles = ceil_div(few_rows, most)
+        blocks = ceil_div(g.vectors, V)
+        wide = g.vectors - blocks * (V - 1)  # blocks of V vectors; the others have one less
+        cost = tiles * (wide * tile_cost(ceil_div(few_rows, tiles), V)
+                        + (blocks - wide) * tile_cost(ceil_div(few_rows, tiles), V - 1))
+        if cost < least or V == 1:
             least = cost
-            g.V = V
+            g.blocks = blocks
+            g.most = most
+            width = V * g.lanes
     few = rows <= FEW_ROWS and not turned and columns >= g.lanes
     by_chunks = (not few and not turned and k_step == 1 and rows <= ROWS and 1 < num_threads
                  and K >= 4 * num_threads * CHUNK
                  and <double>ceil_div(K, CHUNK) * rows * columns * cnp.PyArray_ITEMSIZE(a) <= SUMS_BYTES)
-    g.strip = few_rows * max(g.V, SPARSE_MAX_V) * g.lanes
-    # `pad` writes up to a vector too much.
-    g.right = (max(min(K, CHUNK) * g.V, SPARSE_STEPS * SPARSE_MAX_V) + 1) * g.lanes
+    g.strip = few_rows * max(width, SPARSE_MAX_V * g.lanes)
+    # `pad` and `turn_padded` write up to a vector too much.
+    g.right = max(min(K, CHUNK) * width, SPARSE_STEPS * SPARSE_MAX_V * g.lanes) + g.lanes
     private = g.strip + g.right + (CHUNK * ROWS if row_step == 1 else 0)
     scratch = empty((ceil_div(K, CHUNK) * rows * columns * (few or by_chunks) + private * num_threads * (not few),),
                     a.dtype)

@@ -84,9 +84,10 @@ TILE_INLINE void NAME(sparse_body)(const int V, ptrdiff_t rows, const T *a, ptrd
         for (uint64_t word = bits[r * words]; word; word &= word - 1) {
             const ptrdiff_t k = lowest_bit(word);
             const NAME(vec) value = NAME(spread)(a[k]);
+            const T *line = b + k * V * LANES;
+            TILE_ONE_REGISTER(line);
             TILE_UNROLL
-            for (int v = 0; v < V; v++)
-                sum[v] = NAME(multiply_add)(value, NAME(load)(b + (k * V + v) * LANES), sum[v]);
+            for (int v = 0; v < V; v++) sum[v] = NAME(multiply_add)(value, NAME(load)(line + v * LANES), sum[v]);
         }
         if (add) {
             TILE_UNROLL
