@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from . import kernels
-from ._arrays import as_float, made_ready
+from ._arrays import as_float, is_ready, made_ready
 from ._checks import checked_dict, fraction, nonnegative, optional_positive, positive
 
 __all__ = [
@@ -98,17 +98,18 @@ class Optimizer:
         KeyError, TypeError, ValueError
             If the keys differ, a shape or dtype does not fit or a parameter is read-only: before anything changes.
         """
-        if params.keys() != grads.keys():
-            missing = sorted(map(str, params.keys() ^ grads.keys()))
+        arrays = dict(params)  # a network looks each of its parameters up
+        if arrays.keys() != grads.keys():
+            missing = sorted(map(str, arrays.keys() ^ grads.keys()))
             raise KeyError(f"params and grads must have the same keys, only one of them has {', '.join(missing)}")
         # Everything is checked, and each gradient made safe from the updates, before the first parameter changes.
-        owners = {id(_owner(p)) for p in params.values()}
-        prepared = [(key, _prepare(key, params[key], grads[key], owners)) for key in params]
+        owners = {id(_owner(p)) for p in arrays.values()}
+        prepared = [(key, _prepare(key, arrays[key], grads[key], owners)) for key in arrays]
         scale = 1.0 if self.clip_norm is None else _scale(_norm([g for _, g in prepared]), self.clip_norm)
         limit = math.inf if self.clip_value is None else self.clip_value
-        decays = {key: self._decay_of(key, params[key]) for key in params}
+        decays = {key: self._decay_of(key, values) for key, values in arrays.items()}
         for key, gradient in prepared:
-            target = params[key]
+            target = arrays[key]
             # Copied only now: a parameter under an earlier key may share its memory (tied weights).
             values = made_ready(target, gradient.dtype)
             state = self._state_of(key, values)
@@ -195,6 +196,8 @@ def _alike(array, other):
 
 def _prepare(key, p, g, owners):
     """Check a parameter and its gradient; return the gradient in the parameter's dtype, as the kernels take it."""
+    if is_ready(p) and is_ready(g) and p.dtype is g.dtype and p.shape == g.shape and p.flags.writeable:
+        return g.copy() if id(_owner(g)) in owners or np.may_share_memory(p, g) else g
     name = f"params[{key!r}]"
     g = np.asarray(g)
     if g.dtype.kind not in "iubf":

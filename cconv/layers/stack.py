@@ -66,7 +66,9 @@ def nested(layers, prefix=""):
     """Yield all layers with their names, those inside of other layers (in their `layers`) after these."""
     for name, layer in layers.items():
         yield prefix + name, layer
-        yield from nested(getattr(layer, "layers", {}), f"{prefix}{name}.")
+        inside = getattr(layer, "layers", None)
+        if inside:
+            yield from nested(inside, f"{prefix}{name}.")
 
 
 def expect_different(layers):
@@ -194,8 +196,10 @@ def trains(layers):
 def param_names(layer):
     """Return the names of a layer's parameters: attributes that it names, or else the keys of its dict `params`."""
     names = getattr(layer, "param_names", ())
+    if names:
+        return names
     params = getattr(layer, "params", None)
-    return names or (tuple(params) if isinstance(params, dict) else ())
+    return tuple(params) if isinstance(params, dict) else ()
 
 
 def multiply_adds(layers, shape):

@@ -30,10 +30,16 @@ class Parameters(Mapping):
         self._places = {}
         counts = Counter()
         for _, layer in nested(layers):
-            for place in _places(layer):
-                counts[place.name] += 1
-                if place.value is not None and (frozen or not getattr(layer, "frozen", False)):
-                    self._places[f"{place.name}{counts[place.name]}"] = place
+            names = param_names(layer)
+            if not names:
+                continue
+            kind = Attribute if getattr(layer, "param_names", ()) else Entry
+            shown = frozen or not getattr(layer, "frozen", False)
+            for name in names:
+                counts[name] += 1
+                place = kind(layer, name)
+                if shown and place.value is not None:
+                    self._places[f"{name}{counts[name]}"] = place
 
     def __getitem__(self, name):
         return self._places[name].value
@@ -73,15 +79,10 @@ class Parameters(Mapping):
         return {name: place.gradient for name, place in self._places.items()}
 
 
-def _places(layer):
-    """Yield the places of a layer's parameters."""
-    kind = Attribute if getattr(layer, "param_names", ()) else Entry
-    for name in param_names(layer):
-        yield kind(layer, name)
-
-
 class Attribute:
     """A parameter that is an attribute of its layer, as its gradient is."""
+
+    __slots__ = ("layer", "name")
 
     def __init__(self, layer, name):
         self.layer = layer
@@ -102,6 +103,8 @@ class Attribute:
 
 class Entry(Attribute):
     """A parameter that lies in its layer's `params`, and its gradient in `grads`."""
+
+    __slots__ = ()
 
     @property
     def value(self):
