@@ -99,31 +99,66 @@ def test_an_image_does_not_feel_its_batch(geometry, cpu_level, num_threads):
 # Those of few channels and taps, for which lists are made, and one with more outputs than a list holds.
 LISTED = [geometry for geometry in GEOMETRIES if geometry[1] * geometry[5] <= 8]
 LISTED.append((1, 1, 30, 75, 3, 2, 7, *GEOMETRIES[0][7:]))
+# Those of more channels, whose lists both gradients come from: windows in one piece and in many, and none at the edge.
+MANY_CHANNELS = [
+    (3, 9, 13, 11, 7, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    (2, 20, 12, 15, 5, 5, 2, (1, 2), ((0, 2), (1, 0)), (2, 1), 1),
+    (2, 33, 9, 3, 4, 7, 3, (1, 1), ((3, 3), (1, 1)), (1, 1), 1),
+    (20, 16, 4, 5, 17, 1, 1, (3, 3), ((0, 0), (0, 0)), (1, 1), 1),
+    (2, 70, 6, 6, 3, 2, 4, (2, 1), ((0, 0), (2, 2)), (1, 1), 1),
+    (1, 8, 40, 30, 2, 4, 5, (1, 1), ((2, 2), (2, 2)), (1, 1), 1),
+]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("density", [0.2, 0.0])
-@pytest.mark.parametrize("geometry", LISTED, ids=str)
-def test_weight_gradient_of_a_few_outputs(geometry, density, dtype, cpu_level, monkeypatch):
+@pytest.mark.parametrize("geometry", LISTED + MANY_CHANNELS, ids=str)
+def test_gradients_of_a_few_outputs(geometry, density, dtype, cpu_level, monkeypatch):
     x, W, _, dout, _ = arrays(geometry, dtype)
     dout[np.random.default_rng(1).random(dout.shape) >= density] = 0
     options = keywords(geometry)
-    oracle = oracles.convolution_backward(dout, x, W, *options.values())[1:]
-    sizes = oracles.convolution_backward(abs(dout), abs(x), abs(W), *options.values())[1:]
+    oracle = oracles.convolution_backward(dout, x, W, *options.values())
+    sizes = oracles.convolution_backward(abs(dout), abs(x), abs(W), *options.values())
+    terms = W.size // W.shape[1], dout.size, dout.size
     results = []
     for threads in (1, 2, 3, 16):
         monkeypatch.setattr(kernels.cpu, "threads_for", lambda work, threads=threads: threads)
-        results.append(convolution_backward(dout, x, W, **options)[1:])
-        for actual, wanted, magnitude, first in zip(results[-1], oracle, sizes, results[0], strict=True):
-            assert_within_bound(actual, wanted, magnitude, dout.size, dtype)
+        results.append(convolution_backward(dout, x, W, **options))
+        for actual, wanted, magnitude, count, first in zip(results[-1], oracle, sizes, terms, results[0], strict=True):
+            assert_within_bound(actual, wanted, magnitude, count, dtype)
             assert actual.tobytes() == first.tobytes()
+    only = convolution_backward(dout, x, W, parameter_gradient=False, **options)
+    assert only[0].tobytes() == results[0][0].tobytes() and only[1] is only[2] is None
+    only = convolution_backward(dout, x, W, input_gradient=False, bias=False, **options)
+    assert only[0] is only[2] is None
+    assert_within_bound(only[1], oracle[1], sizes[1], dout.size, dtype)
 
 
-def test_zero_gradients_times_infinite_pixels_are_not_a_number(cpu_level):
-    x, dout = np.ones((1, 1, 9, 9)), np.zeros((1, 3, 7, 7))
-    x[0, 0, 4, 4] = np.inf
-    dW = convolution_backward(dout, x, np.ones((3, 1, 3, 3)))[1]
-    assert np.isnan(dW).all()
+@pytest.mark.parametrize("geometry", MANY_CHANNELS, ids=str)
+def test_few_outputs_of_many_channels_are_listed(geometry, cpu_level):
+    x, W, _, dout, _ = arrays(geometry, np.float32)
+    steps = (*geometry[7], geometry[8][0][0], geometry[8][1][0], *geometry[9])
+    size = x.shape[1:], W.shape, *dout.shape[2:], steps
+    assert kernels.conv.lists_fit(*size, 1, 4)
+    assert not kernels.conv.lists_fit(*size, 2, 4)
+    assert not kernels.conv.lists_fit((2, *x.shape[2:]), *size[1:], 1, 4) or kernels.conv.plan(1, 1, 1, 4)[2] <= 4
+    assert not kernels.conv.is_sparse(dout, x, W)
+    assert kernels.conv.is_sparse(np.zeros_like(dout), x, W)
+    for array in (x, W):
+        array.flat[0] = np.inf
+        assert not kernels.conv.is_sparse(np.zeros_like(dout), x, W)
+        array.flat[0] = 0
+    assert not kernels.conv.lists_fit((16, 4000, 4000), (4, 16, 3, 3), 3998, 3998, (1, 1, 0, 0, 1, 1), 1, 4)
+    assert not kernels.conv.lists_fit((512, 9, 9), (512, 512, 3, 3), 7, 7, (1, 1, 0, 0, 1, 1), 1, 4)
+
+
+@pytest.mark.parametrize("channels", [1, 16])
+def test_zero_gradients_times_infinite_numbers_are_not_a_number(channels, cpu_level):
+    x, W, dout = np.ones((1, channels, 9, 9)), np.ones((3, channels, 3, 3)), np.zeros((1, 3, 7, 7))
+    x[0, :, 4, 4] = np.inf
+    assert np.isnan(convolution_backward(dout, x, W)[1]).all()
+    x[...], W[...] = 1, np.inf
+    assert np.isnan(convolution_backward(dout, x, W)[0]).all()
 
 
 def test_empty_batch(cpu_level):

@@ -59,15 +59,21 @@ def test_the_fused_forward_has_the_bits_of_its_parts(cpu_level, shape, filters, 
         ((40, 3, 6, 5), (17, 3, 2, 1), {"stride": 2}),
         ((3, 4, 9, 6), (6, 2, 3, 3), {"groups": 2, "pad": "same"}),
         ((2, 5, 9, 8), (6, 5, 3, 3), {"pad": 1}),
+        ((3, 9, 13, 11), (7, 9, 3, 3), {"pad": 1}),  # from here on with enough channels for a list
+        ((2, 20, 12, 15), (5, 20, 5, 2), {"stride": (1, 2), "pad": ((0, 2), (1, 0)), "dilation": (2, 1)}),
+        ((20, 40, 8, 8), (12, 40, 3, 3), {"pad": 1}),
+        ((2, 17, 3, 9), (4, 17, 2, 7), {"pad": 3, "stride": 2}),
     ],
 )
 def test_the_fused_gradients_are_those_of_its_parts(
-    cpu_level, shape, filters, settings, dtype, input_gradient, num_threads, rng
+    cpu_level, shape, filters, settings, dtype, input_gradient, num_threads, rng, monkeypatch
 ):
     x, W, b = (rng.standard_normal(size).astype(dtype) for size in (shape, filters, filters[:1]))
     out, argmax = convolution_relu_max_pool(x, W, b, **settings, return_argmax=True)
     dout = rng.standard_normal(out.shape).astype(dtype)
     actual = convolution_relu_max_pool_backward(dout, out, argmax, x, W, **settings, input_gradient=input_gradient)
+    # Another way than from the same list:
+    monkeypatch.setattr(kernels.conv, "lists_fit", lambda *_: False)
     whole = max_pool_backward(relu_backward(dout, out), argmax, convolution(x, W, b, **settings).shape, 2)
     expected = convolution_backward(whole, x, W, **settings, input_gradient=input_gradient)
     for got, wanted in zip(actual, expected, strict=True):
@@ -79,14 +85,16 @@ def test_the_fused_gradients_are_those_of_its_parts(
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_fused_gradient_has_the_same_bits_on_any_number_of_threads(cpu_level, dtype, rng, monkeypatch):
-    x, W = rng.standard_normal((33, 1, 13, 11)).astype(dtype), rng.standard_normal((9, 1, 5, 3)).astype(dtype)
+@pytest.mark.parametrize("channels", [1, 18])
+def test_the_fused_gradient_has_the_same_bits_on_any_number_of_threads(channels, cpu_level, dtype, rng, monkeypatch):
+    x = rng.standard_normal((33, channels, 13, 11)).astype(dtype)
+    W = rng.standard_normal((9, channels, 5, 3)).astype(dtype)
     out, argmax = convolution_relu_max_pool(x, W, return_argmax=True)
     results = []
     for threads in (1, 2, 3, 16):
         monkeypatch.setattr(kernels.cpu, "threads_for", lambda work, threads=threads: threads)
-        _, dW, db = convolution_relu_max_pool_backward(out, out, argmax, x, W, input_gradient=False)
-        results.append(dW.tobytes() + db.tobytes())
+        dx, dW, db = convolution_relu_max_pool_backward(out, out, argmax, x, W, input_gradient=channels > 1)
+        results.append(dW.tobytes() + db.tobytes() + (b"" if dx is None else dx.tobytes()))
     assert len(set(results)) == 1
 
 

@@ -172,20 +172,24 @@ def convolution_backward(
     if dout.shape != shape:
         raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
     threads = kernels.cpu.threads_for(COST * multiply_adds)
-    dx = db = None
-    if input_gradient:
-        dx = kernels.memory.empty(x.shape, x.dtype)
-        kernel = passes(dout, W, dx, steps, groups, backward=True)
-        kernel.backward_input(dout, W, dx, steps, groups, threads)
-        dx = dx.astype(x_dtype or dx.dtype, copy=False)
-    if not parameter_gradient:
-        return dx, None, None
-    dW = kernels.memory.empty(W.shape, W.dtype)
-    if bias:
-        db = kernels.memory.empty(W.shape[:1], W.dtype)
-    kernel = passes(x, W, dout, steps, groups, weights=True)
-    kernel.backward_weights(dout, x, dW, db, steps, groups, threads)
-    if W_dtype is not None and W_dtype != dW.dtype:
-        dW = dW.astype(W_dtype)
-        db = db if db is None else db.astype(W_dtype)
-    return dx, dW, db
+    empty = kernels.memory.empty
+    dx = empty(x.shape, x.dtype) if input_gradient else None
+    dW = empty(W.shape, W.dtype) if parameter_gradient else None
+    db = empty(W.shape[:1], W.dtype) if bias and parameter_gradient else None
+    if kernels.conv.lists_fit(x.shape[1:], W.shape, *shape[2:], steps, groups, x.itemsize) and kernels.conv.is_sparse(
+        dout, x, W
+    ):
+        kernels.conv.backward_listed(dout, None, None, x, W, dW, db, dx, *shape[2:], steps, threads)
+    else:
+        if input_gradient:
+            kernel = passes(dout, W, dx, steps, groups, backward=True)
+            kernel.backward_input(dout, W, dx, steps, groups, threads)
+        if parameter_gradient:
+            kernel = passes(x, W, dout, steps, groups, weights=True)
+            kernel.backward_weights(dout, x, dW, db, steps, groups, threads)
+    return in_dtype(dx, x_dtype), in_dtype(dW, W_dtype), in_dtype(db, W_dtype)
+
+
+def in_dtype(gradient, dtype):
+    """Return a gradient in the dtype of what it belongs to, if both are there."""
+    return gradient if gradient is None or dtype is None else gradient.astype(dtype, copy=False)

@@ -5,7 +5,7 @@ import numpy as np
 from .. import kernels
 from .._arrays import as_input, promote, with_weights
 from .activation import relu_backward
-from .convolution import COST, convolution_backward, geometry
+from .convolution import COST, convolution_backward, geometry, in_dtype
 from .pooling import as_places, max_pool_backward
 
 __all__ = ["convolution_relu_max_pool", "convolution_relu_max_pool_backward"]
@@ -77,7 +77,7 @@ def convolution_relu_max_pool_backward(
     """Return the gradients of `convolution_relu_max_pool`.
 
     They are those of its three operations one after the other. Three values in four of the convolution's own gradient
-    are 0; where dx is not wanted and the filters are small (a first layer, most often), only the others are visited.
+    are 0; where sizes and channels make it worth while, only the others are visited.
 
     Parameters
     ----------
@@ -113,26 +113,33 @@ def convolution_relu_max_pool_backward(
     ([[[[1.0, 1.0], [1.0, 1.0]]]], array([1.]))
     """
     image, weights, _ = with_weights(x, W, None, 4)
-    (N, filters, out_h, out_w), steps, groups, _ = geometry(image, weights, None, stride, pad, dilation, groups)
+    full, steps, groups, multiply_adds = geometry(image, weights, None, stride, pad, dilation, groups)
+    N, filters, out_h, out_w = full
     shape = N, filters, out_h // 2, out_w // 2
-    fits = kernels.conv.windows_fit(image.shape[1:], weights.shape[2:], out_h, out_w, steps, groups)
-    if input_gradient or not parameter_gradient or not fits:
+    size = out_h, out_w, steps, groups
+    # A first layer, most often:
+    first = parameter_gradient and not input_gradient
+    first = first and kernels.conv.windows_fit(image.shape[1:], weights.shape[2:], *size)
+    if not first and not kernels.conv.lists_fit(image.shape[1:], weights.shape, *size, image.itemsize):
         # The maximum is positive where relu passed it, so relu's gradient is taken on a quarter of the values.
-        dout = max_pool_backward(relu_backward(dout, out), argmax, (N, filters, out_h, out_w), 2)
+        dout = max_pool_backward(relu_backward(dout, out), argmax, full, 2)
         settings = {"stride": stride, "pad": pad, "dilation": dilation, "groups": groups}
         wanted = {"bias": bias, "input_gradient": input_gradient, "parameter_gradient": parameter_gradient}
         return convolution_backward(dout, x, W, **settings, **wanted)
-    W_dtype = as_input(W, "W", 4).dtype
+    x_dtype, W_dtype = image.dtype, as_input(W, "W", 4).dtype
     dout, out, x, W = promote(as_input(dout, "dout", 4), as_input(out, "out", 4), image, weights)
     argmax = as_places(argmax, shape, "uint8")
     for name, array in (("dout", dout), ("out", out)):
         if array.shape != shape:
             raise ValueError(f"{name} must have the output's shape {shape}, got {array.shape}")
-    dW = kernels.memory.empty(W.shape, W.dtype)
-    db = kernels.memory.empty((filters,), W.dtype) if bias else None
-    threads = kernels.cpu.threads_for(WINDOW_COST * dout.size * weights.shape[1] * weights.shape[2])
-    kernels.conv.backward_pooled_weights(dout, out, argmax, x, dW, db, out_h, out_w, steps, threads)
-    if W_dtype != dW.dtype:
-        dW = dW.astype(W_dtype)
-        db = db if db is None else db.astype(W_dtype)
-    return None, dW, db
+    empty = kernels.memory.empty
+    dx = empty(x.shape, x.dtype) if input_gradient else None
+    dW = empty(W.shape, W.dtype) if parameter_gradient else None
+    db = empty((filters,), W.dtype) if bias and parameter_gradient else None
+    if first:
+        threads = kernels.cpu.threads_for(WINDOW_COST * dout.size * weights.shape[1] * weights.shape[2])
+        kernels.conv.backward_pooled_weights(dout, out, argmax, x, dW, db, out_h, out_w, steps, threads)
+    else:
+        threads = kernels.cpu.threads_for(COST * multiply_adds / 4)
+        kernels.conv.backward_listed(dout, out, argmax, x, W, dW, db, dx, out_h, out_w, steps, threads)
+    return in_dtype(dx, x_dtype), in_dtype(dW, W_dtype), in_dtype(db, W_dtype)

@@ -49,6 +49,31 @@ def backward_weights(
 def windows_fit(
     image: tuple[int, ...], filters: tuple[int, ...], OH: int, OW: int, steps: tuple[int, ...], groups: int
 ) -> bool: ...
+def lists_fit(
+    image: tuple[int, ...],
+    filters: tuple[int, ...],
+    OH: int,
+    OW: int,
+    steps: tuple[int, ...],
+    groups: int,
+    itemsize: int,
+) -> bool: ...
+def is_sparse(dout: NDArray[Any], x: NDArray[Any], W: NDArray[Any]) -> bool: ...
+def backward_listed(
+    dout: NDArray[Any],
+    y: NDArray[Any] | None,
+    argmax: NDArray[Any] | None,
+    x: NDArray[Any],
+    W: NDArray[Any],
+    dW: NDArray[Any] | None,
+    db: NDArray[Any] | None,
+    dx: NDArray[Any] | None,
+    OH: int,
+    OW: int,
+    steps: tuple[int, ...],
+    num_threads: int,
+    /,
+) -> None: ...
 def backward_pooled_weights(
     dout: NDArray[Any],
     y: NDArray[Any],

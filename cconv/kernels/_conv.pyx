@@ -31,6 +31,10 @@ maxima are transposed and written. Where the input's gradient is not wanted, the
 So does that of any dout with many zeros, as they come from layers that run one by one: in place of the maxima it visits
 the values that are not 0. Few channels and small filters alone make that worth while.
 
+With more channels, both gradients can visit the maxima, or the values that are not 0, alone (conv_list.h): of an image
+with its channels last, what lies under a filter's row of taps follows each other, and is a factor of an output's
+gradient, or its sum, as a whole. Four in five of a dense pass's multiply-adds are with zeros.
+
 The lanes f are channels: weights are packed as [block of lanes][c][t][lane], dout is transposed to [q][lane], and
 results are transposed back when they are stored.
 
@@ -53,8 +57,8 @@ from libc.string cimport memcpy, memset
 
 from cconv.kernels.division cimport ceil_div, floor_div, round_up
 from cconv.kernels.tile cimport (
-    TILE_BYTES, TILE_MAX_V, TILE_SIDE, TILE_SIDE_V, add_rows, cconv_ftz_on, cconv_ftz_restore, expect, fetch, pad, run_rows, tile,
-    tile_rows, tile_run, turn, turn_biased, turn_padded, weave
+    TILE_BYTES, TILE_MAX_V, TILE_SIDE, TILE_SIDE_V, add_rows, cconv_ftz_on, cconv_ftz_restore, expect, fetch, pad,
+    run_rows, tile, tile_rows, tile_run, turn, turn_biased, turn_padded, weave
 )
 from cconv.kernels.zeros cimport all_finite, share_nonzero
 
@@ -77,10 +81,28 @@ cdef extern from "conv_pool.h" nogil:
                                   int32_t, float*, int32_t*) noexcept
     Py_ssize_t find_windows_double(const double*, const double*, const uint8_t*, const int32_t*, Py_ssize_t, int32_t,
                                    int32_t, double*, int32_t*) noexcept
+    void add_values_float(const float*, Py_ssize_t, float*) noexcept
+    void add_values_double(const double*, Py_ssize_t, double*) noexcept
     void add_windows_float(int, int, const float*, const Py_ssize_t*, const int32_t*, const float*, Py_ssize_t,
                            float*) noexcept
     void add_windows_double(int, int, const double*, const Py_ssize_t*, const int32_t*, const double*, Py_ssize_t,
                             double*) noexcept
+
+cdef extern from "conv_list.h" nogil:
+    const int LIST_ROWS
+    int list_vectors(int R) noexcept
+    void add_listed_float(int, int, const float*, Py_ssize_t, const int32_t*, const float*, Py_ssize_t, float*,
+                          Py_ssize_t) noexcept
+    void add_listed_double(int, int, const double*, Py_ssize_t, const int32_t*, const double*, Py_ssize_t, double*,
+                           Py_ssize_t) noexcept
+    void channels_last_float(const float*, Py_ssize_t, Py_ssize_t, const Py_ssize_t*, float*) noexcept
+    void channels_last_double(const double*, Py_ssize_t, Py_ssize_t, const Py_ssize_t*, double*) noexcept
+    void channels_first_float(const float*, const Py_ssize_t*, Py_ssize_t, Py_ssize_t, float*) noexcept
+    void channels_first_double(const double*, const Py_ssize_t*, Py_ssize_t, Py_ssize_t, double*) noexcept
+    void spread_listed_float(int, int, float*, Py_ssize_t, const int32_t*, const float*, Py_ssize_t, const float*,
+                             Py_ssize_t) noexcept
+    void spread_listed_double(int, int, double*, Py_ssize_t, const int32_t*, const double*, Py_ssize_t, const double*,
+                              Py_ssize_t) noexcept
 
 cdef enum:
     STRIP = 112  # outputs between two transposes: a multiple of every tile's rows and of every vector's lanes
@@ -90,6 +112,11 @@ cdef enum:
     GRADIENT_ITEMS = 16  # pieces of work a weight gradient is cut into, where it can be
     GRADIENT_BYTES = 4 << 20  # memory for the sums of groups of images
     COMPACT_CHANNELS = 16  # from so many on, 1 x 1 filters read a copy
+    LIST_BAND = 16384  # bytes of an image that all filters go over before the next
+    LIST_SUMS = 1 << 20  # bytes for the sums of groups of images
+    LIST_IMAGE = 1 << 20  # the most bytes of an image whose gradients come from a list
+    LIST_WEIGHTS = 1 << 18  # and of its filters
+    LIST_PERCENT = 35  # of values that are not 0: where there are fewer, a list is faster
     TAP_CHANNELS = 6  # from so many on, the weights of one tap in several channels make a good tile
     ALIGNMENT = 64
     CACHE_LINE = 64  # bytes
@@ -148,6 +175,13 @@ cdef inline Py_ssize_t find_windows(const floating* dout, const floating* y, con
         return find_windows_float(dout, y, where, base, count, <int32_t>down, <int32_t>across, value, at)
     else:
         return find_windows_double(dout, y, where, base, count, <int32_t>down, <int32_t>across, value, at)
+
+
+cdef inline void add_values(const floating* value, Py_ssize_t n, floating* total) noexcept nogil:
+    if floating is float:
+        add_values_float(value, n, total)
+    else:
+        add_values_double(value, n, total)
 
 
 cdef inline void add_windows(Py_ssize_t R, Py_ssize_t FW, const floating* image, const Py_ssize_t* rows,
@@ -279,7 +313,8 @@ cdef inline void gather_row(const floating* row, const floating* weights, Gather
         strip = strip + P * step
 
 
-cdef void compact_row(const floating* row, const floating* end, Gather* g, Py_ssize_t count, floating* to) noexcept nogil:
+cdef void compact_row(const floating* row, const floating* end, Gather* g, Py_ssize_t count,
+                      floating* to) noexcept nogil:
     """Copy what each tile of a row reads, for 1 x 1 filters, next to each other: [tile][channel][output]."""
     cdef int P = 0, larger = 0
     cdef Py_ssize_t tiles = tiles_of(count, most_outputs(g.V, 1), &P, &larger), i
@@ -302,8 +337,8 @@ cdef void gather_compact(const floating* row, const floating* weights, Gather* g
         strip = strip + P * step
 
 
-cdef void gather_rows(const floating* scene, const floating* end_of_x, const floating* packed, floating* bias, Gather* g,
-                      Py_ssize_t group, Py_ssize_t y0, Py_ssize_t y1, Py_ssize_t ahead, floating* strip,
+cdef void gather_rows(const floating* scene, const floating* end_of_x, const floating* packed, floating* bias,
+                      Gather* g, Py_ssize_t group, Py_ssize_t y0, Py_ssize_t y1, Py_ssize_t ahead, floating* strip,
                       floating* room, floating* out) noexcept nogil:
     """Compute rows y0 to y1 of outputs for all channels of one group, with one phase of columns.
 
@@ -638,8 +673,9 @@ cdef void window_gradient(const floating* dout, const floating* y, const uint8_t
                         m = k if y != NULL else 0
                         count = find_windows(dout + k, y + m, where + m, base + c * WINDOWS, count, g.down * g.PW,
                                              g.across, mine, at)
-                        add_windows(R, FW, <const floating*>image, taps, at, <const floating*>mine, count,
-                                    sums + (item * g.F + f) * size)
+                        add_values(mine, count, sums + (item * g.F + f) * size + R * WINDOW_LANES)
+                        add_windows(R, FW, <const floating*>image, taps, at, <const floating*>mine,
+                                    count + count % 2, sums + (item * g.F + f) * size)
         for f in prange(g.F, schedule="static"):
             for m in range(1, sets):
                 for j in range(size):
@@ -650,6 +686,164 @@ cdef void window_gradient(const floating* dout, const floating* y, const uint8_t
                 db[f] = 0
                 for j in range(WINDOW_LANES):
                     db[f] += sums[f * size + R * WINDOW_LANES + j]
+        cconv_ftz_restore(state)
+
+
+cdef struct Piece:
+    int R, J  # rows and vectors of a window,
+    Py_ssize_t pixels, weights  # and where they begin in an image and in a filter
+
+cdef struct List:
+    Py_ssize_t N, C, F, H, W, FH, FW
+    Py_ssize_t PH, PW, pixel  # the padded image, of which a pixel has so many values: whole vectors
+    Py_ssize_t down, up  # how far apart the rows of a window are, and those of windows below each other
+    Py_ssize_t across
+    Py_ssize_t rows, columns  # of the list
+    Py_ssize_t band, bands  # rows that all filters visit before the next
+    Py_ssize_t lanes, room  # and for how many values of a filter there is room
+    Py_ssize_t sets  # of images, that have sums of their own
+    Py_ssize_t pieces
+    Piece* piece
+    const Py_ssize_t* off  # where each pixel lies in the padded image; those that no window reads behind it
+
+
+cdef inline void add_listed(int R, int J, const floating* image, Py_ssize_t row, const int32_t* at,
+                            const floating* value, Py_ssize_t n, floating* total, Py_ssize_t step) noexcept nogil:
+    if floating is float:
+        add_listed_float(R, J, image, row, at, value, n, total, step)
+    else:
+        add_listed_double(R, J, image, row, at, value, n, total, step)
+
+
+cdef inline void spread_listed(int R, int J, floating* image, Py_ssize_t row, const int32_t* at, const floating* value,
+                               Py_ssize_t n, const floating* weights, Py_ssize_t step) noexcept nogil:
+    if floating is float:
+        spread_listed_float(R, J, image, row, at, value, n, weights, step)
+    else:
+        spread_listed_double(R, J, image, row, at, value, n, weights, step)
+
+
+cdef inline void channels_last(const floating* x, Py_ssize_t C, Py_ssize_t count, const Py_ssize_t* off,
+                               floating* to) noexcept nogil:
+    if floating is float:
+        channels_last_float(x, C, count, off, to)
+    else:
+        channels_last_double(x, C, count, off, to)
+
+
+cdef inline void channels_first(const floating* image, const Py_ssize_t* off, Py_ssize_t C, Py_ssize_t count,
+                                floating* to) noexcept nogil:
+    if floating is float:
+        channels_first_float(image, off, C, count, to)
+    else:
+        channels_first_double(image, off, C, count, to)
+
+
+cdef inline void visit(const floating* image, floating* gradient, List* g, const int32_t* at, const floating* value,
+                       Py_ssize_t n, const floating* weights, floating* total) noexcept nogil:
+    """Add what a filter's list gives to its weights' sums, or unless `gradient` is NULL to the image's gradient."""
+    cdef Py_ssize_t step = g.FW * g.pixel, i
+    cdef Piece* p
+    for i in range(g.pieces):
+        p = g.piece + i
+        if gradient == NULL:
+            add_listed(p.R, p.J, image + p.pixels, g.down, at, value, n, total + p.weights, step)
+        else:
+            spread_listed(p.R, p.J, gradient + p.pixels, g.down, at, value, n, weights + p.weights, step)
+
+
+cdef bytearray cut_windows(List* g):
+    """Cut a window into pieces of rows and vectors that registers hold."""
+    cdef Py_ssize_t vectors = g.FW * g.pixel // g.lanes, parts = ceil_div(g.FH, LIST_ROWS), i, j, r, v
+    cdef Py_ssize_t across = ceil_div(vectors, list_vectors(<int>ceil_div(g.FH, parts)))
+    cdef bytearray pieces = bytearray(parts * across * sizeof(Piece))
+    cdef Piece* p = <Piece*><char*>pieces
+    g.pieces = parts * across
+    g.piece = p
+    for i in range(parts):
+        r = i * g.FH // parts
+        for j in range(across):
+            v = j * vectors // across
+            p.R = <int>((i + 1) * g.FH // parts - r)
+            p.J = <int>((j + 1) * vectors // across - v)
+            p.pixels = r * g.down + v * g.lanes
+            p.weights = r * g.FW * g.pixel + v * g.lanes
+            p += 1
+    return pieces
+
+
+cdef void visit_image(const floating* dout, const floating* y, const uint8_t* where, const int32_t* base,
+                      const floating* image, floating* gradient, const floating* weights, floating* sums,
+                      floating* biases, List* g, floating* value, int32_t* at, Py_ssize_t* count) noexcept nogil:
+    """Visit the list of one image, band by band: first for the weights, unless `sums` is NULL, then for the image."""
+    cdef Py_ssize_t band, f, first, size, k, K = g.FH * g.FW * g.pixel
+    for band in range(g.bands):
+        first = band * g.rows // g.bands * g.columns
+        size = (band + 1) * g.rows // g.bands * g.columns - first
+        for f in range(g.F):
+            k = f * g.rows * g.columns + first
+            count[f] = find_windows(dout + k, y + k if y != NULL else y, where + k if y != NULL else where,
+                                    base + first, size, g.up, g.across, value + f * g.room, at + f * g.room)
+        if sums != NULL:
+            for f in range(g.F):
+                add_values(value + f * g.room, count[f], biases + f * WINDOW_LANES)
+                visit(image, <floating*>NULL, g, at + f * g.room, <const floating*>value + f * g.room, count[f],
+                      weights, sums + f * K)
+        if gradient != NULL:
+            for f in range(g.F):
+                visit(image, gradient, g, at + f * g.room, <const floating*>value + f * g.room, count[f],
+                      weights + f * K, sums)
+
+
+cdef void list_gradient(const floating* dout, const floating* y, const uint8_t* where, const floating* x,
+                        const floating* W, floating* dW, floating* db, floating* dx, const int32_t* base, List* g,
+                        floating* weights, floating* sums, floating* scratch, Py_ssize_t private,
+                        int num_threads) noexcept nogil:
+    """Both gradients from a list; dW and dx may be NULL."""
+    cdef Py_ssize_t taps = g.FH * g.FW, K = taps * g.pixel, total = g.F * (K + WINDOW_LANES), item, f, n, m, j
+    cdef Py_ssize_t area = (g.PH * g.PW + 1) * g.pixel, image = g.C * g.H * g.W
+    cdef floating* mine = NULL
+    cdef floating* gradient = NULL
+    cdef floating* value = NULL
+    cdef floating* mysum = NULL
+    cdef unsigned state = 0
+    with parallel(num_threads=num_threads):
+        mine = scratch + threadid() * private
+        gradient = mine + area if dx != NULL else NULL
+        value = mine + 2 * area
+        state = cconv_ftz_on()
+        memset(mine, 0, area * sizeof(floating))  # what lies beside the images stays 0
+        if dx != NULL:
+            for f in prange(g.F, schedule="static"):
+                turn_padded(W + f * g.C * taps, taps, g.C, taps, weights + f * K, g.pixel)
+        for item in prange(g.sets, schedule="static"):
+            mysum = sums + item * total
+            if dW != NULL:
+                memset(mysum, 0, total * sizeof(floating))
+            for n in range(item * g.N // g.sets, (item + 1) * g.N // g.sets):
+                if dW != NULL:
+                    channels_last(x + n * image, g.C, g.H * g.W, g.off, mine)
+                if dx != NULL:
+                    memset(gradient, 0, area * sizeof(floating))
+                m = n * g.F * g.rows * g.columns
+                visit_image(dout + m, y + m if y != NULL else y, where + m if y != NULL else where, base,
+                            <const floating*>mine, gradient, <const floating*>weights,
+                            mysum if dW != NULL else <floating*>NULL, mysum + g.F * K, g, value,
+                            <int32_t*>(value + g.F * g.room), <Py_ssize_t*>(value + 2 * g.F * g.room))
+                if dx != NULL:
+                    channels_first(<const floating*>gradient, g.off, g.C, g.H * g.W, dx + n * image)
+        if dW != NULL:
+            for f in prange(g.F, schedule="static"):
+                for m in range(1, g.sets):
+                    for j in range(K):
+                        sums[f * K + j] += sums[m * total + f * K + j]
+                    for j in range(WINDOW_LANES):
+                        sums[g.F * K + f * WINDOW_LANES + j] += sums[m * total + g.F * K + f * WINDOW_LANES + j]
+                turn(sums + f * K, g.pixel, taps, g.C, dW + f * g.C * taps, taps)
+                if db != NULL:
+                    db[f] = 0
+                    for j in range(WINDOW_LANES):
+                        db[f] += sums[g.F * K + f * WINDOW_LANES + j]
         cconv_ftz_restore(state)
 
 
@@ -702,8 +896,8 @@ cdef class Plan:
         for y in range(H):
             for z in range(W):
                 g.off[y * W + z] = y * g.down // g.up * g.PW + z * g.across
-        g.compact = (FH == FW == passes == g.down == g.across == 1 and g.PW == W and g.PH == H and g.C >= COMPACT_CHANNELS
-                     and kind in (OUTPUT, INPUT_GRADIENT))
+        g.compact = (FH == FW == passes == g.down == g.across == 1 and g.PW == W and g.PH == H
+                     and g.C >= COMPACT_CHANNELS and kind in (OUTPUT, INPUT_GRADIENT))
         if g.compact:
             g.copied = False
             g.plane = g.PH * g.PW
@@ -1081,6 +1275,110 @@ def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db,
             weight_gradient[double](<double*>ds, <double*>xs, <double*>ws, <double*>bias, N, g, block, blocks, sets,
                                     length, together, off, k_off, <double*>work, <double*>work + summed, private,
                                     num_threads)
+
+
+cpdef bint lists_fit(tuple image, tuple filters, int OH, int OW, tuple steps, int groups, int itemsize):
+    """Whether gradients from a list are worth while where dout is mostly 0: enough channels, and all of it in cache."""
+    C = image[0]
+    F, _, FH, FW = filters
+    sh, sw, _, _, dh, dw = steps
+    lanes = TILE_BYTES // itemsize
+    pixel = -(-C // lanes) * lanes * itemsize
+    area = ((OH - 1) * sh + (FH - 1) * dh + 1) * ((OW - 1) * sw + FW)
+    return (groups == dw == 1 and 2 * C >= lanes and area * pixel <= LIST_IMAGE
+            and F * FH * FW * pixel <= LIST_WEIGHTS)
+
+
+cpdef bint is_sparse(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray W):
+    """Whether gradients from a list of dout's values that are not 0 are faster than, and as good as, those of all."""
+    cdef Py_ssize_t lines = dout.shape[0] * dout.shape[1], area = dout.shape[2] * dout.shape[3]
+    cdef void* ds = cnp.PyArray_DATA(dout)
+    cdef void* xs = cnp.PyArray_DATA(x)
+    cdef void* ws = cnp.PyArray_DATA(W)
+    cdef unsigned state = cconv_ftz_on()
+    cdef bint sparse
+    if lines * area == 0:
+        sparse = False
+    elif cnp.PyArray_TYPE(dout) == cnp.NPY_FLOAT:
+        sparse = (100 * share_nonzero(<const float*>ds, lines, area, area) < LIST_PERCENT
+                  and all_finite(<const float*>xs, x.size) and all_finite(<const float*>ws, W.size))
+    else:
+        sparse = (100 * share_nonzero(<const double*>ds, lines, area, area) < LIST_PERCENT
+                  and all_finite(<const double*>xs, x.size) and all_finite(<const double*>ws, W.size))
+    cconv_ftz_restore(state)
+    return sparse
+
+
+def backward_listed(cnp.ndarray dout, object y, object argmax, cnp.ndarray x, cnp.ndarray W, object dW, object db,
+                    object dx, int OH, int OW, tuple steps, int num_threads, /):
+    """Write the gradients of a convolution with OH x OW outputs into dW, db and dx, of which any may be None.
+
+    dout and y are what `backward_pooled_weights` takes; without y, dout is the gradient of the convolution's own
+    output. Only the maxima that relu passed, or the values of dout that are not 0, are visited: see `lists_fit`.
+    """
+    cdef List g
+    cdef Py_ssize_t sh, sw, pt, pl, dh, k, itemsize = cnp.PyArray_ITEMSIZE(W), apart = 1 if y is None else 2
+    cdef Py_ssize_t K, total, private, weights, area, y_at, x_at
+    cdef Py_ssize_t* off
+    cdef cnp.ndarray bases, places, scratch
+    cdef bytearray _pieces
+    cdef int32_t* base
+    cdef void* ds = cnp.PyArray_DATA(dout)
+    cdef void* ys = NULL if y is None else cnp.PyArray_DATA(<cnp.ndarray>y)
+    cdef uint8_t* where = NULL if y is None else <uint8_t*>cnp.PyArray_DATA(<cnp.ndarray>argmax)
+    cdef void* xs = cnp.PyArray_DATA(x)
+    cdef void* ws = cnp.PyArray_DATA(W)
+    cdef void* out = NULL if dW is None else cnp.PyArray_DATA(<cnp.ndarray>dW)
+    cdef void* bias = NULL if db is None else cnp.PyArray_DATA(<cnp.ndarray>db)
+    cdef void* back = NULL if dx is None else cnp.PyArray_DATA(<cnp.ndarray>dx)
+    cdef void* work
+    sh, sw, pt, pl, dh, _ = steps
+    g.N, g.C, g.H, g.W = x.shape[0], x.shape[1], x.shape[2], x.shape[3]
+    g.F, g.FH, g.FW = W.shape[0], W.shape[2], W.shape[3]
+    g.lanes = TILE_BYTES // itemsize
+    g.pixel = round_up(g.C, g.lanes)
+    g.PH = (OH - 1) * sh + (g.FH - 1) * dh + 1
+    g.PW = (OW - 1) * sw + g.FW
+    g.down = dh * g.PW * g.pixel
+    g.up = sh * g.PW * g.pixel
+    g.across = sw * g.pixel
+    g.rows = OH // apart
+    g.columns = OW // apart
+    g.band = max(LIST_BAND // (g.PW * g.pixel * itemsize * sh * apart), 1)
+    g.bands = max(ceil_div(g.rows, g.band), 1)
+    g.room = round_up(ceil_div(g.rows, g.bands) * g.columns, g.lanes) + max(g.lanes, WINDOW_LANES)
+    _pieces = cut_windows(&g)  # g points into it
+    K = g.FH * g.FW * g.pixel
+    total = g.F * (K + WINDOW_LANES)
+    g.sets = max(min(min(GRADIENT_ITEMS, max(LIST_SUMS // (total * itemsize), 4)), g.N), 1)
+    places = empty((g.H * g.W,), np.intp)
+    off = <Py_ssize_t*>cnp.PyArray_DATA(places)
+    for k in range(g.H * g.W):
+        y_at = k // g.W + pt
+        x_at = k % g.W + pl
+        off[k] = (y_at * g.PW + x_at if y_at < g.PH and x_at < g.PW else g.PH * g.PW) * g.pixel
+    g.off = off
+    bases = empty((g.rows * g.columns,), np.int32)
+    base = <int32_t*>cnp.PyArray_DATA(bases)
+    for k in range(g.rows * g.columns):
+        base[k] = <int32_t>(apart * (k // g.columns) * g.up + apart * (k % g.columns) * g.across)
+    area = (g.PH * g.PW + 1) * g.pixel
+    check_scratch(<double>2 * area * num_threads)
+    weights = round_up(g.F * K, ALIGNMENT)
+    private = round_up(2 * area + 2 * g.F * g.room + g.F * <Py_ssize_t>(sizeof(Py_ssize_t) // 4), ALIGNMENT)
+    total = round_up(total * g.sets, ALIGNMENT)
+    scratch = empty((weights + total + private * num_threads,), W.dtype)
+    work = cnp.PyArray_DATA(scratch)
+    if cnp.PyArray_TYPE(W) == cnp.NPY_FLOAT:
+        with nogil:
+            list_gradient[float](<float*>ds, <float*>ys, where, <float*>xs, <float*>ws, <float*>out, <float*>bias,
+                                 <float*>back, base, &g, <float*>work, <float*>work + weights,
+                                 <float*>work + weights + total, private, num_threads)
+    else:
+        with nogil:
+            list_gradient[double](<double*>ds, <double*>ys, where, <double*>xs, <double*>ws, <double*>out,
+                                  <double*>bias, <double*>back, base, &g, <double*>work, <double*>work + weights,
+                                  <double*>work + weights + total, private, num_threads)
 
 
 def backward_pooled_weights(cnp.ndarray dout, cnp.ndarray y, cnp.ndarray argmax, cnp.ndarray x, cnp.ndarray dW,

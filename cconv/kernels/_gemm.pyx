@@ -88,8 +88,8 @@ cdef inline void pack_right(const floating* b, Product* g, Py_ssize_t k, Py_ssiz
 cdef inline void add_strip(const floating* strip, Py_ssize_t step, Py_ssize_t rows, Py_ssize_t columns, bint add,
                            floating* out, Py_ssize_t out_step) noexcept nogil:
     """Copy a strip's sums to the result, or add them."""
-    cdef Py_ssize_t r, c
-    for r in range(rows):
+    cdef Py_ssize_t c
+    for _ in range(rows):
         if add:
             for c in range(columns):
                 out[c] += strip[c]

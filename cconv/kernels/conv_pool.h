@@ -16,46 +16,52 @@
 #define WINDOW_ROWS 8  /* the most rows of taps, over all channels */
 
 #if defined(__AVX512VL__)
-/* Which values of y are above 0 or not numbers. */
-static inline uint64_t above_float(const float *y)
+/* Which of the first `count` values of a vector are above 0 or not numbers, or with `below` not 0 either way. */
+static inline unsigned passed_float(const float *y, int below, ptrdiff_t count)
 {
-    return _mm512_cmp_ps_mask(_mm512_loadu_ps(y), _mm512_setzero_ps(), _CMP_NLE_UQ);
+    const __mmask16 there = (__mmask16)(count < 16 ? (1u << count) - 1 : 0xffff);
+    const __m512 values = _mm512_maskz_loadu_ps(there, y), zero = _mm512_setzero_ps();
+    return below ? _mm512_cmp_ps_mask(values, zero, _CMP_NEQ_UQ) : _mm512_cmp_ps_mask(values, zero, _CMP_NLE_UQ);
 }
 
-static inline uint64_t above_double(const double *y)
+static inline unsigned passed_double(const double *y, int below, ptrdiff_t count)
 {
-    return _mm512_cmp_pd_mask(_mm512_loadu_pd(y), _mm512_setzero_pd(), _CMP_NLE_UQ);
+    const __mmask8 there = (__mmask8)(count < 8 ? (1u << count) - 1 : 0xff);
+    const __m512d values = _mm512_maskz_loadu_pd(there, y), zero = _mm512_setzero_pd();
+    return below ? _mm512_cmp_pd_mask(values, zero, _CMP_NEQ_UQ) : _mm512_cmp_pd_mask(values, zero, _CMP_NLE_UQ);
 }
 
-/* Write those values of a vector that passed next to each other, and where their windows begin. */
-static inline void keep_float(uint64_t passed, const float *dout, const uint8_t *where, const int32_t *base, int32_t down,
+/* Write those values of a vector that passed next to each other, and where their windows begin; no others are read. */
+static inline void keep_float(unsigned passed, const float *dout, const uint8_t *where, const int32_t *base, int32_t down,
                               int32_t across, float *value, int32_t *at)
 {
-    __m512i from = _mm512_loadu_si512(base);
+    const __mmask16 mask = (__mmask16)passed;
+    __m512i from = _mm512_maskz_loadu_epi32(mask, base);
     if (where) {
-        const __m512i place = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)where));
+        const __m512i place = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, where));
         from = _mm512_mask_add_epi32(from, _mm512_test_epi32_mask(place, _mm512_set1_epi32(2)), from,
                                      _mm512_set1_epi32(down));
         from = _mm512_mask_add_epi32(from, _mm512_test_epi32_mask(place, _mm512_set1_epi32(1)), from,
                                      _mm512_set1_epi32(across));
     }
-    _mm512_storeu_ps(value, _mm512_maskz_compress_ps((__mmask16)passed, _mm512_loadu_ps(dout)));
-    _mm512_storeu_si512(at, _mm512_maskz_compress_epi32((__mmask16)passed, from));
+    _mm512_storeu_ps(value, _mm512_maskz_compress_ps(mask, _mm512_maskz_loadu_ps(mask, dout)));
+    _mm512_storeu_si512(at, _mm512_maskz_compress_epi32(mask, from));
 }
 
-static inline void keep_double(uint64_t passed, const double *dout, const uint8_t *where, const int32_t *base,
+static inline void keep_double(unsigned passed, const double *dout, const uint8_t *where, const int32_t *base,
                                int32_t down, int32_t across, double *value, int32_t *at)
 {
-    __m256i from = _mm256_loadu_si256((const __m256i *)base);
+    const __mmask8 mask = (__mmask8)passed;
+    __m256i from = _mm256_maskz_loadu_epi32(mask, base);
     if (where) {
-        const __m256i place = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)where));
+        const __m256i place = _mm256_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, where));
         from = _mm256_mask_add_epi32(from, _mm256_test_epi32_mask(place, _mm256_set1_epi32(2)), from,
                                      _mm256_set1_epi32(down));
         from = _mm256_mask_add_epi32(from, _mm256_test_epi32_mask(place, _mm256_set1_epi32(1)), from,
                                      _mm256_set1_epi32(across));
     }
-    _mm512_storeu_pd(value, _mm512_maskz_compress_pd((__mmask8)passed, _mm512_loadu_pd(dout)));
-    _mm256_storeu_si256((__m256i *)at, _mm256_maskz_compress_epi32((__mmask8)passed, from));
+    _mm512_storeu_pd(value, _mm512_maskz_compress_pd(mask, _mm512_maskz_loadu_pd(mask, dout)));
+    _mm256_storeu_si256((__m256i *)at, _mm256_maskz_compress_epi32(mask, from));
 }
 #endif
 
@@ -125,17 +131,17 @@ static void NAME(turn_places)(const T *from, ptrdiff_t from_step, ptrdiff_t rows
 
 /* List the values of dout that count and where the window of each begins in the image; `count` places lie in it at `base`.
  * With y, these are the maxima that relu passed, those with y above 0, at one of the four places that `where` names; without
- * it (NULL), all that are not 0. Returns how many, filled up with zeros to whole WINDOW_LANES. Both lists are written up to
- * a vector further. */
+ * it (NULL), all that are not 0. Returns how many; after them come zeros up to whole WINDOW_LANES. Both lists are written up
+ * to a vector further. */
 static ptrdiff_t NAME(find_windows)(const T *dout, const T *y, const uint8_t *where, const int32_t *base, ptrdiff_t count,
                                     int32_t down, int32_t across, T *value, int32_t *at)
 {
     ptrdiff_t n = 0, k = 0;
 #if defined(__AVX512VL__)
-    for (; k + LANES <= count; k += LANES) {
-        const uint64_t passed = y ? NAME(above)(y + k) : NAME(nonzero)(dout + k);
+    for (; k < count; k += LANES) {
+        const unsigned passed = NAME(passed)((y ? y : dout) + k, !y, count - k);
         NAME(keep)(passed, dout + k, where ? where + k : NULL, base + k, down, across, value + n, at + n);
-        n += _mm_popcnt_u32((unsigned)passed);
+        n += _mm_popcnt_u32(passed);
     }
 #endif
     for (; k < count; k++) {
@@ -144,9 +150,9 @@ static ptrdiff_t NAME(find_windows)(const T *dout, const T *y, const uint8_t *wh
         at[n] = base[k] + (place >> 1 & 1) * down + (place & 1) * across;
         n += y ? !(y[k] <= 0) : dout[k] != 0;
     }
-    for (; n % WINDOW_LANES; n++) {
-        value[n] = 0;
-        at[n] = 0;
+    for (k = n; k % WINDOW_LANES; k++) {
+        value[k] = 0;
+        at[k] = 0;
     }
     return n;
 }
@@ -221,15 +227,20 @@ TILE_INLINE void NAME(add_rows_of_windows)(const int R, const int Q, const T *im
             NAME(add_rows_of_windows)(R_, WINDOW_LANES / WIDTH, image, rows, at, value, n, sum);                       \
         return;
 
-/* The same for any number of rows up to WINDOW_ROWS, of FW taps, and sum[R][j] += the sum of value[8 i + j] over i. */
+/* sum[j] += the sum of value[WINDOW_LANES i + j] over i; after the n values come zeros. */
+static void NAME(add_values)(const T *value, ptrdiff_t n, T *sum)
+{
+    for (int q = 0; q < WINDOW_LANES; q += WIDTH) {
+        NAME(taps) total = NAME(load_taps)(sum + q);
+        for (ptrdiff_t k = 0; k < n; k += WINDOW_LANES) total = NAME(add_taps)(total, NAME(load_taps)(value + k + q));
+        memcpy(sum + q, &total, sizeof total);
+    }
+}
+
+/* The windows for any number of rows up to WINDOW_ROWS, of FW taps. */
 static void NAME(add_windows)(int R, int FW, const T *image, const ptrdiff_t *rows, const int32_t *at, const T *value,
                               ptrdiff_t n, T *sum)
 {
-    for (int q = 0; q < WINDOW_LANES; q += WIDTH) {
-        NAME(taps) total = NAME(load_taps)(sum + R * WINDOW_LANES + q);
-        for (ptrdiff_t k = q; k < n; k += WINDOW_LANES) total = NAME(add_taps)(total, NAME(load_taps)(value + k));
-        memcpy(sum + R * WINDOW_LANES + q, &total, sizeof total);
-    }
     switch (R) { WINDOWS(1) WINDOWS(2) WINDOWS(3) WINDOWS(4) WINDOWS(5) WINDOWS(6) WINDOWS(7) WINDOWS(8) }
 }
 #undef WINDOWS
