@@ -6,6 +6,7 @@ import pytest
 
 from cconv import kernels
 from cconv.functional import convolution, convolution_backward, convolution_relu_max_pool
+from cconv.functional.convolution import lists_fit
 
 GEOMETRIES = [  # N, C, H, W, FN, FH, FW, stride, pad, dilation, groups
     (1, 1, 4, 4, 1, 3, 3, (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
@@ -138,18 +139,22 @@ def test_gradients_of_a_few_outputs(geometry, density, dtype, cpu_level, monkeyp
 def test_few_outputs_of_many_channels_are_listed(geometry, cpu_level):
     x, W, _, dout, _ = arrays(geometry, np.float32)
     steps = (*geometry[7], geometry[8][0][0], geometry[8][1][0], *geometry[9])
-    size = x.shape[1:], W.shape, *dout.shape[2:], steps
-    assert kernels.conv.lists_fit(*size, 1, 4)
-    assert not kernels.conv.lists_fit(*size, 2, 4)
-    assert not kernels.conv.lists_fit((2, *x.shape[2:]), *size[1:], 1, 4) or kernels.conv.plan(1, 1, 1, 4)[2] <= 4
-    assert not kernels.conv.is_sparse(dout, x, W)
-    assert kernels.conv.is_sparse(np.zeros_like(dout), x, W)
+    assert lists_fit(x.shape, W.shape, dout.shape, steps, 1, 4)
+    assert not lists_fit(x.shape, W.shape, dout.shape, steps, 2, 4)
+    assert not kernels.conv.few_values(dout, x, W)
+    assert kernels.conv.few_values(np.zeros_like(dout), x, W)
     for array in (x, W):
         array.flat[0] = np.inf
-        assert not kernels.conv.is_sparse(np.zeros_like(dout), x, W)
+        assert not kernels.conv.few_values(np.zeros_like(dout), x, W)
         array.flat[0] = 0
-    assert not kernels.conv.lists_fit((16, 4000, 4000), (4, 16, 3, 3), 3998, 3998, (1, 1, 0, 0, 1, 1), 1, 4)
-    assert not kernels.conv.lists_fit((512, 9, 9), (512, 512, 3, 3), 7, 7, (1, 1, 0, 0, 1, 1), 1, 4)
+
+
+def test_lists_are_for_channels_that_fill_vectors_and_images_that_fit_the_cache():
+    steps = (1, 1, 0, 0, 1, 1)
+    assert lists_fit((1, 8, 9, 9), (4, 8, 3, 3), (1, 4, 7, 7), steps, 1, 4)
+    assert not lists_fit((1, 7, 9, 9), (4, 7, 3, 3), (1, 4, 7, 7), steps, 1, 4)
+    assert not lists_fit((1, 16, 4000, 4000), (4, 16, 3, 3), (1, 4, 3998, 3998), steps, 1, 4)
+    assert not lists_fit((1, 512, 9, 9), (512, 512, 3, 3), (1, 512, 7, 7), steps, 1, 4)
 
 
 @pytest.mark.parametrize("channels", [1, 16])
@@ -249,12 +254,14 @@ def test_dout_must_have_the_outputs_shape():
 
 
 @pytest.mark.parametrize(("channels", "width"), [(16, 28), (30, 24), (64, 7), (100, 112), (7, 5), (1, 1)])
-@pytest.mark.parametrize("stride", [1, 2])
-def test_the_rule_that_chooses_the_tile_fills_registers(channels, width, stride, cpu_level):
-    outputs, vectors, lanes = kernels.conv.plan(channels, width, stride, 4)
+@pytest.mark.parametrize(("stride", "side"), [(1, 0), (1, 3), (1, 5), (2, 0)])
+def test_the_rule_that_chooses_the_tile_fills_registers(channels, width, stride, side, cpu_level):
+    outputs, vectors, lanes = kernels.conv.plan(channels, width, stride, side, 4)
     most = {16: 28, 8: 12, 4: 24}[lanes]
     assert 1 <= vectors <= min(4, -(-channels // lanes))
     assert 1 <= outputs <= min(most // vectors, width, 9 if stride > 1 else most)
+    if cpu_level == "v4" and width == 28:  # tiles of taps side by side are as wide as registers allow
+        assert outputs == {0: 14, 3: 28, 5: 14}[side] or stride > 1
     # A row is cut evenly: no tile could be left out.
     assert outputs * (-(-width // outputs) - 1) < width
 

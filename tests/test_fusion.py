@@ -15,6 +15,7 @@ from cconv.functional import (
     relu,
     relu_backward,
 )
+from cconv.functional.convolution import windows_fit
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_the_fused_gradients_are_those_of_its_parts(
     dout = rng.standard_normal(out.shape).astype(dtype)
     actual = convolution_relu_max_pool_backward(dout, out, argmax, x, W, **settings, input_gradient=input_gradient)
     # Another way than from the same list:
-    monkeypatch.setattr(kernels.conv, "lists_fit", lambda *_: False)
+    monkeypatch.setattr(kernels.conv, "few_values", lambda *_: False)
     whole = max_pool_backward(relu_backward(dout, out), argmax, convolution(x, W, b, **settings).shape, 2)
     expected = convolution_backward(whole, x, W, **settings, input_gradient=input_gradient)
     for got, wanted in zip(actual, expected, strict=True):
@@ -122,9 +123,9 @@ def test_an_output_smaller_than_the_window_is_refused():
 
 def test_maxima_are_listed_only_where_32_bits_tell_their_places():
     steps = (1, 1, 0, 0, 1, 1)
-    assert kernels.conv.windows_fit((1, 28, 28), (5, 5), 24, 24, steps, 1)
-    assert not kernels.conv.windows_fit((1, 28, 28), (9, 5), 20, 24, steps, 1)
-    assert not kernels.conv.windows_fit((1, 40000, 40000), (5, 5), 39996, 39996, steps, 1)
+    assert windows_fit((1, 1, 28, 28), (30, 1, 5, 5), (1, 30, 24, 24), steps, 1)
+    assert not windows_fit((1, 1, 28, 28), (30, 1, 9, 5), (1, 30, 20, 24), steps, 1)
+    assert not windows_fit((1, 1, 40000, 40000), (30, 1, 5, 5), (1, 30, 39996, 39996), steps, 1)
 
 
 def deep(rng, dtype="float32"):

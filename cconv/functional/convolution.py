@@ -21,6 +21,8 @@ class Geometry(NamedTuple):
     steps: tuple  # what every kernel takes beside the arrays,
     groups: int  # and this
     multiply_adds: int
+    windows: bool  # whether the weight gradient may come from `backward_windows`,
+    lists: bool  # and both from `backward_listed`
 
 
 def geometry(x, W, b, stride, pad, dilation, groups):
@@ -52,7 +54,36 @@ def _geometry(x_shape, W_shape, b_shape, itemsize, stride, pad, dilation, groups
     out_h, out_w, steps = window(height, width, filter_h, filter_w, stride, pad, dilation)
     shape = N, filters, out_h, out_w
     checked_size(*shape, itemsize=itemsize)
-    return Geometry(shape, steps, groups, math.prod(shape) * own * filter_h * filter_w)
+    return Geometry(
+        shape,
+        steps,
+        groups,
+        math.prod(shape) * own * filter_h * filter_w,
+        windows_fit(x_shape, W_shape, shape, steps, groups),
+        lists_fit(x_shape, W_shape, shape, steps, groups, itemsize),
+    )
+
+
+def windows_fit(x_shape, W_shape, shape, steps, groups):
+    """Say whether a row of taps, and all rows of a window, fit registers, and places in two padded images 32 bits."""
+    _, channels, height, width = x_shape
+    _, _, filter_h, filter_w = W_shape
+    sh, sw, _, _, dh, dw = steps
+    area = max(height, shape[2] * sh + filter_h * dh) * (max(width, shape[3] * sw + filter_w) + 64)
+    return groups == dw == 1 and filter_w <= 8 and channels * filter_h <= 8 and 2 * channels * area < 1 << 31
+
+
+def lists_fit(x_shape, W_shape, shape, steps, groups, itemsize):
+    """Say whether gradients from a list are worth while where dout is mostly 0.
+
+    There must be channels for half a vector of 64 bytes; an image, with its gradient, and filters stay in the cache.
+    """
+    filters, channels, filter_h, filter_w = W_shape
+    sh, sw, _, _, dh, dw = steps
+    area = ((shape[2] - 1) * sh + (filter_h - 1) * dh + 1) * ((shape[3] - 1) * sw + filter_w)
+    pixel = -(-channels * itemsize // 64) * 64  # bytes
+    size = filters * filter_h * filter_w * pixel
+    return groups == dw == 1 and channels * itemsize >= 32 and area * pixel <= 1 << 20 and size <= 1 << 18
 
 
 def passes(source, W, target, steps, groups, **which):
@@ -114,7 +145,7 @@ def convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1):
              [ 6., 15.]]]], dtype=float32)
     """
     x, W, b = with_weights(x, W, b, 4)
-    shape, steps, groups, multiply_adds = geometry(x, W, b, stride, pad, dilation, groups)
+    shape, steps, groups, multiply_adds, *_ = geometry(x, W, b, stride, pad, dilation, groups)
     out = kernels.memory.empty(shape, x.dtype)
     threads = kernels.cpu.threads_for(COST * multiply_adds)
     passes(x, W, out, steps, groups).forward(x, W, b, out, steps, groups, threads)
@@ -168,7 +199,7 @@ def convolution_backward(
     x_dtype, W_dtype = getattr(x, "dtype", None), getattr(W, "dtype", None)
     x, W, _ = with_weights(x, W, None, 4)
     dout, x, W = promote(as_input(dout, "dout", 4), x, W)
-    shape, steps, groups, multiply_adds = geometry(x, W, None, stride, pad, dilation, groups)
+    shape, steps, groups, multiply_adds, windows, lists = geometry(x, W, None, stride, pad, dilation, groups)
     if dout.shape != shape:
         raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
     threads = kernels.cpu.threads_for(COST * multiply_adds)
@@ -176,9 +207,7 @@ def convolution_backward(
     dx = empty(x.shape, x.dtype) if input_gradient else None
     dW = empty(W.shape, W.dtype) if parameter_gradient else None
     db = empty(W.shape[:1], W.dtype) if bias and parameter_gradient else None
-    if kernels.conv.lists_fit(x.shape[1:], W.shape, *shape[2:], steps, groups, x.itemsize) and kernels.conv.is_sparse(
-        dout, x, W
-    ):
+    if lists and kernels.conv.few_values(dout, x, W):
         kernels.conv.backward_listed(dout, None, None, x, W, dW, db, dx, *shape[2:], steps, threads)
     else:
         if input_gradient:
@@ -186,7 +215,10 @@ def convolution_backward(
             kernel.backward_input(dout, W, dx, steps, groups, threads)
         if parameter_gradient:
             kernel = passes(x, W, dout, steps, groups, weights=True)
-            kernel.backward_weights(dout, x, dW, db, steps, groups, threads)
+            if windows and kernel is kernels.conv and kernel.few_windows(dout, x, W):
+                kernel.backward_windows(dout, None, None, x, dW, db, *shape[2:], steps, threads)
+            else:
+                kernel.backward_weights(dout, x, dW, db, steps, groups, threads)
     return in_dtype(dx, x_dtype), in_dtype(dW, W_dtype), in_dtype(db, W_dtype)
 
 

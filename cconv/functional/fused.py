@@ -48,7 +48,7 @@ def convolution_relu_max_pool(x, W, b=None, *, stride=1, pad=0, dilation=1, grou
     array([[[[3.]]]])
     """
     x, W, b = with_weights(x, W, b, 4)
-    (N, filters, out_h, out_w), steps, groups, multiply_adds = geometry(x, W, b, stride, pad, dilation, groups)
+    (N, filters, out_h, out_w), steps, groups, multiply_adds, *_ = geometry(x, W, b, stride, pad, dilation, groups)
     if out_h < 2 or out_w < 2:
         raise ValueError(f"x must be large enough for an output of 2 x 2 before pooling, got {out_h} x {out_w}")
     shape = N, filters, out_h // 2, out_w // 2
@@ -113,14 +113,11 @@ def convolution_relu_max_pool_backward(
     ([[[[1.0, 1.0], [1.0, 1.0]]]], array([1.]))
     """
     image, weights, _ = with_weights(x, W, None, 4)
-    full, steps, groups, multiply_adds = geometry(image, weights, None, stride, pad, dilation, groups)
+    full, steps, _, multiply_adds, windows, lists = geometry(image, weights, None, stride, pad, dilation, groups)
     N, filters, out_h, out_w = full
     shape = N, filters, out_h // 2, out_w // 2
-    size = out_h, out_w, steps, groups
-    # A first layer, most often:
-    first = parameter_gradient and not input_gradient
-    first = first and kernels.conv.windows_fit(image.shape[1:], weights.shape[2:], *size)
-    if not first and not kernels.conv.lists_fit(image.shape[1:], weights.shape, *size, image.itemsize):
+    first = windows and parameter_gradient and not input_gradient  # a first layer, most often
+    if not first and not lists:
         # The maximum is positive where relu passed it, so relu's gradient is taken on a quarter of the values.
         dout = max_pool_backward(relu_backward(dout, out), argmax, full, 2)
         settings = {"stride": stride, "pad": pad, "dilation": dilation, "groups": groups}
@@ -138,7 +135,7 @@ def convolution_relu_max_pool_backward(
     db = empty((filters,), W.dtype) if bias and parameter_gradient else None
     if first:
         threads = kernels.cpu.threads_for(WINDOW_COST * dout.size * weights.shape[1] * weights.shape[2])
-        kernels.conv.backward_pooled_weights(dout, out, argmax, x, dW, db, out_h, out_w, steps, threads)
+        kernels.conv.backward_windows(dout, out, argmax, x, dW, db, out_h, out_w, steps, threads)
     else:
         threads = kernels.cpu.threads_for(COST * multiply_adds / 4)
         kernels.conv.backward_listed(dout, out, argmax, x, W, dW, db, dx, out_h, out_w, steps, threads)

@@ -1,26 +1,26 @@
-"""The activations and their gradients, one compiled pass each.
+"""The activations and their gradients, one compiled pass each."""
 
-    relu         x if x > 0, else 0                        dout if y > 0, else 0
-    leaky relu   x if x > 0, else a*x                      dout * (1 if x > 0, else a)
-    elu          x if x > 0, else a*(exp(x) - 1)           dout * (1 if x > 0, else a*exp(x))
-    gelu         x * P(x)                                  dout * (P(x) + x * p(x))
-    gelu, tanh   x * s(u), u = 2*C*(x + K*x^3)             dout * (s(u) + x * s'(u) * u')
-    silu         x * s(x)                                  dout * (s(x) + x * s'(x))
-    sigmoid      s(x)                                      dout * y * (1 - y)
-    tanh         tanh(x)                                   dout * (1 - y^2)
-    softplus     log(1 + exp(a*x)) / a                     dout * s(a*x)
-                 x if a*x > b                              dout
-    hard swish   x * min(max(x + 3, 0), 6) / 6             dout * (0 if x <= -3, 1 if x >= 3, else x/3 + 1/2)
-
-s is the logistic function, P and p are the standard normal distribution function and its density; gelu's approximation
-x/2 * (1 + tanh(u/2)) is x * s(u), which does not cancel where x is negative. Gradients that are written with y take the
-output, the others the input.
-
-Arrays are contiguous, and seen as one row. NaN comes out where NaN goes in, and where a formula multiplies an infinity
-by 0: gelu, silu and hard swish at minus infinity, and the gradients of gelu and silu at both. A new activation is a
-name in `Rule`, a loop in `values` and one in `gradients`, and their two doors at the end. Numbers are written with
-<floating>: Cython makes a double of a literal 1, and C computes all of an expression that has one in it in double.
-"""
+#     relu         x if x > 0, else 0                        dout if y > 0, else 0
+#     leaky relu   x if x > 0, else a*x                      dout * (1 if x > 0, else a)
+#     elu          x if x > 0, else a*(exp(x) - 1)           dout * (1 if x > 0, else a*exp(x))
+#     gelu         x * P(x)                                  dout * (P(x) + x * p(x))
+#     gelu, tanh   x * s(u), u = 2*C*(x + K*x^3)             dout * (s(u) + x * s'(u) * u')
+#     silu         x * s(x)                                  dout * (s(x) + x * s'(x))
+#     sigmoid      s(x)                                      dout * y * (1 - y)
+#     tanh         tanh(x)                                   dout * (1 - y^2)
+#     softplus     log(1 + exp(a*x)) / a                     dout * s(a*x)
+#                  x if a*x > b                              dout
+#     hard swish   x * min(max(x + 3, 0), 6) / 6             dout * (0 if x <= -3, 1 if x >= 3, else x/3 + 1/2)
+#
+# s is the logistic function, P and p are the standard normal distribution function and its density; gelu's
+# approximation x/2 * (1 + tanh(u/2)) is x * s(u), which does not cancel where x is negative. Gradients that are written
+# with y take the output, the others the input.
+#
+# Arrays are contiguous, and seen as one row. NaN comes out where NaN goes in, and where a formula multiplies an
+# infinity by 0: gelu, silu and hard swish at minus infinity, and the gradients of gelu and silu at both. A new
+# activation is a name in `Rule`, a loop in `values` and one in `gradients`, and their two doors at the end. Numbers are
+# written with <floating>: Cython makes a double of a literal 1, and C computes all of an expression that has one in it
+# in double.
 
 cimport numpy as cnp
 from cython cimport floating

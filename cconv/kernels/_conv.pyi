@@ -2,7 +2,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-def plan(channels: int, width: int, stride: int, itemsize: int, /) -> tuple[int, int, int]: ...
+def plan(channels: int, width: int, stride: int, side: int, itemsize: int, /) -> tuple[int, int, int]: ...
 def forward(
     x: NDArray[Any],
     W: NDArray[Any],
@@ -46,19 +46,8 @@ def backward_weights(
     num_threads: int,
     /,
 ) -> None: ...
-def windows_fit(
-    image: tuple[int, ...], filters: tuple[int, ...], OH: int, OW: int, steps: tuple[int, ...], groups: int
-) -> bool: ...
-def lists_fit(
-    image: tuple[int, ...],
-    filters: tuple[int, ...],
-    OH: int,
-    OW: int,
-    steps: tuple[int, ...],
-    groups: int,
-    itemsize: int,
-) -> bool: ...
-def is_sparse(dout: NDArray[Any], x: NDArray[Any], W: NDArray[Any]) -> bool: ...
+def few_windows(dout: NDArray[Any], x: NDArray[Any], W: NDArray[Any], /) -> bool: ...
+def few_values(dout: NDArray[Any], x: NDArray[Any], W: NDArray[Any], /) -> bool: ...
 def backward_listed(
     dout: NDArray[Any],
     y: NDArray[Any] | None,
@@ -74,10 +63,10 @@ def backward_listed(
     num_threads: int,
     /,
 ) -> None: ...
-def backward_pooled_weights(
+def backward_windows(
     dout: NDArray[Any],
-    y: NDArray[Any],
-    argmax: NDArray[Any],
+    y: NDArray[Any] | None,
+    argmax: NDArray[Any] | None,
     x: NDArray[Any],
     dW: NDArray[Any],
     db: NDArray[Any] | None,

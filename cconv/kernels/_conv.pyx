@@ -1,53 +1,53 @@
-"""Direct convolution: output, input gradient, weight and bias gradient.
+"""Direct convolution: output, input gradient, weight and bias gradient."""
 
-    out[n, f, y, z] = b[f] + sum over c, i, j of W[f, c, i, j] * x[n, c, y*sh - pt + i*dh, z*sw - pl + j*dw]
-
-No matrix of patches is built, and every pass is the register tile of tile.h over the image where it is: the outer
-outputs of a row leave out the taps that lie beside the image, whole rows those above and below it. Images are copied
-once into a scratch, with zeros beside them, where more than one output at an end of a row would leave taps out, where
-padded rows have a stride, and for weight gradients of few channels; and without zeros where their size is bad for the
-cache. A `Gather` says where the tile reads: the row of outputs y begins at source row y * down // up, output z lies
-z * across further, tap t another table[t], and channel c another c * plane. So the three passes are one table read in
-three ways:
-
-    output            out[y, z][f] = sum over c, t of image[place(y, z) + c*plane + table[t]] * W[c, t][f]
-    weight gradient   dW[c, t][f]  = sum over y, z of image[c*plane + table[t] + place(y, z)] * dout[y, z][f]
-    input gradient    an output pass over dout with the filters turned; with a stride, one such pass for each phase
-                      (y + pt) mod sh, (z + pl) mod sw of the input, which only some taps reach; the phases of a row
-                      are woven together when it is stored
-
-A tile of weights is any that follow each other where the image has no padding, or its padding was written out; else it
-is one tap in several channels, for the outputs whose pixels under that tap lie within the image.
-
-A row is split evenly into tiles. Where rows follow each other without a gap in source and output (1 x 1 filters), the
-image is one long row, cut into pieces of a good length, and with many channels what a tile reads of them is copied next
-to each other: all blocks of outputs read it again.
-
-Relu and 2 x 2 maxima (conv_pool.h) join two rows of outputs while their lanes are still channels, so that only the
-maxima are transposed and written. Where the input's gradient is not wanted, their weight gradient visits nothing else:
-
-    dW[f, c, i] += dout[n, f, Y, Z] * image[place of the maximum + c*plane + i*dh*PW ...]   lanes = the taps of a row
-
-So does that of any dout with many zeros, as they come from layers that run one by one: in place of the maxima it visits
-the values that are not 0. Few channels and small filters alone make that worth while.
-
-With more channels, both gradients can visit the maxima, or the values that are not 0, alone (conv_list.h): of an image
-with its channels last, what lies under a filter's row of taps follows each other, and is a factor of an output's
-gradient, or its sum, as a whole. Four in five of a dense pass's multiply-adds are with zeros.
-
-The lanes f are channels: weights are packed as [block of lanes][c][t][lane], dout is transposed to [q][lane], and
-results are transposed back when they are stored.
-
-Order of additions: an output is one chain over (c, t) in that order, then the bias; t goes over the source's pixels row
-by row, from left to right. A weight gradient is one chain over
-the pixels of a strip, strips and images are added in order, and groups of images (their number depends on the shapes
-alone) at the end; from a list, one chain over every second value, so that zeros in dout may move its last bits. Neither
-the batch nor the number of threads changes a bit of an output.
-
-Edge cases: padding is zeros, in a copy or by leaving out the taps that lie there; a negative padding of the input
-gradient's pass (pad beyond the filter) starts inside dout; an empty batch leaves the output empty and the weight
-gradient 0; input pixels that no window reads get 0.
-"""
+#     out[n, f, y, z] = b[f] + sum over c, i, j of W[f, c, i, j] * x[n, c, y*sh - pt + i*dh, z*sw - pl + j*dw]
+#
+# No matrix of patches is built, and every pass is the register tile of tile.h over the image where it is: the outer
+# outputs of a row leave out the taps that lie beside the image, whole rows those above and below it. Images are copied
+# once into a scratch, with zeros beside them, where more than one output at an end of a row would leave taps out, where
+# padded rows have a stride, and for weight gradients of few channels; and without zeros where their size is bad for the
+# cache. A `Gather` says where the tile reads: the row of outputs y begins at source row y * down // up, output z lies
+# z * across further, tap t another table[t], and channel c another c * plane. So the three passes are one table read in
+# three ways:
+#
+#     output            out[y, z][f] = sum over c, t of image[place(y, z) + c*plane + table[t]] * W[c, t][f]
+#     weight gradient   dW[c, t][f]  = sum over y, z of image[c*plane + table[t] + place(y, z)] * dout[y, z][f]
+#     input gradient    an output pass over dout with the filters turned; with a stride, one such pass for each phase
+#                       (y + pt) mod sh, (z + pl) mod sw of the input, which only some taps reach; the phases of a row
+#                       are woven together when it is stored
+#
+# A tile of weights is any that follow each other where the image has no padding, or its padding was written out; else
+# it is one tap in several channels, for the outputs whose pixels under that tap lie within the image.
+#
+# A row is split evenly into tiles. Where rows follow each other without a gap in source and output (1 x 1 filters), the
+# image is one long row, cut into pieces of a good length, and with many channels what a tile reads of them is copied
+# next to each other: all blocks of outputs read it again.
+#
+# Relu and 2 x 2 maxima (conv_pool.h) join two rows of outputs while their lanes are still channels, so that only the
+# maxima are transposed and written. Where the input's gradient is not wanted, their weight gradient visits nothing
+# else:
+#
+#     dW[f, c, i] += dout[n, f, Y, Z] * image[place of the maximum + c*plane + i*dh*PW ...]   lanes = the taps of a row
+#
+# So does that of any dout with many zeros, as they come from layers that run one by one: in place of the maxima it
+# visits the values that are not 0. Few channels and small filters alone make that worth while.
+#
+# With more channels, both gradients can visit the maxima, or the values that are not 0, alone (conv_list.h): of an
+# image with its channels last, what lies under a filter's row of taps follows each other, and is a factor of an
+# output's gradient, or its sum, as a whole. Four in five of a dense pass's multiply-adds are with zeros.
+#
+# The lanes f are channels: weights are packed as [block of lanes][c][t][lane], dout is transposed to [q][lane], and
+# results are transposed back when they are stored.
+#
+# Order of additions: an output is one chain over (c, t) in that order, then the bias; t goes over the source's pixels
+# row by row, from left to right. A weight gradient is one chain over the pixels of a strip, strips and images are added
+# in order, and groups of images (their number depends on the shapes alone) at the end. From a list, gradients are
+# chains in its order (in a first layer's, of every second value), so that zeros in dout may move their last bits.
+# Neither the batch nor the number of threads changes a bit of an output.
+#
+# Edge cases: padding is zeros, in a copy or by leaving out the taps that lie there; a negative padding of the input
+# gradient's pass (pad beyond the filter) starts inside dout; an empty batch leaves the output empty and the weight
+# gradient 0; input pixels that no window reads get 0.
 
 cimport numpy as cnp
 from cython cimport floating
@@ -58,7 +58,7 @@ from libc.string cimport memcpy, memset
 from cconv.kernels.division cimport ceil_div, floor_div, round_up
 from cconv.kernels.tile cimport (
     TILE_BYTES, TILE_MAX_V, TILE_SIDE, TILE_SIDE_V, add_rows, cconv_ftz_on, cconv_ftz_restore, expect, fetch, pad,
-    run_rows, tile, tile_rows, tile_run, turn, turn_biased, turn_padded, weave
+    run_rows, side_rows, tile, tile_rows, tile_run, turn, turn_biased, turn_padded, weave
 )
 from cconv.kernels.zeros cimport all_finite, share_nonzero
 
@@ -114,8 +114,6 @@ cdef enum:
     COMPACT_CHANNELS = 16  # from so many on, 1 x 1 filters read a copy
     LIST_BAND = 16384  # bytes of an image that all filters go over before the next
     LIST_SUMS = 1 << 20  # bytes for the sums of groups of images
-    LIST_IMAGE = 1 << 20  # the most bytes of an image whose gradients come from a list
-    LIST_WEIGHTS = 1 << 18  # and of its filters
     LIST_PERCENT = 35  # of values that are not 0: where there are fewer, a list is faster
     TAP_CHANNELS = 6  # from so many on, the weights of one tap in several channels make a good tile
     ALIGNMENT = 64
@@ -192,9 +190,11 @@ cdef inline void add_windows(Py_ssize_t R, Py_ssize_t FW, const floating* image,
         add_windows_double(<int>R, <int>FW, image, rows, at, value, n, total)
 
 
-cdef inline int most_outputs(Py_ssize_t V, Py_ssize_t across) noexcept nogil:
-    """The most outputs of a tile with V vectors: more when what they read lies side by side."""
-    return run_rows(<int>V) if across == 1 else tile_rows(<int>V)
+cdef inline int most_outputs(Py_ssize_t V, Py_ssize_t across, int side) noexcept nogil:
+    """The most outputs of a tile with V vectors: more when what they read, or taps too, lie side by side."""
+    if across != 1:
+        return tile_rows(<int>V)
+    return side_rows(<int>V, side) if side > 0 and V <= TILE_SIDE_V else run_rows(<int>V)
 
 
 cdef double row_cost(Py_ssize_t V, Py_ssize_t width, Py_ssize_t across, int side) noexcept nogil:
@@ -204,7 +204,7 @@ cdef double row_cost(Py_ssize_t V, Py_ssize_t width, Py_ssize_t across, int side
     them), nor than it takes to load V vectors, P values and two entries of tables. Taps side by side share the values,
     but with a single vector the multiply-adds that follow each other then wait for each other.
     """
-    cdef Py_ssize_t tiles = ceil_div(width, most_outputs(V, across))
+    cdef Py_ssize_t tiles = ceil_div(width, most_outputs(V, across, side))
     cdef double loads = tiles * (V + 2) + width
     cdef double more = 0.5 * tiles
     if side > 0 and V <= TILE_SIDE_V:
@@ -227,11 +227,11 @@ cdef Py_ssize_t tile_width(Py_ssize_t vectors, Py_ssize_t width, Py_ssize_t acro
     return best
 
 
-def plan(Py_ssize_t channels, Py_ssize_t width, Py_ssize_t stride, Py_ssize_t itemsize, /):
+def plan(Py_ssize_t channels, Py_ssize_t width, Py_ssize_t stride, int side, Py_ssize_t itemsize, /):
     """The tile that a pass with this many output channels and outputs per row uses, as (outputs, vectors, lanes)."""
     cdef Py_ssize_t lanes = TILE_BYTES // itemsize
-    cdef Py_ssize_t V = tile_width(ceil_div(channels, lanes), width, stride, 0)
-    return ceil_div(width, ceil_div(width, most_outputs(V, stride))), V, lanes
+    cdef Py_ssize_t V = tile_width(ceil_div(channels, lanes), width, stride, side)
+    return ceil_div(width, ceil_div(width, most_outputs(V, stride, side))), V, lanes
 
 
 cdef void pad_image(const floating* x, const floating* end, Py_ssize_t channels, Gather* g, Py_ssize_t first,
@@ -298,7 +298,7 @@ cdef inline void gather_row(const floating* row, const floating* weights, Gather
     cdef Py_ssize_t step = V * g.lanes, first = taps[0], inner = taps[1] - taps[0], which, i, tiles
     cdef int P = 0, larger = 0
     weights = weights + first * step
-    tiles = tiles_of(count, most_outputs(V, g.across), &P, &larger)
+    tiles = tiles_of(count, most_outputs(V, g.across, p.side), &P, &larger)
     for i in range(tiles):
         P += (i == 0 and larger > 0) - (i == larger and i > 0)
         if g.across == 1:
@@ -317,7 +317,7 @@ cdef void compact_row(const floating* row, const floating* end, Gather* g, Py_ss
                       floating* to) noexcept nogil:
     """Copy what each tile of a row reads, for 1 x 1 filters, next to each other: [tile][channel][output]."""
     cdef int P = 0, larger = 0
-    cdef Py_ssize_t tiles = tiles_of(count, most_outputs(g.V, 1), &P, &larger), i
+    cdef Py_ssize_t tiles = tiles_of(count, most_outputs(g.V, 1, 0), &P, &larger), i
     for i in range(tiles):
         P += (i == 0 and larger > 0) - (i == larger and i > 0)
         pad(row, end, g.C, g.plane, 0, 0, P, 0, g.C, to)
@@ -329,7 +329,7 @@ cdef void gather_compact(const floating* row, const floating* weights, Gather* g
                          floating* strip) noexcept nogil:
     """Compute `count` outputs from what `compact_row` copied, for V vectors of channels."""
     cdef int P = 0, larger = 0
-    cdef Py_ssize_t step = V * g.lanes, tiles = tiles_of(count, most_outputs(g.V, 1), &P, &larger), i
+    cdef Py_ssize_t step = V * g.lanes, tiles = tiles_of(count, most_outputs(g.V, 1, 0), &P, &larger), i
     for i in range(tiles):
         P += (i == 0 and larger > 0) - (i == larger and i > 0)
         tile_run(P, <int>V, row, g.C, P, 1, g.each.table, g.each.ends, 0, 0, weights, step, strip, step)
@@ -1144,29 +1144,6 @@ def backward_input(cnp.ndarray dout, cnp.ndarray W, cnp.ndarray dx, tuple steps,
     run_gather(dout, W, bias, dx, plan, None, num_threads)
 
 
-cpdef bint windows_fit(tuple image, tuple filters, int OH, int OW, tuple steps, int groups):
-    """Whether a row of taps, and all rows of a window, fit registers, and places in two padded images 32 bits."""
-    C, H, W = image
-    FH, FW = filters
-    sh, sw, _, _, dh, dw = steps
-    area = max(H, OH * sh + FH * dh) * (max(W, OW * sw + FW) + CACHE_LINE)
-    return groups == dw == 1 and FW <= WINDOW_LANES and C * FH <= WINDOW_ROWS and 2 * C * area < 1 << 31
-
-
-cdef bint few_windows(const floating* dout, const floating* x, Py_ssize_t N, Gather* g, Py_ssize_t FW) noexcept nogil:
-    """Whether a weight gradient is faster that visits the values of dout that are not 0, and as good as one of all.
-
-    A register of taps takes about the time in which all values of a cache line are multiplied where every output
-    counts.
-    """
-    cdef Py_ssize_t bytes = FW * TILE_BYTES // g.lanes  # of a row of taps
-    cdef unsigned state = cconv_ftz_on()
-    cdef bint few = (share_nonzero(dout, N * g.F, g.area, g.area) * ceil_div(bytes, WINDOW_BYTES) * CACHE_LINE < bytes
-                     and all_finite(x, N * g.C * g.H * g.W))
-    cconv_ftz_restore(state)
-    return few
-
-
 cdef void run_windows(cnp.ndarray dout, object y, object argmax, cnp.ndarray x, cnp.ndarray dW, object db,
                       Py_ssize_t OH, Py_ssize_t OW, tuple steps, int num_threads):
     """Compute the weight gradient from a list: the maxima of y, two outputs apart, or without it dout's nonzeros."""
@@ -1223,7 +1200,6 @@ def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db,
     cdef Py_ssize_t step = block * g.plane if g.copied else g.groups * g.C * g.H * g.W
     cdef Py_ssize_t unit = g.width if g.by_tap else g.lanes  # strips are whole ones of these
     cdef cnp.ndarray scratch, offsets
-    cdef bint few
     cdef void* bias = NULL if db is None else cnp.PyArray_DATA(<cnp.ndarray>db)
     cdef void* xs = cnp.PyArray_DATA(x)
     cdef void* ds = cnp.PyArray_DATA(dout)
@@ -1236,14 +1212,6 @@ def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db,
         if db is not None:
             db[...] = 0
         return
-    if windows_fit(sizes(x), (dW.shape[2], dW.shape[3]), dout.shape[2], dout.shape[3], steps, groups):
-        if cnp.PyArray_TYPE(dW) == cnp.NPY_FLOAT:
-            few = few_windows[float](<float*>ds, <float*>xs, N, g, dW.shape[3])
-        else:
-            few = few_windows[double](<double*>ds, <double*>xs, N, g, dW.shape[3])
-        if few:
-            run_windows(dout, None, None, x, dW, db, dout.shape[2], dout.shape[3], steps, num_threads)
-            return
     blocks = ceil_div(g.C, block)
     sets = min(ceil_div(GRADIENT_ITEMS, blocks * g.groups), GRADIENT_BYTES // (total * plan.itemsize))
     sets = max(min(sets, N), 1)
@@ -1277,44 +1245,51 @@ def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db,
                                     num_threads)
 
 
-cpdef bint lists_fit(tuple image, tuple filters, int OH, int OW, tuple steps, int groups, int itemsize):
-    """Whether gradients from a list are worth while where dout is mostly 0: enough channels, and all of it in cache."""
-    C = image[0]
-    F, _, FH, FW = filters
-    sh, sw, _, _, dh, dw = steps
-    lanes = TILE_BYTES // itemsize
-    pixel = -(-C // lanes) * lanes * itemsize
-    area = ((OH - 1) * sh + (FH - 1) * dh + 1) * ((OW - 1) * sw + FW)
-    return (groups == dw == 1 and 2 * C >= lanes and area * pixel <= LIST_IMAGE
-            and F * FH * FW * pixel <= LIST_WEIGHTS)
+cdef bint all_numbers(cnp.ndarray array):
+    """Whether no value is infinite or not a number."""
+    if cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT:
+        return all_finite(<const float*>cnp.PyArray_DATA(array), cnp.PyArray_SIZE(array))
+    return all_finite(<const double*>cnp.PyArray_DATA(array), cnp.PyArray_SIZE(array))
 
 
-cpdef bint is_sparse(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray W):
-    """Whether gradients from a list of dout's values that are not 0 are faster than, and as good as, those of all."""
+cdef double share(cnp.ndarray dout):
+    """The share of values that are not 0, as a few channels of a few images show it."""
     cdef Py_ssize_t lines = dout.shape[0] * dout.shape[1], area = dout.shape[2] * dout.shape[3]
-    cdef void* ds = cnp.PyArray_DATA(dout)
-    cdef void* xs = cnp.PyArray_DATA(x)
-    cdef void* ws = cnp.PyArray_DATA(W)
-    cdef unsigned state = cconv_ftz_on()
-    cdef bint sparse
     if lines * area == 0:
-        sparse = False
-    elif cnp.PyArray_TYPE(dout) == cnp.NPY_FLOAT:
-        sparse = (100 * share_nonzero(<const float*>ds, lines, area, area) < LIST_PERCENT
-                  and all_finite(<const float*>xs, x.size) and all_finite(<const float*>ws, W.size))
-    else:
-        sparse = (100 * share_nonzero(<const double*>ds, lines, area, area) < LIST_PERCENT
-                  and all_finite(<const double*>xs, x.size) and all_finite(<const double*>ws, W.size))
+        return 1
+    if cnp.PyArray_TYPE(dout) == cnp.NPY_FLOAT:
+        return share_nonzero(<const float*>cnp.PyArray_DATA(dout), lines, area, area)
+    return share_nonzero(<const double*>cnp.PyArray_DATA(dout), lines, area, area)
+
+
+def few_windows(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray W, /):
+    """Whether a weight gradient is faster that visits the values of dout that are not 0, and as good as one of all.
+
+    A register of taps takes about the time in which all values of a cache line are multiplied where every output
+    counts.
+    """
+    cdef Py_ssize_t bytes = W.shape[3] * cnp.PyArray_ITEMSIZE(W)  # of a row of taps
+    cdef unsigned state = cconv_ftz_on()
+    cdef bint few = share(dout) * ceil_div(bytes, WINDOW_BYTES) * CACHE_LINE < bytes and all_numbers(x)
     cconv_ftz_restore(state)
-    return sparse
+    return few
+
+
+def few_values(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray W, /):
+    """Whether gradients from a list of dout's values that are not 0 are faster than, and as good as, those of all."""
+    cdef unsigned state = cconv_ftz_on()
+    cdef bint few = share(dout) * 100 < LIST_PERCENT and all_numbers(x) and all_numbers(W)
+    cconv_ftz_restore(state)
+    return few
 
 
 def backward_listed(cnp.ndarray dout, object y, object argmax, cnp.ndarray x, cnp.ndarray W, object dW, object db,
                     object dx, int OH, int OW, tuple steps, int num_threads, /):
     """Write the gradients of a convolution with OH x OW outputs into dW, db and dx, of which any may be None.
 
-    dout and y are what `backward_pooled_weights` takes; without y, dout is the gradient of the convolution's own
-    output. Only the maxima that relu passed, or the values of dout that are not 0, are visited: see `lists_fit`.
+    dout and y are what `backward_windows` takes; without y, dout is the gradient of the convolution's own output. Only
+    the maxima that relu passed, or the values of dout that are not 0, are visited. Offsets in a padded image with its
+    channels last, whole vectors of them, must fit 32 bits.
     """
     cdef List g
     cdef Py_ssize_t sh, sw, pt, pl, dh, k, itemsize = cnp.PyArray_ITEMSIZE(W), apart = 1 if y is None else 2
@@ -1381,11 +1356,12 @@ def backward_listed(cnp.ndarray dout, object y, object argmax, cnp.ndarray x, cn
                                   <double*>work + weights + total, private, num_threads)
 
 
-def backward_pooled_weights(cnp.ndarray dout, cnp.ndarray y, cnp.ndarray argmax, cnp.ndarray x, cnp.ndarray dW,
-                            object db, int OH, int OW, tuple steps, int num_threads, /):
-    """Write the weight gradient of what `forward_pooled` computed into dW and, unless None, that of the bias into db.
+def backward_windows(cnp.ndarray dout, object y, object argmax, cnp.ndarray x, cnp.ndarray dW, object db, int OH,
+                     int OW, tuple steps, int num_threads, /):
+    """Write the weight gradient of a convolution with OH x OW outputs into dW and, unless None, the bias's into db.
 
-    dout is the gradient of its output y, argmax where the maxima lie. Only these are visited, so that the gradient of
-    the convolution's own output, three zeros in four, need not exist.
+    dout is the gradient of y, the output of `forward_pooled`, and argmax where the maxima lie; without y, that of the
+    convolution's own output. Only these maxima, or the values of dout that are not 0, are visited. A row of taps must
+    fit WINDOW_LANES, and the rows of all channels WINDOW_ROWS; places in two padded images must fit 32 bits.
     """
     run_windows(dout, y, argmax, x, dW, db, OH, OW, steps, num_threads)

@@ -1,33 +1,32 @@
-"""Convolution with lanes = pixels, and its gradients: depthwise, and in groups of few filters.
+"""Convolution with lanes = pixels, and its gradients: depthwise, and in groups of few filters."""
 
-    out[n, f, y, z] = b[f] + sum over c, i, j of W[f, c, i, j] * x[n, c, y*sh - pt + i*dh, z*sw - pl + j*dw]
-
-where c runs over the channels of f's group. `_conv.pyx` lays the filters of a group along a vector's lanes, which a
-group of one or two leaves empty. Here the lanes are neighbouring pixels of one output channel (conv_pixels.h); `suits`
-is the rule by which a pass is computed here or there.
-
-One image's channels of one group are a piece of work. They are copied into a scratch with their padding, columns and
-rows split by their phase modulo the stride. Then output pixel (y, z) is at y * pitch + z in all of them, and tap (i, j)
-lies a fixed distance further. Vectors are laid over the outputs in one of two ways:
-
-    in rows    each row is cut into vectors, the last of which begins earlier where the row ends; they are stored where
-               they belong. An image without padding or column stride is read where it is.
-    flat       a plane is one long row with a gap of (FW - 1) * dw / sw outputs, computed and dropped, between its rows;
-               vectors go into a scratch, of which rows are copied. Better for rows that do not fill their vectors.
-
-The input gradient is the same with dout for the image and the filters' taps turned; with a stride it is one pass for
-each phase (y + pt) mod sh, (z + pl) mod sw of the input, all flat, whose rows are put together at the end.
-
-The weight gradient multiplies the pixels under each tap with dout, lane by lane, and adds the lanes at the very end.
-
-Order of additions: an output is one chain over (c, i, j) in that order, then the bias, with the bits of _conv.pyx. A
-weight gradient is one chain per lane over the pixels of a plane; planes are added in the order of the images, sets of
-images (their number depends on the shapes alone) at the end, and then the lanes.
-
-Edge cases: padding reads zeros; an empty batch leaves the output empty and the weight gradient 0; input pixels that no
-window reads get 0 (or their bias, in a transposed convolution); NaN and infinity touch only outputs and weights that
-read them.
-"""
+#   out[n, f, y, z] = b[f] + sum over c, i, j of W[f, c, i, j] * x[n, c, y*sh - pt + i*dh, z*sw - pl + j*dw]
+#
+# where c runs over the channels of f's group. `_conv.pyx` lays the filters of a group along a vector's lanes, which a
+# group of one or two leaves empty. Here the lanes are neighbouring pixels of one output channel (conv_pixels.h);
+# `suits` is the rule by which a pass is computed here or there.
+#
+# One image's channels of one group are a piece of work. They are copied into a scratch with their padding, columns and
+# rows split by their phase modulo the stride. Then output pixel (y, z) is at y * pitch + z in all of them, and tap (i,
+# j) lies a fixed distance further. Vectors are laid over the outputs in one of two ways:
+#
+#   in rows    each row is cut into vectors, the last of which begins earlier where the row ends; they are stored where
+#              they belong. An image without padding or column stride is read where it is.
+#   flat       a plane is one long row with a gap of (FW - 1) * dw / sw outputs, computed and dropped, between its rows;
+#              vectors go into a scratch, of which rows are copied. Better for rows that do not fill their vectors.
+#
+# The input gradient is the same with dout for the image and the filters' taps turned; with a stride it is one pass for
+# each phase (y + pt) mod sh, (z + pl) mod sw of the input, all flat, whose rows are put together at the end.
+#
+# The weight gradient multiplies the pixels under each tap with dout, lane by lane, and adds the lanes at the very end.
+#
+# Order of additions: an output is one chain over (c, i, j) in that order, then the bias, with the bits of _conv.pyx. A
+# weight gradient is one chain per lane over the pixels of a plane; planes are added in the order of the images, sets of
+# images (their number depends on the shapes alone) at the end, and then the lanes.
+#
+# Edge cases: padding reads zeros; an empty batch leaves the output empty and the weight gradient 0; input pixels that
+# no window reads get 0 (or their bias, in a transposed convolution); NaN and infinity touch only outputs and weights
+# that read them.
 
 cimport numpy as cnp
 from cython cimport floating

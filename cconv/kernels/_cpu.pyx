@@ -1,15 +1,14 @@
-"""The CPU level, the number of threads and the fork guard: all state that the kernels share.
+"""The CPU level, the number of threads and the fork guard: all state that the kernels share."""
 
-Built once, for the baseline, so that there is one copy of this state whichever level's kernels run.
-
-The number of threads is decided here and handed to each kernel as an argument, never set with ``omp_set_num_threads``:
-other libraries in the process (PyTorch for one) may share the OpenMP runtime. The default is, in this order,
-``CCONV_NUM_THREADS``, ``OMP_NUM_THREADS``, or the CPUs this process may use: its affinity mask, cut down to the CPU
-quota of its control group, because a container's threads beyond its quota only get throttled.
-
-After a fork the child computes serially. An OpenMP runtime keeps its idle threads in a pool, those do not exist in a
-forked child, and libgomp waits for them for ever.
-"""
+# Built once, for the baseline, so that there is one copy of this state whichever level's kernels run.
+#
+# The number of threads is decided here and handed to each kernel as an argument, never set with
+# ``omp_set_num_threads``: other libraries in the process (PyTorch for one) may share the OpenMP runtime. The default
+# is, in this order, ``CCONV_NUM_THREADS``, ``OMP_NUM_THREADS``, or the CPUs this process may use: its affinity mask,
+# cut down to the CPU quota of its control group, because a container's threads beyond its quota only get throttled.
+#
+# After a fork the child computes serially. An OpenMP runtime keeps its idle threads in a pool, those do not exist in a
+# forked child, and libgomp waits for them for ever.
 
 import math
 import operator

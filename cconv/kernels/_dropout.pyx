@@ -1,15 +1,14 @@
-"""Dropout: random zeros from a generator that is a function of its counter.
+"""Dropout: random zeros from a generator that is a function of its counter."""
 
-    out[r, i] = x[r, i] * (scale if word[r] >= threshold, else 0)
-
-x is seen as rows of `inner` values that share their fate: single values, or whole channels of images. The 32-bit words
-come from Philox4x32-7 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011), which
-turns a counter of four words, under a key of two, into four random ones. The key is the generator's seed, the counter
-is made of a block's number and the number of the draw: so nothing depends on the order in which blocks are computed,
-and the gradient is the same call on dout, without a mask that would have to be kept.
-
-LANES blocks, which become one vector loop, give the words of one group of rows, a block's four words LANES apart.
-"""
+#     out[r, i] = x[r, i] * (scale if word[r] >= threshold, else 0)
+#
+# x is seen as rows of `inner` values that share their fate: single values, or whole channels of images. The 32-bit
+# words come from Philox4x32-7 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011),
+# which turns a counter of four words, under a key of two, into four random ones. The key is the generator's seed, the
+# counter is made of a block's number and the number of the draw: so nothing depends on the order in which blocks are
+# computed, and the gradient is the same call on dout, without a mask that would have to be kept.
+#
+# LANES blocks, which become one vector loop, give the words of one group of rows, a block's four words LANES apart.
 
 cimport numpy as cnp
 from cython cimport floating

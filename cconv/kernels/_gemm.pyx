@@ -1,27 +1,26 @@
-"""The three matrix products of an affine layer, on the register tile of tile.h.
+"""The three matrix products of an affine layer, on the register tile of tile.h."""
 
-    output            out[n, m] = b[m] + sum over d of x[n, d] * W[d, m]
-    input gradient    dx[n, d]  = sum over m of dout[n, m] * W[d, m]
-    weight gradient   dW[d, m]  = sum over n of x[n, d] * dout[n, m],  db[m] = sum over n of dout[n, m]
-
-All three are one product, rows times columns, in which the tile broadcasts values of the left factor (`row_step` and
-`k_step` say where they lie) against vectors of the right one. Of that a block of columns is copied into the order in
-which tiles read it, [k][lane], a chunk of k at a time. x and dout are read where they are; of x^T, whose rows lie side
-by side but whose steps k are whole samples apart, a block is copied closer together. Sums grow in their place in the
-result; those that end beyond it come by way of a strip.
-
-Order of additions: k is cut into chunks of CHUNK; each is one chain of multiply-adds, and their sums are added in
-order; then comes the bias. A row's bits depend on nothing but the row and W. With a handful of rows the work is
-reading W: then threads share the chunks, and the same sums are added in the same order at the end. One row alone
-(row.h) reads W from end to end.
-
-Where a few rows of the left factor show that most of its values are 0, as relu leaves them, those are left out
-(sparse.h): at a quarter of the values a product takes half the time. That changes no bit.
-
-Threads take the same rows or chunks in every call, for a batch of usual size the chunks: so each core reads, in all
-three products, and writes, in the optimizer, about the same part of W. From another core's cache it would come slowly,
-and on a processor whose cores do not share one, more slowly than it is multiplied.
-"""
+#     output            out[n, m] = b[m] + sum over d of x[n, d] * W[d, m]
+#     input gradient    dx[n, d]  = sum over m of dout[n, m] * W[d, m]
+#     weight gradient   dW[d, m]  = sum over n of x[n, d] * dout[n, m],  db[m] = sum over n of dout[n, m]
+#
+# All three are one product, rows times columns, in which the tile broadcasts values of the left factor (`row_step` and
+# `k_step` say where they lie) against vectors of the right one. Of that a block of columns is copied into the order in
+# which tiles read it, [k][lane], a chunk of k at a time. x and dout are read where they are; of x^T, whose rows lie
+# side by side but whose steps k are whole samples apart, a block is copied closer together. Sums grow in their place in
+# the result; those that end beyond it come by way of a strip.
+#
+# Order of additions: k is cut into chunks of CHUNK; each is one chain of multiply-adds, and their sums are added in
+# order; then comes the bias. A row's bits depend on nothing but the row and W. With a handful of rows the work is
+# reading W: then threads share the chunks, and the same sums are added in the same order at the end. One row alone
+# (row.h) reads W from end to end.
+#
+# Where a few rows of the left factor show that most of its values are 0, as relu leaves them, those are left out
+# (sparse.h): at a quarter of the values a product takes half the time. That changes no bit.
+#
+# Threads take the same rows or chunks in every call, for a batch of usual size the chunks: so each core reads, in all
+# three products, and writes, in the optimizer, about the same part of W. From another core's cache it would come
+# slowly, and on a processor whose cores do not share one, more slowly than it is multiplied.
 
 cimport numpy as cnp
 from cython cimport floating

@@ -1,11 +1,10 @@
-"""im2col and its adjoint col2im.
+"""im2col and its adjoint col2im."""
 
-    col[(n, y, z), (c, i, j)] = x[n, c, y*sh - pt + i*dh, z*sw - pl + j*dw]
-
-col is C-contiguous, (N*OH*OW, C*FH*FW); positions in the padding read 0. col2im adds every value of col to the pixel it
-was read from: the adjoint, not the inverse, because pixels that several windows cover receive several values.
-One image is one piece of work, so that a pixel's additions always happen in the order of (y, z, i, j).
-"""
+#     col[(n, y, z), (c, i, j)] = x[n, c, y*sh - pt + i*dh, z*sw - pl + j*dw]
+#
+# col is C-contiguous, (N*OH*OW, C*FH*FW); positions in the padding read 0. col2im adds every value of col to the pixel
+# it was read from: the adjoint, not the inverse, because pixels that several windows cover receive several values. One
+# image is one piece of work, so that a pixel's additions always happen in the order of (y, z, i, j).
 
 cimport numpy as cnp
 from cython cimport floating

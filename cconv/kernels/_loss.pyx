@@ -1,28 +1,27 @@
-"""The losses and their gradients; softmax too, which is half of its cross-entropy.
+"""The losses and their gradients; softmax too, which is half of its cross-entropy."""
 
-Row by row, of scores x (N, M):
-
-    softmax        y[n, m] = exp(x[n, m] - max x[n]) / sum over m of exp(x[n, m] - max x[n])
-    cross-entropy  loss[n] = log(sum over m of exp(x[n, m] - max x[n])) - (x[n, t[n]] - max x[n])
-    its gradient   dx[n, m] = (y[n, m] - [m = t[n]]) * scale
-
-A piece of softmax is as many rows as stay in the cache, so that its exponentials are one long loop also where rows are
-short. The loss is the exact log-softmax: no constant is added inside the logarithm, and the largest score is subtracted
-first, so that nothing overflows or cancels. A row that holds NaN or +inf gives NaN. Probabilities, or any weights, `t`
-of the same shape as x may stand for class indices: loss[n] = -sum over m of t[n, m] * log y[n, m].
-
-Value by value, for targets t of x's shape; `total` is the sum of all values' losses:
-
-    sigmoid   y = 1 / (1 + exp(-x));  loss = a * softplus(-x) + (1 - t) * softplus(x), where a is t times its weight and
-              softplus(x) = max(x, 0) + log(1 + exp(-|x|));  dx = ((a + (1 - t)) * y - a) * scale
-    squared   loss = (x - t)^2;  dx = 2 * (x - t) * scale
-    huber     loss = r^2 / 2 where |r| <= delta, else delta * (|r| - delta / 2), with r = x - t;
-              dx = r, but no further than delta from 0, times scale
-
-A total is the sum over PIECES pieces that the size alone cuts, each added up in blocks, in double: the number of
-threads does not change it. A NaN in x or t makes it NaN. Arrays are contiguous and of one dtype. Numbers are written
-with <floating>: of a literal 1 Cython makes a double, and C computes in double what has one in it.
-"""
+# Row by row, of scores x (N, M):
+#
+#   softmax        y[n, m] = exp(x[n, m] - max x[n]) / sum over m of exp(x[n, m] - max x[n])
+#   cross-entropy  loss[n] = log(sum over m of exp(x[n, m] - max x[n])) - (x[n, t[n]] - max x[n])
+#   its gradient   dx[n, m] = (y[n, m] - [m = t[n]]) * scale
+#
+# A piece of softmax is as many rows as stay in the cache, so that its exponentials are one long loop also where rows
+# are short. The loss is the exact log-softmax: no constant is added inside the logarithm, and the largest score is
+# subtracted first, so that nothing overflows or cancels. A row that holds NaN or +inf gives NaN. Probabilities, or any
+# weights, `t` of the same shape as x may stand for class indices: loss[n] = -sum over m of t[n, m] * log y[n, m].
+#
+# Value by value, for targets t of x's shape; `total` is the sum of all values' losses:
+#
+#   sigmoid   y = 1 / (1 + exp(-x));  loss = a * softplus(-x) + (1 - t) * softplus(x), where a is t times its weight and
+#             softplus(x) = max(x, 0) + log(1 + exp(-|x|));  dx = ((a + (1 - t)) * y - a) * scale
+#   squared   loss = (x - t)^2;  dx = 2 * (x - t) * scale
+#   huber     loss = r^2 / 2 where |r| <= delta, else delta * (|r| - delta / 2), with r = x - t;
+#             dx = r, but no further than delta from 0, times scale
+#
+# A total is the sum over PIECES pieces that the size alone cuts, each added up in blocks, in double: the number of
+# threads does not change it. A NaN in x or t makes it NaN. Arrays are contiguous and of one dtype. Numbers are written
+# with <floating>: of a literal 1 Cython makes a double, and C computes in double what has one in it.
 
 cimport numpy as cnp
 from cython cimport floating

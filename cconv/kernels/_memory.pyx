@@ -1,15 +1,15 @@
-"""Large arrays whose memory is used again.
+"""Large arrays whose memory is used again."""
 
-A fresh large array costs a page fault per page when it is first written, more than many kernels cost that write it.
-So the memory of large arrays comes in blocks: the base of such an array is a `_Block`, and when the last array or view
-that refers to it is gone, the block's memory goes to a free list, where the next array of about that size finds it.
-Nothing is guessed from reference counts; a view that lives on keeps its memory, as in NumPy.
-
-The free list is an array in the order in which blocks became free. A request takes the youngest block that is large
-enough and wastes at most a fifth of itself: the youngest is the one most likely still in cache. When the list would
-exceed its bounds, the oldest blocks go back to the system. One lock guards it; nothing that could run Python code
-happens under the lock. A forked child drops the list, since writing into pages shared with the parent would copy them.
-"""
+# A fresh large array costs a page fault per page when it is first written, more than many kernels cost that write it.
+# So the memory of large arrays comes in blocks: the base of such an array is a `_Block`, and when the last array or
+# view that refers to it is gone, the block's memory goes to a free list, where the next array of about that size finds
+# it. Nothing is guessed from reference counts; a view that lives on keeps its memory, as in NumPy.
+#
+# The free list is an array in the order in which blocks became free. A request takes the youngest block that is large
+# enough and wastes at most a fifth of itself: the youngest is the one most likely still in cache. When the list would
+# exceed its bounds, the oldest blocks go back to the system. One lock guards it; nothing that could run Python code
+# happens under the lock. A forked child drops the list, since writing into pages shared with the parent would copy
+# them.
 
 import os
 

@@ -1,25 +1,24 @@
-"""Batch, layer and group normalization, and their gradients.
+"""Batch, layer and group normalization, and their gradients."""
 
-    out = (x - mean) * scale * gamma + beta,  scale = 1 / sqrt(var + eps),  y = (x - mean) * scale
-
-    batch   x is (N, F, P): mean and var over n and p, gamma and beta one value for each f
-            dgamma = sum over n, p of dout * y;  dbeta = sum over n, p of dout
-            dx = gamma * scale * (dout - dbeta / NP - y * dgamma / NP);  gamma * scale * dout for given mean and var
-    group   x is (N, G, K, P): mean and var over k and p, gamma and beta one value for each g, k
-            dgamma = sum over n, p of dout * y;  dbeta = sum over n, p of dout;  with d = dout * gamma
-            dx = scale * (d - mean over k, p of d - y * mean over k, p of d * y)
-
-(Ioffe and Szegedy, arXiv 1502.03167; Wu and He, arXiv 1803.08494.) A fully connected layer's features are P = 1, and
-so are the activations of images where each has a gamma of its own. Layer normalization (Ba, Kiros and Hinton, arXiv
-1607.06450) is one group with P = 1.
-
-Arrays are contiguous; mean and var, which forward leaves and backward takes, are float64, as are dgamma and dbeta. The
-loops are in norm.h. A piece of work is some features of the batch, or one group of one sample; backward of groups adds
-up dgamma and dbeta over a fixed share of the samples. Nothing is empty.
-
-Edge cases: var is the biased variance; a NaN or an infinity makes all of its feature or group NaN; a feature that does
-not vary gives beta.
-"""
+#     out = (x - mean) * scale * gamma + beta,  scale = 1 / sqrt(var + eps),  y = (x - mean) * scale
+#
+#     batch   x is (N, F, P): mean and var over n and p, gamma and beta one value for each f
+#             dgamma = sum over n, p of dout * y;  dbeta = sum over n, p of dout
+#             dx = gamma * scale * (dout - dbeta / NP - y * dgamma / NP);  gamma * scale * dout for given mean and var
+#     group   x is (N, G, K, P): mean and var over k and p, gamma and beta one value for each g, k
+#             dgamma = sum over n, p of dout * y;  dbeta = sum over n, p of dout;  with d = dout * gamma
+#             dx = scale * (d - mean over k, p of d - y * mean over k, p of d * y)
+#
+# (Ioffe and Szegedy, arXiv 1502.03167; Wu and He, arXiv 1803.08494.) A fully connected layer's features are P = 1, and
+# so are the activations of images where each has a gamma of its own. Layer normalization (Ba, Kiros and Hinton, arXiv
+# 1607.06450) is one group with P = 1.
+#
+# Arrays are contiguous; mean and var, which forward leaves and backward takes, are float64, as are dgamma and dbeta.
+# The loops are in norm.h. A piece of work is some features of the batch, or one group of one sample; backward of groups
+# adds up dgamma and dbeta over a fixed share of the samples. Nothing is empty.
+#
+# Edge cases: var is the biased variance; a NaN or an infinity makes all of its feature or group NaN; a feature that
+# does not vary gives beta.
 
 cimport numpy as cnp
 from cython cimport floating

@@ -1,28 +1,27 @@
-"""The optimizers' updates, one compiled pass each, in place.
+"""The optimizers' updates, one compiled pass each, in place."""
 
-First, where asked for, the gradient is scaled, kept within limits and led towards smaller parameters:
-
-    g <- max(-limit, min(g * scale, limit)) + decay * p
-
-Then
-
-    sgd        p -= lr * g
-    momentum   v = m*v - lr*g;  p += v
-    nesterov   v' = m*v - lr*g;  p += m^2 * v - (1 + m) * lr * g  (v before the step; arXiv 1212.0901, eq. 7)
-    adagrad    h += g^2;  p -= lr * g / (sqrt(h) + eps)
-    rmsprop    h = rho*h + (1 - rho)*g^2;  p -= lr * g / (sqrt(h) + eps)
-    adam       m += (1 - beta1)*(g - m);  v += (1 - beta2)*(g^2 - v);  p = keep * p - lr_t * m / (sqrt(v) + eps)
-               with lr_t = lr * sqrt(1 - beta2^t) / (1 - beta1^t) given (arXiv 1412.6980, section 2), and keep = 1, or
-               1 - lr * decay where the decay is decoupled from the gradient (arXiv 1711.05101)
-    amsgrad    as adam, but h = max(h, v) stands under the root (arXiv 1904.09237)
-    lion       p = keep * p - lr * sign(beta1*m + (1 - beta1)*g);  m += (1 - beta2)*(g - m)  (arXiv 2302.06675)
-    average    p += weight * (g - p)
-
-Arrays are contiguous and of one dtype; each value is updated on its own, so that neither threads nor the place in the
-array can change a bit. Hyperparameters are rounded to the parameters' dtype, 1 - beta after it was computed in double.
-The changed gradient lives in a block that stays in the first cache. The sum of squares is added up in double, over
-PIECES pieces that the size alone cuts.
-"""
+# First, where asked for, the gradient is scaled, kept within limits and led towards smaller parameters:
+#
+#     g <- max(-limit, min(g * scale, limit)) + decay * p
+#
+# Then
+#
+#     sgd        p -= lr * g
+#     momentum   v = m*v - lr*g;  p += v
+#     nesterov   v' = m*v - lr*g;  p += m^2 * v - (1 + m) * lr * g  (v before the step; arXiv 1212.0901, eq. 7)
+#     adagrad    h += g^2;  p -= lr * g / (sqrt(h) + eps)
+#     rmsprop    h = rho*h + (1 - rho)*g^2;  p -= lr * g / (sqrt(h) + eps)
+#     adam       m += (1 - beta1)*(g - m);  v += (1 - beta2)*(g^2 - v);  p = keep * p - lr_t * m / (sqrt(v) + eps)
+#                with lr_t = lr * sqrt(1 - beta2^t) / (1 - beta1^t) given (arXiv 1412.6980, section 2), and keep = 1, or
+#                1 - lr * decay where the decay is decoupled from the gradient (arXiv 1711.05101)
+#     amsgrad    as adam, but h = max(h, v) stands under the root (arXiv 1904.09237)
+#     lion       p = keep * p - lr * sign(beta1*m + (1 - beta1)*g);  m += (1 - beta2)*(g - m)  (arXiv 2302.06675)
+#     average    p += weight * (g - p)
+#
+# Arrays are contiguous and of one dtype; each value is updated on its own, so that neither threads nor the place in the
+# array can change a bit. Hyperparameters are rounded to the parameters' dtype, 1 - beta after it was computed in
+# double. The changed gradient lives in a block that stays in the first cache. The sum of squares is added up in double,
+# over PIECES pieces that the size alone cuts.
 
 cimport numpy as cnp
 from cython cimport floating

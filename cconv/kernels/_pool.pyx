@@ -1,18 +1,18 @@
-"""Max pooling with its argmax, average pooling, and their gradients.
+"""Max pooling with its argmax, average pooling, and their gradients."""
 
-    max      out[n, c, y, z] = max over i, j of  x[n, c, y*sh - pt + i*dh, z*sw - pl + j*dw]
-    average  out[n, c, y, z] = 1/size * sum over the same window
-
-Arrays are NCHW; the output's shape decides how far the windows go. One image plane (n, c), or some that fill a part of
-the cache, are one piece of work. Maxima over up to 255 values, and averages, go through window.h, a vector of outputs
-at a time; windows of 2 x 2 and 3 x 3 that are two apart, also for the gradients, through loops of their own there. What
-these leave is computed here: maxima a row of outputs tap by tap, so that the inner loop runs along the row, which waits
-with its positions in two small arrays on the stack; their gradients one by one, into a plane that stays in the cache.
-
-Edge cases: padding is left out of a maximum (as -inf would be); a NaN in a window is its maximum; of equal values the
-first, in the order of (i, j), wins; `argmax` is its i*FW + j. An average counts padding as zeros in `size`, or leaves
-it out of `size` when count_include_pad is False; what lies beyond the padding (ceil_mode) never counts.
-"""
+#     max      out[n, c, y, z] = max over i, j of  x[n, c, y*sh - pt + i*dh, z*sw - pl + j*dw]
+#     average  out[n, c, y, z] = 1/size * sum over the same window
+#
+# Arrays are NCHW; the output's shape decides how far the windows go. One image plane (n, c), or some that fill a part
+# of the cache, are one piece of work. Maxima over up to 255 values, and averages, go through window.h, a vector of
+# outputs at a time; windows of 2 x 2 and 3 x 3 that are two apart, also for the gradients, through loops of their own
+# there. What these leave is computed here: maxima a row of outputs tap by tap, so that the inner loop runs along the
+# row, which waits with its positions in two small arrays on the stack; their gradients one by one, into a plane that
+# stays in the cache.
+#
+# Edge cases: padding is left out of a maximum (as -inf would be); a NaN in a window is its maximum; of equal values the
+# first, in the order of (i, j), wins; `argmax` is its i*FW + j. An average counts padding as zeros in `size`, or leaves
+# it out of `size` when count_include_pad is False; what lies beyond the padding (ceil_mode) never counts.
 
 cimport numpy as cnp
 from cython cimport floating

@@ -1,13 +1,12 @@
-"""Upsampling, zero padding, and their gradients.
+"""Upsampling, zero padding, and their gradients."""
 
-    nearest    out[y, z] = x[row[y], column[z]]
-    linear     out[y, z] = sum over a, b in 0, 1 of  wr[a, y] * wc[b, z] * x[row[a, y], column[b, z]]
-
-Arrays are NCHW; one image plane (n, c) is one piece of work. Where an output reads its image is written down by the
-caller, an axis at a time: two indices and the weight of the second one, that of the first being what is left of 1. With
-no weights only the first index counts, and values are copied. A row of the image is mixed out of two first, in one
-contiguous pass, and spread along the row then; the gradient goes the same way back.
-"""
+#     nearest    out[y, z] = x[row[y], column[z]]
+#     linear     out[y, z] = sum over a, b in 0, 1 of  wr[a, y] * wc[b, z] * x[row[a, y], column[b, z]]
+#
+# Arrays are NCHW; one image plane (n, c) is one piece of work. Where an output reads its image is written down by the
+# caller, an axis at a time: two indices and the weight of the second one, that of the first being what is left of 1.
+# With no weights only the first index counts, and values are copied. A row of the image is mixed out of two first, in
+# one contiguous pass, and spread along the row then; the gradient goes the same way back.
 
 cimport numpy as cnp
 from cython cimport floating

@@ -11,7 +11,7 @@
 
 #include "zeros.h"
 
-#define WINDOW_BYTES 32 /* of a register of taps */
+#define WINDOW_BYTES (TILE_BYTES < 32 ? TILE_BYTES : 32) /* of a register of taps */
 #define WINDOW_LANES 8 /* the most taps of a filter's row */
 #define WINDOW_ROWS 8  /* the most rows of taps, over all channels */
 

@@ -52,6 +52,7 @@
 #define TILE_MAX_V 3
 #endif
 #define TILE_ROWS 9
+#define TILE_RUN 14
 #ifndef TILE_SIDE
 #define TILE_SIDE 0
 #define TILE_SIDE_V 0
@@ -76,8 +77,9 @@
 #define TILE_RESTRICT __restrict
 #endif
 
-/* The most values of `a` in a tile with V vectors: side by side, and anywhere. */
-static inline int run_rows(int V) { return TILE_REGISTERS / V; }
+/* The most values of `a` in a tile with V vectors: side by side, the same with `side` taps side by side, and anywhere. */
+static inline int run_rows(int V) { return TILE_REGISTERS / V < TILE_RUN ? TILE_REGISTERS / V : TILE_RUN; }
+static inline int side_rows(int V, int side) { return V == 1 ? 2 * TILE_RUN - 2 * (side - 3) : TILE_RUN - (side - 3); }
 static inline int tile_rows(int V) { return TILE_REGISTERS / V < TILE_ROWS ? TILE_REGISTERS / V : TILE_ROWS; }
 
 #define T float
@@ -211,12 +213,10 @@ TILE_INLINE void NAME(run_body)(const int P, const int V, const int side, const 
         NAME(run_body)(P_, V_, side, a, outer, a_step, inner, table, ends, which, b, b_jump, out, out_step);           \
         return;
 #define SIDES(side)                                                                                                    \
-    SIDE(side, 8, 1) SIDE(side, 9, 1) SIDE(side, 10, 1) SIDE(side, 11, 1) SIDE(side, 12, 1) SIDE(side, 13, 1)          \
-    SIDE(side, 14, 1) SIDE(side, 15, 1) SIDE(side, 16, 1) SIDE(side, 17, 1) SIDE(side, 18, 1) SIDE(side, 19, 1)        \
-    SIDE(side, 20, 1) SIDE(side, 21, 1) SIDE(side, 22, 1) SIDE(side, 23, 1) SIDE(side, 24, 1) SIDE(side, 25, 1)        \
-    SIDE(side, 26, 1) SIDE(side, 27, 1) SIDE(side, 28, 1) SIDE(side, 4, 2) SIDE(side, 5, 2) SIDE(side, 6, 2)           \
-    SIDE(side, 7, 2) SIDE(side, 8, 2) SIDE(side, 9, 2) SIDE(side, 10, 2) SIDE(side, 11, 2) SIDE(side, 12, 2)           \
-    SIDE(side, 13, 2) SIDE(side, 14, 2)
+    SIDE(side, 10, 1) SIDE(side, 11, 1) SIDE(side, 12, 1) SIDE(side, 13, 1) SIDE(side, 14, 1) SIDE(side, 15, 1)        \
+    SIDE(side, 16, 1) SIDE(side, 17, 1) SIDE(side, 18, 1) SIDE(side, 19, 1) SIDE(side, 20, 1) SIDE(side, 21, 1)        \
+    SIDE(side, 22, 1) SIDE(side, 23, 1) SIDE(side, 24, 1) SIDE(side, 5, 2) SIDE(side, 6, 2) SIDE(side, 7, 2)           \
+    SIDE(side, 8, 2) SIDE(side, 9, 2) SIDE(side, 10, 2) SIDE(side, 11, 2) SIDE(side, 12, 2)
 #define SMALL(KIND)                                                                                                    \
     KIND(1, 1) KIND(2, 1) KIND(3, 1) KIND(4, 1) KIND(5, 1) KIND(6, 1) KIND(7, 1) KIND(8, 1) KIND(9, 1)                 \
     KIND(1, 2) KIND(2, 2) KIND(3, 2) KIND(4, 2) KIND(5, 2) KIND(6, 2) KIND(1, 3) KIND(2, 3) KIND(3, 3) KIND(4, 3)
@@ -241,23 +241,25 @@ TILE_ONCE void NAME(tile)(int P, int V, const T *a, const ptrdiff_t *off, ptrdif
     }
 }
 
-/* The tile of `P` values side by side and `V` vectors; 1 <= P <= run_rows(V). */
+/* The tile of `P` values side by side and `V` vectors; 1 <= P <= run_rows(V), or with `side` and
+ * V <= TILE_SIDE_V side_rows(V, side). */
 TILE_ONCE void NAME(tile_run)(int P, int V, const T *a, ptrdiff_t outer, ptrdiff_t a_step, ptrdiff_t inner,
                               const ptrdiff_t *table, const ptrdiff_t *ends, ptrdiff_t which, int side, const T *b,
                               ptrdiff_t b_jump, T *out, ptrdiff_t out_step)
 {
 #if TILE_SIDE
-    if (side == 3) switch (V * 64 + P) { SIDES(3) }
+    if (side == 3) switch (V * 64 + P) {
+        SIDES(3) SIDE(3, 25, 1) SIDE(3, 26, 1) SIDE(3, 27, 1) SIDE(3, 28, 1) SIDE(3, 4, 2) SIDE(3, 13, 2) SIDE(3, 14, 2)
+    }
     if (side == 5) switch (V * 64 + P) { SIDES(5) }
 #endif
     switch (V * 64 + P) {
         SMALL(RUN) RUN(10, 1) RUN(11, 1) RUN(12, 1)
 #if TILE_REGISTERS >= 24
-        MEDIUM(RUN) RUN(13, 1) RUN(14, 1) RUN(15, 1) RUN(16, 1) RUN(17, 1) RUN(18, 1) RUN(19, 1) RUN(20, 1) RUN(21, 1)
-        RUN(22, 1) RUN(23, 1) RUN(24, 1) RUN(10, 2) RUN(11, 2) RUN(12, 2)
+        MEDIUM(RUN) RUN(13, 1) RUN(14, 1) RUN(10, 2) RUN(11, 2) RUN(12, 2)
 #endif
 #if TILE_REGISTERS >= 28
-        LARGE(RUN) RUN(25, 1) RUN(26, 1) RUN(27, 1) RUN(28, 1) RUN(13, 2) RUN(14, 2)
+        LARGE(RUN) RUN(13, 2) RUN(14, 2)
 #endif
     }
 }
