@@ -17,7 +17,8 @@
 #                       are woven together when it is stored
 #
 # A tile of weights is any that follow each other where the image has no padding, or its padding was written out; else
-# it is one tap in several channels, for the outputs whose pixels under that tap lie within the image.
+# it is one tap in several channels, or a row of 3 or 5 taps (`tile_weights`), for the outputs whose pixels under that
+# tap lie within the image.
 #
 # A row is split evenly into tiles. Where rows follow each other without a gap in source and output (1 x 1 filters), the
 # image is one long row, cut into pieces of a good length, and with many channels what a tile reads of them is copied
@@ -52,13 +53,13 @@
 cimport numpy as cnp
 from cython cimport floating
 from cython.parallel cimport parallel, prange, threadid
-from libc.stdint cimport int32_t, uint8_t
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from cconv.kernels.division cimport ceil_div, floor_div, round_up
 from cconv.kernels.tile cimport (
     TILE_BYTES, TILE_MAX_V, TILE_SIDE, TILE_SIDE_V, add_rows, cconv_ftz_on, cconv_ftz_restore, expect, fetch, pad,
-    run_rows, side_rows, tile, tile_rows, tile_run, turn, turn_biased, turn_padded, weave
+    run_rows, side_rows, tile, tile_rows, tile_run, tile_weights, turn, turn_biased, turn_padded, weave, weight_channels
 )
 from cconv.kernels.zeros cimport all_finite, share_nonzero
 
@@ -72,11 +73,12 @@ cdef extern from "conv_pool.h" nogil:
     const int WINDOW_BYTES
     const int WINDOW_LANES
     const int WINDOW_ROWS
-    void max_of_rows_float(const float*, const float*, Py_ssize_t, Py_ssize_t, const float*, float*, float*) noexcept
-    void max_of_rows_double(const double*, const double*, Py_ssize_t, Py_ssize_t, const double*, double*,
-                            double*) noexcept
-    void turn_places_float(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, uint8_t*, Py_ssize_t) noexcept
-    void turn_places_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, uint8_t*, Py_ssize_t) noexcept
+    void max_of_rows_float(const float*, const float*, Py_ssize_t, Py_ssize_t, const float*, float*, uint32_t*,
+                           Py_ssize_t) noexcept
+    void max_of_rows_double(const double*, const double*, Py_ssize_t, Py_ssize_t, const double*, double*, uint64_t*,
+                            Py_ssize_t) noexcept
+    void turn_places_float(const uint32_t*, Py_ssize_t, Py_ssize_t, Py_ssize_t, uint8_t*, Py_ssize_t) noexcept
+    void turn_places_double(const uint64_t*, Py_ssize_t, Py_ssize_t, Py_ssize_t, uint8_t*, Py_ssize_t) noexcept
     Py_ssize_t find_windows_float(const float*, const float*, const uint8_t*, const int32_t*, Py_ssize_t, int32_t,
                                   int32_t, float*, int32_t*) noexcept
     Py_ssize_t find_windows_double(const double*, const double*, const uint8_t*, const int32_t*, Py_ssize_t, int32_t,
@@ -151,19 +153,19 @@ cdef struct Gather:
 
 
 cdef inline void max_of_rows(const floating* upper, const floating* lower, Py_ssize_t n, Py_ssize_t width,
-                             const floating* bias, floating* out, floating* where) noexcept nogil:
+                             const floating* bias, floating* out, floating* where, Py_ssize_t first) noexcept nogil:
     if floating is float:
-        max_of_rows_float(upper, lower, n, width, bias, out, where)
+        max_of_rows_float(upper, lower, n, width, bias, out, <uint32_t*>where, first)
     else:
-        max_of_rows_double(upper, lower, n, width, bias, out, where)
+        max_of_rows_double(upper, lower, n, width, bias, out, <uint64_t*>where, first)
 
 
-cdef inline void turn_places(const floating* places, Py_ssize_t step, Py_ssize_t rows, Py_ssize_t columns, uint8_t* to,
+cdef inline void turn_places(const floating* places, Py_ssize_t step, Py_ssize_t count, Py_ssize_t columns, uint8_t* to,
                              Py_ssize_t to_step) noexcept nogil:
     if floating is float:
-        turn_places_float(places, step, rows, columns, to, to_step)
+        turn_places_float(<const uint32_t*>places, step, count, columns, to, to_step)
     else:
-        turn_places_double(places, step, rows, columns, to, to_step)
+        turn_places_double(<const uint64_t*>places, step, count, columns, to, to_step)
 
 
 cdef inline Py_ssize_t find_windows(const floating* dout, const floating* y, const uint8_t* where, const int32_t* base,
@@ -440,7 +442,7 @@ cdef void gather_pooled(const floating* scene, const floating* packed, const flo
                     gather_row(scene + (2 * y + r) * g.down * g.step, packed + g.C * p.taps * v * g.lanes, g, p,
                                g.taps + 2 * (2 * y + r), V, 0, 2 * columns, rows + r * 2 * columns * V * g.lanes)
                 max_of_rows(<const floating*>rows, <const floating*>rows + 2 * columns * V * g.lanes, columns,
-                            V * g.lanes, bias + v * g.lanes, strip + n * V * g.lanes, places + n * V * g.lanes)
+                            V * g.lanes, bias + v * g.lanes, strip + n * V * g.lanes, places, n)
                 n += columns
             f = group * g.F + v * g.lanes
             F = min(V * g.lanes, g.F - v * g.lanes)
@@ -571,6 +573,36 @@ cdef void add_by_tap(const floating* image, const Py_ssize_t* off, Py_ssize_t to
                          lanes, total + (c * p.taps + t) * lanes + v * g.lanes, p.taps * lanes, True)
 
 
+cdef void add_by_row(const floating* image, const Py_ssize_t* off, Py_ssize_t together, const floating* turned,
+                     Gather* g, Py_ssize_t y0, Py_ssize_t y1, Py_ssize_t channels, const floating* next,
+                     Py_ssize_t length, floating* total) noexcept nogil:
+    """The same, where taps lie side by side: a tile is a row of taps in several channels."""
+    cdef Pass* p = g.each
+    cdef Py_ssize_t lanes = g.vectors * g.lanes, area = (y1 - y0) * g.width, rows = p.taps // p.side, vi, v, V, F, f, t
+    cdef Py_ssize_t ti, ci, c, i, tiles, top, bottom
+    for vi in range(ceil_div(g.vectors, g.V)):
+        v = vi * g.V
+        V = min(g.V, g.vectors - v)
+        F = min(V * g.lanes, g.F - v * g.lanes)
+        tiles = ceil_div(channels, weight_channels(<int>V, p.side))
+        for ti in range(rows):
+            f = ti * F // rows
+            fetch(next + (v * g.lanes + f) * g.area, g.area, length, (ti + 1) * F // rows - f)
+            t = ti * p.side
+            top = max(y0, -floor_div(p.row[t], g.down))
+            bottom = min(y1, floor_div(g.H - 1 - p.row[t], g.down) + 1)
+            if top >= bottom:
+                continue
+            for ci in range(tiles):
+                c = ci * channels // tiles
+                for i in range(together):
+                    tile_weights(<int>((ci + 1) * channels // tiles - c), <int>V, p.side,
+                                 image + off[i * g.area] + c * g.plane + (top * g.down + p.row[t]) * g.PW, g.plane,
+                                 bottom - top, g.down * g.PW, g.W, p.row[t] * g.PW - p.table[t], g.width,
+                                 turned + (i * area + (top - y0) * g.width) * lanes + v * g.lanes, g.width * lanes,
+                                 lanes, total + (c * p.taps + t) * lanes + v * g.lanes, p.taps * lanes)
+
+
 cdef void weight_gradient(const floating* dout, const floating* x, floating* dW, floating* db, Py_ssize_t N, Gather* g,
                           Py_ssize_t block, Py_ssize_t blocks, Py_ssize_t sets, Py_ssize_t length, Py_ssize_t together,
                           const Py_ssize_t* off, const Py_ssize_t* k_off, floating* sums, floating* scratch,
@@ -622,7 +654,10 @@ cdef void weight_gradient(const floating* dout, const floating* x, floating* dW,
                     ahead = length if qi + 1 < strips else together * gradients - q
                     if b == 0:
                         add_rows(turned, lanes, count * i, g.vectors, mysum + K * lanes)
-                    if g.by_tap:
+                    if g.by_tap and p.side > 0:
+                        add_by_row(image, off, i, <const floating*>turned, g, q // g.width, (q + count) // g.width,
+                                   channels, gradient + ahead, length, mysum + k * lanes)
+                    elif g.by_tap:
                         add_by_tap(image, off, i, <const floating*>turned, g, q // g.width, (q + count) // g.width,
                                    k_off, channels, gradient + ahead, length, mysum + k * lanes)
                     else:
@@ -912,7 +947,9 @@ cdef class Plan:
                 find_taps(g, y, g.each + y % g.ph * g.pw + z, g.taps + 2 * (y * g.pw + z))
         for y in range(passes):
             find_side(g, g.each + y)
-        if kind == WEIGHT_GRADIENT:  # tiles of weights, which lie anywhere
+        if g.by_tap and g.each.side > 0:
+            g.V = min(g.vectors, TILE_SIDE_V)
+        elif kind == WEIGHT_GRADIENT:  # tiles of weights, which lie anywhere
             g.V = tile_width(g.vectors, g.C if g.by_tap else g.C * FH * FW, 0, 0)
         else:
             g.V = tile_width(g.vectors, ceil_div(g.row, g.pw), g.across, g.each.side)
@@ -927,7 +964,8 @@ cdef class Plan:
         # A weight gradient leaves out the taps outside of the image where there are enough channels for a tile of one
         # tap, and else needs the image with all its padding. An output needs no rows of it, nor one column: the outer
         # outputs of a row leave that out.
-        g.by_tap = self.kind == WEIGHT_GRADIENT and outside and g.C >= TAP_CHANNELS
+        g.by_tap = (self.kind == WEIGHT_GRADIENT and g.C >= TAP_CHANNELS
+                    and (outside or TILE_SIDE > 0 and sw == dw == 1 and FW in (3, 5)))
         whole = self.kind in (WEIGHT_GRADIENT, WINDOW_GRADIENT) and not g.by_tap
         if whole or g.by_tap:
             padded = whole and outside

@@ -65,67 +65,80 @@ static inline void keep_double(unsigned passed, const double *dout, const uint8_
 }
 #endif
 
+/* Where byte k of a word lies in memory. */
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#define BYTE_SHIFT(word, k) (8 * ((int)sizeof(word) - 1 - (k)))
+#else
+#define BYTE_SHIFT(word, k) (8 * (k))
+#endif
+
 #define T float
+#define WORD uint32_t
 #define LANES (TILE_BYTES / 4)
 #define NAME(name) name##_float
 #include "conv_pool.h"
 #undef T
+#undef WORD
 #undef LANES
 #undef NAME
 #define T double
+#define WORD uint64_t
 #define LANES (TILE_BYTES / 8)
 #define NAME(name) name##_double
 #include "conv_pool.h"
 #undef T
+#undef WORD
 #undef LANES
 #undef NAME
 
 #elif defined(T)
 
 /* out[z][l] = max(relu(x + bias[l])) over upper and lower, outputs 2z and 2z + 1, and its position 0 to 3; `width` lanes
- * are whole vectors. The first maximum wins, and of several NaN the last. */
+ * are whole vectors. The first maximum wins, and of several NaN the last. Positions are bytes of words: that of z is byte
+ * first + z of those from where[l] on, which lie `width` words apart. */
 static void NAME(max_of_rows)(const T *TILE_RESTRICT upper, const T *TILE_RESTRICT lower, ptrdiff_t n, ptrdiff_t width,
-                              const T *TILE_RESTRICT bias, T *TILE_RESTRICT out, T *TILE_RESTRICT where)
+                              const T *TILE_RESTRICT bias, T *TILE_RESTRICT out, WORD *TILE_RESTRICT where,
+                              ptrdiff_t first)
 {
-    for (ptrdiff_t z = 0; z < n; z++)
+    for (ptrdiff_t z = 0; z < n; z++) {
+        const int byte = (int)((first + z) % (ptrdiff_t)sizeof(WORD)), shift = BYTE_SHIFT(WORD, byte);
+        WORD *const words = where + (first + z) / (ptrdiff_t)sizeof(WORD) * width;
+        const WORD keep = byte ? ~(WORD)0 : 0; /* the first byte of a word finds anything in it */
         for (ptrdiff_t v = 0; v < width; v += LANES) {
             const ptrdiff_t left = 2 * z * width + v, right = left + width, to = z * width + v;
             for (int l = 0; l < LANES; l++) {
                 const T b = upper[right + l] + bias[v + l], c = lower[left + l] + bias[v + l];
                 const T d = lower[right + l] + bias[v + l];
-                T best = upper[left + l] + bias[v + l], place = 0;
+                T best = upper[left + l] + bias[v + l];
+                WORD place = 0;
                 int take = (b > best) | (b != b);
                 best = take ? b : best;
-                place = take ? (T)1 : place;
+                place = take ? 1 : place;
                 take = (c > best) | (c != c);
                 best = take ? c : best;
-                place = take ? (T)2 : place;
+                place = take ? 2 : place;
                 take = (d > best) | (d != d);
                 best = take ? d : best;
-                place = take ? (T)3 : place;
+                place = take ? 3 : place;
                 out[to + l] = best <= 0 ? 0 : best;
-                where[to + l] = best <= 0 ? 0 : place;
+                words[v + l] = (words[v + l] & keep) | (best <= 0 ? 0 : place) << shift;
             }
         }
+    }
 }
 
-/* Positions, transposed as `turn_biased` does, as bytes. */
-static void NAME(turn_places)(const T *from, ptrdiff_t from_step, ptrdiff_t rows, ptrdiff_t columns, uint8_t *to,
+/* `count` positions of each of `columns` lanes, transposed as `turn_biased` does; whole vectors of words are read. */
+static void NAME(turn_places)(const WORD *from, ptrdiff_t from_step, ptrdiff_t count, ptrdiff_t columns, uint8_t *to,
                               ptrdiff_t to_step)
 {
+    const ptrdiff_t most = LANES * sizeof(WORD);
     T line[LANES * LANES];
     for (ptrdiff_t l = 0; l < columns; l += LANES)
-        for (ptrdiff_t i = 0; i < rows; i += LANES) {
-            const ptrdiff_t n = rows - i < LANES ? rows - i : LANES, m = columns - l < LANES ? columns - l : LANES;
-            NAME(turn)(from + i * from_step + l, from_step, LANES, LANES, line, LANES);
-            for (ptrdiff_t r = 0; r < m; r++) {
-                uint8_t bytes[LANES];
-                for (int s = 0; s < LANES; s++) bytes[s] = (uint8_t)(int)line[r * LANES + s];
-                if (n == LANES)
-                    memcpy(to + (l + r) * to_step + i, bytes, LANES);
-                else
-                    for (ptrdiff_t s = 0; s < n; s++) to[(l + r) * to_step + i + s] = bytes[s];
-            }
+        for (ptrdiff_t i = 0; i < count; i += most) {
+            const ptrdiff_t n = count - i < most ? count - i : most, m = columns - l < LANES ? columns - l : LANES;
+            /* The same bits, whatever they stand for: these are loaded, shuffled and stored. */
+            NAME(turn)((const T *)(from + i / (ptrdiff_t)sizeof(WORD) * from_step + l), from_step, LANES, LANES, line, LANES);
+            for (ptrdiff_t r = 0; r < m; r++) memcpy(to + (l + r) * to_step + i, line + r * LANES, (size_t)n);
         }
 }
 

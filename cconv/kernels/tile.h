@@ -77,6 +77,10 @@
 #define TILE_RESTRICT __restrict
 #endif
 
+/* The most channels in a tile of the weights of `side` taps side by side. */
+#define TILE_WEIGHTS 24
+static inline int weight_channels(int V, int side) { return TILE_WEIGHTS / (side * V); }
+
 /* The most values of `a` in a tile with V vectors: side by side, the same with `side` taps side by side, and anywhere. */
 static inline int run_rows(int V) { return TILE_REGISTERS / V < TILE_RUN ? TILE_REGISTERS / V : TILE_RUN; }
 static inline int side_rows(int V, int side) { return V == 1 ? 2 * TILE_RUN - 2 * (side - 3) : TILE_RUN - (side - 3); }
@@ -263,6 +267,96 @@ TILE_ONCE void NAME(tile_run)(int P, int V, const T *a, ptrdiff_t outer, ptrdiff
 #endif
     }
 }
+#if TILE_SIDE
+/* P channels and `side` taps side by side, for which a value is broadcast once: see `tile_weights`. */
+TILE_INLINE void NAME(weights_body)(const int P, const int V, const int side, const T *x, ptrdiff_t plane, ptrdiff_t rows,
+                                    ptrdiff_t x_step, ptrdiff_t columns, ptrdiff_t left, ptrdiff_t width, const T *d,
+                                    ptrdiff_t d_step, ptrdiff_t lanes, T *out, ptrdiff_t out_step)
+{
+    /* Pixels from `first` to `end` lie under all taps of some outputs. */
+    const ptrdiff_t first = left < side - 1 ? side - 1 - left : 0, stop = width + side - 1 - left;
+    const ptrdiff_t last = columns < stop ? columns : stop;
+    ptrdiff_t end = width - left < columns ? width - left : columns;
+    NAME(vec) sum[TILE_WEIGHTS];
+    const T *at[TILE_WEIGHTS];
+    if (end < first) end = first;
+    TILE_UNROLL
+    for (int i = 0; i < P * side * V; i++) sum[i] = NAME(spread)(0);
+    TILE_UNROLL
+    for (int p = 0; p < P; p++) at[p] = x + p * plane;
+    for (ptrdiff_t r = 0; r < rows; r++, d += d_step) {
+        ptrdiff_t s = 0;
+        for (;;) {
+            for (; s < last && (s < first || s >= end); s++) {
+                TILE_UNROLL
+                for (int i = 0; i < side; i++) {
+                    const ptrdiff_t q = s + left - i;
+                    if (q < 0 || q >= width) continue;
+                    TILE_UNROLL
+                    for (int p = 0; p < P; p++) {
+                        const NAME(vec) value = NAME(spread)(at[p][s]);
+                        TILE_UNROLL
+                        for (int v = 0; v < V; v++) {
+                            NAME(vec) *const to = &sum[(p * side + i) * V + v];
+                            *to = NAME(multiply_add)(value, NAME(load)(d + q * lanes + v * LANES), *to);
+                        }
+                    }
+                }
+            }
+            if (s >= end) break;
+            for (const T *line = d + (s + left) * lanes; s < end; s++, line += lanes) {
+                NAME(vec) column[TILE_SIDE * TILE_SIDE_V];
+                TILE_UNROLL
+                for (int i = 0; i < side * V; i++) column[i] = NAME(load)(line - i / V * lanes + i % V * LANES);
+                TILE_UNROLL
+                for (int p = 0; p < P; p++) {
+                    const NAME(vec) value = NAME(spread)(at[p][s]);
+                    TILE_UNROLL
+                    for (int i = 0; i < side * V; i++)
+                        sum[p * side * V + i] = NAME(multiply_add)(value, column[i], sum[p * side * V + i]);
+                }
+            }
+        }
+        TILE_UNROLL
+        for (int p = 0; p < P; p++) at[p] += x_step;
+    }
+    TILE_UNROLL
+    for (int p = 0; p < P; p++) {
+        TILE_UNROLL
+        for (int i = 0; i < side * V; i++) {
+            T *const to = out + p * out_step + i / V * lanes + i % V * LANES;
+            NAME(store)(to, NAME(add)(NAME(load)(to), sum[p * side * V + i]));
+        }
+    }
+}
+
+#define WEIGHTS(side_, P_, V_)                                                                                         \
+    case (side_) * 64 + (V_) * 16 + (P_):                                                                              \
+        NAME(weights_body)(P_, V_, side_, x, plane, rows, x_step, columns, left, width, d, d_step, lanes, out,         \
+                           out_step);                                                                                  \
+        return;
+#endif
+
+/* The weight gradient of `side` taps side by side in P channels, for some rows of outputs of stride 1:
+ *
+ *     out[p][i][l] += sum over r, q of x[p * plane + r * x_step + q + i - left] * d[r * d_step + q * lanes + l]
+ *
+ * without the pixels that lie beside the image's `columns`. So each pixel is broadcast once for all taps, and each output
+ * loaded for all channels; 1 <= P <= weight_channels(V, side). Rows of a tap, of weights and of outputs, are `lanes` apart.
+ */
+TILE_ONCE void NAME(tile_weights)(int P, int V, int side, const T *x, ptrdiff_t plane, ptrdiff_t rows, ptrdiff_t x_step,
+                                  ptrdiff_t columns, ptrdiff_t left, ptrdiff_t width, const T *d, ptrdiff_t d_step,
+                                  ptrdiff_t lanes, T *out, ptrdiff_t out_step)
+{
+#if TILE_SIDE
+    switch (side * 64 + V * 16 + P) {
+        WEIGHTS(3, 1, 1) WEIGHTS(3, 2, 1) WEIGHTS(3, 3, 1) WEIGHTS(3, 4, 1) WEIGHTS(3, 5, 1) WEIGHTS(3, 6, 1)
+        WEIGHTS(3, 7, 1) WEIGHTS(3, 8, 1) WEIGHTS(3, 1, 2) WEIGHTS(3, 2, 2) WEIGHTS(3, 3, 2) WEIGHTS(3, 4, 2)
+        WEIGHTS(5, 1, 1) WEIGHTS(5, 2, 1) WEIGHTS(5, 3, 1) WEIGHTS(5, 4, 1) WEIGHTS(5, 1, 2) WEIGHTS(5, 2, 2)
+    }
+#endif
+}
+#undef WEIGHTS
 #undef TILE
 #undef RUN
 #undef SIDE

@@ -16,6 +16,7 @@ cdef extern from "tile.h" nogil:
     enum: TILE_ROWS
     int run_rows(int V) noexcept
     int side_rows(int V, int side) noexcept
+    int weight_channels(int V, int side) noexcept
     int tile_rows(int V) noexcept
 
     void tile_float(int, int, const float*, const Py_ssize_t*, Py_ssize_t, Py_ssize_t, Py_ssize_t, const Py_ssize_t*,
@@ -28,6 +29,10 @@ cdef extern from "tile.h" nogil:
     void tile_run_double(int, int, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, const Py_ssize_t*,
                          const Py_ssize_t*, Py_ssize_t, int, const double*, Py_ssize_t, double*,
                          Py_ssize_t) noexcept
+    void tile_weights_float(int, int, int, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                            Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, float*, Py_ssize_t) noexcept
+    void tile_weights_double(int, int, int, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                             Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, double*, Py_ssize_t) noexcept
     void turn_float(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, float*, Py_ssize_t) noexcept
     void turn_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*, Py_ssize_t) noexcept
     void turn_padded_float(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, float*, Py_ssize_t) noexcept
@@ -66,6 +71,16 @@ cdef inline void tile_run(int P, int V, const floating* a, Py_ssize_t outer, Py_
         tile_run_float(P, V, a, outer, a_step, inner, table, ends, which, side, b, b_jump, out, out_step)
     else:
         tile_run_double(P, V, a, outer, a_step, inner, table, ends, which, side, b, b_jump, out, out_step)
+
+
+cdef inline void tile_weights(int P, int V, int side, const floating* x, Py_ssize_t plane, Py_ssize_t rows,
+                              Py_ssize_t x_step, Py_ssize_t columns, Py_ssize_t left, Py_ssize_t width,
+                              const floating* d, Py_ssize_t d_step, Py_ssize_t lanes, floating* out,
+                              Py_ssize_t out_step) noexcept nogil:
+    if floating is float:
+        tile_weights_float(P, V, side, x, plane, rows, x_step, columns, left, width, d, d_step, lanes, out, out_step)
+    else:
+        tile_weights_double(P, V, side, x, plane, rows, x_step, columns, left, width, d, d_step, lanes, out, out_step)
 
 
 cdef inline void turn(const floating* a, Py_ssize_t a_step, Py_ssize_t rows, Py_ssize_t columns, floating* to,
