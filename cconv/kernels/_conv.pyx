@@ -56,7 +56,7 @@ from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from cconv.kernels.division cimport ceil_div, floor_div, round_up
+from cconv.kernels.division cimport ceil_div, deal, floor_div, quotient, round_up
 from cconv.kernels.tile cimport (
     TILE_BYTES, TILE_MAX_V, TILE_SIDE, TILE_SIDE_V, add_rows, cconv_ftz_on, cconv_ftz_restore, expect, fetch, pad,
     run_rows, side_rows, tile, tile_rows, tile_run, tile_weights, turn, turn_biased, turn_padded, weave, weight_channels
@@ -273,7 +273,7 @@ cdef void pack(const floating* W, Gather* g, Py_ssize_t group, Py_ssize_t f_step
 
 cdef inline Py_ssize_t source_row(Gather* g, Py_ssize_t y) noexcept nogil:
     """The source row where output row y begins. Divisions take as long as some tiles, and most rows need none."""
-    return y * g.down if g.up == 1 else y * g.down // g.up
+    return y * g.down if g.up == 1 else quotient(y * g.down, g.up)
 
 
 cdef inline Pass* pass_of(Gather* g, Py_ssize_t y, Py_ssize_t z) noexcept nogil:
@@ -281,28 +281,15 @@ cdef inline Pass* pass_of(Gather* g, Py_ssize_t y, Py_ssize_t z) noexcept nogil:
     return g.each + z if g.ph == 1 else g.each + y % g.ph * g.pw + z
 
 
-cdef inline Py_ssize_t tiles_of(Py_ssize_t count, int most, int* size, int* larger) noexcept nogil:
-    """Split `count` outputs evenly: into so many tiles, the first ones `larger` by one output than `size`."""
-    cdef unsigned int n = <unsigned int>count, tiles = 1
-    if n > <unsigned int>most:
-        tiles = (n + <unsigned int>most - 1) // <unsigned int>most
-        size[0] = <int>(n // tiles)
-        larger[0] = <int>(n % tiles)
-    else:
-        size[0] = <int>n
-        larger[0] = 0
-    return tiles
-
-
 cdef inline void gather_row(const floating* row, const floating* weights, Gather* g, Pass* p, const Py_ssize_t* taps,
                             Py_ssize_t V, Py_ssize_t z, Py_ssize_t count, floating* strip) noexcept nogil:
     """Compute `count` outputs from z on of a row, of which output z reads at `row`, for V vectors of channels."""
     cdef Py_ssize_t step = V * g.lanes, first = taps[0], inner = taps[1] - taps[0], which, i, tiles
-    cdef int P = 0, larger = 0
+    cdef int P, size = 0, larger = 0
     weights = weights + first * step
-    tiles = tiles_of(count, most_outputs(V, g.across, p.side), &P, &larger)
+    tiles = deal(count, most_outputs(V, g.across, p.side), &size, &larger)
     for i in range(tiles):
-        P += (i == 0 and larger > 0) - (i == larger and i > 0)
+        P = size + (i < larger)
         if g.across == 1:
             which = (z == 0) | (z + P == p.width) << 1
             tile_run(P, <int>V, row, g.C, g.plane, inner, p.table + first, p.ends + first, which, p.side, weights,
@@ -318,10 +305,10 @@ cdef inline void gather_row(const floating* row, const floating* weights, Gather
 cdef void compact_row(const floating* row, const floating* end, Gather* g, Py_ssize_t count,
                       floating* to) noexcept nogil:
     """Copy what each tile of a row reads, for 1 x 1 filters, next to each other: [tile][channel][output]."""
-    cdef int P = 0, larger = 0
-    cdef Py_ssize_t tiles = tiles_of(count, most_outputs(g.V, 1, 0), &P, &larger), i
+    cdef int P, size = 0, larger = 0
+    cdef Py_ssize_t tiles = deal(count, most_outputs(g.V, 1, 0), &size, &larger), i
     for i in range(tiles):
-        P += (i == 0 and larger > 0) - (i == larger and i > 0)
+        P = size + (i < larger)
         pad(row, end, g.C, g.plane, 0, 0, P, 0, g.C, to)
         row = row + P
         to = to + P * g.C
@@ -330,10 +317,10 @@ cdef void compact_row(const floating* row, const floating* end, Gather* g, Py_ss
 cdef void gather_compact(const floating* row, const floating* weights, Gather* g, Py_ssize_t V, Py_ssize_t count,
                          floating* strip) noexcept nogil:
     """Compute `count` outputs from what `compact_row` copied, for V vectors of channels."""
-    cdef int P = 0, larger = 0
-    cdef Py_ssize_t step = V * g.lanes, tiles = tiles_of(count, most_outputs(g.V, 1, 0), &P, &larger), i
+    cdef int P, size = 0, larger = 0
+    cdef Py_ssize_t step = V * g.lanes, tiles = deal(count, most_outputs(g.V, 1, 0), &size, &larger), i
     for i in range(tiles):
-        P += (i == 0 and larger > 0) - (i == larger and i > 0)
+        P = size + (i < larger)
         tile_run(P, <int>V, row, g.C, P, 1, g.each.table, g.each.ends, 0, 0, weights, step, strip, step)
         row = row + P * g.C
         strip = strip + P * step
@@ -524,21 +511,24 @@ cdef void gather(const floating* x, const floating* W, Py_ssize_t f_step, Py_ssi
 
 
 cdef void add_in_order(const floating* image, const Py_ssize_t* off, Py_ssize_t count, const floating* turned,
-                       Gather* g, const Py_ssize_t* weights, Py_ssize_t size, const floating* next, Py_ssize_t length,
-                       floating* total) noexcept nogil:
-    """Add what `count` outputs give to `size` weights; ask for a part of the next strip before each tile."""
+                       Gather* g, const Py_ssize_t* weights, Py_ssize_t weights_in_all, const floating* next,
+                       Py_ssize_t length, floating* total) noexcept nogil:
+    """Add what `count` outputs give to all weights; ask for a part of the next strip before each tile."""
     cdef Py_ssize_t lanes = g.vectors * g.lanes, vi, v, V, F, f, k, i, tiles
+    cdef int P, size = 0, larger = 0
     for vi in range(ceil_div(g.vectors, g.V)):
         v = vi * g.V
         V = min(g.V, g.vectors - v)
         F = min(V * g.lanes, g.F - v * g.lanes)
-        tiles = ceil_div(size, tile_rows(<int>V))
+        tiles = deal(weights_in_all, tile_rows(<int>V), &size, &larger)
+        k = 0
         for i in range(tiles):
-            f = i * F // tiles
-            fetch(next + (v * g.lanes + f) * g.area, g.area, length, (i + 1) * F // tiles - f)
-            k = i * size // tiles
-            tile(<int>((i + 1) * size // tiles - k), <int>V, image, weights + k, 1, 0, count, off, turned + v * g.lanes,
-                 lanes, lanes, total + k * lanes + v * g.lanes, lanes, True)
+            f = quotient(i * F, tiles)
+            fetch(next + (v * g.lanes + f) * g.area, g.area, length, quotient((i + 1) * F, tiles) - f)
+            P = size + (i < larger)
+            tile(P, <int>V, image, weights + k, 1, 0, count, off, turned + v * g.lanes, lanes, lanes,
+                 total + k * lanes + v * g.lanes, lanes, True)
+            k += P
 
 
 cdef void add_by_tap(const floating* image, const Py_ssize_t* off, Py_ssize_t together, const floating* turned,
@@ -548,11 +538,12 @@ cdef void add_by_tap(const floating* image, const Py_ssize_t* off, Py_ssize_t to
     cdef Pass* p = g.each
     cdef Py_ssize_t lanes = g.vectors * g.lanes, area = (y1 - y0) * g.width, vi, v, V, F, f, t, ci, c, i, tiles
     cdef Py_ssize_t column, top, bottom, left, right, first
+    cdef int P, size = 0, larger = 0
     for vi in range(ceil_div(g.vectors, g.V)):
         v = vi * g.V
         V = min(g.V, g.vectors - v)
         F = min(V * g.lanes, g.F - v * g.lanes)
-        tiles = ceil_div(channels, tile_rows(<int>V))
+        tiles = deal(channels, tile_rows(<int>V), &size, &larger)
         for t in range(p.taps):
             f = t * F // p.taps
             fetch(next + (v * g.lanes + f) * g.area, g.area, length, (t + 1) * F // p.taps - f)
@@ -564,13 +555,15 @@ cdef void add_by_tap(const floating* image, const Py_ssize_t* off, Py_ssize_t to
             if top >= bottom or left >= right:
                 continue
             first = p.table[t] + top * g.down * g.PW + left * g.across
+            c = 0
             for ci in range(tiles):
-                c = ci * channels // tiles
+                P = size + (ci < larger)
                 for i in range(together):
-                    tile(<int>((ci + 1) * channels // tiles - c), <int>V, image + off[i * g.area] + first, planes + c,
+                    tile(P, <int>V, image + off[i * g.area] + first, planes + c,
                          bottom - top, g.down * g.PW, right - left, g.off,
                          turned + (i * area + (top - y0) * g.width + left) * lanes + v * g.lanes, g.width * lanes,
                          lanes, total + (c * p.taps + t) * lanes + v * g.lanes, p.taps * lanes, True)
+                c += P
 
 
 cdef void add_by_row(const floating* image, const Py_ssize_t* off, Py_ssize_t together, const floating* turned,
@@ -580,11 +573,12 @@ cdef void add_by_row(const floating* image, const Py_ssize_t* off, Py_ssize_t to
     cdef Pass* p = g.each
     cdef Py_ssize_t lanes = g.vectors * g.lanes, area = (y1 - y0) * g.width, rows = p.taps // p.side, vi, v, V, F, f, t
     cdef Py_ssize_t ti, ci, c, i, tiles, top, bottom
+    cdef int P, size = 0, larger = 0
     for vi in range(ceil_div(g.vectors, g.V)):
         v = vi * g.V
         V = min(g.V, g.vectors - v)
         F = min(V * g.lanes, g.F - v * g.lanes)
-        tiles = ceil_div(channels, weight_channels(<int>V, p.side))
+        tiles = deal(channels, weight_channels(<int>V, p.side), &size, &larger)
         for ti in range(rows):
             f = ti * F // rows
             fetch(next + (v * g.lanes + f) * g.area, g.area, length, (ti + 1) * F // rows - f)
@@ -593,14 +587,16 @@ cdef void add_by_row(const floating* image, const Py_ssize_t* off, Py_ssize_t to
             bottom = min(y1, floor_div(g.H - 1 - p.row[t], g.down) + 1)
             if top >= bottom:
                 continue
+            c = 0
             for ci in range(tiles):
-                c = ci * channels // tiles
+                P = size + (ci < larger)
                 for i in range(together):
-                    tile_weights(<int>((ci + 1) * channels // tiles - c), <int>V, p.side,
+                    tile_weights(P, <int>V, p.side,
                                  image + off[i * g.area] + c * g.plane + (top * g.down + p.row[t]) * g.PW, g.plane,
                                  bottom - top, g.down * g.PW, g.W, p.row[t] * g.PW - p.table[t], g.width,
                                  turned + (i * area + (top - y0) * g.width) * lanes + v * g.lanes, g.width * lanes,
                                  lanes, total + (c * p.taps + t) * lanes + v * g.lanes, p.taps * lanes)
+                c += P
 
 
 cdef void weight_gradient(const floating* dout, const floating* x, floating* dW, floating* db, Py_ssize_t N, Gather* g,

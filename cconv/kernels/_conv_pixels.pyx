@@ -33,7 +33,7 @@ from cython cimport floating
 from cython.parallel cimport parallel, prange, threadid
 from libc.string cimport memcpy, memset
 
-from cconv.kernels.division cimport ceil_div, floor_div, round_up
+from cconv.kernels.division cimport ceil_div, deal, floor_div, quotient, round_up
 from cconv.kernels.tile cimport TILE_BYTES, cconv_ftz_on, cconv_ftz_restore
 
 import numpy as np
@@ -157,8 +157,8 @@ cdef void pack(const floating* W, Gather* g, Py_ssize_t taps, floating* packed) 
 cdef void filter_group(const floating* x, const floating* W, floating* bias, floating* out, Gather* g,
                        Py_ssize_t group, Py_ssize_t first, Py_ssize_t last, floating* mine) noexcept nogil:
     """Compute the blocks of filters `first` to `last` of one group of one image."""
-    cdef Py_ssize_t area = g.H * g.W, blocks = ceil_div(g.F, PIXELS_F), b, c, f, l, s, q, qi, tiles
-    cdef int F
+    cdef Py_ssize_t area = g.H * g.W, blocks = ceil_div(g.F, PIXELS_F), b, c, f, l, s, q, qi
+    cdef int F, P, size = 0, larger = 0
     cdef const floating* image = x
     cdef floating* strips = mine
     cdef Pass* p
@@ -168,17 +168,20 @@ cdef void filter_group(const floating* x, const floating* W, floating* bias, flo
         image = mine
         strips = mine + round_up(g.C * g.plane, ALIGNMENT) + ALIGNMENT
     for b in range(first, last):
-        f = b * g.F // blocks
-        F = (b + 1) * g.F // blocks - f
+        f = quotient(b * g.F, blocks) if b > 0 else 0
+        F = (quotient((b + 1) * g.F, blocks) if b + 1 < blocks else g.F) - f
         for s in range(g.passes):
             p = g.each + s
-            tiles = ceil_div(p.vectors, pixels_side(F))
-            for qi in range(tiles):
-                q = qi * p.vectors // tiles
-                filter_pixels(F, (qi + 1) * p.vectors // tiles - q, image, p, q, g,
+            if p.vectors == 0:
+                continue
+            q = 0
+            for qi in range(deal(p.vectors, pixels_side(F), &size, &larger)):
+                P = size + (qi < larger)
+                filter_pixels(F, P, image, p, q, g,
                               W + p.weights + (group * g.F + f) * g.C * p.taps, NULL if bias == NULL else bias + f,
                               out + f * area if g.in_rows else strips + s * F * g.strip,
                               area if g.in_rows else g.strip)
+                q += P
         if not g.in_rows:
             for l in range(F):
                 merge(strips + l * g.strip, F * g.strip, g, out + (f + l) * area)
@@ -196,12 +199,12 @@ cdef void gather(const floating* x, const floating* W, floating* bias, floating*
         state = cconv_ftz_on()
         memset(mine, 0, private * sizeof(floating))
         for item in prange(N * g.groups * parts, schedule="static"):
-            image = item // parts
-            part = item % parts
-            group = image % g.groups
+            image = quotient(item, parts)
+            part = item - image * parts
+            group = image - quotient(image, g.groups) * g.groups
             filter_group(x + image * g.C * g.split.H * g.split.W, W, NULL if bias == NULL else bias + group * g.F,
-                         out + image * g.F * g.H * g.W, g, group, part * blocks // parts, (part + 1) * blocks // parts,
-                         mine)
+                         out + image * g.F * g.H * g.W, g, group, quotient(part * blocks, parts),
+                         quotient((part + 1) * blocks, parts), mine)
         cconv_ftz_restore(state)
 
 
@@ -209,8 +212,8 @@ cdef void weigh_group(const floating* dout, const floating* x, Gather* g, const 
                       floating* totals, floating* mine) noexcept nogil:
     """Add one image's share in the sums of one group."""
     cdef Py_ssize_t area = g.H * g.W, lanes = TILE_BYTES // <Py_ssize_t>sizeof(floating), K = g.C * g.each.taps, step
-    cdef Py_ssize_t blocks = ceil_div(g.F, PIXELS_F), b, c, f, k, ki, tiles
-    cdef int F
+    cdef Py_ssize_t blocks = ceil_div(g.F, PIXELS_F), b, c, f, k, ki
+    cdef int F, P, size = 0, larger = 0
     cdef const floating* image = x
     cdef const floating* gradient = dout
     cdef floating* copied = mine
@@ -225,13 +228,13 @@ cdef void weigh_group(const floating* dout, const floating* x, Gather* g, const 
         memcpy(copied, dout, g.F * area * sizeof(floating))
         gradient = copied
     for b in range(blocks):
-        f = b * g.F // blocks
-        F = (b + 1) * g.F // blocks - f
-        tiles = ceil_div(K, pixels_side(F))
-        for ki in range(tiles):
-            k = ki * K // tiles
-            weigh_pixels(F, (ki + 1) * K // tiles - k, image, off + k, g, gradient + f * area,
-                         totals + f * step + k * lanes, step)
+        f = quotient(b * g.F, blocks) if b > 0 else 0
+        F = (quotient((b + 1) * g.F, blocks) if b + 1 < blocks else g.F) - f
+        k = 0
+        for ki in range(deal(K, pixels_side(F), &size, &larger)):
+            P = size + (ki < larger)
+            weigh_pixels(F, P, image, off + k, g, gradient + f * area, totals + f * step + k * lanes, step)
+            k += P
     if bias:
         for f in range(g.F):
             add_pixels(gradient + f * area, area, totals + f * step + K * lanes)

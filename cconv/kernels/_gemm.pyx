@@ -28,7 +28,7 @@ from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
-from cconv.kernels.division cimport ceil_div
+from cconv.kernels.division cimport ceil_div, deal
 from cconv.kernels.tile cimport (
     TILE_BYTES, TILE_MAX_V, TILE_ROWS, cconv_ftz_on, cconv_ftz_restore, pad, run_rows, tile, tile_rows, tile_run, turn,
     turn_padded
@@ -214,7 +214,8 @@ cdef void some_rows(const floating* a, const floating* b, floating* bias, bint r
                     Py_ssize_t row, Py_ssize_t rows, Py_ssize_t first_block, Py_ssize_t end_block,
                     Py_ssize_t first_chunk, Py_ssize_t end_chunk, floating* scratch) noexcept nogil:
     """Compute `rows` rows of some blocks of columns, as far as some chunks go."""
-    cdef Py_ssize_t block, r, ri, k, ki, i, count, first, V, P, tiles = ceil_div(rows, g.most), width, valid, to_step
+    cdef Py_ssize_t block, r, ri, k, ki, i, count, first, V, tiles, width, valid, to_step
+    cdef int P, size = 0, larger = 0
     cdef Py_ssize_t own = first_block * g.vectors // g.blocks * g.lanes
     cdef Py_ssize_t end = min(end_block * g.vectors // g.blocks * g.lanes, g.columns)
     cdef Py_ssize_t k_step = rows if g.row_step == 1 else 1
@@ -228,6 +229,7 @@ cdef void some_rows(const floating* a, const floating* b, floating* bias, bint r
     if end - own >= g.lanes and mostly_zero(a + row * g.row_step, g, rows, k, min(end_chunk * CHUNK, g.K)):
         some_sparse_rows(a, b, bias, relu, out, g, row, rows, own, end, first_chunk, end_chunk, scratch)
         return
+    tiles = deal(rows, <int>g.most, &size, &larger)
     for i in range(min(CHUNK, g.K)):
         table[i] = i * k_step
         ends[i] = 0
@@ -248,23 +250,24 @@ cdef void some_rows(const floating* a, const floating* b, floating* bias, bint r
             width = V * g.lanes
             valid = min(width, g.columns - first)
             pack_right(b, g, k, count, first, width, packed)
+            r = 0
             for ri in range(tiles):
-                r = ri * rows // tiles
-                P = (ri + 1) * rows // tiles - r
+                P = size + (ri < larger)
                 to = out + (row + r) * g.columns + first
                 to_step = g.columns
                 if valid < width or g.row_step == 1 and ki > first_chunk:
                     to = scratch
                     to_step = width
                 if g.row_step == 1:
-                    tile_run(<int>P, <int>V, left + r, 1, 0, count, table, ends, 0, 0, <const floating*>packed, 0, to,
+                    tile_run(P, <int>V, left + r, 1, 0, count, table, ends, 0, 0, <const floating*>packed, 0, to,
                              to_step)
                 else:
-                    tile(<int>P, <int>V, left + r * g.row_step, off, 1, 0, count, table, <const floating*>packed, 0,
+                    tile(P, <int>V, left + r * g.row_step, off, 1, 0, count, table, <const floating*>packed, 0,
                          width, to, to_step, ki > first_chunk and valid == width)
                 if to == scratch:
                     add_strip(<const floating*>scratch, width, P, valid, ki > first_chunk,
                               out + (row + r) * g.columns + first, g.columns)
+                r += P
     finish(out + row * g.columns + own, g.columns, rows, end - own, NULL if bias == NULL else bias + own, relu,
            out + row * g.columns + own, g.columns)
 

@@ -34,6 +34,9 @@ static inline int pixels_side(int F)
     return side < 9 ? side : 9;
 }
 
+/* a / b for a >= 0: divisions take longer than what they count, and most strides are 1 or 2. */
+static inline ptrdiff_t over(ptrdiff_t a, ptrdiff_t b) { return b == 1 ? a : b == 2 ? a >> 1 : a / b; }
+
 #define T float
 #define LANES (TILE_BYTES / 4)
 #define NAME(name) name##_float
@@ -115,8 +118,8 @@ static void NAME(split)(const T *x, const split_geometry *g, T *to)
     const T *const end = x + g->H * g->W;
     for (ptrdiff_t a = 0; a < g->sh; a++)
         for (ptrdiff_t b = 0; b < g->sw; b++, to += g->rows * g->pitch) {
-            const ptrdiff_t from = b - g->left, first = from >= 0 ? 0 : (-from + g->sw - 1) / g->sw;
-            ptrdiff_t count = (from < g->W ? (g->W - 1 - from) / g->sw + 1 : 0);
+            const ptrdiff_t from = b - g->left, first = from >= 0 ? 0 : over(-from + g->sw - 1, g->sw);
+            ptrdiff_t count = (from < g->W ? over(g->W - 1 - from, g->sw) + 1 : 0);
             if (count > g->pitch) count = g->pitch;
             count -= first;
             const NAME(lanes) rest = NAME(between)(0, count % LANES);
@@ -143,7 +146,8 @@ static void NAME(merge)(const T *from, ptrdiff_t step, ptrdiff_t pitch, ptrdiff_
 {
     const T *const end = to + H * W;
     for (ptrdiff_t y = 0; y < H; y++, to += W) {
-        const T *const row = from + y % sh * sw * step + y / sh * pitch;
+        const ptrdiff_t Y = over(y, sh);
+        const T *const row = from + (y - Y * sh) * sw * step + Y * pitch;
         ptrdiff_t z = 0;
         if (sw == 1) {
             for (; z < W && end - (to + z) >= LANES; z += LANES) NAME(store)(to + z, NAME(load)(row + z));
