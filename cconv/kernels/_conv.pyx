@@ -192,37 +192,43 @@ cdef inline void add_windows(Py_ssize_t R, Py_ssize_t FW, const floating* image,
         add_windows_double(<int>R, <int>FW, image, rows, at, value, n, total)
 
 
-cdef inline int most_outputs(Py_ssize_t V, Py_ssize_t across, int side) noexcept nogil:
+cdef inline bint shares(Py_ssize_t V, int side, Py_ssize_t lanes) noexcept nogil:
+    """Whether `tile_run` has a loop of its own for these: not for a single vector of float64, for size's sake."""
+    return side > 0 and V <= TILE_SIDE_V and (V > 1 or lanes * 4 == TILE_BYTES)
+
+
+cdef inline int most_outputs(Py_ssize_t V, Py_ssize_t across, int side, Py_ssize_t lanes) noexcept nogil:
     """The most outputs of a tile with V vectors: more when what they read, or taps too, lie side by side."""
     if across != 1:
         return tile_rows(<int>V)
-    return side_rows(<int>V, side) if side > 0 and V <= TILE_SIDE_V else run_rows(<int>V)
+    return side_rows(<int>V, side) if shares(V, side, lanes) else run_rows(<int>V)
 
 
-cdef double row_cost(Py_ssize_t V, Py_ssize_t width, Py_ssize_t across, int side) noexcept nogil:
+cdef double row_cost(Py_ssize_t V, Py_ssize_t width, Py_ssize_t across, int side, Py_ssize_t lanes) noexcept nogil:
     """How much work a tap is for a row of `width` outputs with V vectors, in multiply-adds.
 
     A tile of P outputs and V vectors does P*V multiply-adds, never in less time than they take to come back (about 8 of
     them), nor than it takes to load V vectors, P values and two entries of tables. Taps side by side share the values,
     but with a single vector the multiply-adds that follow each other then wait for each other.
     """
-    cdef Py_ssize_t tiles = ceil_div(width, most_outputs(V, across, side))
+    cdef Py_ssize_t tiles = ceil_div(width, most_outputs(V, across, side, lanes))
     cdef double loads = tiles * (V + 2) + width
     cdef double more = 0.5 * tiles
-    if side > 0 and V <= TILE_SIDE_V:
+    if shares(V, side, lanes):
         loads = tiles * V + <double>(width + tiles * (side + 1)) / side
         more = 2.0 * tiles if V == 1 else more / side
     return max(width * V, 8 * tiles, 1.4 * loads) + 0.3 * tiles * V + more
 
 
-cdef Py_ssize_t tile_width(Py_ssize_t vectors, Py_ssize_t width, Py_ssize_t across, int side) noexcept nogil:
+cdef Py_ssize_t tile_width(Py_ssize_t vectors, Py_ssize_t width, Py_ssize_t across, int side,
+                           Py_ssize_t lanes) noexcept nogil:
     """The number of vectors per tile with the least work, for `vectors` in all and rows of `width` outputs."""
     cdef Py_ssize_t V, best = 1
     cdef double cost, least = -1
     for V in range(1, min(vectors, TILE_MAX_V) + 1):
-        cost = vectors // V * row_cost(V, width, across, side)
+        cost = vectors // V * row_cost(V, width, across, side, lanes)
         if vectors % V:
-            cost += row_cost(vectors % V, width, across, side)
+            cost += row_cost(vectors % V, width, across, side, lanes)
         if least < 0 or cost < least:
             least = cost
             best = V
@@ -232,8 +238,8 @@ cdef Py_ssize_t tile_width(Py_ssize_t vectors, Py_ssize_t width, Py_ssize_t acro
 def plan(Py_ssize_t channels, Py_ssize_t width, Py_ssize_t stride, int side, Py_ssize_t itemsize, /):
     """The tile that a pass with this many output channels and outputs per row uses, as (outputs, vectors, lanes)."""
     cdef Py_ssize_t lanes = TILE_BYTES // itemsize
-    cdef Py_ssize_t V = tile_width(ceil_div(channels, lanes), width, stride, side)
-    return ceil_div(width, ceil_div(width, most_outputs(V, stride, side))), V, lanes
+    cdef Py_ssize_t V = tile_width(ceil_div(channels, lanes), width, stride, side, lanes)
+    return ceil_div(width, ceil_div(width, most_outputs(V, stride, side, lanes))), V, lanes
 
 
 cdef void pad_image(const floating* x, const floating* end, Py_ssize_t channels, Gather* g, Py_ssize_t first,
@@ -287,7 +293,7 @@ cdef inline void gather_row(const floating* row, const floating* weights, Gather
     cdef Py_ssize_t step = V * g.lanes, first = taps[0], inner = taps[1] - taps[0], which, i, tiles
     cdef int P, size = 0, larger = 0
     weights = weights + first * step
-    tiles = deal(count, most_outputs(V, g.across, p.side), &size, &larger)
+    tiles = deal(count, most_outputs(V, g.across, p.side, g.lanes), &size, &larger)
     for i in range(tiles):
         P = size + (i < larger)
         if g.across == 1:
@@ -306,7 +312,7 @@ cdef void compact_row(const floating* row, const floating* end, Gather* g, Py_ss
                       floating* to) noexcept nogil:
     """Copy what each tile of a row reads, for 1 x 1 filters, next to each other: [tile][channel][output]."""
     cdef int P, size = 0, larger = 0
-    cdef Py_ssize_t tiles = deal(count, most_outputs(g.V, 1, 0), &size, &larger), i
+    cdef Py_ssize_t tiles = deal(count, most_outputs(g.V, 1, 0, g.lanes), &size, &larger), i
     for i in range(tiles):
         P = size + (i < larger)
         pad(row, end, g.C, g.plane, 0, 0, P, 0, g.C, to)
@@ -318,7 +324,7 @@ cdef void gather_compact(const floating* row, const floating* weights, Gather* g
                          floating* strip) noexcept nogil:
     """Compute `count` outputs from what `compact_row` copied, for V vectors of channels."""
     cdef int P, size = 0, larger = 0
-    cdef Py_ssize_t step = V * g.lanes, tiles = deal(count, most_outputs(g.V, 1, 0), &size, &larger), i
+    cdef Py_ssize_t step = V * g.lanes, tiles = deal(count, most_outputs(g.V, 1, 0, g.lanes), &size, &larger), i
     for i in range(tiles):
         P = size + (i < larger)
         tile_run(P, <int>V, row, g.C, P, 1, g.each.table, g.each.ends, 0, 0, weights, step, strip, step)
@@ -946,9 +952,9 @@ cdef class Plan:
         if g.by_tap and g.each.side > 0:
             g.V = min(g.vectors, TILE_SIDE_V)
         elif kind == WEIGHT_GRADIENT:  # tiles of weights, which lie anywhere
-            g.V = tile_width(g.vectors, g.C if g.by_tap else g.C * FH * FW, 0, 0)
+            g.V = tile_width(g.vectors, g.C if g.by_tap else g.C * FH * FW, 0, 0, g.lanes)
         else:
-            g.V = tile_width(g.vectors, ceil_div(g.row, g.pw), g.across, g.each.side)
+            g.V = tile_width(g.vectors, ceil_div(g.row, g.pw), g.across, g.each.side, g.lanes)
 
     cdef void plan_output(self, Py_ssize_t FH, Py_ssize_t FW, Py_ssize_t sh, Py_ssize_t sw, Py_ssize_t pt,
                           Py_ssize_t pl, Py_ssize_t dh, Py_ssize_t dw, Py_ssize_t* room):

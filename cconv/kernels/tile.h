@@ -217,10 +217,12 @@ TILE_INLINE void NAME(run_body)(const int P, const int V, const int side, const 
         NAME(run_body)(P_, V_, side, a, outer, a_step, inner, table, ends, which, b, b_jump, out, out_step);           \
         return;
 #define SIDES(side)                                                                                                    \
+    SIDE(side, 5, 2) SIDE(side, 6, 2) SIDE(side, 7, 2) SIDE(side, 8, 2) SIDE(side, 9, 2) SIDE(side, 10, 2)             \
+    SIDE(side, 11, 2) SIDE(side, 12, 2)
+#define SINGLES(side)                                                                                                  \
     SIDE(side, 10, 1) SIDE(side, 11, 1) SIDE(side, 12, 1) SIDE(side, 13, 1) SIDE(side, 14, 1) SIDE(side, 15, 1)        \
     SIDE(side, 16, 1) SIDE(side, 17, 1) SIDE(side, 18, 1) SIDE(side, 19, 1) SIDE(side, 20, 1) SIDE(side, 21, 1)        \
-    SIDE(side, 22, 1) SIDE(side, 23, 1) SIDE(side, 24, 1) SIDE(side, 5, 2) SIDE(side, 6, 2) SIDE(side, 7, 2)           \
-    SIDE(side, 8, 2) SIDE(side, 9, 2) SIDE(side, 10, 2) SIDE(side, 11, 2) SIDE(side, 12, 2)
+    SIDE(side, 22, 1) SIDE(side, 23, 1) SIDE(side, 24, 1)
 #define SMALL(KIND)                                                                                                    \
     KIND(1, 1) KIND(2, 1) KIND(3, 1) KIND(4, 1) KIND(5, 1) KIND(6, 1) KIND(7, 1) KIND(8, 1) KIND(9, 1)                 \
     KIND(1, 2) KIND(2, 2) KIND(3, 2) KIND(4, 2) KIND(5, 2) KIND(6, 2) KIND(1, 3) KIND(2, 3) KIND(3, 3) KIND(4, 3)
@@ -245,17 +247,19 @@ TILE_ONCE void NAME(tile)(int P, int V, const T *a, const ptrdiff_t *off, ptrdif
     }
 }
 
-/* The tile of `P` values side by side and `V` vectors; 1 <= P <= run_rows(V), or with `side` and
- * V <= TILE_SIDE_V side_rows(V, side). */
+/* The tile of `P` values side by side and `V` vectors; 1 <= P <= run_rows(V), or where there is a loop for
+ * `side` side_rows(V, side): for V <= TILE_SIDE_V, in float64 for 2 alone. */
 TILE_ONCE void NAME(tile_run)(int P, int V, const T *a, ptrdiff_t outer, ptrdiff_t a_step, ptrdiff_t inner,
                               const ptrdiff_t *table, const ptrdiff_t *ends, ptrdiff_t which, int side, const T *b,
                               ptrdiff_t b_jump, T *out, ptrdiff_t out_step)
 {
 #if TILE_SIDE
-    if (side == 3) switch (V * 64 + P) {
-        SIDES(3) SIDE(3, 25, 1) SIDE(3, 26, 1) SIDE(3, 27, 1) SIDE(3, 28, 1) SIDE(3, 4, 2) SIDE(3, 13, 2) SIDE(3, 14, 2)
-    }
+    if (side == 3) switch (V * 64 + P) { SIDES(3) SIDE(3, 4, 2) SIDE(3, 13, 2) SIDE(3, 14, 2) }
     if (side == 5) switch (V * 64 + P) { SIDES(5) }
+#if LANES * 4 == TILE_BYTES
+    if (side == 3) switch (V * 64 + P) { SINGLES(3) SIDE(3, 25, 1) SIDE(3, 26, 1) SIDE(3, 27, 1) SIDE(3, 28, 1) }
+    if (side == 5) switch (V * 64 + P) { SINGLES(5) }
+#endif
 #endif
     switch (V * 64 + P) {
         SMALL(RUN) RUN(10, 1) RUN(11, 1) RUN(12, 1)
@@ -361,6 +365,7 @@ TILE_ONCE void NAME(tile_weights)(int P, int V, int side, const T *x, ptrdiff_t 
 #undef RUN
 #undef SIDE
 #undef SIDES
+#undef SINGLES
 #undef SMALL
 #undef MEDIUM
 #undef LARGE
