@@ -10,7 +10,17 @@ import numpy as np
 
 from .kernels import memory
 
-__all__ = ["as_float", "as_input", "as_labels", "is_ready", "made_ready", "number", "promote", "with_weights"]
+__all__ = [
+    "as_float",
+    "as_input",
+    "as_labels",
+    "in_dtype_of",
+    "is_ready",
+    "made_ready",
+    "number",
+    "promote",
+    "with_weights",
+]
 
 FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)
@@ -113,6 +123,12 @@ def with_weights(x, W, b, ndim):
         return x, W, b
     x, W = as_input(x, "x", ndim), as_input(W, "W", ndim)
     return promote(x, W, None if b is None else as_input(b, "b", 1))
+
+
+def in_dtype_of(parameter, gradient):
+    """Return a gradient in its parameter's dtype; either may be None, and a parameter a list."""
+    dtype = getattr(parameter, "dtype", None)
+    return gradient if gradient is None or dtype is None else gradient.astype(dtype, copy=False)
 
 
 def number(value, name, *, positive=False):

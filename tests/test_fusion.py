@@ -85,6 +85,15 @@ def test_the_fused_gradients_are_those_of_its_parts(
             np.testing.assert_allclose(got, wanted, rtol=0, atol=np.finfo(dtype).eps * scale)
 
 
+@pytest.mark.parametrize("channels", [1, 18])
+def test_the_fused_gradients_have_the_dtypes_of_what_they_belong_to(channels, rng):
+    x, W = rng.standard_normal((2, channels, 6, 6)).astype(np.float32), rng.standard_normal((3, channels, 3, 3))
+    for a, b in ((x, W), (x.astype(np.float64), W.astype(np.float32))):
+        out, argmax = convolution_relu_max_pool(a, b, return_argmax=True)
+        dx, dW, db = convolution_relu_max_pool_backward(out, out, argmax, a, b)
+        assert (dx.dtype, dW.dtype, db.dtype) == (a.dtype, b.dtype, b.dtype)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("channels", [1, 18])
 def test_the_fused_gradient_has_the_same_bits_on_any_number_of_threads(channels, cpu_level, dtype, rng, monkeypatch):

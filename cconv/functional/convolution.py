@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from .. import kernels
-from .._arrays import as_input, promote, with_weights
+from .._arrays import as_input, in_dtype_of, promote, with_weights
 from ..geometry import checked_size, hashable, integer, window
 
 __all__ = ["convolution", "convolution_backward"]
@@ -196,7 +196,7 @@ def convolution_backward(
     >>> dx[0, 0].tolist(), dW.sum(), db
     ([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]], np.float64(16.0), array([4.]))
     """
-    x_dtype, W_dtype = getattr(x, "dtype", None), getattr(W, "dtype", None)
+    given = x, W
     x, W, _ = with_weights(x, W, None, 4)
     dout, x, W = promote(as_input(dout, "dout", 4), x, W)
     shape, steps, groups, multiply_adds, windows, lists = geometry(x, W, None, stride, pad, dilation, groups)
@@ -219,9 +219,4 @@ def convolution_backward(
                 kernel.backward_windows(dout, None, None, x, dW, db, *shape[2:], steps, threads)
             else:
                 kernel.backward_weights(dout, x, dW, db, steps, groups, threads)
-    return in_dtype(dx, x_dtype), in_dtype(dW, W_dtype), in_dtype(db, W_dtype)
-
-
-def in_dtype(gradient, dtype):
-    """Return a gradient in the dtype of what it belongs to, if both are there."""
-    return gradient if gradient is None or dtype is None else gradient.astype(dtype, copy=False)
+    return in_dtype_of(given[0], dx), in_dtype_of(given[1], dW), in_dtype_of(given[1], db)

@@ -3,9 +3,9 @@
 import numpy as np
 
 from .. import kernels
-from .._arrays import as_input, promote, with_weights
+from .._arrays import as_input, in_dtype_of, promote, with_weights
 from .activation import relu_backward
-from .convolution import COST, convolution_backward, geometry, in_dtype
+from .convolution import COST, convolution_backward, geometry
 from .pooling import as_places, max_pool_backward
 
 __all__ = ["convolution_relu_max_pool", "convolution_relu_max_pool_backward"]
@@ -123,7 +123,7 @@ def convolution_relu_max_pool_backward(
         settings = {"stride": stride, "pad": pad, "dilation": dilation, "groups": groups}
         wanted = {"bias": bias, "input_gradient": input_gradient, "parameter_gradient": parameter_gradient}
         return convolution_backward(dout, x, W, **settings, **wanted)
-    x_dtype, W_dtype = image.dtype, as_input(W, "W", 4).dtype
+    given = x, W
     dout, out, x, W = promote(as_input(dout, "dout", 4), as_input(out, "out", 4), image, weights)
     argmax = as_places(argmax, shape, "uint8")
     for name, array in (("dout", dout), ("out", out)):
@@ -139,4 +139,4 @@ def convolution_relu_max_pool_backward(
     else:
         threads = kernels.cpu.threads_for(COST * multiply_adds / 4)
         kernels.conv.backward_listed(dout, out, argmax, x, W, dW, db, dx, out_h, out_w, steps, threads)
-    return in_dtype(dx, x_dtype), in_dtype(dW, W_dtype), in_dtype(db, W_dtype)
+    return in_dtype_of(given[0], dx), in_dtype_of(given[1], dW), in_dtype_of(given[1], db)

@@ -78,6 +78,7 @@ def _publish(modules: SimpleNamespace) -> None:
 
 
 LEVEL = _choose(os.environ.get("CCONV_CPU"))
-_publish(load(LEVEL))
+_modules = load(LEVEL)
+_publish(_modules)
 
-__all__ = ["LEVEL", "cpu", "im2col", "levels", "load", "memory", *vars(load(LEVEL))]
+__all__ = ["LEVEL", "cpu", "im2col", "levels", "load", "memory", *vars(_modules)]

@@ -5,10 +5,10 @@ import math
 import numpy as np
 
 from .. import initializers, kernels
-from .._arrays import as_input
+from .._arrays import as_input, in_dtype_of
 from ..functional import affine, affine_backward
 from ..geometry import integer
-from .layer import Layer, expect_bias, given_once, in_dtype_of, parameter_shape
+from .layer import Layer, expect_bias, given_once, parameter_shape
 
 __all__ = ["Affine"]
 

@@ -4,10 +4,9 @@ import math
 
 import numpy as np
 
-from .._arrays import as_input
+from .._arrays import as_input, in_dtype_of
 from .._checks import share
 from ..functional import batch_normalization, batch_normalization_backward
-from .layer import in_dtype_of
 from .normalization import Normalization
 
 __all__ = ["BatchNormalization"]

@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 
-from .._arrays import as_input, promote
+from .._arrays import as_input, in_dtype_of, promote
 from ..functional import col2im, convolution, convolution_backward, im2col
 from ..geometry import window
 from .filters import Filters
-from .layer import expect_images, in_dtype_of
+from .layer import expect_images
 
 __all__ = ["Convolution"]
 

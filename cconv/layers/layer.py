@@ -7,12 +7,6 @@ from ..geometry import image_shape
 __all__ = ["Layer"]
 
 
-def in_dtype_of(parameter, gradient):
-    """Return a gradient in its parameter's dtype; either may be None, and a parameter a list."""
-    dtype = getattr(parameter, "dtype", None)
-    return gradient if gradient is None or dtype is None else gradient.astype(dtype, copy=False)
-
-
 def expect_images(input_shape):
     """Return the shape of one input as (channels, height, width); any other is an error for `Network` to complete."""
     if len(input_shape) != 3:

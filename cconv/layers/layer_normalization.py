@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from .._arrays import in_dtype_of
 from ..functional import layer_normalization, layer_normalization_backward
 from ..geometry import integer
-from .layer import in_dtype_of
 from .normalization import Normalization
 
 __all__ = ["LayerNormalization"]

@@ -2,11 +2,11 @@
 
 import math
 
-from .._arrays import as_input
+from .._arrays import as_input, in_dtype_of
 from ..functional import transposed_convolution, transposed_convolution_backward
 from ..geometry import pair, transposed_window
 from .filters import Filters
-from .layer import expect_images, in_dtype_of
+from .layer import expect_images
 
 __all__ = ["TransposedConvolution"]
 

@@ -12,7 +12,7 @@ replaced, subclassed or overridden, on its class or on the object, is run as it 
 
 from functools import partial
 
-from .._arrays import as_input
+from .._arrays import as_input, in_dtype_of
 from ..functional import (
     affine,
     affine_backward,
@@ -23,7 +23,6 @@ from ..functional import (
 from ..layers import Affine, Convolution, Pooling, Relu
 from ..layers.affine import as_rows
 from ..layers.branches import Branches
-from ..layers.layer import in_dtype_of
 from ..layers.stack import call, step_back
 
 __all__ = ["forward"]
