@@ -678,6 +678,20 @@ cdef void weight_gradient(const floating* dout, const floating* x, floating* dW,
         cconv_ftz_restore(state)
 
 
+cdef inline void finish_filter(floating* sums, Py_ssize_t f, Py_ssize_t F, Py_ssize_t size, Py_ssize_t sets,
+                               floating* db) noexcept nogil:
+    """Add up the sets' `size` sums of filter f, in order; the last WINDOW_LANES are those of dout, for the bias."""
+    cdef Py_ssize_t m, j
+    cdef floating* total = sums + f * size
+    for m in range(1, sets):
+        for j in range(size):
+            total[j] += sums[(m * F + f) * size + j]
+    if db != NULL:
+        db[f] = 0
+        for j in range(size - WINDOW_LANES, size):
+            db[f] += total[j]
+
+
 cdef void window_gradient(const floating* dout, const floating* y, const uint8_t* where, const floating* x,
                           floating* dW, floating* db, Py_ssize_t N, Gather* g, Py_ssize_t area, Py_ssize_t FW,
                           const int32_t* base, const Py_ssize_t* taps, Py_ssize_t copy, Py_ssize_t half,
@@ -688,7 +702,7 @@ cdef void window_gradient(const floating* dout, const floating* y, const uint8_t
     Windows begin at any value of a line of the cache and would often end in the next one: so there is a second copy of
     the image, `copy` values further, half a line out of step, and `base` names the one in which they do not.
     """
-    cdef Py_ssize_t R = g.C * (g.each.taps // FW), size = (R + 1) * WINDOW_LANES, item, n, f, k, count, r, j, m, c
+    cdef Py_ssize_t R = g.C * (g.each.taps // FW), size = (R + 1) * WINDOW_LANES, item, n, f, k, count, r, m, c
     cdef floating* mine = NULL
     cdef floating* image = NULL
     cdef int32_t* at = NULL
@@ -714,15 +728,9 @@ cdef void window_gradient(const floating* dout, const floating* y, const uint8_t
                         add_windows(R, FW, <const floating*>image, taps, at, <const floating*>mine,
                                     count + count % 2, sums + (item * g.F + f) * size)
         for f in prange(g.F, schedule="static"):
-            for m in range(1, sets):
-                for j in range(size):
-                    sums[f * size + j] += sums[(m * g.F + f) * size + j]
+            finish_filter(sums, f, g.F, size, sets, db)
             for r in range(R):
                 memcpy(dW + (f * R + r) * FW, sums + f * size + r * WINDOW_LANES, FW * sizeof(floating))
-            if db != NULL:
-                db[f] = 0
-                for j in range(WINDOW_LANES):
-                    db[f] += sums[f * size + R * WINDOW_LANES + j]
         cconv_ftz_restore(state)
 
 
@@ -736,9 +744,9 @@ cdef struct List:
     Py_ssize_t down, up  # how far apart the rows of a window are, and those of windows below each other
     Py_ssize_t across
     Py_ssize_t rows, columns  # of the list
-    Py_ssize_t band, bands  # rows that all filters visit before the next
+    Py_ssize_t bands  # into which the rows are cut; all filters visit one before the next
     Py_ssize_t lanes, room  # and for how many values of a filter there is room
-    Py_ssize_t sets  # of images, that have sums of their own
+    Py_ssize_t sets, size  # of images, that have sums of their own: so many for each filter
     Py_ssize_t pieces
     Piece* piece
     const Py_ssize_t* off  # where each pixel lies in the padded image; those that no window reads behind it
@@ -811,7 +819,7 @@ cdef bytearray cut_windows(List* g):
 
 cdef void visit_image(const floating* dout, const floating* y, const uint8_t* where, const int32_t* base,
                       const floating* image, floating* gradient, const floating* weights, floating* sums,
-                      floating* biases, List* g, floating* value, int32_t* at, Py_ssize_t* count) noexcept nogil:
+                      List* g, floating* value, int32_t* at, Py_ssize_t* count) noexcept nogil:
     """Visit the list of one image, band by band: first for the weights, unless `sums` is NULL, then for the image."""
     cdef Py_ssize_t band, f, first, size, k, K = g.FH * g.FW * g.pixel
     for band in range(g.bands):
@@ -823,9 +831,9 @@ cdef void visit_image(const floating* dout, const floating* y, const uint8_t* wh
                                     base + first, size, g.up, g.across, value + f * g.room, at + f * g.room)
         if sums != NULL:
             for f in range(g.F):
-                add_values(value + f * g.room, count[f], biases + f * WINDOW_LANES)
+                add_values(value + f * g.room, count[f], sums + (f + 1) * g.size - WINDOW_LANES)
                 visit(image, <floating*>NULL, g, at + f * g.room, <const floating*>value + f * g.room, count[f],
-                      weights, sums + f * K)
+                      weights, sums + f * g.size)
         if gradient != NULL:
             for f in range(g.F):
                 visit(image, gradient, g, at + f * g.room, <const floating*>value + f * g.room, count[f],
@@ -837,7 +845,7 @@ cdef void list_gradient(const floating* dout, const floating* y, const uint8_t* 
                         floating* weights, floating* sums, floating* scratch, Py_ssize_t private,
                         int num_threads) noexcept nogil:
     """Both gradients from a list; dW and dx may be NULL."""
-    cdef Py_ssize_t taps = g.FH * g.FW, K = taps * g.pixel, total = g.F * (K + WINDOW_LANES), item, f, n, m, j
+    cdef Py_ssize_t taps = g.FH * g.FW, K = taps * g.pixel, total = g.F * g.size, item, f, n, m
     cdef Py_ssize_t area = (g.PH * g.PW + 1) * g.pixel, image = g.C * g.H * g.W
     cdef floating* mine = NULL
     cdef floating* gradient = NULL
@@ -865,22 +873,14 @@ cdef void list_gradient(const floating* dout, const floating* y, const uint8_t* 
                 m = n * g.F * g.rows * g.columns
                 visit_image(dout + m, y + m if y != NULL else y, where + m if y != NULL else where, base,
                             <const floating*>mine, gradient, <const floating*>weights,
-                            mysum if dW != NULL else <floating*>NULL, mysum + g.F * K, g, value,
+                            mysum if dW != NULL else <floating*>NULL, g, value,
                             <int32_t*>(value + g.F * g.room), <Py_ssize_t*>(value + 2 * g.F * g.room))
                 if dx != NULL:
                     channels_first(<const floating*>gradient, g.off, g.C, g.H * g.W, dx + n * image)
         if dW != NULL:
             for f in prange(g.F, schedule="static"):
-                for m in range(1, g.sets):
-                    for j in range(K):
-                        sums[f * K + j] += sums[m * total + f * K + j]
-                    for j in range(WINDOW_LANES):
-                        sums[g.F * K + f * WINDOW_LANES + j] += sums[m * total + g.F * K + f * WINDOW_LANES + j]
-                turn(sums + f * K, g.pixel, taps, g.C, dW + f * g.C * taps, taps)
-                if db != NULL:
-                    db[f] = 0
-                    for j in range(WINDOW_LANES):
-                        db[f] += sums[g.F * K + f * WINDOW_LANES + j]
+                finish_filter(sums, f, g.F, g.size, g.sets, db)
+                turn(sums + f * g.size, g.pixel, taps, g.C, dW + f * g.C * taps, taps)
         cconv_ftz_restore(state)
 
 
@@ -1359,12 +1359,12 @@ def backward_listed(cnp.ndarray dout, object y, object argmax, cnp.ndarray x, cn
     g.across = sw * g.pixel
     g.rows = OH // apart
     g.columns = OW // apart
-    g.band = max(LIST_BAND // (g.PW * g.pixel * itemsize * sh * apart), 1)
-    g.bands = max(ceil_div(g.rows, g.band), 1)
+    g.bands = max(ceil_div(g.rows, max(LIST_BAND // (g.PW * g.pixel * itemsize * sh * apart), 1)), 1)
     g.room = round_up(ceil_div(g.rows, g.bands) * g.columns, g.lanes) + max(g.lanes, WINDOW_LANES)
     _pieces = cut_windows(&g)  # g points into it
     K = g.FH * g.FW * g.pixel
-    total = g.F * (K + WINDOW_LANES)
+    g.size = K + round_up(WINDOW_LANES, g.lanes)  # whole vectors, the last values for the bias
+    total = g.F * g.size
     g.sets = max(min(min(GRADIENT_ITEMS, max(LIST_SUMS // (total * itemsize), 4)), g.N), 1)
     places = empty((g.H * g.W,), np.intp)
     off = <Py_ssize_t*>cnp.PyArray_DATA(places)
