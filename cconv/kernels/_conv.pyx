@@ -13,12 +13,15 @@
 #     output            out[y, z][f] = sum over c, t of image[place(y, z) + c*plane + table[t]] * W[c, t][f]
 #     weight gradient   dW[c, t][f]  = sum over y, z of image[c*plane + table[t] + place(y, z)] * dout[y, z][f]
 #     input gradient    an output pass over dout with the filters turned; with a stride, one such pass for each phase
-#                       (y + pt) mod sh, (z + pl) mod sw of the input, which only some taps reach; the phases of a row
-#                       are woven together when it is stored
+#                       (y + pt) mod sh, (z + pl) mod sw of the input, which only some taps reach; tiles write every
+#                       sw-th output of a row
 #
 # A tile of weights is any that follow each other where the image has no padding, or its padding was written out; else
 # it is one tap in several channels, or a row of 3 or 5 taps (`tile_weights`), for the outputs whose pixels under that
 # tap lie within the image.
+#
+# The taps of a dilated filter lie side by side once the columns of a copy are split by z mod dw; the outputs then have
+# dw phases, a pass each.
 #
 # A row is split evenly into tiles. Where rows follow each other without a gap in source and output (1 x 1 filters), the
 # image is one long row, cut into pieces of a good length, and with many channels what a tile reads of them is copied
@@ -59,7 +62,8 @@ from libc.string cimport memcpy, memset
 from cconv.kernels.division cimport ceil_div, deal, floor_div, quotient, round_up
 from cconv.kernels.tile cimport (
     TILE_BYTES, TILE_MAX_V, TILE_SIDE, TILE_SIDE_V, add_rows, cconv_ftz_on, cconv_ftz_restore, expect, fetch, pad,
-    run_rows, side_rows, tile, tile_rows, tile_run, tile_weights, turn, turn_biased, turn_padded, weave, weight_channels
+    pad_split, run_rows, side_rows, tile, tile_rows, tile_run, tile_weights, turn, turn_biased, turn_padded,
+    weight_channels
 )
 from cconv.kernels.zeros cimport all_finite, share_nonzero
 
@@ -136,6 +140,7 @@ cdef struct Gather:
     Py_ssize_t H, W  # the source image,
     Py_ssize_t top, left, PH, PW  # and its place in the padded one,
     Py_ssize_t plane  # whose channels lie so far apart
+    Py_ssize_t split  # and whose columns are split into so many phases, one behind the other in a row
     bint copied  # into a scratch; else it is read where it is
     bint compact  # whether what a tile reads is copied next to each other, for all blocks of outputs
     bint by_tap  # whether the tiles of a weight gradient are taps in several channels
@@ -220,8 +225,8 @@ cdef double row_cost(Py_ssize_t V, Py_ssize_t width, Py_ssize_t across, int side
     return max(width * V, 8 * tiles, 1.4 * loads) + 0.3 * tiles * V + more
 
 
-cdef Py_ssize_t tile_width(Py_ssize_t vectors, Py_ssize_t width, Py_ssize_t across, int side,
-                           Py_ssize_t lanes) noexcept nogil:
+cdef Py_ssize_t tile_width(Py_ssize_t vectors, Py_ssize_t width, Py_ssize_t across, int side, Py_ssize_t lanes,
+                           double* work=NULL) noexcept nogil:
     """The number of vectors per tile with the least work, for `vectors` in all and rows of `width` outputs."""
     cdef Py_ssize_t V, best = 1
     cdef double cost, least = -1
@@ -232,7 +237,19 @@ cdef Py_ssize_t tile_width(Py_ssize_t vectors, Py_ssize_t width, Py_ssize_t acro
         if least < 0 or cost < least:
             least = cost
             best = V
+    if work != NULL:
+        work[0] = least
     return best
+
+
+cdef bint splits(Gather* g, Py_ssize_t FW, Py_ssize_t sw, Py_ssize_t dw):
+    """Whether rows are split by the phases of a dilated filter, whose taps then lie side by side."""
+    cdef double whole, split
+    if FW not in (3, 5) or sw > 1 or dw == 1 or dw > g.width:
+        return False
+    tile_width(g.vectors, g.width, 1, 0, g.lanes, &whole)
+    tile_width(g.vectors, ceil_div(g.width, dw), 1, <int>FW, g.lanes, &split)
+    return dw * split < whole
 
 
 def plan(Py_ssize_t channels, Py_ssize_t width, Py_ssize_t stride, int side, Py_ssize_t itemsize, /):
@@ -247,7 +264,10 @@ cdef void pad_image(const floating* x, const floating* end, Py_ssize_t channels,
     """Copy rows `first` to `last` of the padded image; x is part of an array that ends at `end`."""
     cdef Py_ssize_t c
     for c in range(channels):
-        pad(x + c * g.H * g.W, end, g.H, g.W, g.top, g.left, g.PW, first, last, to + c * g.plane)
+        if g.split > 1:
+            pad_split(x + c * g.H * g.W, end, g.H, g.W, g.left, g.split, g.PW, first, last, to + c * g.plane)
+        else:
+            pad(x + c * g.H * g.W, end, g.H, g.W, g.top, g.left, g.PW, first, last, to + c * g.plane)
 
 
 cdef void pack(const floating* W, Gather* g, Py_ssize_t group, Py_ssize_t f_step, Py_ssize_t c_step,
@@ -258,6 +278,8 @@ cdef void pack(const floating* W, Gather* g, Py_ssize_t group, Py_ssize_t f_step
     cdef const floating* source
     W = W + group * g.C * g.F * (min(f_step, c_step))
     for s in range(g.ph * g.pw):
+        if g.split > 1 and s % g.split > 0:  # the same filters
+            continue
         K = g.C * g.each[s].taps
         for vi in range(ceil_div(g.vectors, g.V)):
             v = vi * g.V
@@ -287,11 +309,14 @@ cdef inline Pass* pass_of(Gather* g, Py_ssize_t y, Py_ssize_t z) noexcept nogil:
     return g.each + z if g.ph == 1 else g.each + y % g.ph * g.pw + z
 
 
-cdef inline void gather_row(const floating* row, const floating* weights, Gather* g, Pass* p, const Py_ssize_t* taps,
-                            Py_ssize_t V, Py_ssize_t z, Py_ssize_t count, floating* strip) noexcept nogil:
-    """Compute `count` outputs from z on of a row, of which output z reads at `row`, for V vectors of channels."""
+cdef inline void gather_phase(const floating* row, const floating* weights, Gather* g, Pass* p, const Py_ssize_t* taps,
+                              Py_ssize_t V, Py_ssize_t z, Py_ssize_t count, floating* strip) noexcept nogil:
+    """Compute `count` outputs from z on of a phase of a row, the first from what lies at `row`, for V vectors of
+    channels."""
     cdef Py_ssize_t step = V * g.lanes, first = taps[0], inner = taps[1] - taps[0], which, i, tiles
     cdef int P, size = 0, larger = 0
+    if count == 0:
+        return
     weights = weights + first * step
     tiles = deal(count, most_outputs(V, g.across, p.side, g.lanes), &size, &larger)
     for i in range(tiles):
@@ -299,13 +324,25 @@ cdef inline void gather_row(const floating* row, const floating* weights, Gather
         if g.across == 1:
             which = (z == 0) | (z + P == p.width) << 1
             tile_run(P, <int>V, row, g.C, g.plane, inner, p.table + first, p.ends + first, which, p.side, weights,
-                     p.taps * step, strip, step)
+                     p.taps * step, strip, g.pw * step)
         else:
-            tile(P, <int>V, row, g.off, g.C, g.plane, inner, p.table + first, weights, p.taps * step, step, strip, step,
-                 False)
+            tile(P, <int>V, row, g.off, g.C, g.plane, inner, p.table + first, weights, p.taps * step, step, strip,
+                 g.pw * step, False)
         z += P
         row = row + P * g.across
-        strip = strip + P * step
+        strip = strip + P * g.pw * step
+
+
+cdef inline void gather_row(const floating* scene, const floating* packed, Gather* g, Py_ssize_t y, Py_ssize_t v,
+                            Py_ssize_t V, Py_ssize_t z0, Py_ssize_t z1, floating* strip) noexcept nogil:
+    """Compute outputs z0 to z1 of row y for V vectors of channels from v on; each phase begins at z0 or behind it."""
+    cdef Py_ssize_t first = z0 if g.pw == 1 else quotient(z0, g.pw), z
+    cdef Pass* p
+    scene = scene + source_row(g, y) * g.step + first * g.across
+    for z in range(min(g.pw, z1 - z0)):
+        p = pass_of(g, y, z)
+        gather_phase(scene, packed + p.weights + g.C * p.taps * v * g.lanes, g, p, g.taps + 2 * (y * g.pw + z), V,
+                     first, z1 - z0 if g.pw == 1 else quotient(z1 - z0 - z + g.pw - 1, g.pw), strip + z * V * g.lanes)
 
 
 cdef void compact_row(const floating* row, const floating* end, Gather* g, Py_ssize_t count,
@@ -335,27 +372,27 @@ cdef void gather_compact(const floating* row, const floating* weights, Gather* g
 cdef void gather_rows(const floating* scene, const floating* end_of_x, const floating* packed, floating* bias,
                       Gather* g, Py_ssize_t group, Py_ssize_t y0, Py_ssize_t y1, Py_ssize_t ahead, floating* strip,
                       floating* room, floating* out) noexcept nogil:
-    """Compute rows y0 to y1 of outputs for all channels of one group, with one phase of columns.
+    """Compute rows y0 to y1 of outputs for all channels of one group.
 
     What the next strip reads is asked for while one is worked on, unless it lies in a copy; after the last one that is
     the image `ahead` values further, if any.
     """
-    cdef Py_ssize_t v, vi, V, f, y, i, n, first, z0, z1, end, here, coming, size
-    cdef Py_ssize_t together = max(STRIP // g.row, 1), pieces = ceil_div(g.row, STRIP)
+    cdef Py_ssize_t v, vi, V, f, y, i, n, first, z0, z1, end, here, coming, size, units = ceil_div(g.row, g.pw)
+    cdef Py_ssize_t together = max(STRIP // g.row, 1), pieces = ceil_div(units, max(STRIP // g.pw, 1))
     cdef Py_ssize_t strips = ceil_div(y1 - y0, together) * pieces, blocks = ceil_div(g.vectors, g.V)
-    cdef Pass* p
     scene = scene + group * g.C * g.plane
     packed = packed + group * g.weights
     size = source_row(g, min(together, y1 - y0)) * g.step
-    # Short rows share a strip, long ones are cut into pieces.
+    # Short rows share a strip, long ones are cut into pieces of all phases.
     for i in range(strips):
         first = y0 + i // pieces * together
-        z0 = i % pieces * g.row // pieces
-        z1 = (i % pieces + 1) * g.row // pieces
+        z0 = i % pieces * units // pieces
         here = source_row(g, first) * g.step + z0 * g.across
+        z0 = z0 * g.pw
+        z1 = min((i % pieces + 1) * units // pieces * g.pw, g.row)
         if i + 1 < strips:
             coming = (source_row(g, y0 + (i + 1) // pieces * together) * g.step
-                      + (i + 1) % pieces * g.row // pieces * g.across)
+                      + (i + 1) % pieces * units // pieces * g.across)
             size = coming - here
         else:
             coming = ahead
@@ -372,42 +409,14 @@ cdef void gather_rows(const floating* scene, const floating* end_of_x, const flo
             expect(out + f * g.area + first * g.row + z0, g.area, (min(first + together, y1) - first) * (z1 - z0),
                    min(V * g.lanes, g.F - v * g.lanes))
             for y in range(first, min(first + together, y1)):
-                p = pass_of(g, y, 0)
                 end = min(z1, g.area - y * g.row)
                 if g.compact:
                     gather_compact(<const floating*>room, packed + g.C * v * g.lanes, g, V, end - z0, strip)
                 else:
-                    gather_row(scene + source_row(g, y) * g.step + z0 * g.across,
-                               packed + p.weights + g.C * p.taps * v * g.lanes, g, p, g.taps + 2 * y, V, z0, end - z0,
-                               strip + n * V * g.lanes)
+                    gather_row(scene, packed, g, y, v, V, z0, end, strip + n * V * g.lanes)
                 n += end - z0
             turn_biased(strip, V * g.lanes, n, min(V * g.lanes, g.F - v * g.lanes), NULL if bias == NULL else bias + f,
                         out + f * g.area + first * g.row + z0, g.area)
-
-
-cdef void gather_phases(const floating* scene, const floating* packed, floating* bias, Gather* g, Py_ssize_t group,
-                        Py_ssize_t y0, Py_ssize_t y1, floating* strip, floating* out) noexcept nogil:
-    """The same with several phases of columns: each is computed and transposed, then they are woven together."""
-    cdef Py_ssize_t v, vi, V, f, l, y, z, length = round_up(ceil_div(g.width, g.pw), g.lanes)
-    cdef floating* turned = strip + length * g.V * g.lanes
-    cdef Pass* p
-    scene = scene + group * g.C * g.plane
-    packed = packed + group * g.weights
-    for y in range(y0, y1):
-        for vi in range(ceil_div(g.vectors, g.V)):
-            v = vi * g.V
-            V = min(g.V, g.vectors - v)
-            f = min(V * g.lanes, g.F - v * g.lanes)
-            for z in range(g.pw):
-                p = pass_of(g, y, z)
-                gather_row(scene + source_row(g, y) * g.step, packed + p.weights + g.C * p.taps * v * g.lanes, g, p,
-                           g.taps + 2 * (y * g.pw + z), V, 0, p.width, strip)
-                turn_biased(strip, V * g.lanes, p.width, f,
-                            NULL if bias == NULL else bias + group * g.F + v * g.lanes, turned + z * length,
-                            g.pw * length)
-            for l in range(f):
-                weave(turned + l * g.pw * length, g.pw, length, g.width,
-                      out + (group * g.F + v * g.lanes + l) * g.area + y * g.width)
 
 
 cdef void gather_pooled(const floating* scene, const floating* packed, const floating* bias, Gather* g,
@@ -419,7 +428,6 @@ cdef void gather_pooled(const floating* scene, const floating* packed, const flo
     cdef Py_ssize_t room = (max(STRIP, columns) + g.lanes) * g.V * g.lanes
     cdef floating* places = strip + room
     cdef floating* rows = places + room
-    cdef Pass* p = g.each
     scene = scene + group * g.C * g.plane
     packed = packed + group * g.weights
     bias = bias + group * g.vectors * g.lanes
@@ -432,8 +440,8 @@ cdef void gather_pooled(const floating* scene, const floating* packed, const flo
             n = 0
             for y in range(first, last):
                 for r in range(2):
-                    gather_row(scene + (2 * y + r) * g.down * g.step, packed + g.C * p.taps * v * g.lanes, g, p,
-                               g.taps + 2 * (2 * y + r), V, 0, 2 * columns, rows + r * 2 * columns * V * g.lanes)
+                    gather_row(scene, packed, g, 2 * y + r, v, V, 0, 2 * columns,
+                               rows + r * 2 * columns * V * g.lanes)
                 max_of_rows(<const floating*>rows, <const floating*>rows + 2 * columns * V * g.lanes, columns,
                             V * g.lanes, bias + v * g.lanes, strip + n * V * g.lanes, places, n)
                 n += columns
@@ -446,13 +454,9 @@ cdef void gather_pooled(const floating* scene, const floating* packed, const flo
 
 cdef Py_ssize_t strip_size(Gather* g, bint pooled) noexcept nogil:
     """Values that a thread needs for strips, beside the image."""
-    cdef Py_ssize_t length = round_up(ceil_div(g.width, g.pw), g.lanes)
+    cdef Py_ssize_t length = max(STRIP, g.pw) + g.lanes
     if pooled:
         length = 2 * (max(STRIP, g.width // 2) + g.lanes) + 2 * g.width
-    elif g.pw > 1:
-        length = length * (1 + g.pw)
-    else:
-        length = STRIP + g.lanes
     return round_up(length * g.V * g.lanes, ALIGNMENT)
 
 
@@ -482,10 +486,8 @@ cdef void gather_parts(const floating* x, const floating* packed, floating* bias
             if pooled:
                 gather_pooled(scene, packed, packed + g.groups * g.weights, g, group, y0, y1, scratch, out + n * size,
                               NULL if where == NULL else where + n * size)
-            elif g.pw == 1:
-                gather_rows(scene, x + N * image, packed, bias, g, group, y0, y1, ahead, scratch, room, out + n * size)
             else:
-                gather_phases(scene, packed, bias, g, group, y0, y1, scratch, out + n * size)
+                gather_rows(scene, x + N * image, packed, bias, g, group, y0, y1, ahead, scratch, room, out + n * size)
     cconv_ftz_restore(state)
 
 
@@ -913,10 +915,12 @@ cdef class Plan:
         g.width = W
         g.rows = H
         g.row = W
-        g.ph = sh if kind == INPUT_GRADIENT else 1
-        g.pw = sw if kind == INPUT_GRADIENT else 1
         g.lanes = TILE_BYTES // itemsize
         g.vectors = ceil_div(g.F, g.lanes)
+        g.split = dw if kind in (OUTPUT, POOLED_OUTPUT, INPUT_GRADIENT) and splits(g, FW, sw, dw) else 1
+        g.ph = sh if kind == INPUT_GRADIENT else 1
+        g.pw = sw if kind == INPUT_GRADIENT else 1
+        g.pw = max(g.pw, g.split)
         passes = g.ph * g.pw
         rows = max(H, ceil_div(g.area, STRIP))
         self.each = bytearray(passes * sizeof(Pass))
@@ -961,7 +965,7 @@ cdef class Plan:
         cdef Gather* g = &self.g
         cdef Pass* p = g.each
         cdef Py_ssize_t high = (g.rows - 1) * sh + (FH - 1) * dh + 1, i, j
-        cdef Py_ssize_t wide = (g.width - 1) * sw + (FW - 1) * dw + 1
+        cdef Py_ssize_t wide = (g.width - 1) * sw + (FW - 1) * dw + 1, z
         cdef bint outside = pt > 0 or pl > 0 or high > g.H or wide > g.W, whole, padded
         # A weight gradient leaves out the taps outside of the image where there are enough channels for a tile of one
         # tap, and else needs the image with all its padding. An output needs no rows of it, nor one column: the outer
@@ -969,7 +973,10 @@ cdef class Plan:
         g.by_tap = (self.kind == WEIGHT_GRADIENT and g.C >= TAP_CHANNELS
                     and (outside or TILE_SIDE > 0 and sw == dw == 1 and FW in (3, 5)))
         whole = self.kind in (WEIGHT_GRADIENT, WINDOW_GRADIENT) and not g.by_tap
-        if whole or g.by_tap:
+        if g.split > 1:
+            padded = True
+            wide = round_up(wide, g.split)
+        elif whole or g.by_tap:
             padded = whole and outside
         elif sw == 1:
             padded = pl > 1 or wide - pl > g.W + 1
@@ -987,12 +994,14 @@ cdef class Plan:
         g.across = sw
         g.lowest = g.top - pt
         g.highest = g.lowest + (FH - 1) * dh
-        p.width = g.width
-        p.weights = 0
-        give_taps(p, room, FH * FW)
-        for i in range(FH):
-            for j in range(FW):
-                add_tap(g, p, g.lowest + i * dh, j * dw - pl, i * FW + j)
+        for z in range(g.split):
+            p = g.each + z
+            p.width = ceil_div(g.width - z, g.split)
+            p.weights = 0
+            give_taps(p, room + 4 * FH * FW * z, FH * FW)
+            for i in range(FH):
+                for j in range(FW):
+                    add_tap(g, p, g.lowest + i * dh, z + j * dw - pl, i * FW + j)
         g.weights = g.C * FH * FW * g.vectors * g.lanes
 
     cdef void plan_input_gradient(self, Py_ssize_t FH, Py_ssize_t FW, Py_ssize_t sh, Py_ssize_t sw, Py_ssize_t pt,
@@ -1004,7 +1013,8 @@ cdef class Plan:
         g.left = max(ceil_div(max((FW - 1) * dw - pl, 0), sw), 0)
         g.PH = g.H
         g.PW = g.left + max((g.width - 1 + pl) // sw + 1, 1)
-        cdef bint padded = g.left > 1 or g.PW - g.left > g.W + 1
+        cdef bint padded = g.split > 1 or g.left > 1 or g.PW - g.left > g.W + 1
+        g.PW = round_up(g.PW, g.split)
         if not padded:
             g.left = 0
             g.PW = g.W
@@ -1016,10 +1026,10 @@ cdef class Plan:
         g.highest = 0
         g.weights = 0
         for py in range(sh):
-            for pz in range(sw):
-                p = g.each + py * sw + pz
+            for pz in range(g.pw):
+                p = g.each + py * g.pw + pz
                 p.weights = g.weights
-                p.width = max(ceil_div(g.width - pz, sw), 0)
+                p.width = max(ceil_div(g.width - pz, g.pw), 0)
                 give_taps(p, room, FH * FW)
                 room += 4 * FH * FW
                 # The smallest input position of this phase fixes how far each tap lies in dout.
@@ -1033,7 +1043,8 @@ cdef class Plan:
                         add_tap(g, p, y, floor_div(pz + pl - j * dw, sw), i * FW + j)
                         g.lowest = min(g.lowest, y)
                         g.highest = max(g.highest, y)
-                g.weights += g.C * p.taps * g.vectors * g.lanes
+                if g.split == 1 or pz == g.split - 1:
+                    g.weights += g.C * p.taps * g.vectors * g.lanes
 
 
 cdef void set_planes(Gather* g, bint padded, bint whole):
@@ -1063,10 +1074,11 @@ cdef void give_taps(Pass* p, Py_ssize_t* room, Py_ssize_t most):
 
 
 cdef void add_tap(Gather* g, Pass* p, Py_ssize_t row, Py_ssize_t column, Py_ssize_t tap):
-    """Add a tap that lies so many rows and columns of the image from the outputs' places."""
-    p.table[p.taps] = row * g.PW + g.left + column
+    """Add a tap that lies so many rows below the outputs' places, and for the first output of the pass on a column."""
+    cdef Py_ssize_t at = g.left + column
+    p.table[p.taps] = row * g.PW + (at if g.split == 1 else at % g.split * (g.PW // g.split) + at // g.split)
     p.row[p.taps] = row
-    p.ends[p.taps] = (column < 0) | (p.width - 1 + column >= g.W) << 1
+    p.ends[p.taps] = (column < 0) | ((p.width - 1) * g.split + column >= g.W) << 1
     p.tap[p.taps] = tap
     p.taps += 1
 
@@ -1147,6 +1159,8 @@ cdef void run_gather(cnp.ndarray source, cnp.ndarray W, object b, cnp.ndarray ta
     if g.copied:
         check_scratch(<double>g.groups * g.C * g.plane * num_threads)
         private += round_up(g.groups * g.C * g.plane + g.lanes, ALIGNMENT)
+        if g.split > 1:
+            private += round_up(g.PW + (2 * g.split + 1) * g.lanes, ALIGNMENT)
     elif g.compact:
         private += round_up(g.C * g.row + g.lanes, ALIGNMENT)
     scratch = empty((packed + private * num_threads,), W.dtype)

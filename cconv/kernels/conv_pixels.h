@@ -54,41 +54,8 @@ static inline ptrdiff_t over(ptrdiff_t a, ptrdiff_t b) { return b == 1 ? a : b =
 
 #elif defined(T)
 
-#if defined(__GNUC__)
-typedef __typeof__((NAME(vec)){0} < (NAME(vec)){0}) NAME(lanes);
-/* v where `wanted`, else 0, whatever v holds there. */
-TILE_INLINE NAME(vec) NAME(keep)(NAME(vec) v, NAME(lanes) wanted) { return (NAME(vec))((NAME(lanes))v & wanted); }
-TILE_INLINE NAME(lanes) NAME(between)(ptrdiff_t first, ptrdiff_t end)
-{
-    NAME(lanes) wanted = (NAME(vec)){0} < (NAME(vec)){0};
-    for (int l = 0; l < LANES; l++) wanted[l] = -(l >= first && l < end);
-    return wanted;
-}
-#else
-typedef struct { char lane[LANES]; } NAME(lanes);
-TILE_INLINE NAME(vec) NAME(keep)(NAME(vec) v, NAME(lanes) wanted)
-{
-    for (int l = 0; l < LANES; l++) v.lane[l] = wanted.lane[l] ? v.lane[l] : 0;
-    return v;
-}
-TILE_INLINE NAME(lanes) NAME(between)(ptrdiff_t first, ptrdiff_t end)
-{
-    NAME(lanes) wanted;
-    for (int l = 0; l < LANES; l++) wanted.lane[l] = l >= first && l < end;
-    return wanted;
-}
-#endif
-
 #if defined(__GNUC__) && !defined(__clang__)
-/* The values at even places of two vectors, */
-TILE_INLINE NAME(vec) NAME(evens)(const T *from)
-{
-    NAME(lanes) even;
-    for (int l = 0; l < LANES; l++) even[l] = 2 * l;
-    return __builtin_shuffle(NAME(load)(from), NAME(load)(from + LANES), even);
-}
-
-/* and two vectors back in turns. */
+/* The values of two vectors in turns: the way back from `evens`. */
 TILE_INLINE void NAME(alternate)(const T *even, const T *odd, T *to)
 {
     NAME(lanes) low;
@@ -98,13 +65,6 @@ TILE_INLINE void NAME(alternate)(const T *even, const T *odd, T *to)
     NAME(store)(to + LANES, __builtin_shuffle(x, y, low + LANES / 2));
 }
 #else
-TILE_INLINE NAME(vec) NAME(evens)(const T *from)
-{
-    T line[LANES];
-    for (int l = 0; l < LANES; l++) line[l] = from[2 * l];
-    return NAME(load)(line);
-}
-
 TILE_INLINE void NAME(alternate)(const T *even, const T *odd, T *to)
 {
     for (int l = 0; l < LANES; l++) to[2 * l] = even[l], to[2 * l + 1] = odd[l];

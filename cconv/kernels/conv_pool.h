@@ -32,7 +32,7 @@ static inline unsigned passed_double(const double *y, int below, ptrdiff_t count
 }
 
 /* Write those values of a vector that passed next to each other, and where their windows begin; no others are read. */
-static inline void keep_float(unsigned passed, const float *dout, const uint8_t *where, const int32_t *base, int32_t down,
+static inline void compress_float(unsigned passed, const float *dout, const uint8_t *where, const int32_t *base, int32_t down,
                               int32_t across, float *value, int32_t *at)
 {
     const __mmask16 mask = (__mmask16)passed;
@@ -48,7 +48,7 @@ static inline void keep_float(unsigned passed, const float *dout, const uint8_t 
     _mm512_storeu_si512(at, _mm512_maskz_compress_epi32(mask, from));
 }
 
-static inline void keep_double(unsigned passed, const double *dout, const uint8_t *where, const int32_t *base,
+static inline void compress_double(unsigned passed, const double *dout, const uint8_t *where, const int32_t *base,
                                int32_t down, int32_t across, double *value, int32_t *at)
 {
     const __mmask8 mask = (__mmask8)passed;
@@ -153,7 +153,7 @@ static ptrdiff_t NAME(find_windows)(const T *dout, const T *y, const uint8_t *wh
 #if defined(__AVX512VL__)
     for (; k < count; k += LANES) {
         const unsigned passed = NAME(passed)((y ? y : dout) + k, !y, count - k);
-        NAME(keep)(passed, dout + k, where ? where + k : NULL, base + k, down, across, value + n, at + n);
+        NAME(compress)(passed, dout + k, where ? where + k : NULL, base + k, down, across, value + n, at + n);
         n += _mm_popcnt_u32(passed);
     }
 #endif

@@ -127,6 +127,48 @@ TILE_INLINE NAME(vec) NAME(multiply_add)(NAME(vec) a, NAME(vec) b, NAME(vec) c)
 }
 #endif
 
+#if defined(__GNUC__)
+typedef __typeof__((NAME(vec)){0} < (NAME(vec)){0}) NAME(lanes);
+/* v where `wanted`, else 0, whatever v holds there. */
+TILE_INLINE NAME(vec) NAME(keep)(NAME(vec) v, NAME(lanes) wanted) { return (NAME(vec))((NAME(lanes))v & wanted); }
+TILE_INLINE NAME(lanes) NAME(between)(ptrdiff_t first, ptrdiff_t end)
+{
+    NAME(lanes) lane;
+    for (int l = 0; l < LANES; l++) lane[l] = l;
+    return (lane >= (__typeof__(lane[0]))first) & (lane < (__typeof__(lane[0]))end);
+}
+#else
+typedef struct { char lane[LANES]; } NAME(lanes);
+TILE_INLINE NAME(vec) NAME(keep)(NAME(vec) v, NAME(lanes) wanted)
+{
+    for (int l = 0; l < LANES; l++) v.lane[l] = wanted.lane[l] ? v.lane[l] : 0;
+    return v;
+}
+TILE_INLINE NAME(lanes) NAME(between)(ptrdiff_t first, ptrdiff_t end)
+{
+    NAME(lanes) wanted;
+    for (int l = 0; l < LANES; l++) wanted.lane[l] = l >= first && l < end;
+    return wanted;
+}
+#endif
+
+#if defined(__GNUC__) && !defined(__clang__)
+/* The values at even places of two vectors. */
+TILE_INLINE NAME(vec) NAME(evens)(const T *from)
+{
+    NAME(lanes) even;
+    for (int l = 0; l < LANES; l++) even[l] = 2 * l;
+    return __builtin_shuffle(NAME(load)(from), NAME(load)(from + LANES), even);
+}
+#else
+TILE_INLINE NAME(vec) NAME(evens)(const T *from)
+{
+    T line[LANES];
+    for (int l = 0; l < LANES; l++) line[l] = from[2 * l];
+    return NAME(load)(line);
+}
+#endif
+
 /* P and V, and below `side`, are constants wherever these are inlined, so that `sum` becomes registers. */
 TILE_INLINE void NAME(tile_body)(const int P, const int V, const T *a, const ptrdiff_t *off, ptrdiff_t outer,
                                  ptrdiff_t a_step, ptrdiff_t inner, const ptrdiff_t *table, const T *b, ptrdiff_t b_jump,
@@ -492,21 +534,6 @@ static void NAME(turn_biased)(const T *from, ptrdiff_t from_step, ptrdiff_t rows
         }
 }
 
-/* to[k * phases + z] = from[z * pitch + k]: the phases of a row, `width` values in all, side by side. */
-static void NAME(weave)(const T *from, ptrdiff_t phases, ptrdiff_t pitch, ptrdiff_t width, T *TILE_RESTRICT to)
-{
-    if (phases == 2) {
-        for (ptrdiff_t k = 0; k < width / 2; k++) {
-            to[2 * k] = from[k];
-            to[2 * k + 1] = from[pitch + k];
-        }
-        if (width % 2) to[width - 1] = from[width / 2];
-        return;
-    }
-    for (ptrdiff_t z = 0; z < phases; z++)
-        for (ptrdiff_t k = 0; k * phases + z < width; k++) to[k * phases + z] = from[z * pitch + k];
-}
-
 /* Rows y0 to y1 of an image (H, W) that begins at row `top` and column `left` of a padded one with PW columns; both may
  * be negative. Whole vectors are read, no further than `end`, and written, up to a vector beyond the last row. */
 static void NAME(pad)(const T *x, const T *end, ptrdiff_t H, ptrdiff_t W, ptrdiff_t top, ptrdiff_t left, ptrdiff_t PW,
@@ -528,6 +555,36 @@ static void NAME(pad)(const T *x, const T *end, ptrdiff_t H, ptrdiff_t W, ptrdif
             k = start + count;
         }
         for (; k < PW; k += LANES) NAME(store)(line + k, NAME(spread)(0));
+    }
+}
+
+/* Every second of W values, from `from` on, which may be negative; zeros where there is none. Whole vectors are read on
+ * both sides. */
+TILE_INLINE void NAME(halve)(const T *x, ptrdiff_t from, ptrdiff_t W, ptrdiff_t count, T *to)
+{
+    for (ptrdiff_t k = 0; k < count; k += LANES) {
+        const ptrdiff_t at = from + 2 * k;
+        NAME(store)(to + k, NAME(keep)(NAME(evens)(x + at), NAME(between)(at < 0 ? (1 - at) / 2 : 0, (W - at + 1) / 2)));
+    }
+}
+
+/* The same for rows split into `phases`: column q is value q / phases of phase q % phases, and these lie side by side.
+ * A row may first be written whole, behind its place; that takes room for another row and 2 * phases + 1 vectors. */
+static void NAME(pad_split)(const T *x, const T *end, ptrdiff_t H, ptrdiff_t W, ptrdiff_t left, ptrdiff_t phases,
+                            ptrdiff_t PW, ptrdiff_t y0, ptrdiff_t y1, T *to)
+{
+    const ptrdiff_t pitch = PW / phases, rounded = (pitch + LANES - 1) / LANES * LANES;
+    for (ptrdiff_t y = y0; y < y1; y++) {
+        const T *const row = x + y * W;
+        T *const split = to + y * PW, *const line = split + PW + LANES;
+        if (phases == 2 && y > 0 && left <= W && end - row > 2 * rounded - left) {
+            NAME(halve)(row, -left, W, pitch, split);
+            NAME(halve)(row, 1 - left, W, pitch, split + pitch);
+            continue;
+        }
+        NAME(pad)(x, end, H, W, 0, left, PW, y, y + 1, line - y * PW);
+        for (ptrdiff_t z = 0; z < phases; z++)
+            for (ptrdiff_t k = 0; k < pitch; k++) split[z * pitch + k] = line[k * phases + z];
     }
 }
 

@@ -49,8 +49,10 @@ cdef extern from "tile.h" nogil:
                    Py_ssize_t, float*) noexcept
     void pad_double(const double*, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
                     Py_ssize_t, Py_ssize_t, double*) noexcept
-    void weave_float(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, float*) noexcept
-    void weave_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*) noexcept
+    void pad_split_float(const float*, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                         Py_ssize_t, Py_ssize_t, float*) noexcept
+    void pad_split_double(const double*, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                          Py_ssize_t, Py_ssize_t, double*) noexcept
     void add_rows_float(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, float*) noexcept
     void add_rows_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*) noexcept
 
@@ -115,20 +117,21 @@ cdef inline void add_rows(const floating* a, Py_ssize_t step, Py_ssize_t rows, P
         add_rows_double(a, step, rows, vectors, total)
 
 
-cdef inline void weave(const floating* a, Py_ssize_t phases, Py_ssize_t pitch, Py_ssize_t width,
-                       floating* to) noexcept nogil:
-    if floating is float:
-        weave_float(a, phases, pitch, width, to)
-    else:
-        weave_double(a, phases, pitch, width, to)
-
-
 cdef inline void pad(const floating* x, const floating* end, Py_ssize_t H, Py_ssize_t W, Py_ssize_t top,
                      Py_ssize_t left, Py_ssize_t PW, Py_ssize_t y0, Py_ssize_t y1, floating* to) noexcept nogil:
     if floating is float:
         pad_float(x, end, H, W, top, left, PW, y0, y1, to)
     else:
         pad_double(x, end, H, W, top, left, PW, y0, y1, to)
+
+
+cdef inline void pad_split(const floating* x, const floating* end, Py_ssize_t H, Py_ssize_t W, Py_ssize_t left,
+                           Py_ssize_t phases, Py_ssize_t PW, Py_ssize_t y0, Py_ssize_t y1,
+                           floating* to) noexcept nogil:
+    if floating is float:
+        pad_split_float(x, end, H, W, left, phases, PW, y0, y1, to)
+    else:
+        pad_split_double(x, end, H, W, left, phases, PW, y0, y1, to)
 
 
 cdef inline void expect(const floating* to, Py_ssize_t step, Py_ssize_t rows, Py_ssize_t columns) noexcept nogil:
