@@ -226,9 +226,9 @@ def as_labels(t, num_samples, num_classes, name="t"):
         raise TypeError(f"{name} must hold class indices as integers, got {t.dtype}; use {name}.astype(np.int64)")
     ready = t.dtype is INT64 and t.ndim == 1 and t.flags.c_contiguous and t.flags.aligned
     labels = t if ready else np.require(t, INT64, "CA").reshape(num_samples)
-    # An index that is negative, or beyond int64, is a huge unsigned number: one comparison finds both ends.
-    if num_samples and labels.view(np.uint64).max() >= num_classes:
-        row = int(np.argmax(labels.view(np.uint64) >= num_classes))
+    # A number beyond int64 has become a negative one.
+    row = memory.first_outside(labels, num_classes)
+    if row >= 0:
         raise ValueError(
             f"{name} must hold class indices from 0 to {num_classes - 1}, got {t.reshape(-1)[row]} for sample {row}"
         )

@@ -154,6 +154,33 @@ def test_relu_gradient_is_taken_not_multiplied():
         np.testing.assert_array_equal(functional.relu_backward(np.full(4, np.inf), kept), [0, 0, np.inf, np.inf])
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [0, 1, 3, 15, 16, 17, 63, 64, 65, 200, 8191, 20001])
+def test_masks_of_relu(rng, cpu_level, num_threads, size, dtype):
+    x, dout = rng.standard_normal((2, size)).astype(dtype)
+    x[::5], x[3::7], x[4::11], dout[::3] = 0, np.nan, -0.0, np.inf
+    out, mask = functional.relu(x, return_mask=True)
+    np.testing.assert_array_equal(out, functional.relu(x))
+    bits = np.unpackbits(mask.astype("<u8").view(np.uint8), bitorder="little")
+    np.testing.assert_array_equal(bits[:size], ~(x <= 0))
+    assert not bits[size:].any()
+    dx = functional.relu_backward(dout, mask=mask)
+    assert dx.dtype == dtype
+    np.testing.assert_array_equal(dx, functional.relu_backward(dout, x))
+
+
+def test_masks_that_do_not_fit():
+    x = np.ones((3, 50))
+    _, mask = functional.relu(x, return_mask=True)
+    for wrong in (mask[:-1], mask.astype(np.int64), mask.reshape(1, -1), [1, 2, 3]):
+        with pytest.raises(ValueError, match=r"mask must be uint64 of shape \(3,\), got"):
+            functional.relu_backward(x, mask=wrong)
+    np.testing.assert_array_equal(functional.relu_backward(x, mask=np.repeat(mask, 2)[::2]), x)
+    for arguments in ({}, {"y": x, "mask": mask}):
+        with pytest.raises(ValueError, match="takes one of y and mask"):
+            functional.relu_backward(x, **arguments)
+
+
 def test_gradients_take_two_dtypes_and_refuse_two_shapes(activation):
     assert activation.gradient(np.ones(3), np.ones(3, np.float32), **activation.settings).dtype == np.float64
     with pytest.raises(ValueError, match=r"dout must have the output's shape \(3,\), got \(1, 3\)"):

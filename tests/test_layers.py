@@ -463,6 +463,16 @@ def test_a_changed_parameter_takes_effect_at_the_next_call(make):
     np.testing.assert_allclose(layer.backward(np.ones_like(before)), -dx, rtol=1e-12)
 
 
+def test_relu_needs_its_output_no_longer():
+    layer = Relu()
+    out = layer.forward(np.array([[-1.0, 2.0]]))
+    out[...] = 0
+    np.testing.assert_array_equal(layer.backward(np.ones((1, 2), np.float32)), [[0, 1]])
+    assert layer.backward(np.ones((1, 2), np.float32)).dtype == np.float64
+    with pytest.raises(ValueError, match=r"output's shape \(1, 2\), got \(2, 1\)"):
+        layer.backward(np.ones((2, 1)))
+
+
 def test_relu_has_gradient_zero_at_zero():
     layer = Relu()
     layer.forward(np.array([[-1.0, -0.0, 0.0, 1e-30]]))

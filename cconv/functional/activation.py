@@ -1,5 +1,7 @@
 """The activations and their gradients, and softmax, checked at the door and computed by compiled kernels."""
 
+import numpy as np
+
 from .. import kernels
 from .._arrays import as_input, number, promote
 
@@ -25,6 +27,9 @@ __all__ = [
     "tanh_backward",
 ]
 
+UINT64 = np.dtype(np.uint64)
+MASK_BITS = 64  # in one value of a mask
+
 # Nanoseconds that one thread takes for one value, roughly: it only decides when a second thread pays.
 COST = 0.2
 EXP_COST = 1.0
@@ -48,7 +53,7 @@ def _gradient(kernel, dout, kept, name, cost, *settings):
     return dx
 
 
-def relu(x):
+def relu(x, *, return_mask=False):
     r"""Replace negative values by 0.
 
     .. math:: out = \max(x, 0)
@@ -56,11 +61,15 @@ def relu(x):
     Parameters
     ----------
     x : ndarray, float32 or float64, any shape
+    return_mask : bool, default False, keyword only
+        Return also what `relu_backward` can do with in place of the output, in 1/32 of its memory (1/64 in float64).
 
     Returns
     -------
-    ndarray of x's shape and dtype
+    out : ndarray of x's shape and dtype
         NaN stays NaN.
+    mask : ndarray of uint64, shape (ceil(x.size / 64),)
+        If asked for: bit i % 64 of value i // 64 says whether value i of x, in C order, is positive or NaN.
 
     Raises
     ------
@@ -73,15 +82,23 @@ def relu(x):
     >>> relu(np.array([-1.0, 0.0, 2.0]))
     array([0., 0., 2.])
     """
-    return _values(kernels.activation.relu, x, COST)
+    if not return_mask:
+        return _values(kernels.activation.relu, x, COST)
+    x = as_input(x, "x")
+    mask = kernels.memory.empty((-(-x.size // MASK_BITS),), UINT64)
+    out = kernels.memory.empty(x.shape, x.dtype)
+    kernels.activation.relu_masked(x, out, mask, False, kernels.cpu.threads_for(COST * x.size))
+    return out, mask
 
 
-def relu_backward(dout, y):
+def relu_backward(dout, y=None, *, mask=None):
     """Return the gradient of `relu`: `dout` where relu's output (or input) `y` is positive or NaN, else 0.
 
     Parameters
     ----------
     dout, y : ndarray of one shape
+    mask : ndarray, keyword only
+        What `relu` returned, in place of y.
 
     Returns
     -------
@@ -90,7 +107,7 @@ def relu_backward(dout, y):
     Raises
     ------
     TypeError, ValueError
-        If the arrays are not of floats or their shapes differ.
+        If the arrays are not of floats, their shapes differ, or not one of y and mask is given.
 
     Examples
     --------
@@ -98,7 +115,19 @@ def relu_backward(dout, y):
     >>> relu_backward(np.ones(3), np.array([0.0, 0.0, 2.0]))
     array([0., 0., 1.])
     """
-    return _gradient(kernels.activation.relu_backward, dout, y, "y", COST)
+    if (y is None) == (mask is None):
+        raise ValueError(f"relu_backward takes one of y and mask, got {'none' if y is None else 'both'}")
+    if mask is None:
+        return _gradient(kernels.activation.relu_backward, dout, y, "y", COST)
+    dout = as_input(dout, "dout")
+    words = (-(-dout.size // MASK_BITS),)
+    mask = np.asarray(mask)
+    if mask.dtype != UINT64 or mask.shape != words:
+        raise ValueError(f"mask must be uint64 of shape {words}, got {mask.dtype} of shape {mask.shape}")
+    dx = kernels.memory.empty(dout.shape, dout.dtype)
+    mask = np.ascontiguousarray(mask, UINT64)
+    kernels.activation.relu_masked(dout, dx, mask, True, kernels.cpu.threads_for(COST * dout.size))
+    return dx
 
 
 def leaky_relu(x, negative_slope=0.01):

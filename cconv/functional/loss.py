@@ -76,16 +76,8 @@ def softmax_cross_entropy(x, t, *, label_smoothing=0.0, class_weight=None, ignor
     0.6931
     """
     x = as_input(x, "x", 2)
-    N, M = x.shape
-    if N == 0 or M == 0:
-        raise ValueError(f"the mean loss of an empty batch is not defined: x has shape {x.shape}")
-    t, total = _class_targets(t, x, label_smoothing, class_weight, ignore_index)
-    if total == 0:
-        raise ValueError(f"the mean loss is not defined: all {N} samples are ignored or of classes of weight 0")
-    y = kernels.memory.empty(x.shape, x.dtype)
-    losses = kernels.memory.empty((N,), x.dtype)
-    kernels.loss.softmax_cross_entropy(x, t, y, losses, kernels.cpu.threads_for(COST * x.size))
-    return float(losses.sum(dtype="float64") / total), y
+    not_empty(x)
+    return mean_cross_entropy(x, *class_targets(t, x, label_smoothing, class_weight, ignore_index))
 
 
 def softmax_cross_entropy_backward(y, t, dout=1, *, label_smoothing=0.0, class_weight=None, ignore_index=None):
@@ -124,10 +116,22 @@ def softmax_cross_entropy_backward(y, t, dout=1, *, label_smoothing=0.0, class_w
     array([[ 0.5, -0.5]])
     """
     y = as_input(y, "y", 2)
-    t, total = _class_targets(t, y, label_smoothing, class_weight, ignore_index)
+    return mean_cross_entropy_backward(y, *class_targets(t, y, label_smoothing, class_weight, ignore_index), dout)
+
+
+def mean_cross_entropy(x, targets, total):
+    """Return the loss and the softmax of scores for what `class_targets` returned."""
+    if total == 0:
+        raise ValueError(f"the mean loss is not defined: all {len(x)} samples are ignored or of classes of weight 0")
+    y = kernels.memory.empty(x.shape, x.dtype)
+    return kernels.loss.softmax_cross_entropy(x, targets, y, kernels.cpu.threads_for(COST * x.size)) / total, y
+
+
+def mean_cross_entropy_backward(y, targets, total, dout):
+    """Return the gradient with respect to the scores."""
     dx = kernels.memory.empty(y.shape, y.dtype)
     scale = _number(dout, "dout") / total if total else 0.0
-    kernels.loss.softmax_cross_entropy_backward(y, t, scale, dx, kernels.cpu.threads_for(COST * y.size))
+    kernels.loss.softmax_cross_entropy_backward(y, targets, scale, dx, kernels.cpu.threads_for(COST * y.size))
     return dx
 
 
@@ -148,7 +152,7 @@ def class_labels(t, num_samples, num_classes, ignore_index):
     return t, ignored
 
 
-def _class_targets(t, scores, label_smoothing, class_weight, ignore_index):
+def class_targets(t, scores, label_smoothing, class_weight, ignore_index):
     """Return the targets as the kernels take them, class indices or a row for each sample, and the losses' divisor.
 
     Whatever the options ask for is a weight for each class's logarithm: the kernels need not know of it.
@@ -208,7 +212,7 @@ def sigmoid_cross_entropy(x, t, *, pos_weight=None):
     """
     x = as_input(x, "x")
     t, a = _weighted_targets(t, x, pos_weight)
-    _not_empty(x)
+    not_empty(x)
     y = kernels.memory.empty(x.shape, x.dtype)
     total = kernels.loss.sigmoid_cross_entropy(x, t, a, y, kernels.cpu.threads_for(SIGMOID_COST * x.size))
     return total / x.size, y
@@ -311,7 +315,7 @@ def squared_error(x, t, *, reduction="mean"):
     x = as_input(x, "x")
     t = value_targets(t, x)
     factor = _factor(reduction, x)
-    _not_empty(x)
+    not_empty(x)
     return factor * kernels.loss.squared_error(x, t, kernels.cpu.threads_for(RESIDUAL_COST * x.size))
 
 
@@ -384,7 +388,7 @@ def huber(x, t, *, delta=1.0):
     x = as_input(x, "x")
     t = value_targets(t, x)
     delta = positive(delta, "delta")
-    _not_empty(x)
+    not_empty(x)
     return kernels.loss.huber(x, t, delta, kernels.cpu.threads_for(RESIDUAL_COST * x.size)) / x.size
 
 
@@ -441,7 +445,7 @@ def _number(value, name):
         raise TypeError(f"{name} must be a number, got {type(value).__name__} of shape {np.shape(value)}") from None
 
 
-def _not_empty(x):
+def not_empty(x):
     if x.size == 0:
         raise ValueError(f"the loss of an empty batch is not defined: x has shape {x.shape}")
 

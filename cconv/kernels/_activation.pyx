@@ -25,14 +25,22 @@
 cimport numpy as cnp
 from cython cimport floating
 from cython.parallel cimport parallel, prange
+from libc.stdint cimport uint64_t
 
 from cconv.kernels.tile cimport cconv_ftz_on, cconv_ftz_restore
 from cconv.kernels.vmath cimport decay, expm1, log1p, normal, sigmoid as logistic, tanh as hyperbolic
 
 cnp.import_array()
 
+cdef extern from "relu.h" nogil:
+    const int MASK_BITS
+    void relu_masked_float(const float*, Py_ssize_t, float*, uint64_t*) noexcept
+    void relu_masked_double(const double*, Py_ssize_t, double*, uint64_t*) noexcept
+    void relu_masked_backward_float(const float*, const uint64_t*, Py_ssize_t, float*) noexcept
+    void relu_masked_backward_double(const double*, const uint64_t*, Py_ssize_t, double*) noexcept
+
 cdef enum:
-    CHUNK = 8192  # values in one piece of work
+    CHUNK = 8192  # values in one piece of work, whole words of a mask
 
 cdef enum Rule:
     RELU, LEAKY_RELU, ELU, GELU, GELU_TANH, SILU, SIGMOID, TANH, SOFTPLUS, HARD_SWISH
@@ -192,6 +200,41 @@ cdef run(Rule rule, cnp.ndarray dout, cnp.ndarray x, cnp.ndarray out, double a, 
                               num_threads)
         else:
             run_pieces[double](rule, <double*>gradient, <double*>source, <double*>target, size, a, b, num_threads)
+
+
+cdef void run_masked(const floating* x, floating* out, uint64_t* mask, bint back, Py_ssize_t size,
+                     int num_threads) noexcept nogil:
+    cdef Py_ssize_t c, i, n
+    cdef unsigned state = 0
+    with parallel(num_threads=num_threads):
+        state = cconv_ftz_on()
+        for c in prange((size + CHUNK - 1) // CHUNK, schedule="static"):
+            i = c * CHUNK
+            n = min(CHUNK, size - i)
+            if floating is float:
+                if back:
+                    relu_masked_backward_float(x + i, mask + i // MASK_BITS, n, out + i)
+                else:
+                    relu_masked_float(x + i, n, out + i, mask + i // MASK_BITS)
+            elif back:
+                relu_masked_backward_double(x + i, mask + i // MASK_BITS, n, out + i)
+            else:
+                relu_masked_double(x + i, n, out + i, mask + i // MASK_BITS)
+        cconv_ftz_restore(state)
+
+
+def relu_masked(cnp.ndarray x, cnp.ndarray out, cnp.ndarray mask, bint back, int num_threads, /):
+    """Write relu of x into out and which values pass into mask; or `back`, x where mask has its bit set, and else 0."""
+    cdef Py_ssize_t size = cnp.PyArray_SIZE(x)
+    cdef void* source = cnp.PyArray_DATA(x)
+    cdef void* target = cnp.PyArray_DATA(out)
+    cdef uint64_t* bits = <uint64_t*>cnp.PyArray_DATA(mask)
+    cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
+    with nogil:
+        if single:
+            run_masked[float](<float*>source, <float*>target, bits, back, size, num_threads)
+        else:
+            run_masked[double](<double*>source, <double*>target, bits, back, size, num_threads)
 
 
 def relu(cnp.ndarray x, cnp.ndarray out, int num_threads, /):

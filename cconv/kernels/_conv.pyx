@@ -206,7 +206,7 @@ cdef inline int most_outputs(Py_ssize_t V, Py_ssize_t across, int side, Py_ssize
     """The most outputs of a tile with V vectors: more when what they read, or taps too, lie side by side."""
     if across != 1:
         return tile_rows(<int>V)
-    return side_rows(<int>V, side) if shares(V, side, lanes) else run_rows(<int>V)
+    return side_rows(<int>V) if shares(V, side, lanes) else run_rows(<int>V)
 
 
 cdef double row_cost(Py_ssize_t V, Py_ssize_t width, Py_ssize_t across, int side, Py_ssize_t lanes) noexcept nogil:
@@ -333,8 +333,8 @@ cdef inline void gather_phase(const floating* row, const floating* weights, Gath
         strip = strip + P * g.pw * step
 
 
-cdef inline void gather_row(const floating* scene, const floating* packed, Gather* g, Py_ssize_t y, Py_ssize_t v,
-                            Py_ssize_t V, Py_ssize_t z0, Py_ssize_t z1, floating* strip) noexcept nogil:
+cdef void gather_row(const floating* scene, const floating* packed, Gather* g, Py_ssize_t y, Py_ssize_t v, Py_ssize_t V,
+                     Py_ssize_t z0, Py_ssize_t z1, floating* strip) noexcept nogil:
     """Compute outputs z0 to z1 of row y for V vectors of channels from v on; each phase begins at z0 or behind it."""
     cdef Py_ssize_t first = z0 if g.pw == 1 else quotient(z0, g.pw), z
     cdef Pass* p

@@ -20,8 +20,9 @@
 #             dx = r, but no further than delta from 0, times scale
 #
 # A total is the sum over PIECES pieces that the size alone cuts, each added up in blocks, in double: the number of
-# threads does not change it. A NaN in x or t makes it NaN. Arrays are contiguous and of one dtype. Numbers are written
-# with <floating>: of a literal 1 Cython makes a double, and C computes in double what has one in it.
+# threads does not change it. Those of rows are added up in order. A NaN in x or t makes it NaN. Arrays are contiguous
+# and of one dtype. Numbers are written with <floating>: of a literal 1 Cython makes a double, and C computes in double
+# what has one in it.
 
 cimport numpy as cnp
 from cython cimport floating
@@ -31,6 +32,8 @@ from libc.stdint cimport int64_t
 
 from cconv.kernels.tile cimport cconv_ftz_on, cconv_ftz_restore
 from cconv.kernels.vmath cimport exp, log1p
+
+from cconv.kernels._memory import empty
 
 cdef extern from "vmath.h" nogil:
     float largest_float(const float* x, Py_ssize_t size) noexcept
@@ -277,12 +280,22 @@ def softmax(cnp.ndarray x, cnp.ndarray out, int num_threads, /):
             cross_entropy_rows[double](<double*>source, NULL, NULL, <double*>target, NULL, N, M, num_threads)
 
 
-def softmax_cross_entropy(cnp.ndarray x, cnp.ndarray t, cnp.ndarray y, cnp.ndarray losses, int num_threads, /):
-    """Write the softmax of x (N, M) into y and each row's loss for t (int64 (N,) or x's dtype (N, M)) into losses."""
+cdef double in_double(const floating* x, Py_ssize_t size) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef double total = 0
+    for i in range(size):
+        total += x[i]
+    return total
+
+
+def softmax_cross_entropy(cnp.ndarray x, cnp.ndarray t, cnp.ndarray y, int num_threads, /):
+    """Write the softmax of x (N, M) into y; return the total loss for t, int64 (N,) or of x's dtype (N, M)."""
     cdef Py_ssize_t N = x.shape[0], M = x.shape[1]
     cdef void* source = cnp.PyArray_DATA(x)
     cdef void* target = cnp.PyArray_DATA(y)
+    cdef cnp.ndarray losses = empty((N,), x.dtype)
     cdef void* loss = cnp.PyArray_DATA(losses)
+    cdef double total
     cdef void* truth = cnp.PyArray_DATA(t)
     cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
     cdef int64_t* labels = <int64_t*>truth if cnp.PyArray_NDIM(t) == 1 else NULL
@@ -290,9 +303,12 @@ def softmax_cross_entropy(cnp.ndarray x, cnp.ndarray t, cnp.ndarray y, cnp.ndarr
         if single:
             cross_entropy_rows[float](<float*>source, labels, <float*>truth, <float*>target, <float*>loss, N, M,
                                       num_threads)
+            total = in_double(<float*>loss, N)
         else:
             cross_entropy_rows[double](<double*>source, labels, <double*>truth, <double*>target, <double*>loss, N, M,
                                        num_threads)
+            total = in_double(<double*>loss, N)
+    return total
 
 
 def softmax_cross_entropy_backward(cnp.ndarray y, cnp.ndarray t, double scale, cnp.ndarray dx, int num_threads, /):

@@ -17,6 +17,7 @@ cimport cython
 cimport numpy as cnp
 from cpython.pyport cimport PY_SSIZE_T_MAX
 from cpython.ref cimport Py_INCREF
+from libc.stdint cimport int64_t
 from libc.string cimport memmove
 
 import numpy as np
@@ -234,6 +235,16 @@ def are_ready(x, W, b, int ndim):
     """The same of x and W with `ndim` dimensions and of b with one, or None: all of them, and in one dtype."""
     return (ready(x) and ready(W) and alike(x, x, ndim) and alike(W, x, ndim)
             and (b is None or ready(b) and alike(b, x, 1)))
+
+
+def first_outside(cnp.ndarray labels, Py_ssize_t end, /):
+    """Where the first of int64 labels (N,) lies that is negative or not below `end`, or -1 where there is none."""
+    cdef const int64_t* label = <const int64_t*>cnp.PyArray_DATA(labels)
+    cdef Py_ssize_t n
+    for n in range(cnp.PyArray_SIZE(labels)):
+        if not 0 <= label[n] < end:
+            return n
+    return -1
 
 
 def empty_cache():

@@ -30,6 +30,7 @@
 #define CCONV_TILE_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 #if defined(__AVX512F__)
@@ -83,7 +84,7 @@ static inline int weight_channels(int V, int side) { return TILE_WEIGHTS / (side
 
 /* The most values of `a` in a tile with V vectors: side by side, the same with `side` taps side by side, and anywhere. */
 static inline int run_rows(int V) { return TILE_REGISTERS / V < TILE_RUN ? TILE_REGISTERS / V : TILE_RUN; }
-static inline int side_rows(int V, int side) { return V == 1 ? 2 * TILE_RUN - 2 * (side - 3) : TILE_RUN - (side - 3); }
+static inline int side_rows(int V) { return V == 1 ? 20 : 12; } /* b takes V * side registers */
 static inline int tile_rows(int V) { return TILE_REGISTERS / V < TILE_ROWS ? TILE_REGISTERS / V : TILE_ROWS; }
 
 #define T float
@@ -137,6 +138,13 @@ TILE_INLINE NAME(lanes) NAME(between)(ptrdiff_t first, ptrdiff_t end)
     for (int l = 0; l < LANES; l++) lane[l] = l;
     return (lane >= (__typeof__(lane[0]))first) & (lane < (__typeof__(lane[0]))end);
 }
+/* The lanes whose bits are set. */
+TILE_INLINE NAME(lanes) NAME(marked)(uint32_t bits)
+{
+    NAME(lanes) lane;
+    for (int l = 0; l < LANES; l++) lane[l] = (__typeof__(lane[0]))1 << l;
+    return (lane & (__typeof__(lane[0]))bits) != 0;
+}
 #else
 typedef struct { char lane[LANES]; } NAME(lanes);
 TILE_INLINE NAME(vec) NAME(keep)(NAME(vec) v, NAME(lanes) wanted)
@@ -148,6 +156,12 @@ TILE_INLINE NAME(lanes) NAME(between)(ptrdiff_t first, ptrdiff_t end)
 {
     NAME(lanes) wanted;
     for (int l = 0; l < LANES; l++) wanted.lane[l] = l >= first && l < end;
+    return wanted;
+}
+TILE_INLINE NAME(lanes) NAME(marked)(uint32_t bits)
+{
+    NAME(lanes) wanted;
+    for (int l = 0; l < LANES; l++) wanted.lane[l] = bits >> l & 1;
     return wanted;
 }
 #endif
@@ -263,8 +277,7 @@ TILE_INLINE void NAME(run_body)(const int P, const int V, const int side, const 
     SIDE(side, 11, 2) SIDE(side, 12, 2)
 #define SINGLES(side)                                                                                                  \
     SIDE(side, 10, 1) SIDE(side, 11, 1) SIDE(side, 12, 1) SIDE(side, 13, 1) SIDE(side, 14, 1) SIDE(side, 15, 1)        \
-    SIDE(side, 16, 1) SIDE(side, 17, 1) SIDE(side, 18, 1) SIDE(side, 19, 1) SIDE(side, 20, 1) SIDE(side, 21, 1)        \
-    SIDE(side, 22, 1) SIDE(side, 23, 1) SIDE(side, 24, 1)
+    SIDE(side, 16, 1) SIDE(side, 17, 1) SIDE(side, 18, 1) SIDE(side, 19, 1) SIDE(side, 20, 1)
 #define SMALL(KIND)                                                                                                    \
     KIND(1, 1) KIND(2, 1) KIND(3, 1) KIND(4, 1) KIND(5, 1) KIND(6, 1) KIND(7, 1) KIND(8, 1) KIND(9, 1)                 \
     KIND(1, 2) KIND(2, 2) KIND(3, 2) KIND(4, 2) KIND(5, 2) KIND(6, 2) KIND(1, 3) KIND(2, 3) KIND(3, 3) KIND(4, 3)
@@ -290,16 +303,16 @@ TILE_ONCE void NAME(tile)(int P, int V, const T *a, const ptrdiff_t *off, ptrdif
 }
 
 /* The tile of `P` values side by side and `V` vectors; 1 <= P <= run_rows(V), or where there is a loop for
- * `side` side_rows(V, side): for V <= TILE_SIDE_V, in float64 for 2 alone. */
+ * `side` side_rows(V): for V <= TILE_SIDE_V, in float64 for 2 alone. */
 TILE_ONCE void NAME(tile_run)(int P, int V, const T *a, ptrdiff_t outer, ptrdiff_t a_step, ptrdiff_t inner,
                               const ptrdiff_t *table, const ptrdiff_t *ends, ptrdiff_t which, int side, const T *b,
                               ptrdiff_t b_jump, T *out, ptrdiff_t out_step)
 {
 #if TILE_SIDE
-    if (side == 3) switch (V * 64 + P) { SIDES(3) SIDE(3, 4, 2) SIDE(3, 13, 2) SIDE(3, 14, 2) }
+    if (side == 3) switch (V * 64 + P) { SIDES(3) SIDE(3, 4, 2) }
     if (side == 5) switch (V * 64 + P) { SIDES(5) }
 #if LANES * 4 == TILE_BYTES
-    if (side == 3) switch (V * 64 + P) { SINGLES(3) SIDE(3, 25, 1) SIDE(3, 26, 1) SIDE(3, 27, 1) SIDE(3, 28, 1) }
+    if (side == 3) switch (V * 64 + P) { SINGLES(3) }
     if (side == 5) switch (V * 64 + P) { SINGLES(5) }
 #endif
 #endif

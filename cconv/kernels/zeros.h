@@ -56,7 +56,7 @@ static inline uint64_t nonzero_double(const double *a)
 #elif defined(T)
 
 /* The share of values that are not 0, in a few of `lines` lines of `length` values, `step` apart. */
-static double NAME(share_nonzero)(const T *a, ptrdiff_t lines, ptrdiff_t step, ptrdiff_t length)
+static inline double NAME(share_nonzero)(const T *a, ptrdiff_t lines, ptrdiff_t step, ptrdiff_t length)
 {
     const ptrdiff_t looked = lines < ZEROS_SAMPLE ? lines : ZEROS_SAMPLE;
     ptrdiff_t found = 0;
@@ -68,7 +68,7 @@ static double NAME(share_nonzero)(const T *a, ptrdiff_t lines, ptrdiff_t step, p
 }
 
 /* Whether no value is infinite or not a number: only these times 0 are not 0. */
-static int NAME(all_finite)(const T *a, ptrdiff_t count)
+static inline int NAME(all_finite)(const T *a, ptrdiff_t count)
 {
     int found = 0;
     for (ptrdiff_t k = 0; k < count; k++) found |= a[k] * 0 != 0;

@@ -1,12 +1,13 @@
 """The rectified linear unit."""
 
+from .._arrays import as_input
 from ..functional import relu, relu_backward
-from .activation import Activation
+from .layer import Layer
 
 __all__ = ["Relu"]
 
 
-class Relu(Activation):
+class Relu(Layer):
     r"""Replace negative values by 0.
 
     .. math:: out = \max(x, 0), \qquad dx = dout \cdot [x > 0]
@@ -15,7 +16,7 @@ class Relu(Activation):
 
     Notes
     -----
-    The last output is kept, as its positive values mark where the gradient passes: copy it before you change it.
+    Between forward and backward a bit per value is kept: where the gradient passes.
 
     Examples
     --------
@@ -26,6 +27,17 @@ class Relu(Activation):
     array([0., 0., 1.])
     """
 
-    operation = staticmethod(relu)
-    gradient = staticmethod(relu_backward)
-    keeps_output = True
+    def forward(self, x):
+        x = as_input(x, "x")
+        out, mask = relu(x, return_mask=True)
+        self._saved = mask, x.shape, x.dtype
+        return out
+
+    def backward(self, dout, *, input_gradient=True):
+        mask, shape, dtype = self._recall()
+        if not input_gradient:
+            return None
+        dout = as_input(dout, "dout")
+        if dout.shape != shape:
+            raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
+        return relu_backward(dout, mask=mask).astype(dtype, copy=False)

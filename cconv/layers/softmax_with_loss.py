@@ -2,10 +2,16 @@
 
 import numpy as np
 
-from .._arrays import as_input, as_labels
+from .._arrays import as_input
 from .._checks import share
-from ..functional import softmax_cross_entropy, softmax_cross_entropy_backward
-from ..functional.loss import checked_weights, class_labels
+from ..functional.loss import (
+    checked_weights,
+    class_labels,
+    class_targets,
+    mean_cross_entropy,
+    mean_cross_entropy_backward,
+    not_empty,
+)
 from ..geometry import integer
 from .layer import Layer
 
@@ -57,18 +63,18 @@ class SoftmaxWithLoss(Layer):
         if x.ndim not in (1, 2):
             raise ValueError(f"x must have 1 or 2 dimensions, got {x.ndim} (shape {x.shape})")
         rows = x.reshape(1, -1) if x.ndim == 1 else x
-        # Labels are checked and brought into their form once, unless some of them may be out of range.
-        labels = as_labels(t, *rows.shape) if self.ignore_index is None else t
-        loss, y = softmax_cross_entropy(rows, labels, **self._options())
+        not_empty(rows)
+        targets, total = class_targets(t, rows, self.label_smoothing, self.class_weight, self.ignore_index)
+        loss, y = mean_cross_entropy(rows, targets, total)
         self.loss, self.y, self.t = loss, y.reshape(x.shape), t
-        self._saved = y, labels, x.shape
+        self._saved = y, targets.copy(), total, x.shape  # labels that were checked must not change until backward
         return loss
 
     def backward(self, dout=1, *, input_gradient=True):
-        y, labels, shape = self._recall()
+        y, targets, total, shape = self._recall()
         if not input_gradient:
             return None
-        return softmax_cross_entropy_backward(y, labels, dout, **self._options()).reshape(shape)
+        return mean_cross_entropy_backward(y, targets, total, dout).reshape(shape)
 
     def accuracy(self, scores, t):
         """Return the share of samples whose highest score is that of their class; ignored ones do not count."""
@@ -79,10 +85,3 @@ class SoftmaxWithLoss(Layer):
         if t.ndim == 2:
             t = t.argmax(axis=1)
         return float(np.mean((scores.argmax(axis=1) == t)[~ignored]))
-
-    def _options(self):
-        return {
-            "label_smoothing": self.label_smoothing,
-            "class_weight": self.class_weight,
-            "ignore_index": self.ignore_index,
-        }

@@ -1,6 +1,5 @@
 """The parameters of a network, seen under the network's names."""
 
-from collections import Counter
 from collections.abc import Mapping
 
 from ..layers.stack import nested, param_names
@@ -28,7 +27,7 @@ class Parameters(Mapping):
 
     def __init__(self, layers, *, frozen=True):
         self._places = {}
-        counts = Counter()
+        counts = {}
         for _, layer in nested(layers):
             names = param_names(layer)
             if not names:
@@ -36,7 +35,7 @@ class Parameters(Mapping):
             kind = Attribute if getattr(layer, "param_names", ()) else Entry
             shown = frozen or not getattr(layer, "frozen", False)
             for name in names:
-                counts[name] += 1
+                counts[name] = counts.get(name, 0) + 1
                 place = kind(layer, name)
                 if shown and place.value is not None:
                     self._places[f"{name}{counts[name]}"] = place
