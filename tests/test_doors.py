@@ -180,6 +180,9 @@ class Case:
             if name.endswith("_backward"):
                 sizes = {"batch": (self.C,), "layer": (self.N,), "group": (self.N, self.groups)}[kind]
                 arguments |= {"mean": self.array(*sizes), "var": np.abs(self.array(*sizes))}
+        if name == "relu_backward":
+            y = self.array(self.N, self.C, *self.size)
+            arguments |= self.pick([{"y": y}, {"mask": functional.relu(y, return_mask=True)[1]}])
         if name.startswith("transposed"):
             arguments["W"] = self.array(self.C, self.F // self.groups, *self.window)
         if "pool" in name and isinstance(arguments.get("pad"), str):
@@ -219,7 +222,7 @@ def arrays_of(result):
 def check(result):
     """Every value is there to be read, in one of the dtypes that operations give."""
     for array in arrays_of(result):
-        assert array.dtype.newbyteorder("=") in (np.float32, np.float64, np.uint8, np.int32)
+        assert array.dtype.newbyteorder("=") in (np.float32, np.float64, np.uint8, np.int32, np.uint64)
         assert np.isnan(array).any() in (True, False)
 
 

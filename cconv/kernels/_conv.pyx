@@ -142,7 +142,9 @@ cdef struct Gather:
     Py_ssize_t plane  # whose channels lie so far apart
     Py_ssize_t split  # and whose columns are split into so many phases, one behind the other in a row
     bint copied  # into a scratch; else it is read where it is
-    bint compact  # whether what a tile reads is copied next to each other, for all blocks of outputs
+    bint folded  # whether there is one tap, and tiles take the channels for taps: a loop within a loop costs as much
+    bint compact  # whether what a tile then reads is copied next to each other, for all blocks of outputs
+    Py_ssize_t most  # outputs of such a tile, as a channel has room for them in the copy
     bint by_tap  # whether the tiles of a weight gradient are taps in several channels
     Py_ssize_t area, width  # outputs of one channel, and of one of its rows
     Py_ssize_t rows, row, step  # the rows in which they are computed: how many, how long (the last may be shorter)
@@ -321,7 +323,10 @@ cdef inline void gather_phase(const floating* row, const floating* weights, Gath
     tiles = deal(count, most_outputs(V, g.across, p.side, g.lanes), &size, &larger)
     for i in range(tiles):
         P = size + (i < larger)
-        if g.across == 1:
+        if g.folded:
+            which = (z == 0) | (z + P == p.width) << 1
+            tile_run(P, <int>V, row, 1, 0, inner * g.C, p.table, p.ends, which, 0, weights, 0, strip, g.pw * step)
+        elif g.across == 1:
             which = (z == 0) | (z + P == p.width) << 1
             tile_run(P, <int>V, row, g.C, g.plane, inner, p.table + first, p.ends + first, which, p.side, weights,
                      p.taps * step, strip, g.pw * step)
@@ -348,24 +353,23 @@ cdef void gather_row(const floating* scene, const floating* packed, Gather* g, P
 cdef void compact_row(const floating* row, const floating* end, Gather* g, Py_ssize_t count,
                       floating* to) noexcept nogil:
     """Copy what each tile of a row reads, for 1 x 1 filters, next to each other: [tile][channel][output]."""
-    cdef int P, size = 0, larger = 0
-    cdef Py_ssize_t tiles = deal(count, most_outputs(g.V, 1, 0, g.lanes), &size, &larger), i
-    for i in range(tiles):
-        P = size + (i < larger)
-        pad(row, end, g.C, g.plane, 0, 0, P, 0, g.C, to)
-        row = row + P
-        to = to + P * g.C
+    cdef int size = 0, larger = 0
+    cdef Py_ssize_t i
+    for i in range(deal(count, <int>g.most, &size, &larger)):
+        pad(row, end, g.C, g.plane, 0, 0, g.most, 0, g.C, to)
+        row = row + size + (i < larger)
+        to = to + g.most * g.C
 
 
 cdef void gather_compact(const floating* row, const floating* weights, Gather* g, Py_ssize_t V, Py_ssize_t count,
                          floating* strip) noexcept nogil:
     """Compute `count` outputs from what `compact_row` copied, for V vectors of channels."""
     cdef int P, size = 0, larger = 0
-    cdef Py_ssize_t step = V * g.lanes, tiles = deal(count, most_outputs(g.V, 1, 0, g.lanes), &size, &larger), i
-    for i in range(tiles):
+    cdef Py_ssize_t step = V * g.lanes, i
+    for i in range(deal(count, <int>g.most, &size, &larger)):
         P = size + (i < larger)
-        tile_run(P, <int>V, row, g.C, P, 1, g.each.table, g.each.ends, 0, 0, weights, step, strip, step)
-        row = row + P * g.C
+        tile_run(P, <int>V, row, 1, 0, g.C, g.each.table, g.each.ends, 0, 0, weights, 0, strip, step)
+        row = row + g.most * g.C
         strip = strip + P * step
 
 
@@ -922,10 +926,11 @@ cdef class Plan:
         g.pw = sw if kind == INPUT_GRADIENT else 1
         g.pw = max(g.pw, g.split)
         passes = g.ph * g.pw
+        g.folded = FH == FW == passes == sw == 1 and kind in (OUTPUT, POOLED_OUTPUT, INPUT_GRADIENT)
         rows = max(H, ceil_div(g.area, STRIP))
         self.each = bytearray(passes * sizeof(Pass))
         g.each = <Pass*><char*>self.each
-        self.tables = np.empty(g.area + 4 * FH * FW * passes + 2 * rows * g.pw, np.intp)
+        self.tables = np.empty(g.area + 4 * max(FH * FW * passes, g.C) + 2 * rows * g.pw, np.intp)
         g.off = <Py_ssize_t*>cnp.PyArray_DATA(self.tables)
         g.taps = g.off + g.area
         room = g.taps + 2 * rows * g.pw
@@ -937,8 +942,8 @@ cdef class Plan:
         for y in range(H):
             for z in range(W):
                 g.off[y * W + z] = y * g.down // g.up * g.PW + z * g.across
-        g.compact = (FH == FW == passes == g.down == g.across == 1 and g.PW == W and g.PH == H
-                     and g.C >= COMPACT_CHANNELS and kind in (OUTPUT, INPUT_GRADIENT))
+        g.compact = (g.folded and g.down == 1 and g.PW == W and g.PH == H and g.C >= COMPACT_CHANNELS
+                     and kind != POOLED_OUTPUT)
         if g.compact:
             g.copied = False
             g.plane = g.PH * g.PW
@@ -959,6 +964,11 @@ cdef class Plan:
             g.V = tile_width(g.vectors, g.C if g.by_tap else g.C * FH * FW, 0, 0, g.lanes)
         else:
             g.V = tile_width(g.vectors, ceil_div(g.row, g.pw), g.across, g.each.side, g.lanes)
+        g.most = run_rows(<int>g.V)
+        if g.folded:
+            for y in range(1, g.C):
+                g.each.table[y] = y * g.most if g.compact else g.each.table[0] + y * g.plane
+                g.each.ends[y] = g.each.ends[0]
 
     cdef void plan_output(self, Py_ssize_t FH, Py_ssize_t FW, Py_ssize_t sh, Py_ssize_t sw, Py_ssize_t pt,
                           Py_ssize_t pl, Py_ssize_t dh, Py_ssize_t dw, Py_ssize_t* room):
@@ -998,7 +1008,7 @@ cdef class Plan:
             p = g.each + z
             p.width = ceil_div(g.width - z, g.split)
             p.weights = 0
-            give_taps(p, room + 4 * FH * FW * z, FH * FW)
+            give_taps(p, room + 4 * FH * FW * z, g.C if g.folded else FH * FW)
             for i in range(FH):
                 for j in range(FW):
                     add_tap(g, p, g.lowest + i * dh, z + j * dw - pl, i * FW + j)
@@ -1030,7 +1040,7 @@ cdef class Plan:
                 p = g.each + py * g.pw + pz
                 p.weights = g.weights
                 p.width = max(ceil_div(g.width - pz, g.pw), 0)
-                give_taps(p, room, FH * FW)
+                give_taps(p, room, g.C if g.folded else FH * FW)
                 room += 4 * FH * FW
                 # The smallest input position of this phase fixes how far each tap lies in dout.
                 for i in range(FH):
@@ -1162,7 +1172,7 @@ cdef void run_gather(cnp.ndarray source, cnp.ndarray W, object b, cnp.ndarray ta
         if g.split > 1:
             private += round_up(g.PW + (2 * g.split + 1) * g.lanes, ALIGNMENT)
     elif g.compact:
-        private += round_up(g.C * g.row + g.lanes, ALIGNMENT)
+        private += round_up(ceil_div(g.row, g.most) * g.most * g.C + g.lanes, ALIGNMENT)
     scratch = empty((packed + private * num_threads,), W.dtype)
     work = cnp.PyArray_DATA(scratch)
     if cnp.PyArray_TYPE(W) == cnp.NPY_FLOAT:

@@ -82,10 +82,12 @@
 #define TILE_WEIGHTS 24
 static inline int weight_channels(int V, int side) { return TILE_WEIGHTS / (side * V); }
 
-/* The most values of `a` in a tile with V vectors: side by side, the same with `side` taps side by side, and anywhere. */
-static inline int run_rows(int V) { return TILE_REGISTERS / V < TILE_RUN ? TILE_REGISTERS / V : TILE_RUN; }
+/* The most values of `a` in a tile with V vectors: side by side, the same with taps side by side, and anywhere. A fourth
+ * vector of `b` takes the place of accumulators. */
+static inline int accumulators(int V) { return V < 4 ? TILE_REGISTERS : 24; }
+static inline int run_rows(int V) { return accumulators(V) / V < TILE_RUN ? accumulators(V) / V : TILE_RUN; }
 static inline int side_rows(int V) { return V == 1 ? 20 : 12; } /* b takes V * side registers */
-static inline int tile_rows(int V) { return TILE_REGISTERS / V < TILE_ROWS ? TILE_REGISTERS / V : TILE_ROWS; }
+static inline int tile_rows(int V) { return accumulators(V) / V < TILE_ROWS ? accumulators(V) / V : TILE_ROWS; }
 
 #define T float
 #define LANES (TILE_BYTES / 4)
@@ -284,7 +286,7 @@ TILE_INLINE void NAME(run_body)(const int P, const int V, const int side, const 
 #define MEDIUM(KIND)                                                                                                   \
     KIND(7, 2) KIND(8, 2) KIND(9, 2) KIND(5, 3) KIND(6, 3) KIND(7, 3) KIND(8, 3)                                       \
     KIND(1, 4) KIND(2, 4) KIND(3, 4) KIND(4, 4) KIND(5, 4) KIND(6, 4)
-#define LARGE(KIND) KIND(9, 3) KIND(7, 4)
+#define LARGE(KIND) KIND(9, 3)
 
 /* The tile of `P` values anywhere and `V` vectors; 1 <= P <= tile_rows(V). */
 TILE_ONCE void NAME(tile)(int P, int V, const T *a, const ptrdiff_t *off, ptrdiff_t outer, ptrdiff_t a_step,
