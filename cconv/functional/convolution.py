@@ -69,8 +69,9 @@ def windows_fit(x_shape, W_shape, shape, steps, groups):
     _, channels, height, width = x_shape
     _, _, filter_h, filter_w = W_shape
     sh, sw, _, _, dh, dw = steps
-    area = max(height, shape[2] * sh + filter_h * dh) * (max(width, shape[3] * sw + filter_w) + 64)
-    return groups == dw == 1 and filter_w <= 8 and channels * filter_h <= 8 and 2 * channels * area < 1 << 31
+    taps, rows, gap = kernels.conv.WINDOW
+    area = max(height, shape[2] * sh + filter_h * dh) * (max(width, shape[3] * sw + filter_w) + gap)
+    return groups == dw == 1 and filter_w <= taps and channels * filter_h <= rows and 2 * channels * area < 1 << 31
 
 
 def lists_fit(x_shape, W_shape, shape, steps, groups, itemsize):

@@ -62,7 +62,7 @@ from libc.string cimport memcpy, memset
 from cconv.kernels.division cimport ceil_div, deal, floor_div, quotient, round_up
 from cconv.kernels.tile cimport (
     TILE_BYTES, TILE_MAX_V, TILE_SIDE, TILE_SIDE_V, add_rows, cconv_ftz_on, cconv_ftz_restore, expect, fetch, pad,
-    pad_split, run_rows, side_rows, tile, tile_rows, tile_run, tile_weights, turn, turn_biased, turn_padded,
+    pad_split, run_rows, side_rows, tile, tile_cost, tile_rows, tile_run, tile_weights, turn, turn_biased, turn_padded,
     weight_channels
 )
 from cconv.kernels.zeros cimport all_finite, share_nonzero
@@ -124,6 +124,8 @@ cdef enum:
     TAP_CHANNELS = 6  # from so many on, the weights of one tap in several channels make a good tile
     ALIGNMENT = 64
     CACHE_LINE = 64  # bytes
+
+WINDOW = WINDOW_LANES, WINDOW_ROWS, CACHE_LINE  # for those who ask whether `backward_windows` can do it
 
 cdef struct Pass:
     Py_ssize_t width  # outputs of one row
@@ -212,19 +214,9 @@ cdef inline int most_outputs(Py_ssize_t V, Py_ssize_t across, int side, Py_ssize
 
 
 cdef double row_cost(Py_ssize_t V, Py_ssize_t width, Py_ssize_t across, int side, Py_ssize_t lanes) noexcept nogil:
-    """How much work a tap is for a row of `width` outputs with V vectors, in multiply-adds.
-
-    A tile of P outputs and V vectors does P*V multiply-adds, never in less time than they take to come back (about 8 of
-    them), nor than it takes to load V vectors, P values and two entries of tables. Taps side by side share the values,
-    but with a single vector the multiply-adds that follow each other then wait for each other.
-    """
-    cdef Py_ssize_t tiles = ceil_div(width, most_outputs(V, across, side, lanes))
-    cdef double loads = tiles * (V + 2) + width
-    cdef double more = 0.5 * tiles
-    if shares(V, side, lanes):
-        loads = tiles * V + <double>(width + tiles * (side + 1)) / side
-        more = 2.0 * tiles if V == 1 else more / side
-    return max(width * V, 8 * tiles, 1.4 * loads) + 0.3 * tiles * V + more
+    """How much work a tap is for a row of `width` outputs with V vectors."""
+    return tile_cost(V, ceil_div(width, most_outputs(V, across, side, lanes)), width,
+                     side if shares(V, side, lanes) else 0)
 
 
 cdef Py_ssize_t tile_width(Py_ssize_t vectors, Py_ssize_t width, Py_ssize_t across, int side, Py_ssize_t lanes,

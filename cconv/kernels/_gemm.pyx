@@ -30,8 +30,8 @@ from libc.string cimport memcpy, memset
 
 from cconv.kernels.division cimport ceil_div, deal
 from cconv.kernels.tile cimport (
-    TILE_BYTES, TILE_MAX_V, TILE_ROWS, cconv_ftz_on, cconv_ftz_restore, pad, run_rows, tile, tile_rows, tile_run, turn,
-    turn_padded
+    TILE_BYTES, TILE_MAX_V, TILE_ROWS, cconv_ftz_on, cconv_ftz_restore, pad, run_rows, tile, tile_cost, tile_rows, tile_run,
+    turn, turn_padded
 )
 from cconv.kernels.zeros cimport share_nonzero
 
@@ -395,11 +395,6 @@ cdef void product_of_few_rows(const floating* a, const floating* b, floating* bi
     cconv_ftz_restore(state)
 
 
-cdef double tile_cost(Py_ssize_t P, Py_ssize_t V) noexcept nogil:
-    """How much work a step of a tile is, in multiply-adds: see `row_cost` of _conv.pyx."""
-    return max(P * V, 8, 1.4 * (P + V + 2)) + 0.3 * V + 0.5 if V > 0 else 0
-
-
 cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray out, Py_ssize_t rows, Py_ssize_t K,
               Py_ssize_t columns, Py_ssize_t row_step, Py_ssize_t k_step, bint turned, int num_threads):
     cdef Product g
@@ -426,8 +421,9 @@ cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray 
         tiles = ceil_div(few_rows, most)
         blocks = ceil_div(g.vectors, V)
         wide = g.vectors - blocks * (V - 1)  # blocks of V vectors; the others have one less
-        cost = tiles * (wide * tile_cost(ceil_div(few_rows, tiles), V)
-                        + (blocks - wide) * tile_cost(ceil_div(few_rows, tiles), V - 1))
+        cost = wide * tile_cost(V, tiles, few_rows, 0)
+        if wide < blocks:
+            cost += (blocks - wide) * tile_cost(V - 1, tiles, few_rows, 0)
         if cost < least or V == 1:
             least = cost
             g.blocks = blocks

@@ -57,6 +57,21 @@ cdef extern from "tile.h" nogil:
     void add_rows_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*) noexcept
 
 
+cdef inline double tile_cost(Py_ssize_t V, Py_ssize_t tiles, Py_ssize_t count, int side) noexcept nogil:
+    """How much work a step is for `tiles` tiles of V vectors, of `count` values of `a` in all, in multiply-adds.
+
+    A tile of P values and V vectors does P*V multiply-adds, never in less time than they take to come back (about 8 of
+    them), nor than it takes to load V vectors, P values and two entries of tables. Where `side` taps lie side by side
+    they share the values; but with a single vector the multiply-adds that follow each other then wait for each other.
+    """
+    cdef double loads = tiles * (V + 2) + count
+    cdef double more = 0.5 * tiles
+    if side > 0:
+        loads = tiles * V + <double>(count + tiles * (side + 1)) / side
+        more = 2.0 * tiles if V == 1 else more / side
+    return max(count * V, 8 * tiles, 1.4 * loads) + 0.3 * tiles * V + more
+
+
 cdef inline void tile(int P, int V, const floating* a, const Py_ssize_t* off, Py_ssize_t outer, Py_ssize_t a_step,
                       Py_ssize_t inner, const Py_ssize_t* table, const floating* b, Py_ssize_t b_jump,
                       Py_ssize_t b_step, floating* out, Py_ssize_t out_step, bint add) noexcept nogil:
