@@ -30,8 +30,8 @@ from libc.string cimport memcpy, memset
 
 from cconv.kernels.division cimport ceil_div, deal
 from cconv.kernels.tile cimport (
-    TILE_BYTES, TILE_MAX_V, TILE_ROWS, cconv_ftz_on, cconv_ftz_restore, pad, run_rows, tile, tile_cost, tile_rows, tile_run,
-    turn, turn_padded
+    TILE_BYTES, TILE_MAX_V, TILE_ROWS, cconv_ftz_on, cconv_ftz_restore, pad, run_rows, tile, tile_cost, tile_rows,
+    tile_run, turn, turn_padded
 )
 from cconv.kernels.zeros cimport share_nonzero
 
