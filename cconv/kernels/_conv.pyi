@@ -2,7 +2,7 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
-# Of `backward_windows`: the most taps in a row, the most rows of them, more values than a row of pixels is filled up by.
+# Of `backward_windows`: the most taps in a row, the most rows of them, more values than rows of pixels are filled by.
 WINDOW: Final[tuple[int, int, int]]
 
 def plan(channels: int, width: int, stride: int, side: int, itemsize: int, /) -> tuple[int, int, int]: ...
