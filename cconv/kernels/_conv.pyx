@@ -210,7 +210,7 @@ cdef inline int most_outputs(Py_ssize_t V, Py_ssize_t across, int side, Py_ssize
     """The most outputs of a tile with V vectors: more when what they read, or taps too, lie side by side."""
     if across != 1:
         return tile_rows(<int>V)
-    return side_rows(<int>V) if shares(V, side, lanes) else run_rows(<int>V)
+    return side_rows(<int>V, side) if shares(V, side, lanes) else run_rows(<int>V)
 
 
 cdef double row_cost(Py_ssize_t V, Py_ssize_t width, Py_ssize_t across, int side, Py_ssize_t lanes) noexcept nogil:

@@ -86,7 +86,7 @@ static inline int weight_channels(int V, int side) { return TILE_WEIGHTS / (side
  * vector of `b` takes the place of accumulators. */
 static inline int accumulators(int V) { return V < 4 ? TILE_REGISTERS : 24; }
 static inline int run_rows(int V) { return accumulators(V) / V < TILE_RUN ? accumulators(V) / V : TILE_RUN; }
-static inline int side_rows(int V) { return V == 1 ? 20 : 12; } /* b takes V * side registers */
+static inline int side_rows(int V, int side) { return V == 1 ? 20 : side == 3 ? 14 : 12; }
 static inline int tile_rows(int V) { return accumulators(V) / V < TILE_ROWS ? accumulators(V) / V : TILE_ROWS; }
 
 #define T float
@@ -305,13 +305,13 @@ TILE_ONCE void NAME(tile)(int P, int V, const T *a, const ptrdiff_t *off, ptrdif
 }
 
 /* The tile of `P` values side by side and `V` vectors; 1 <= P <= run_rows(V), or where there is a loop for
- * `side` side_rows(V): for V <= TILE_SIDE_V, in float64 for 2 alone. */
+ * `side` side_rows(V, side): for V <= TILE_SIDE_V, in float64 for 2 alone. */
 TILE_ONCE void NAME(tile_run)(int P, int V, const T *a, ptrdiff_t outer, ptrdiff_t a_step, ptrdiff_t inner,
                               const ptrdiff_t *table, const ptrdiff_t *ends, ptrdiff_t which, int side, const T *b,
                               ptrdiff_t b_jump, T *out, ptrdiff_t out_step)
 {
 #if TILE_SIDE
-    if (side == 3) switch (V * 64 + P) { SIDES(3) SIDE(3, 4, 2) }
+    if (side == 3) switch (V * 64 + P) { SIDES(3) SIDE(3, 4, 2) SIDE(3, 13, 2) SIDE(3, 14, 2) }
     if (side == 5) switch (V * 64 + P) { SIDES(5) }
 #if LANES * 4 == TILE_BYTES
     if (side == 3) switch (V * 64 + P) { SINGLES(3) }

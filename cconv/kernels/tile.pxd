@@ -15,7 +15,7 @@ cdef extern from "tile.h" nogil:
     const int TILE_SIDE_V
     enum: TILE_ROWS
     int run_rows(int V) noexcept
-    int side_rows(int V) noexcept
+    int side_rows(int V, int side) noexcept
     int weight_channels(int V, int side) noexcept
     int tile_rows(int V) noexcept
 
