@@ -345,11 +345,13 @@ cdef void gather_row(const floating* scene, const floating* packed, Gather* g, P
 cdef void compact_row(const floating* row, const floating* end, Gather* g, Py_ssize_t count,
                       floating* to) noexcept nogil:
     """Copy what each tile of a row reads, for 1 x 1 filters, next to each other: [tile][channel][output]."""
-    cdef int size = 0, larger = 0
-    cdef Py_ssize_t i
+    cdef int P, size = 0, larger = 0
+    cdef Py_ssize_t i, last = g.C - 1
     for i in range(deal(count, <int>g.most, &size, &larger)):
-        pad(row, end, g.C, g.plane, 0, 0, g.most, 0, g.C, to)
-        row = row + size + (i < larger)
+        P = size + (i < larger)
+        pad(row, end, g.C, g.plane, 0, 0, g.most, 0, last, to)  # more than P values, of other channels at the end
+        memcpy(to + last * g.most, row + last * g.plane, P * sizeof(floating))
+        row = row + P
         to = to + g.most * g.C
 
 
