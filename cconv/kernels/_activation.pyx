@@ -16,6 +16,8 @@
 # approximation x/2 * (1 + tanh(u/2)) is x * s(u), which does not cancel where x is negative. Gradients that are written
 # with y take the output, the others the input.
 #
+# Relu may leave a bit per value for its gradient, in place of y (relu.h).
+#
 # Arrays are contiguous, and seen as one row. NaN comes out where NaN goes in, and where a formula multiplies an
 # infinity by 0: gelu, silu and hard swish at minus infinity, and the gradients of gelu and silu at both. A new
 # activation is a name in `Rule`, a loop in `values` and one in `gradients`, and their two doors at the end. Numbers are

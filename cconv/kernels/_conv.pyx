@@ -5,10 +5,10 @@
 # No matrix of patches is built, and every pass is the register tile of tile.h over the image where it is: the outer
 # outputs of a row leave out the taps that lie beside the image, whole rows those above and below it. Images are copied
 # once into a scratch, with zeros beside them, where more than one output at an end of a row would leave taps out, where
-# padded rows have a stride, and for weight gradients of few channels; and without zeros where their size is bad for the
-# cache. A `Gather` says where the tile reads: the row of outputs y begins at source row y * down // up, output z lies
-# z * across further, tap t another table[t], and channel c another c * plane. So the three passes are one table read in
-# three ways:
+# padded rows have a stride or a dilation, and for weight gradients of few channels; and without zeros where their size
+# is bad for the cache. A `Gather` says where the tile reads: the row of outputs y begins at source row y * down // up,
+# output z lies z * across further, tap t another table[t], and channel c another c * plane. So the three passes are one
+# table read in three ways:
 #
 #     output            out[y, z][f] = sum over c, t of image[place(y, z) + c*plane + table[t]] * W[c, t][f]
 #     weight gradient   dW[c, t][f]  = sum over y, z of image[c*plane + table[t] + place(y, z)] * dout[y, z][f]
@@ -24,8 +24,8 @@
 # dw phases, a pass each.
 #
 # A row is split evenly into tiles. Where rows follow each other without a gap in source and output (1 x 1 filters), the
-# image is one long row, cut into pieces of a good length, and with many channels what a tile reads of them is copied
-# next to each other: all blocks of outputs read it again.
+# image is one long row, cut into pieces of a good length; channels are then the taps of one loop, and where there are
+# many, what a tile reads of them is copied next to each other: all blocks of outputs read it again.
 #
 # Relu and 2 x 2 maxima (conv_pool.h) join two rows of outputs while their lanes are still channels, so that only the
 # maxima are transposed and written. Where the input's gradient is not wanted, their weight gradient visits nothing
