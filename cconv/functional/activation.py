@@ -86,9 +86,7 @@ def relu(x, *, return_mask=False):
         return _values(kernels.activation.relu, x, COST)
     x = as_input(x, "x")
     mask = kernels.memory.empty((-(-x.size // MASK_BITS),), UINT64)
-    out = kernels.memory.empty(x.shape, x.dtype)
-    kernels.activation.relu_masked(x, out, mask, False, kernels.cpu.threads_for(COST * x.size))
-    return out, mask
+    return _values(kernels.activation.relu_masked, x, COST, mask), mask
 
 
 def relu_backward(dout, y=None, *, mask=None):
@@ -124,10 +122,7 @@ def relu_backward(dout, y=None, *, mask=None):
     mask = np.asarray(mask)
     if mask.dtype != UINT64 or mask.shape != words:
         raise ValueError(f"mask must be uint64 of shape {words}, got {mask.dtype} of shape {mask.shape}")
-    dx = kernels.memory.empty(dout.shape, dout.dtype)
-    mask = np.ascontiguousarray(mask, UINT64)
-    kernels.activation.relu_masked(dout, dx, mask, True, kernels.cpu.threads_for(COST * dout.size))
-    return dx
+    return _values(kernels.activation.relu_masked_backward, dout, COST, np.ascontiguousarray(mask, UINT64))
 
 
 def leaky_relu(x, negative_slope=0.01):

@@ -173,8 +173,23 @@ cdef void gradients(Rule rule, const floating* dout, const floating* x, floating
             dx[i] = dout[i] * hard_swish_slope[floating](x[i])
 
 
-cdef void run_pieces(Rule rule, const floating* dout, const floating* x, floating* out, Py_ssize_t size, floating a,
-                     floating b, int num_threads) noexcept nogil:
+cdef inline void masked_relu(const floating* dout, const floating* x, floating* out, uint64_t* mask, Py_ssize_t i,
+                             Py_ssize_t n) noexcept nogil:
+    """Values i to i + n; i begins a word of the mask."""
+    mask += i // MASK_BITS
+    if floating is float:
+        if dout == NULL:
+            relu_masked_float(x + i, n, out + i, mask)
+        else:
+            relu_masked_backward_float(dout + i, mask, n, out + i)
+    elif dout == NULL:
+        relu_masked_double(x + i, n, out + i, mask)
+    else:
+        relu_masked_backward_double(dout + i, mask, n, out + i)
+
+
+cdef void run_pieces(Rule rule, const floating* dout, const floating* x, floating* out, uint64_t* mask,
+                     Py_ssize_t size, floating a, floating b, int num_threads) noexcept nogil:
     cdef Py_ssize_t c, i, n
     cdef unsigned state = 0
     with parallel(num_threads=num_threads):
@@ -182,61 +197,40 @@ cdef void run_pieces(Rule rule, const floating* dout, const floating* x, floatin
         for c in prange((size + CHUNK - 1) // CHUNK, schedule="static"):
             i = c * CHUNK
             n = min(CHUNK, size - i)
-            if dout == NULL:
+            if mask != NULL:
+                masked_relu(dout, x, out, mask, i, n)
+            elif dout == NULL:
                 values(rule, x + i, out + i, n, a, b)
             else:
                 gradients(rule, dout + i, x + i, out + i, n, a, b)
         cconv_ftz_restore(state)
 
 
-cdef run(Rule rule, cnp.ndarray dout, cnp.ndarray x, cnp.ndarray out, double a, double b, int num_threads):
-    """Write the values of x into out or, with a dout, the gradient."""
+cdef run(Rule rule, cnp.ndarray dout, cnp.ndarray x, cnp.ndarray out, double a, double b, int num_threads,
+         cnp.ndarray mask=None):
+    """Write the values of x into out or, with a dout, the gradient; a mask goes with them, or stands for x."""
     cdef Py_ssize_t size = cnp.PyArray_SIZE(x)
     cdef void* gradient = NULL if dout is None else cnp.PyArray_DATA(dout)
     cdef void* source = cnp.PyArray_DATA(x)
     cdef void* target = cnp.PyArray_DATA(out)
+    cdef uint64_t* bits = NULL if mask is None else <uint64_t*>cnp.PyArray_DATA(mask)
     cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
     with nogil:
         if single:
-            run_pieces[float](rule, <float*>gradient, <float*>source, <float*>target, size, <float>a, <float>b,
-                              num_threads)
+            run_pieces[float](rule, <float*>gradient, <float*>source, <float*>target, bits, size, <float>a,
+                              <float>b, num_threads)
         else:
-            run_pieces[double](rule, <double*>gradient, <double*>source, <double*>target, size, a, b, num_threads)
+            run_pieces[double](rule, <double*>gradient, <double*>source, <double*>target, bits, size, a, b,
+                               num_threads)
 
 
-cdef void run_masked(const floating* x, floating* out, uint64_t* mask, bint back, Py_ssize_t size,
-                     int num_threads) noexcept nogil:
-    cdef Py_ssize_t c, i, n
-    cdef unsigned state = 0
-    with parallel(num_threads=num_threads):
-        state = cconv_ftz_on()
-        for c in prange((size + CHUNK - 1) // CHUNK, schedule="static"):
-            i = c * CHUNK
-            n = min(CHUNK, size - i)
-            if floating is float:
-                if back:
-                    relu_masked_backward_float(x + i, mask + i // MASK_BITS, n, out + i)
-                else:
-                    relu_masked_float(x + i, n, out + i, mask + i // MASK_BITS)
-            elif back:
-                relu_masked_backward_double(x + i, mask + i // MASK_BITS, n, out + i)
-            else:
-                relu_masked_double(x + i, n, out + i, mask + i // MASK_BITS)
-        cconv_ftz_restore(state)
+def relu_masked(cnp.ndarray x, cnp.ndarray out, cnp.ndarray mask, int num_threads, /):
+    """Write which values pass into mask, too."""
+    run(RELU, None, x, out, 0, 0, num_threads, mask)
 
 
-def relu_masked(cnp.ndarray x, cnp.ndarray out, cnp.ndarray mask, bint back, int num_threads, /):
-    """Write relu of x into out and which values pass into mask; or `back`, x where mask has its bit set, and else 0."""
-    cdef Py_ssize_t size = cnp.PyArray_SIZE(x)
-    cdef void* source = cnp.PyArray_DATA(x)
-    cdef void* target = cnp.PyArray_DATA(out)
-    cdef uint64_t* bits = <uint64_t*>cnp.PyArray_DATA(mask)
-    cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
-    with nogil:
-        if single:
-            run_masked[float](<float*>source, <float*>target, bits, back, size, num_threads)
-        else:
-            run_masked[double](<double*>source, <double*>target, bits, back, size, num_threads)
+def relu_masked_backward(cnp.ndarray dout, cnp.ndarray dx, cnp.ndarray mask, int num_threads, /):
+    run(RELU, dout, dout, dx, 0, 0, num_threads, mask)
 
 
 def relu(cnp.ndarray x, cnp.ndarray out, int num_threads, /):

@@ -315,13 +315,10 @@ cdef inline void gather_phase(const floating* row, const floating* weights, Gath
     tiles = deal(count, most_outputs(V, g.across, p.side, g.lanes), &size, &larger)
     for i in range(tiles):
         P = size + (i < larger)
-        if g.folded:
+        if g.across == 1:
             which = (z == 0) | (z + P == p.width) << 1
-            tile_run(P, <int>V, row, 1, 0, inner * g.C, p.table, p.ends, which, 0, weights, 0, strip, g.pw * step)
-        elif g.across == 1:
-            which = (z == 0) | (z + P == p.width) << 1
-            tile_run(P, <int>V, row, g.C, g.plane, inner, p.table + first, p.ends + first, which, p.side, weights,
-                     p.taps * step, strip, g.pw * step)
+            tile_run(P, <int>V, row, 1 if g.folded else g.C, g.plane, inner * g.C if g.folded else inner,
+                     p.table + first, p.ends + first, which, p.side, weights, p.taps * step, strip, g.pw * step)
         else:
             tile(P, <int>V, row, g.off, g.C, g.plane, inner, p.table + first, weights, p.taps * step, step, strip,
                  g.pw * step, False)
