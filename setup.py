@@ -84,10 +84,9 @@ FLAGS = {
 # array as one long row, or have vectors of their own where it counts, need no shorter ones for a row's end; and gelu in
 # float64 is not vectorised unless it is inlined.
 MODULE_FLAGS = {
-    "_activation": ["--param=vect-epilogues-nomask=0", "--param=max-inline-insns-single=400"],
     "_conv": ["--param=vect-epilogues-nomask=0"],
     "_cpu": ["-Os"],
-    "_dropout": ["--param=vect-epilogues-nomask=0"],
+    "_elementwise": ["--param=vect-epilogues-nomask=0", "--param=max-inline-insns-single=400"],
     "_gemm": ["--param=vect-epilogues-nomask=0"],
     "_memory": ["-Os"],
     "_optimize": ["--param=vect-epilogues-nomask=0"],

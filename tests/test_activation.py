@@ -228,8 +228,8 @@ def test_same_bits_on_any_number_of_threads(rng, cpu_level, activation):
     results = [np.empty_like(dout) for _ in range(8)]
     for threads in range(1, 5):
         values, gradients = results[2 * threads - 2 : 2 * threads]
-        getattr(kernels.activation, name)(x, values, *settings, threads)
-        getattr(kernels.activation, name + "_backward")(dout, x, gradients, *settings, threads)
+        getattr(kernels.elementwise, name)(x, values, *settings, threads)
+        getattr(kernels.elementwise, name + "_backward")(dout, x, gradients, *settings, threads)
         np.testing.assert_array_equal(values, results[0])
         np.testing.assert_array_equal(gradients, results[1])
 

@@ -40,9 +40,10 @@ GEOMETRIES = [  # N, C, H, W, FN, FH, FW, stride, pad, dilation, groups
 
 @pytest.fixture(autouse=True)
 def lanes_are_channels(monkeypatch):
-    """Few channels would take the kernels of test_conv_pixels.py."""
+    """Few channels would take the kernels of test_conv_pixels.py and test_conv_scatter.py."""
     for level in kernels.levels():
         monkeypatch.setattr(kernels.load(level).conv_pixels, "suits", lambda *_, **__: False)
+        monkeypatch.setattr(kernels.load(level).conv, "scatters", lambda *_: False)
 
 
 def arrays(geometry, dtype, seed=0):

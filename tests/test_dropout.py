@@ -44,7 +44,7 @@ def test_same_bits_on_any_number_of_threads(cpu_level):
     x = np.random.default_rng(0).standard_normal(100_003).astype(np.float32)
     results = [np.empty_like(x) for _ in range(8)]
     for threads, out in enumerate(results, 1):
-        kernels.dropout.dropout(x, out, 1, 12, 34, 2**31, 1.0, threads)
+        kernels.elementwise.dropout(x, out, 1, 12, 34, 2**31, 1.0, threads)
         np.testing.assert_array_equal(out, results[0])
 
 

@@ -83,10 +83,10 @@ def relu(x, *, return_mask=False):
     array([0., 0., 2.])
     """
     if not return_mask:
-        return _values(kernels.activation.relu, x, COST)
+        return _values(kernels.elementwise.relu, x, COST)
     x = as_input(x, "x")
     mask = kernels.memory.empty((-(-x.size // MASK_BITS),), UINT64)
-    return _values(kernels.activation.relu_masked, x, COST, mask), mask
+    return _values(kernels.elementwise.relu_masked, x, COST, mask), mask
 
 
 def relu_backward(dout, y=None, *, mask=None):
@@ -116,13 +116,13 @@ def relu_backward(dout, y=None, *, mask=None):
     if (y is None) == (mask is None):
         raise ValueError(f"relu_backward takes one of y and mask, got {'none' if y is None else 'both'}")
     if mask is None:
-        return _gradient(kernels.activation.relu_backward, dout, y, "y", COST)
+        return _gradient(kernels.elementwise.relu_backward, dout, y, "y", COST)
     dout = as_input(dout, "dout")
     words = (-(-dout.size // MASK_BITS),)
     mask = np.asarray(mask)
     if mask.dtype != UINT64 or mask.shape != words:
         raise ValueError(f"mask must be uint64 of shape {words}, got {mask.dtype} of shape {mask.shape}")
-    return _values(kernels.activation.relu_masked_backward, dout, COST, np.ascontiguousarray(mask, UINT64))
+    return _values(kernels.elementwise.relu_masked_backward, dout, COST, np.ascontiguousarray(mask, UINT64))
 
 
 def leaky_relu(x, negative_slope=0.01):
@@ -154,7 +154,7 @@ def leaky_relu(x, negative_slope=0.01):
     array([-0.01,  0.  ,  2.  ])
     """
     slope = number(negative_slope, "negative_slope")
-    return _values(kernels.activation.leaky_relu, x, COST, slope)
+    return _values(kernels.elementwise.leaky_relu, x, COST, slope)
 
 
 def leaky_relu_backward(dout, x, negative_slope=0.01):
@@ -181,7 +181,7 @@ def leaky_relu_backward(dout, x, negative_slope=0.01):
     array([0.01, 0.01, 1.  ])
     """
     slope = number(negative_slope, "negative_slope")
-    return _gradient(kernels.activation.leaky_relu_backward, dout, x, "x", COST, slope)
+    return _gradient(kernels.elementwise.leaky_relu_backward, dout, x, "x", COST, slope)
 
 
 def elu(x, alpha=1.0):
@@ -212,7 +212,7 @@ def elu(x, alpha=1.0):
     >>> elu(np.array([-1000.0, 0.0, 2.0]))
     array([-1.,  0.,  2.])
     """
-    return _values(kernels.activation.elu, x, EXP_COST, number(alpha, "alpha"))
+    return _values(kernels.elementwise.elu, x, EXP_COST, number(alpha, "alpha"))
 
 
 def elu_backward(dout, x, alpha=1.0):
@@ -238,7 +238,7 @@ def elu_backward(dout, x, alpha=1.0):
     >>> elu_backward(np.ones(3), np.array([-1000.0, 0.0, 2.0]), 0.5)
     array([0. , 0.5, 1. ])
     """
-    return _gradient(kernels.activation.elu_backward, dout, x, "x", EXP_COST, number(alpha, "alpha"))
+    return _gradient(kernels.elementwise.elu_backward, dout, x, "x", EXP_COST, number(alpha, "alpha"))
 
 
 def gelu(x, approximate="none"):
@@ -270,7 +270,7 @@ def gelu(x, approximate="none"):
     >>> gelu(np.array([-1.0, 0.0, 1.0])).round(4)
     array([-0.1587,  0.    ,  0.8413])
     """
-    return _values(kernels.activation.gelu, x, EXP_COST, _by_tanh(approximate))
+    return _values(kernels.elementwise.gelu, x, EXP_COST, _by_tanh(approximate))
 
 
 def gelu_backward(dout, x, approximate="none"):
@@ -297,7 +297,7 @@ def gelu_backward(dout, x, approximate="none"):
     >>> gelu_backward(np.ones(3), np.array([-1.0, 0.0, 1.0])).round(4)
     array([-0.0833,  0.5   ,  1.0833])
     """
-    return _gradient(kernels.activation.gelu_backward, dout, x, "x", EXP_COST, _by_tanh(approximate))
+    return _gradient(kernels.elementwise.gelu_backward, dout, x, "x", EXP_COST, _by_tanh(approximate))
 
 
 def _by_tanh(approximate):
@@ -333,7 +333,7 @@ def silu(x):
     >>> silu(np.array([-1.0, 0.0, 1.0])).round(4)
     array([-0.2689,  0.    ,  0.7311])
     """
-    return _values(kernels.activation.silu, x, EXP_COST)
+    return _values(kernels.elementwise.silu, x, EXP_COST)
 
 
 def silu_backward(dout, x):
@@ -358,7 +358,7 @@ def silu_backward(dout, x):
     >>> silu_backward(np.ones(3), np.array([-1.0, 0.0, 1.0])).round(4)
     array([0.0723, 0.5   , 0.9277])
     """
-    return _gradient(kernels.activation.silu_backward, dout, x, "x", EXP_COST)
+    return _gradient(kernels.elementwise.silu_backward, dout, x, "x", EXP_COST)
 
 
 def sigmoid(x):
@@ -389,7 +389,7 @@ def sigmoid(x):
     >>> sigmoid(np.array([-1000.0, 0.0, 1000.0]))
     array([0. , 0.5, 1. ])
     """
-    return _values(kernels.activation.sigmoid, x, EXP_COST)
+    return _values(kernels.elementwise.sigmoid, x, EXP_COST)
 
 
 def sigmoid_backward(dout, y):
@@ -414,7 +414,7 @@ def sigmoid_backward(dout, y):
     >>> sigmoid_backward(np.ones(3), np.array([0.0, 0.5, 1.0]))
     array([0.  , 0.25, 0.  ])
     """
-    return _gradient(kernels.activation.sigmoid_backward, dout, y, "y", EXP_COST)
+    return _gradient(kernels.elementwise.sigmoid_backward, dout, y, "y", EXP_COST)
 
 
 def tanh(x):
@@ -442,7 +442,7 @@ def tanh(x):
     >>> tanh(np.array([-1000.0, 0.0, 1000.0]))
     array([-1.,  0.,  1.])
     """
-    return _values(kernels.activation.tanh, x, EXP_COST)
+    return _values(kernels.elementwise.tanh, x, EXP_COST)
 
 
 def tanh_backward(dout, y):
@@ -467,7 +467,7 @@ def tanh_backward(dout, y):
     >>> tanh_backward(np.ones(3), np.array([-1.0, 0.0, 0.5]))
     array([0.  , 1.  , 0.75])
     """
-    return _gradient(kernels.activation.tanh_backward, dout, y, "y", EXP_COST)
+    return _gradient(kernels.elementwise.tanh_backward, dout, y, "y", EXP_COST)
 
 
 def softplus(x, beta=1.0, threshold=20.0):
@@ -501,7 +501,7 @@ def softplus(x, beta=1.0, threshold=20.0):
     array([ 0.    ,  0.6931, 30.    ])
     """
     settings = number(beta, "beta", positive=True), number(threshold, "threshold")
-    return _values(kernels.activation.softplus, x, EXP_COST, *settings)
+    return _values(kernels.elementwise.softplus, x, EXP_COST, *settings)
 
 
 def softplus_backward(dout, x, beta=1.0, threshold=20.0):
@@ -530,7 +530,7 @@ def softplus_backward(dout, x, beta=1.0, threshold=20.0):
     array([0. , 0.5, 1. ])
     """
     settings = number(beta, "beta", positive=True), number(threshold, "threshold")
-    return _gradient(kernels.activation.softplus_backward, dout, x, "x", EXP_COST, *settings)
+    return _gradient(kernels.elementwise.softplus_backward, dout, x, "x", EXP_COST, *settings)
 
 
 def hard_swish(x):
@@ -560,7 +560,7 @@ def hard_swish(x):
     >>> hard_swish(np.array([-4.0, -1.5, 0.0, 4.0]))
     array([-0.   , -0.375,  0.   ,  4.   ])
     """
-    return _values(kernels.activation.hard_swish, x, COST)
+    return _values(kernels.elementwise.hard_swish, x, COST)
 
 
 def hard_swish_backward(dout, x):
@@ -585,7 +585,7 @@ def hard_swish_backward(dout, x):
     >>> hard_swish_backward(np.ones(3), np.array([-3.0, 0.0, 3.0]))
     array([0. , 0.5, 1. ])
     """
-    return _gradient(kernels.activation.hard_swish_backward, dout, x, "x", COST)
+    return _gradient(kernels.elementwise.hard_swish_backward, dout, x, "x", COST)
 
 
 def softmax(x):

@@ -96,6 +96,15 @@ def passes(source, W, target, steps, groups, **which):
     return pixels if pixels.suits(source, W, target, steps, groups, **which) else kernels.conv
 
 
+def backward_input(dout, W, dx, steps, groups, threads, b=None):
+    """Write the gradient with respect to a convolution's input, plus a bias per channel of it, into dx."""
+    conv = kernels.conv
+    if conv.scatters(W, steps, groups):
+        conv.backward_scattered(dout, W, dx, steps, groups, threads, b)
+    else:
+        passes(dout, W, dx, steps, groups, backward=True).backward_input(dout, W, dx, steps, groups, threads, b)
+
+
 def convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1):
     r"""Cross-correlate images with filters.
 
@@ -212,8 +221,7 @@ def convolution_backward(
         kernels.conv.backward_listed(dout, None, None, x, W, dW, db, dx, *shape[2:], steps, threads)
     else:
         if input_gradient:
-            kernel = passes(dout, W, dx, steps, groups, backward=True)
-            kernel.backward_input(dout, W, dx, steps, groups, threads)
+            backward_input(dout, W, dx, steps, groups, threads)
         if parameter_gradient:
             kernel = passes(x, W, dout, steps, groups, weights=True)
             if windows and kernel is kernels.conv and kernel.few_windows(dout, x, W):

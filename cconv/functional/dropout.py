@@ -1,4 +1,4 @@
-"""Random zeros, the same for the same numbers, checked at the door and drawn by `cconv.kernels.dropout`."""
+"""Random zeros, the same for the same numbers, checked at the door and drawn by `cconv.kernels`."""
 
 import math
 
@@ -64,7 +64,7 @@ def dropout(x, dropout_ratio=0.5, *, key=0, draw=0, scale=1.0, spatial=False):
         inner = math.prod(x.shape[2:]) if spatial else 1
         threads = kernels.cpu.threads_for(COST * x.size + WORD_COST * (x.size // inner))
         threshold = min(round(ratio * WORDS), WORDS - 1)
-        kernels.dropout.dropout(x, out, inner, key, draw, threshold, scale, threads)
+        kernels.elementwise.dropout(x, out, inner, key, draw, threshold, scale, threads)
     return out
 
 

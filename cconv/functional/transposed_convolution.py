@@ -5,7 +5,7 @@ import numpy as np
 from .. import kernels
 from .._arrays import as_input, promote
 from ..geometry import checked_size, integer, transposed_window
-from .convolution import COST, passes
+from .convolution import COST, backward_input, passes
 
 __all__ = ["transposed_convolution", "transposed_convolution_backward"]
 
@@ -90,8 +90,7 @@ def transposed_convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=
     checked_size(*shape, itemsize=x.itemsize)
     out = kernels.memory.empty(shape, x.dtype)
     threads = kernels.cpu.threads_for(COST * x.size * W[0].size)
-    kernel = passes(x, W, out, place.steps, groups, backward=True)
-    kernel.backward_input(x, W, out, place.steps, groups, threads, b)
+    backward_input(x, W, out, place.steps, groups, threads, b)
     return out
 
 

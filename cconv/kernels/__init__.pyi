@@ -1,10 +1,9 @@
 from types import SimpleNamespace
 
-from . import _activation as activation
 from . import _conv as conv
 from . import _conv_pixels as conv_pixels
 from . import _cpu as cpu
-from . import _dropout as dropout
+from . import _elementwise as elementwise
 from . import _gemm as gemm
 from . import _im2col as im2col
 from . import _loss as loss
@@ -16,11 +15,10 @@ from . import _resample as resample
 
 __all__ = [
     "LEVEL",
-    "activation",
     "conv",
     "conv_pixels",
     "cpu",
-    "dropout",
+    "elementwise",
     "gemm",
     "im2col",
     "levels",

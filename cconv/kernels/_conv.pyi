@@ -39,6 +39,17 @@ def backward_input(
     bias: NDArray[Any] | None = None,
     /,
 ) -> None: ...
+def scatters(W: NDArray[Any], steps: tuple[int, ...], groups: int, /) -> bool: ...
+def backward_scattered(
+    dout: NDArray[Any],
+    W: NDArray[Any],
+    dx: NDArray[Any],
+    steps: tuple[int, ...],
+    groups: int,
+    num_threads: int,
+    bias: NDArray[Any] | None = None,
+    /,
+) -> None: ...
 def backward_weights(
     dout: NDArray[Any],
     x: NDArray[Any],

@@ -20,6 +20,15 @@
 # it is one tap in several channels, or a row of 3 or 5 taps (`tile_weights`), for the outputs whose pixels under that
 # tap lie within the image.
 #
+# To one, two or three channels, most lanes would be empty: such an input gradient goes from dout to the input. The
+# pixels of dout, as they lie, are the lanes, and a tile's rows are taps in the input's channels:
+#
+#     sums[c, j][y*sh + i*dh, z] += sum over f of W[f, c, i, j] * dout[f, y, z]
+#
+# There is a plane of sums for each column of taps j, so that rows of pixels may follow each other without a gap; at
+# the end these planes are added up, each moved sideways by its j*dw. Bands of rows, whose sums stay in the cache, take
+# those rows of taps that end in them.
+#
 # The taps of a dilated filter lie side by side once the columns of a copy are split by z mod dw; the outputs then have
 # dw phases, a pass each.
 #
@@ -46,7 +55,8 @@
 # Order of additions: an output is one chain over (c, t) in that order, then the bias; t goes over the source's pixels
 # row by row, from left to right. A weight gradient is one chain over the pixels of a strip, strips and images are added
 # in order, and groups of images (their number depends on the shapes alone) at the end. From a list, gradients are
-# chains in its order (in a first layer's, of every second value), so that zeros in dout may move their last bits.
+# chains in its order (in a first layer's, of every second value), so that zeros in dout may move their last bits. An
+# input gradient to few channels is one chain over f for each tap; these are added in the order of y, then of j.
 # Neither the batch nor the number of threads changes a bit of an output.
 #
 # Edge cases: padding is zeros, in a copy or by leaving out the taps that lie there; a negative padding of the input
@@ -61,9 +71,9 @@ from libc.string cimport memcpy, memset
 
 from cconv.kernels.division cimport ceil_div, deal, floor_div, quotient, round_up
 from cconv.kernels.tile cimport (
-    TILE_BYTES, TILE_MAX_V, TILE_SIDE, TILE_SIDE_V, add_rows, cconv_ftz_on, cconv_ftz_restore, expect, fetch, pad,
-    pad_split, run_rows, side_rows, tile, tile_cost, tile_rows, tile_run, tile_weights, turn, turn_biased, turn_padded,
-    weight_channels
+    TILE_BYTES, TILE_MAX_V, TILE_ROWS, TILE_SIDE, TILE_SIDE_V, add_rows, cconv_ftz_on, cconv_ftz_restore, expect, fetch,
+    pad, pad_split, run_rows, side_rows, tile, tile_cost, tile_rows, tile_run, tile_weights, turn, turn_biased,
+    turn_padded, weight_channels
 )
 from cconv.kernels.zeros cimport all_finite, share_nonzero
 
@@ -110,6 +120,10 @@ cdef extern from "conv_list.h" nogil:
     void spread_listed_double(int, int, double*, Py_ssize_t, const int32_t*, const double*, Py_ssize_t, const double*,
                               Py_ssize_t) noexcept
 
+cdef extern from "conv_scatter.h" nogil:
+    void add_shifted_float(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, float*) noexcept
+    void add_shifted_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*) noexcept
+
 cdef enum:
     STRIP = 112  # outputs between two transposes: a multiple of every tile's rows and of every vector's lanes
     WINDOWS = 448  # outputs that are listed at a time
@@ -122,6 +136,9 @@ cdef enum:
     LIST_SUMS = 1 << 20  # bytes for the sums of groups of images
     LIST_PERCENT = 35  # of values that are not 0: where there are fewer, a list is faster
     TAP_CHANNELS = 6  # from so many on, the weights of one tap in several channels make a good tile
+    SCATTER_CHANNELS = 3  # to so many and no more, input gradients go from dout to the input,
+    SCATTER_STRIDE = 8  # over no more rows and columns than these
+    SCATTER_SUMS = 1 << 16  # bytes of sums that a band of rows may take
     ALIGNMENT = 64
     CACHE_LINE = 64  # bytes
 
@@ -1197,6 +1214,213 @@ def backward_input(cnp.ndarray dout, cnp.ndarray W, cnp.ndarray dx, tuple steps,
     """Write the gradient with respect to the input, plus a bias per input channel or None, into dx."""
     cdef Plan plan = find_plan(dout, W, sizes(dx), steps, groups, INPUT_GRADIENT)
     run_gather(dout, W, bias, dx, plan, None, num_threads)
+
+
+cdef struct Scatter:
+    Py_ssize_t groups, C, F  # channels of the gradient and of dout in one group
+    Py_ssize_t H, W, OH, OW
+    Py_ssize_t FH, FW, sh, sw, pt, pl, dh, dw
+    Py_ssize_t first, rows, bands  # rows of the gradient's phases: where they begin, how many, in how many bands
+    Py_ssize_t phase, line  # values of a band of one phase, and of a row of the result's phases
+    Py_ssize_t lanes, V, most  # vectors and taps of a tile
+    Py_ssize_t* table  # of a tile, whose weights follow each other,
+    Py_ssize_t* off  # and those of its taps
+    Py_ssize_t* down  # where the sums of each row of taps begin
+    Py_ssize_t* shift  # how far each tap of a row moves its sums,
+    Py_ssize_t* place  # which phase of the result's row it moves them to
+
+
+cdef inline void add_shifted(const floating* row, Py_ssize_t count, Py_ssize_t shift, Py_ssize_t width,
+                             floating* to) noexcept nogil:
+    if floating is float:
+        add_shifted_float(row, count, shift, width, to)
+    else:
+        add_shifted_double(row, count, shift, width, to)
+
+
+cdef void scatter_pixels(const floating* dout, const floating* end_of_dout, const floating* weights, Scatter* g,
+                         Py_ssize_t first, Py_ssize_t end, Py_ssize_t count, floating* strip,
+                         floating* sums) noexcept nogil:
+    """Multiply `count` values of every channel with the rows of taps `first` to `end`, and add that to the sums."""
+    cdef Py_ssize_t q = 0, t, v, i, j, k, f, n, tiles, area = g.OH * g.OW, step = g.sh * g.phase, b_step
+    cdef Py_ssize_t share = ceil_div(g.F, (end - first) * ceil_div(g.C * g.FW, g.most))
+    cdef int V, P, wide = 0, wider = 0, size = 0, larger = 0
+    cdef const floating* pixels
+    cdef floating* to
+    cdef floating* copy = strip + g.most * g.V * g.lanes
+    for v in range(deal(ceil_div(count, g.lanes), <int>g.V, &wide, &wider)):
+        V = wide + (v < wider)
+        n = min(V * g.lanes, count - q)
+        pixels = dout + q
+        b_step = area
+        if end_of_dout - (pixels + (g.F - 1) * area) < V * g.lanes:
+            b_step = V * g.lanes
+            for k in range(g.F):
+                memcpy(copy + k * b_step, pixels + k * area, n * sizeof(floating))
+            pixels = copy
+        tiles = deal(g.C * g.FW, <int>g.most, &size, &larger)
+        f = 0
+        for i in range(first, end):
+            t = 0
+            for j in range(tiles):
+                # The next pixels are asked for a few channels at a time.
+                k = min(f + share, g.F)
+                fetch(dout + q + n + f * area, area, V * g.lanes, k - f)
+                f = k
+                P = size + (j < larger)
+                to = sums + t * step + g.down[i] + q
+                tile(P, V, weights + (i * g.C * g.FW + t) * g.F, g.off, 1, 0, g.F, g.table, pixels, 0, b_step, strip,
+                     V * g.lanes, False)
+                for k in range(P):
+                    add_shifted(<const floating*>strip + k * V * g.lanes, n, 0, n, to + k * step)
+                t += P
+        q += n
+
+
+cdef void merge_band(const floating* sums, floating* bias, Scatter* g, Py_ssize_t first, Py_ssize_t end,
+                     floating* lines, floating* dx) noexcept nogil:
+    """Add up the sums of each row of taps and write them, with a bias, into rows of the gradient."""
+    cdef Py_ssize_t c, y, s, x, j, step = g.sh * g.phase
+    cdef floating b
+    cdef floating* to
+    cdef const floating* row
+    for c in range(g.C):
+        b = 0 if bias == NULL else bias[c]
+        for y in range(max(first * g.sh - g.pt, 0), min(end * g.sh - g.pt, g.H)):
+            to = dx + (c * g.H + y) * g.W
+            s = quotient(y + g.pt, g.sh)
+            row = sums + c * g.FW * step + (y + g.pt - s * g.sh) * g.phase + (s - first) * g.OW
+            memset(lines, 0, g.sw * g.line * sizeof(floating))
+            for j in range(g.FW):
+                add_shifted(row + j * step, g.OW, g.shift[j], g.line, lines + g.place[j] * g.line)
+            if g.sw == 1 and bias == NULL:
+                memcpy(to, lines, g.W * sizeof(floating))
+                continue
+            for s in range(min(g.sw, g.W)):
+                for x in range(quotient(g.W - s + g.sw - 1, g.sw)):
+                    to[s + x * g.sw] = lines[s * g.line + x] + b
+
+
+cdef void scatter_band(const floating* dout, const floating* end_of_dout, const floating* weights, floating* bias,
+                       floating* dx, Scatter* g, Py_ssize_t band, floating* mine) noexcept nogil:
+    """Compute a band of rows of one group of one image's gradient."""
+    cdef Py_ssize_t first = g.first + band * g.rows // g.bands, end = g.first + (band + 1) * g.rows // g.bands
+    cdef Py_ssize_t y = max(first - (g.FH - 1) * g.dh // g.sh, 0), z, i, j
+    cdef floating* sums = mine + g.lanes
+    cdef floating* lines = sums + round_up(g.C * g.FW * g.sh * g.phase + g.lanes, g.lanes)
+    cdef floating* strip = lines + g.sw * g.line
+    memset(sums, 0, g.C * g.FW * g.sh * g.phase * sizeof(floating))
+    while y < min(end, g.OH):
+        # Which rows of taps lie in this band; rows of outputs with the same ones are one.
+        i = min(ceil_div(max(first - y, 0) * g.sh, g.dh), g.FH)
+        j = min(ceil_div((end - y) * g.sh, g.dh), g.FH)
+        z = y + 1
+        while (z < min(end, g.OH) and min(ceil_div(max(first - z, 0) * g.sh, g.dh), g.FH) == i
+               and min(ceil_div((end - z) * g.sh, g.dh), g.FH) == j):
+            z += 1
+        if i < j:
+            scatter_pixels(dout + y * g.OW, end_of_dout, weights, g, i, j, (z - y) * g.OW, strip,
+                           sums + (y - first) * g.OW)
+        y = z
+    merge_band(<const floating*>sums, bias, g, first, end, lines, dx)
+
+
+cdef void scatter_all(const floating* dout, const floating* W, floating* bias, floating* dx, Py_ssize_t N, Scatter* g,
+                      floating* packed, Py_ssize_t private, int num_threads) noexcept nogil:
+    cdef Py_ssize_t i, c, j, f, item, image, group, size = g.groups * g.F * g.OH * g.OW
+    cdef floating* mine = NULL
+    cdef floating* to = packed
+    cdef unsigned state = 0
+    for group in range(g.groups):
+        for i in range(g.FH):
+            for c in range(g.C):
+                for j in range(g.FW):
+                    for f in range(g.F):
+                        to[0] = W[(((group * g.F + f) * g.C + c) * g.FH + i) * g.FW + j]
+                        to += 1
+    with parallel(num_threads=num_threads):
+        mine = packed + round_up(to - packed, ALIGNMENT) + threadid() * private
+        state = cconv_ftz_on()
+        for item in prange(N * g.groups * g.bands, schedule="static"):
+            image = item // g.bands
+            group = image % g.groups
+            scatter_band(dout + image * g.F * g.OH * g.OW, dout + N * size,
+                         <const floating*>packed + group * g.FH * g.C * g.FW * g.F,
+                         NULL if bias == NULL else bias + group * g.C, dx + image * g.C * g.H * g.W, g,
+                         item % g.bands, mine)
+        cconv_ftz_restore(state)
+
+
+def scatters(cnp.ndarray W, tuple steps, int groups, /):
+    """Whether `backward_scattered` is the fastest of the input gradients: few channels from many.
+
+    A tile of few taps costs a multiply-add and a tenth, and ten more where its sums are added to those of other taps;
+    lanes of pixels (`_conv_pixels.pyx`) 1.4 / channels more to be loaded.
+    """
+    cdef Py_ssize_t C = W.shape[1], F = W.shape[0] // groups
+    return C <= SCATTER_CHANNELS and F >= 8 * C and W.shape[2] * W.shape[3] > 1 and max(steps[:2]) <= SCATTER_STRIDE
+
+
+def backward_scattered(cnp.ndarray dout, cnp.ndarray W, cnp.ndarray dx, tuple steps, int groups, int num_threads,
+                       object bias=None, /):
+    """Write what `backward_input` does, from dout's pixels to the input's: for few channels and strides."""
+    cdef Scatter g
+    cdef Py_ssize_t i, taps, private, room, itemsize = cnp.PyArray_ITEMSIZE(W)
+    cdef double cost, least = 0
+    cdef cnp.ndarray tables, scratch
+    cdef void* ds = cnp.PyArray_DATA(dout)
+    cdef void* ws = cnp.PyArray_DATA(W)
+    cdef void* bs = NULL if bias is None else cnp.PyArray_DATA(<cnp.ndarray>bias)
+    cdef void* out = cnp.PyArray_DATA(dx)
+    cdef void* work
+    if dx.size == 0:
+        return
+    g.groups, g.C, g.F = groups, W.shape[1], W.shape[0] // groups
+    g.H, g.W, g.OH, g.OW = dx.shape[2], dx.shape[3], dout.shape[2], dout.shape[3]
+    g.FH, g.FW = W.shape[2], W.shape[3]
+    g.sh, g.sw, g.pt, g.pl, g.dh, g.dw = steps
+    g.lanes = TILE_BYTES // itemsize
+    g.first = g.pt // g.sh
+    g.rows = (g.H - 1 + g.pt) // g.sh + 1 - g.first
+    taps = g.C * g.FW
+    room = min(max(SCATTER_SUMS // (taps * g.sh * g.OW * itemsize), 1), g.rows)
+    g.bands = ceil_div(g.rows, room)
+    g.phase = round_up(ceil_div(g.rows, g.bands) * g.OW, g.lanes)
+    if g.sh * g.phase * itemsize % 1024 == 0:
+        g.phase += g.lanes  # the sums of a tile's taps do not share a few sets of the cache
+    g.line = round_up(ceil_div(g.W, g.sw), g.lanes)
+    g.V = 1
+    for i in range(1, TILE_MAX_V + 1):
+        cost = tile_cost(i, ceil_div(taps, tile_rows(<int>i)), taps, 0) / i
+        if i == 1 or cost < least:
+            least = cost
+            g.V = i
+    g.most = min(tile_rows(<int>g.V), taps)
+    tables = np.arange(g.F + TILE_ROWS + g.FH + 2 * g.FW)
+    g.table = <Py_ssize_t*>cnp.PyArray_DATA(tables)
+    g.off = g.table + g.F
+    g.down = g.off + TILE_ROWS
+    g.shift = g.down + g.FH
+    g.place = g.shift + g.FW
+    for i in range(TILE_ROWS):
+        g.off[i] = i * g.F
+    for i in range(g.FH):
+        g.down[i] = i * g.dh % g.sh * g.phase + i * g.dh // g.sh * g.OW
+    for i in range(g.FW):
+        g.shift[i] = floor_div(i * g.dw - g.pl, g.sw)
+        g.place[i] = i * g.dw - g.pl - g.shift[i] * g.sw
+    private = round_up(2 * g.lanes + taps * g.sh * g.phase + g.lanes + g.sw * g.line
+                       + (g.most + g.F) * g.V * g.lanes, ALIGNMENT)
+    scratch = empty((round_up(W.size, ALIGNMENT) + private * num_threads,), W.dtype)
+    work = cnp.PyArray_DATA(scratch)
+    if cnp.PyArray_TYPE(W) == cnp.NPY_FLOAT:
+        with nogil:
+            scatter_all[float](<float*>ds, <float*>ws, <float*>bs, <float*>out, dx.shape[0], &g, <float*>work, private,
+                               num_threads)
+    else:
+        with nogil:
+            scatter_all[double](<double*>ds, <double*>ws, <double*>bs, <double*>out, dx.shape[0], &g, <double*>work,
+                                private, num_threads)
 
 
 cdef void run_windows(cnp.ndarray dout, object y, object argmax, cnp.ndarray x, cnp.ndarray dW, object db,

@@ -28,3 +28,14 @@ def softplus_backward(
 ) -> None: ...
 def hard_swish(x: NDArray[Any], out: NDArray[Any], num_threads: int, /) -> None: ...
 def hard_swish_backward(dout: NDArray[Any], x: NDArray[Any], dx: NDArray[Any], num_threads: int, /) -> None: ...
+def dropout(
+    x: NDArray[Any],
+    out: NDArray[Any],
+    inner: int,
+    key: int,
+    draw: int,
+    threshold: int,
+    scale: float,
+    num_threads: int,
+    /,
+) -> None: ...
