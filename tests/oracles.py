@@ -1,9 +1,29 @@
 """Plain NumPy twins of the compiled operations: slow, short, obviously right, in float64."""
 
+import functools
+import hashlib
 import itertools
 import math
 
 import numpy as np
+
+
+def remembered(oracle):
+    """Compute once what several CPU levels and numbers of threads are compared with: most of the tests' time."""
+    known = {}
+
+    @functools.wraps(oracle)
+    def recall(*args):
+        arrays = [np.ascontiguousarray(arg) for arg in args if isinstance(arg, np.ndarray)]
+        digests = [(array.shape, array.dtype.str, hashlib.sha256(array).digest()) for array in arrays]
+        key = *digests, *(None if isinstance(arg, np.ndarray) else arg for arg in args)
+        if key not in known:
+            known[key] = oracle(*args)
+            for array in known[key] if isinstance(known[key], tuple) else [known[key]]:
+                array.flags.writeable = False
+        return known[key]
+
+    return recall
 
 
 def windows(x, filter_h, filter_w, stride, pad, dilation, fill=0.0):
@@ -28,6 +48,7 @@ def im2col(x, filter_h, filter_w, stride=(1, 1), pad=((0, 0), (0, 0)), dilation=
     return np.stack(columns, axis=1).reshape(-1, x.shape[1] * filter_h * filter_w)
 
 
+@remembered
 def convolution(x, W, b=None, stride=(1, 1), pad=((0, 0), (0, 0)), dilation=(1, 1), groups=1):
     W = np.asarray(W, np.float64)
     filters, channels, filter_h, filter_w = W.shape
@@ -39,6 +60,7 @@ def convolution(x, W, b=None, stride=(1, 1), pad=((0, 0), (0, 0)), dilation=(1, 
     return out if b is None else out + np.asarray(b, np.float64)[:, None, None]
 
 
+@remembered
 def convolution_backward(dout, x, W, stride=(1, 1), pad=((0, 0), (0, 0)), dilation=(1, 1), groups=1):
     """Return dx, dW, db, each sum written out: a window's gradient is dout times the filters."""
     W = np.asarray(W, np.float64)
@@ -60,6 +82,7 @@ def convolution_backward(dout, x, W, stride=(1, 1), pad=((0, 0), (0, 0)), dilati
     return dx, dW.reshape(W.shape), dout.sum(axis=(0, 2, 3))
 
 
+@remembered
 def transposed_convolution(x, W, b=None, stride=(1, 1), pad=((0, 0), (0, 0)), dilation=(1, 1), groups=1, more=(0, 0)):
     """Every pixel adds its filters to the output where it lies; then the pad is cut off."""
     x, W = np.asarray(x, np.float64), np.asarray(W, np.float64)
