@@ -77,6 +77,8 @@ TILE_INLINE void NAME(sparse_body)(const int V, ptrdiff_t rows, const T *a, ptrd
                                    ptrdiff_t words, const T *b, const T *from, T *to, ptrdiff_t to_step, ptrdiff_t last,
                                    int add)
 {
+    ptrdiff_t step = V * LANES * sizeof(T);
+    TILE_ONE_REGISTER(step); /* a multiplication is one instruction, what a compiler puts in its place four */
     for (ptrdiff_t r = 0; r < rows; r++) {
         NAME(vec) sum[SPARSE_MAX_V];
         TILE_UNROLL
@@ -84,7 +86,7 @@ TILE_INLINE void NAME(sparse_body)(const int V, ptrdiff_t rows, const T *a, ptrd
         for (uint64_t word = bits[r * words]; word; word &= word - 1) {
             const ptrdiff_t k = lowest_bit(word);
             const NAME(vec) value = NAME(spread)(a[k]);
-            const T *line = b + k * V * LANES;
+            const T *line = (const T *)((const char *)b + k * step);
             TILE_ONE_REGISTER(line);
             TILE_UNROLL
             for (int v = 0; v < V; v++) sum[v] = NAME(multiply_add)(value, NAME(load)(line + v * LANES), sum[v]);
