@@ -19,6 +19,7 @@ __all__ = [
     "made_ready",
     "number",
     "promote",
+    "required",
     "with_weights",
 ]
 
@@ -33,6 +34,14 @@ is_ready = memory.is_ready
 def made_ready(array, dtype):
     """Return a checked `array`, or a copy of it, in the form that the kernels take, in native `dtype`."""
     if is_ready(array) and array.dtype == dtype:
+        return array
+    return required(np.asarray(array), dtype)
+
+
+def required(array, dtype):
+    """Return an array in a dtype, aligned and C-contiguous: itself, or one copy. `np.require` alone takes long."""
+    flags = array.flags
+    if array.dtype is dtype and flags.c_contiguous and flags.aligned:
         return array
     return np.require(array, dtype, "CA")
 
@@ -80,7 +89,7 @@ def _normalised(array, name):
         elif kind in "iubf":
             hint = f"; convert it first, {name}.astype(np.float32)"
         raise TypeError(f"{name} must be float32 or float64, got {array.dtype}{hint}")
-    return np.require(array, FLOAT32 if size == 4 else FLOAT64, "CA")  # one copy, or none
+    return required(array, FLOAT32 if size == 4 else FLOAT64)
 
 
 def _as_ndarray(array, name):
@@ -224,8 +233,7 @@ def as_labels(t, num_samples, num_classes, name="t"):
         )
     if kind not in "iu":
         raise TypeError(f"{name} must hold class indices as integers, got {t.dtype}; use {name}.astype(np.int64)")
-    ready = t.dtype is INT64 and t.ndim == 1 and t.flags.c_contiguous and t.flags.aligned
-    labels = t if ready else np.require(t, INT64, "CA").reshape(num_samples)
+    labels = (required(t, INT64) if t.dtype is INT64 else t.astype(INT64, order="C")).reshape(num_samples)
     # A number beyond int64 has become a negative one.
     row = memory.first_outside(labels, num_classes)
     if row >= 0:

@@ -107,14 +107,14 @@ class Optimizer:
         prepared = [(key, _prepare(key, arrays[key], grads[key], owners)) for key in arrays]
         scale = 1.0 if self.clip_norm is None else _scale(_norm([g for _, g in prepared]), self.clip_norm)
         limit = math.inf if self.clip_value is None else self.clip_value
-        decays = {key: self._decay_of(key, values) for key, values in arrays.items()}
+        decays = {key: self._decay_of(key, values) for key, values in arrays.items()} if self.weight_decay else {}
         for key, gradient in prepared:
             target = arrays[key]
             # Copied only now: a parameter under an earlier key may share its memory (tied weights).
             values = made_ready(target, gradient.dtype)
             state = self._state_of(key, values)
             state["step"] += 1
-            change = scale, limit, decays[key]
+            change = scale, limit, decays.get(key, 0.0)
             self._step(values, gradient, state, change, kernels.cpu.threads_for(COST * values.size))
             if not isinstance(target, np.ndarray):
                 params[key] = float(values)
@@ -122,8 +122,6 @@ class Optimizer:
                 target[...] = values
 
     def _decay_of(self, key, values):
-        if self.weight_decay == 0:
-            return 0.0
         if self.exclude is None:
             excluded = np.ndim(values) < 2 or str(key).rstrip("0123456789") in ("gamma", "beta")
         else:
@@ -132,9 +130,14 @@ class Optimizer:
 
     def _state_of(self, key, values):
         state = self.state.get(key)
-        if state is None or not all(_alike(state[name], values) for name in self.state_names):
-            zeros = np.zeros_like(values)
-            state = self.state[key] = {"step": 0} | {name: kernels.memory.copy(zeros) for name in self.state_names}
+        if state is not None:
+            for name in self.state_names:
+                if not _alike(state[name], values):
+                    break
+            else:
+                return state
+        zeros = np.zeros_like(values)
+        state = self.state[key] = {"step": 0} | {name: kernels.memory.copy(zeros) for name in self.state_names}
         return state
 
     def _step(self, p, g, state, change, threads):
@@ -197,7 +200,7 @@ def _alike(array, other):
 def _prepare(key, p, g, owners):
     """Check a parameter and its gradient; return the gradient in the parameter's dtype, as the kernels take it."""
     if is_ready(p) and is_ready(g) and p.dtype is g.dtype and p.shape == g.shape and p.flags.writeable:
-        return g.copy() if id(_owner(g)) in owners or np.may_share_memory(p, g) else g
+        return g.copy() if _overlaps(p, g, owners) else g
     name = f"params[{key!r}]"
     g = np.asarray(g)
     if g.dtype.kind not in "iubf":
@@ -212,9 +215,16 @@ def _prepare(key, p, g, owners):
         raise ValueError(f"{name} must be writeable, got a read-only array")
     if g.shape != p.shape:
         raise ValueError(f"grads[{key!r}] must have the shape {p.shape} of {name}, got {g.shape}")
-    if id(_owner(g)) in owners or np.may_share_memory(p, g):
+    if _overlaps(p, g, owners):
         g = g.copy()
     return made_ready(g, p.dtype.newbyteorder("="))
+
+
+def _overlaps(p, g, owners):
+    """Say whether a gradient may lie in the memory of a parameter; one that has its own may not."""
+    if g.base is None:
+        return id(g) in owners
+    return id(_owner(g)) in owners or np.may_share_memory(p, g)
 
 
 def _owner(array):

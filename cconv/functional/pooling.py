@@ -3,7 +3,7 @@
 import numpy as np
 
 from .. import kernels
-from .._arrays import as_input
+from .._arrays import as_input, required
 from ..geometry import checked_size, image_shape, padding, pair, window
 
 __all__ = [
@@ -83,7 +83,7 @@ def as_places(argmax, shape, dtype):
     """Return `argmax` as the kernels take it; one that `max_pool` cannot have returned for this shape is an error."""
     if not isinstance(argmax, np.ndarray) or argmax.shape != shape or argmax.dtype != dtype:
         raise ValueError(f"argmax must be the array that max_pool returned, of shape {shape} and {np.dtype(dtype)}")
-    return np.require(argmax, dtype, "CA")
+    return required(argmax, np.dtype(dtype))
 
 
 def max_pool_backward(dout, argmax, input_shape, window, *, stride=None, pad=0, dilation=1, ceil_mode=False):

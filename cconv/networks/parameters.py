@@ -29,10 +29,11 @@ class Parameters(Mapping):
         self._places = {}
         counts = {}
         for _, layer in nested(layers):
-            names = param_names(layer)
+            names, kind = getattr(layer, "param_names", ()), Attribute
             if not names:
-                continue
-            kind = Attribute if getattr(layer, "param_names", ()) else Entry
+                names, kind = param_names(layer), Entry
+                if not names:
+                    continue
             shown = frozen or not getattr(layer, "frozen", False)
             for name in names:
                 counts[name] = counts.get(name, 0) + 1
@@ -58,6 +59,9 @@ class Parameters(Mapping):
                 raise ValueError(f"{name} must be an array of floats of shape {shape}, got {got}")
         for name, value in values.items():
             self._places[name].value = value
+
+    def keys(self):
+        return self._places.keys()
 
     def __iter__(self):
         return iter(self._places)
