@@ -47,8 +47,8 @@ cdef extern from "conv_pixels.h" nogil:
         Py_ssize_t H, W, sh, sw, top, left, rows, pitch
     const int PIXELS_F
     int pixels_side(int F) noexcept
-    void split_float(const float*, const Split*, float*) noexcept
-    void split_double(const double*, const Split*, double*) noexcept
+    void split_float(const float*, const float*, const Split*, float*) noexcept
+    void split_double(const double*, const double*, const Split*, double*) noexcept
     void merge_float(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
                      float*) noexcept
     void merge_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
@@ -93,11 +93,14 @@ cdef struct Gather:
     Pass* each
 
 
-cdef inline void split(const floating* x, Gather* g, floating* to) noexcept nogil:
-    if floating is float:
-        split_float(x, &g.split, to)
-    else:
-        split_double(x, &g.split, to)
+cdef inline void split(const floating* x, const floating* end, Gather* g, floating* to) noexcept nogil:
+    """Copy all channels of one group of one image; x is part of an array that ends at `end`."""
+    cdef Py_ssize_t c
+    for c in range(g.C):
+        if floating is float:
+            split_float(x + c * g.split.H * g.split.W, end, &g.split, to + c * g.plane)
+        else:
+            split_double(x + c * g.split.H * g.split.W, end, &g.split, to + c * g.plane)
 
 
 cdef inline void merge(const floating* strips, Py_ssize_t step, Gather* g, floating* out) noexcept nogil:
@@ -154,17 +157,16 @@ cdef void pack(const floating* W, Gather* g, Py_ssize_t taps, floating* packed) 
                         to += 1
 
 
-cdef void filter_group(const floating* x, const floating* W, floating* bias, floating* out, Gather* g,
-                       Py_ssize_t group, Py_ssize_t first, Py_ssize_t last, floating* mine) noexcept nogil:
+cdef void filter_group(const floating* x, const floating* end, const floating* W, floating* bias, floating* out,
+                       Gather* g, Py_ssize_t group, Py_ssize_t first, Py_ssize_t last, floating* mine) noexcept nogil:
     """Compute the blocks of filters `first` to `last` of one group of one image."""
-    cdef Py_ssize_t area = g.H * g.W, blocks = ceil_div(g.F, PIXELS_F), b, c, f, l, s, q, qi
+    cdef Py_ssize_t area = g.H * g.W, blocks = ceil_div(g.F, PIXELS_F), b, f, l, s, q, qi
     cdef int F, P, size = 0, larger = 0
     cdef const floating* image = x
     cdef floating* strips = mine
     cdef Pass* p
     if not g.in_place:
-        for c in range(g.C):
-            split(x + c * g.split.H * g.split.W, g, mine + c * g.plane)
+        split(x, end, g, mine)
         image = mine
         strips = mine + round_up(g.C * g.plane, ALIGNMENT) + ALIGNMENT
     for b in range(first, last):
@@ -190,6 +192,7 @@ cdef void filter_group(const floating* x, const floating* W, floating* bias, flo
 cdef void gather(const floating* x, const floating* W, floating* bias, floating* out, Py_ssize_t N, Gather* g,
                  floating* scratch, Py_ssize_t private, int num_threads) noexcept nogil:
     cdef Py_ssize_t blocks = ceil_div(g.F, PIXELS_F), parts, item, image, part, group
+    cdef Py_ssize_t size = g.C * g.split.H * g.split.W  # of one group of one image
     cdef floating* mine = NULL
     cdef unsigned state = 0
     # With few pieces of work, threads share one; each splits the image for itself.
@@ -202,25 +205,24 @@ cdef void gather(const floating* x, const floating* W, floating* bias, floating*
             image = quotient(item, parts)
             part = item - image * parts
             group = image - quotient(image, g.groups) * g.groups
-            filter_group(x + image * g.C * g.split.H * g.split.W, W, NULL if bias == NULL else bias + group * g.F,
+            filter_group(x + image * size, x + N * g.groups * size, W, NULL if bias == NULL else bias + group * g.F,
                          out + image * g.F * g.H * g.W, g, group, quotient(part * blocks, parts),
                          quotient((part + 1) * blocks, parts), mine)
         cconv_ftz_restore(state)
 
 
-cdef void weigh_group(const floating* dout, const floating* x, Gather* g, const Py_ssize_t* off, bint bias,
-                      floating* totals, floating* mine) noexcept nogil:
+cdef void weigh_group(const floating* dout, const floating* x, const floating* end, Gather* g, const Py_ssize_t* off,
+                      bint bias, floating* totals, floating* mine) noexcept nogil:
     """Add one image's share in the sums of one group."""
     cdef Py_ssize_t area = g.H * g.W, lanes = TILE_BYTES // <Py_ssize_t>sizeof(floating), K = g.C * g.each.taps, step
-    cdef Py_ssize_t blocks = ceil_div(g.F, PIXELS_F), b, c, f, k, ki
+    cdef Py_ssize_t blocks = ceil_div(g.F, PIXELS_F), b, f, k, ki
     cdef int F, P, size = 0, larger = 0
     cdef const floating* image = x
     cdef const floating* gradient = dout
     cdef floating* copied = mine
     step = (K + 1) * lanes
     if not g.in_place:
-        for c in range(g.C):
-            split(x + c * g.split.H * g.split.W, g, mine + c * g.plane)
+        split(x, end, g, mine)
         image = mine
         copied = mine + round_up(g.C * g.plane, ALIGNMENT) + ALIGNMENT
     if g.W < lanes:
@@ -245,6 +247,7 @@ cdef void weigh(const floating* dout, const floating* x, floating* dW, floating*
                 Py_ssize_t private, int num_threads) noexcept nogil:
     cdef Py_ssize_t lanes = TILE_BYTES // <Py_ssize_t>sizeof(floating), K = g.C * g.each.taps, rows = g.F * (K + 1)
     cdef Py_ssize_t total = g.groups * rows * lanes, item, first, last, group, m, n, k, f
+    cdef Py_ssize_t size = g.C * g.split.H * g.split.W  # of one group of one image
     cdef floating* mine = NULL
     cdef floating* totals
     cdef unsigned state = 0
@@ -261,8 +264,8 @@ cdef void weigh(const floating* dout, const floating* x, floating* dW, floating*
             # Neighbouring channels of one image follow each other in memory.
             for n in range(m * N // sets, (m + 1) * N // sets):
                 for group in range(first, last):
-                    weigh_group(dout + (n * g.groups + group) * g.F * g.H * g.W,
-                                x + (n * g.groups + group) * g.C * g.split.H * g.split.W, g, off, db != NULL,
+                    weigh_group(dout + (n * g.groups + group) * g.F * g.H * g.W, x + (n * g.groups + group) * size,
+                                x + N * g.groups * size, g, off, db != NULL,
                                 totals + group * rows * lanes, mine)
         for f in prange(g.groups * g.F, schedule="static"):
             totals = sums + f * (K + 1) * lanes
@@ -302,6 +305,8 @@ cdef class Plan:
             place.sh, place.sw, place.top, place.left = sh, sw, pt, pl
             place.rows = g.H + (FH - 1) * dh // sh
             place.pitch = g.W + (FW - 1) * dw // sw
+            if sw == 2:  # a vector's zeros find room behind the last row of each phase
+                place.rows += ceil_div(lanes, place.pitch)
         else:
             g.th, g.tw = sh, sw
             place.top = ceil_div(max((FH - 1) * dh - pt, 0), sh)

@@ -64,18 +64,75 @@ TILE_INLINE void NAME(alternate)(const T *even, const T *odd, T *to)
     NAME(store)(to, __builtin_shuffle(x, y, low));
     NAME(store)(to + LANES, __builtin_shuffle(x, y, low + LANES / 2));
 }
+
+/* The values at odd places of two vectors. */
+TILE_INLINE NAME(vec) NAME(odds)(const T *from)
+{
+    NAME(lanes) odd;
+    for (int l = 0; l < LANES; l++) odd[l] = 2 * l + 1;
+    return __builtin_shuffle(NAME(load)(from), NAME(load)(from + LANES), odd);
+}
 #else
 TILE_INLINE void NAME(alternate)(const T *even, const T *odd, T *to)
 {
     for (int l = 0; l < LANES; l++) to[2 * l] = even[l], to[2 * l + 1] = odd[l];
 }
+
+TILE_INLINE NAME(vec) NAME(odds)(const T *from)
+{
+    T line[LANES];
+    for (int l = 0; l < LANES; l++) line[l] = from[2 * l + 1];
+    return NAME(load)(line);
+}
 #endif
 
-/* Copy a plane into its split form. Zeros may run over the end of a row, into padding and into what is written later,
- * up to a vector beyond the last phase; other padding is left as it is. */
-static void NAME(split)(const T *x, const split_geometry *g, T *to)
+/* Store the first n lanes, and zeros beside them as far as there is room for them. */
+TILE_INLINE void NAME(put)(NAME(vec) v, ptrdiff_t n, NAME(lanes) rest, T *to, const T *end)
 {
-    const T *const end = x + g->H * g->W;
+    if (n >= LANES)
+        NAME(store)(to, v);
+    else if (end - to >= LANES)
+        NAME(store)(to, NAME(keep)(v, rest));
+    else
+        memcpy(to, &v, (size_t)n * sizeof(T));
+}
+
+/* `split` for two column phases: each row is read once for both. */
+static void NAME(split_pairs)(const T *x, const T *end, const split_geometry *g, T *to)
+{
+    const ptrdiff_t phase = g->rows * g->pitch, odd = g->left & 1;
+    /* Every second column goes to one phase, from place `left` / 2 on, the others to the other. */
+    const ptrdiff_t first[2] = {g->left / 2 + odd * phase, (g->left + 1) / 2 + (1 - odd) * phase};
+    const ptrdiff_t room[2] = {g->pitch - g->left / 2, g->pitch - (g->left + 1) / 2};
+    const ptrdiff_t found[2] = {(g->W + 1) / 2, g->W / 2};
+    const ptrdiff_t count[2] = {found[0] < room[0] ? found[0] : room[0], found[1] < room[1] ? found[1] : room[1]};
+    const NAME(lanes) rest[2] = {NAME(between)(0, count[0] % LANES), NAME(between)(0, count[1] % LANES)};
+    T line[2 * LANES] = {0};
+    for (ptrdiff_t r = 0; r < g->H; r++) {
+        const ptrdiff_t Y = over(r + g->top, g->sh), a = r + g->top - Y * g->sh;
+        T *const row = to + 2 * a * phase + Y * g->pitch, *const even = row + first[0], *const other = row + first[1];
+        const T *const even_end = to + (2 * a + odd + 1) * phase, *const other_end = to + (2 * a + 2 - odd) * phase;
+        if (Y >= g->rows) continue;
+        for (ptrdiff_t k = 0; k < count[0] || k < count[1]; k += LANES) {
+            const T *from = x + r * g->W + 2 * k;
+            if (end - from < 2 * LANES) {
+                memcpy(line, from, (size_t)(end - from) * sizeof(T));
+                from = line;
+            }
+            if (k < count[0]) NAME(put)(NAME(evens)(from), count[0] - k, rest[0], even + k, even_end);
+            if (k < count[1]) NAME(put)(NAME(odds)(from), count[1] - k, rest[1], other + k, other_end);
+        }
+    }
+}
+
+/* Copy a plane, of an array that ends at `end`, into its split form. Zeros may run over the end of a row, into padding
+ * and into what is written later, up to a vector beyond the last phase; other padding is left as it is. */
+static void NAME(split)(const T *x, const T *end, const split_geometry *g, T *to)
+{
+    if (g->sw == 2) {
+        NAME(split_pairs)(x, end, g, to);
+        return;
+    }
     for (ptrdiff_t a = 0; a < g->sh; a++)
         for (ptrdiff_t b = 0; b < g->sw; b++, to += g->rows * g->pitch) {
             const ptrdiff_t from = b - g->left, first = from >= 0 ? 0 : over(-from + g->sw - 1, g->sw);
@@ -89,9 +146,9 @@ static void NAME(split)(const T *x, const split_geometry *g, T *to)
                 const T *const row = x + r * g->W + from + first * g->sw;
                 T *const line = to + Y * g->pitch + first;
                 ptrdiff_t k = 0;
-                if (g->sw <= 2)
-                    for (; k < count && end - (row + k * g->sw) >= g->sw * LANES; k += LANES) {
-                        const NAME(vec) v = g->sw == 1 ? NAME(load)(row + k) : NAME(evens)(row + 2 * k);
+                if (g->sw == 1)
+                    for (; k < count && end - (row + k) >= LANES; k += LANES) {
+                        const NAME(vec) v = NAME(load)(row + k);
                         NAME(store)(line + k, count - k < LANES ? NAME(keep)(v, rest) : v);
                     }
                 for (; k < count; k++) line[k] = row[k * g->sw];
@@ -99,8 +156,8 @@ static void NAME(split)(const T *x, const split_geometry *g, T *to)
         }
 }
 
-/* The way back: gather a plane H x W from sh * sw phases, each `step` further, with rows of `pitch`. Stores may run over
- * the end of a row, into one that is written later. Up to 2 vectors beyond a phase are read. */
+/* The way back: gather a plane H x W from sh * sw phases, each `step` further, with rows of `pitch`. Stores may run
+ * over the end of a row, into one that is written later. Up to 2 vectors beyond a phase are read. */
 static void NAME(merge)(const T *from, ptrdiff_t step, ptrdiff_t pitch, ptrdiff_t sh, ptrdiff_t sw, ptrdiff_t H,
                         ptrdiff_t W, T *to)
 {
@@ -115,7 +172,9 @@ static void NAME(merge)(const T *from, ptrdiff_t step, ptrdiff_t pitch, ptrdiff_
             for (; z < W && end - (to + z) >= 2 * LANES; z += 2 * LANES)
                 NAME(alternate)(row + z / 2, row + step + z / 2, to + z);
         }
-        for (; z < W; z++) to[z] = row[z % sw * step + z / sw];
+        if (sw == 1 && z < W) memcpy(to + z, row + z, (size_t)(W - z) * sizeof(T));
+        for (ptrdiff_t b = 0; b < sw && sw > 1; b++)
+            for (ptrdiff_t k = z / 2; b + k * sw < W; k++) to[b + k * sw] = row[b * step + k]; /* z is 0, or sw 2 */
     }
 }
 
