@@ -56,7 +56,8 @@
 # row by row, from left to right. A weight gradient is one chain over the pixels of a strip, strips and images are added
 # in order, and groups of images (their number depends on the shapes alone) at the end. From a list, gradients are
 # chains in its order (in a first layer's, of every second value), so that zeros in dout may move their last bits. An
-# input gradient to few channels is one chain over f for each tap; these are added in the order of y, then of j.
+# input gradient to few channels is one chain over f for each tap; these are added over i, as the vectors of pixels
+# follow each other, and then over j.
 # Neither the batch nor the number of threads changes a bit of an output.
 #
 # Edge cases: padding is zeros, in a copy or by leaving out the taps that lie there; a negative padding of the input
@@ -71,9 +72,9 @@ from libc.string cimport memcpy, memset
 
 from cconv.kernels.division cimport ceil_div, deal, floor_div, quotient, round_up
 from cconv.kernels.tile cimport (
-    TILE_BYTES, TILE_MAX_V, TILE_ROWS, TILE_SIDE, TILE_SIDE_V, add_rows, cconv_ftz_on, cconv_ftz_restore, expect, fetch,
-    pad, pad_split, run_rows, side_rows, tile, tile_cost, tile_rows, tile_run, tile_weights, turn, turn_biased,
-    turn_padded, weight_channels
+    TILE_BYTES, TILE_MAX_V, TILE_ROWS, TILE_SIDE, TILE_SIDE_V, add_rows, add_shifted, cconv_ftz_on, cconv_ftz_restore,
+    expect, fetch, pad, pad_split, run_rows, side_rows, tile, tile_cost, tile_rows, tile_run, tile_weights, turn,
+    turn_biased, turn_padded, weight_channels
 )
 from cconv.kernels.zeros cimport all_finite, share_nonzero
 
@@ -119,10 +120,6 @@ cdef extern from "conv_list.h" nogil:
                              Py_ssize_t) noexcept
     void spread_listed_double(int, int, double*, Py_ssize_t, const int32_t*, const double*, Py_ssize_t, const double*,
                               Py_ssize_t) noexcept
-
-cdef extern from "conv_scatter.h" nogil:
-    void add_shifted_float(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, float*) noexcept
-    void add_shifted_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*) noexcept
 
 cdef enum:
     STRIP = 112  # outputs between two transposes: a multiple of every tile's rows and of every vector's lanes
@@ -1230,12 +1227,9 @@ cdef struct Scatter:
     Py_ssize_t* place  # which phase of the result's row it moves them to
 
 
-cdef inline void add_shifted(const floating* row, Py_ssize_t count, Py_ssize_t shift, Py_ssize_t width,
-                             floating* to) noexcept nogil:
-    if floating is float:
-        add_shifted_float(row, count, shift, width, to)
-    else:
-        add_shifted_double(row, count, shift, width, to)
+cdef inline Py_ssize_t tap_row(Scatter* g, Py_ssize_t rows) noexcept nogil:
+    """The first row of taps that lies `rows` rows of the gradient's phases, or more, below the output."""
+    return min(ceil_div(max(rows, 0) * g.sh, g.dh), g.FH)
 
 
 cdef void scatter_pixels(const floating* dout, const floating* end_of_dout, const floating* weights, Scatter* g,
@@ -1312,11 +1306,10 @@ cdef void scatter_band(const floating* dout, const floating* end_of_dout, const 
     memset(sums, 0, g.C * g.FW * g.sh * g.phase * sizeof(floating))
     while y < min(end, g.OH):
         # Which rows of taps lie in this band; rows of outputs with the same ones are one.
-        i = min(ceil_div(max(first - y, 0) * g.sh, g.dh), g.FH)
-        j = min(ceil_div((end - y) * g.sh, g.dh), g.FH)
+        i = tap_row(g, first - y)
+        j = tap_row(g, end - y)
         z = y + 1
-        while (z < min(end, g.OH) and min(ceil_div(max(first - z, 0) * g.sh, g.dh), g.FH) == i
-               and min(ceil_div((end - z) * g.sh, g.dh), g.FH) == j):
+        while z < min(end, g.OH) and tap_row(g, first - z) == i and tap_row(g, end - z) == j:
             z += 1
         if i < j:
             scatter_pixels(dout + y * g.OW, end_of_dout, weights, g, i, j, (z - y) * g.OW, strip,
@@ -1366,7 +1359,6 @@ def backward_scattered(cnp.ndarray dout, cnp.ndarray W, cnp.ndarray dx, tuple st
     """Write what `backward_input` does, from dout's pixels to the input's: for few channels and strides."""
     cdef Scatter g
     cdef Py_ssize_t i, taps, private, room, itemsize = cnp.PyArray_ITEMSIZE(W)
-    cdef double cost, least = 0
     cdef cnp.ndarray tables, scratch
     cdef void* ds = cnp.PyArray_DATA(dout)
     cdef void* ws = cnp.PyArray_DATA(W)
@@ -1389,12 +1381,7 @@ def backward_scattered(cnp.ndarray dout, cnp.ndarray W, cnp.ndarray dx, tuple st
     if g.sh * g.phase * itemsize % 1024 == 0:
         g.phase += g.lanes  # the sums of a tile's taps do not share a few sets of the cache
     g.line = round_up(ceil_div(g.W, g.sw), g.lanes)
-    g.V = 1
-    for i in range(1, TILE_MAX_V + 1):
-        cost = tile_cost(i, ceil_div(taps, tile_rows(<int>i)), taps, 0) / i
-        if i == 1 or cost < least:
-            least = cost
-            g.V = i
+    g.V = tile_width(ceil_div(g.OH * g.OW, g.lanes), taps, 0, 0, g.lanes)  # taps lie anywhere
     g.most = min(tile_rows(<int>g.V), taps)
     tables = np.arange(g.F + TILE_ROWS + g.FH + 2 * g.FW)
     g.table = <Py_ssize_t*>cnp.PyArray_DATA(tables)

@@ -168,12 +168,13 @@ static void NAME(merge)(const T *from, ptrdiff_t step, ptrdiff_t pitch, ptrdiff_
         ptrdiff_t z = 0;
         if (sw == 1) {
             for (; z < W && end - (to + z) >= LANES; z += LANES) NAME(store)(to + z, NAME(load)(row + z));
-        } else if (sw == 2) {
+            if (z < W) memcpy(to + z, row + z, (size_t)(W - z) * sizeof(T));
+            continue;
+        }
+        if (sw == 2)
             for (; z < W && end - (to + z) >= 2 * LANES; z += 2 * LANES)
                 NAME(alternate)(row + z / 2, row + step + z / 2, to + z);
-        }
-        if (sw == 1 && z < W) memcpy(to + z, row + z, (size_t)(W - z) * sizeof(T));
-        for (ptrdiff_t b = 0; b < sw && sw > 1; b++)
+        for (ptrdiff_t b = 0; b < sw; b++)
             for (ptrdiff_t k = z / 2; b + k * sw < W; k++) to[b + k * sw] = row[b * step + k]; /* z is 0, or sw 2 */
     }
 }

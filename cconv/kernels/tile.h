@@ -603,6 +603,19 @@ static void NAME(pad_split)(const T *x, const T *end, ptrdiff_t H, ptrdiff_t W, 
     }
 }
 
+/* to[k + shift] += from[k] for those of `count` values that fall on one of the `width` values of `to`. Whole vectors are
+ * written, and read up to one beyond either end of `from`. */
+static void NAME(add_shifted)(const T *from, ptrdiff_t count, ptrdiff_t shift, ptrdiff_t width, T *to)
+{
+    const ptrdiff_t first = shift > 0 ? shift : 0, end = count + shift < width ? count + shift : width;
+    from -= shift;
+    for (ptrdiff_t k = first / LANES * LANES; k < end; k += LANES) {
+        NAME(vec) values = NAME(load)(from + k);
+        if (k < first || end - k < LANES) values = NAME(keep)(values, NAME(between)(first - k, end - k));
+        NAME(store)(to + k, NAME(add)(NAME(load)(to + k), values));
+    }
+}
+
 /* sum[l] += from[i * step + l] over i < rows, for `vectors` vectors. */
 static void NAME(add_rows)(const T *from, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t vectors, T *sum)
 {

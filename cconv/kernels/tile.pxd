@@ -55,6 +55,8 @@ cdef extern from "tile.h" nogil:
                           Py_ssize_t, Py_ssize_t, double*) noexcept
     void add_rows_float(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, float*) noexcept
     void add_rows_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*) noexcept
+    void add_shifted_float(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, float*) noexcept
+    void add_shifted_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*) noexcept
 
 
 cdef inline double tile_cost(Py_ssize_t V, Py_ssize_t tiles, Py_ssize_t count, int side) noexcept nogil:
@@ -130,6 +132,14 @@ cdef inline void add_rows(const floating* a, Py_ssize_t step, Py_ssize_t rows, P
         add_rows_float(a, step, rows, vectors, total)
     else:
         add_rows_double(a, step, rows, vectors, total)
+
+
+cdef inline void add_shifted(const floating* a, Py_ssize_t count, Py_ssize_t shift, Py_ssize_t width,
+                             floating* to) noexcept nogil:
+    if floating is float:
+        add_shifted_float(a, count, shift, width, to)
+    else:
+        add_shifted_double(a, count, shift, width, to)
 
 
 cdef inline void pad(const floating* x, const floating* end, Py_ssize_t H, Py_ssize_t W, Py_ssize_t top,
