@@ -136,6 +136,7 @@ cdef enum:
     SCATTER_CHANNELS = 3  # to so many and no more, input gradients go from dout to the input,
     SCATTER_STRIDE = 8  # over no more rows and columns than these
     SCATTER_SUMS = 1 << 16  # bytes of sums that a band of rows may take
+    MANY_VECTORS = 12  # whole tiles of every width
     ALIGNMENT = 64
     CACHE_LINE = 64  # bytes
 
@@ -1381,7 +1382,7 @@ def backward_scattered(cnp.ndarray dout, cnp.ndarray W, cnp.ndarray dx, tuple st
     if g.sh * g.phase * itemsize % 1024 == 0:
         g.phase += g.lanes  # the sums of a tile's taps do not share a few sets of the cache
     g.line = round_up(ceil_div(g.W, g.sw), g.lanes)
-    g.V = tile_width(ceil_div(g.OH * g.OW, g.lanes), taps, 0, 0, g.lanes)  # taps lie anywhere
+    g.V = tile_width(MANY_VECTORS, taps, 0, 0, g.lanes)  # bands cut pixels into runs of any length; taps lie anywhere
     g.most = min(tile_rows(<int>g.V), taps)
     tables = np.arange(g.F + TILE_ROWS + g.FH + 2 * g.FW)
     g.table = <Py_ssize_t*>cnp.PyArray_DATA(tables)
