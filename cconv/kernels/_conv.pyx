@@ -67,7 +67,7 @@
 cimport numpy as cnp
 from cython cimport floating
 from cython.parallel cimport parallel, prange, threadid
-from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from cconv.kernels.division cimport ceil_div, deal, floor_div, quotient, round_up
@@ -138,6 +138,7 @@ cdef enum:
     SCATTER_SUMS = 1 << 16  # bytes of sums that a band of rows may take
     MANY_VECTORS = 12  # whole tiles of every width
     ALIGNMENT = 64
+    TAP_WORDS = 7  # of a tap in the tables of a pass: three, and four pairs of 16 bits in no more than four
     CACHE_LINE = 64  # bytes
 
 WINDOW = WINDOW_LANES, WINDOW_ROWS, CACHE_LINE  # for those who ask whether `backward_windows` can do it
@@ -149,7 +150,8 @@ cdef struct Pass:
     Py_ssize_t weights  # where its packed weights begin
     Py_ssize_t* table  # how far each tap lies from the output's place,
     Py_ssize_t* row  # how many rows of the source that is,
-    Py_ssize_t* ends  # which outputs of a row have no pixel there, 1 the first and 2 the last,
+    uint16_t* kept  # whether a tile's first and last output have a pixel there: `most` such pairs for tiles within a row,
+    Py_ssize_t most  # then for those at its beginning, at its end, and for those that are the whole of it,
     Py_ssize_t* tap  # and which value of the filter it is
 
 cdef struct Gather:
@@ -333,7 +335,7 @@ cdef inline void gather_phase(const floating* row, const floating* weights, Gath
         if g.across == 1:
             which = (z == 0) | (z + P == p.width) << 1
             tile_run(P, <int>V, row, 1 if g.folded else g.C, g.plane, inner * g.C if g.folded else inner,
-                     p.table + first, p.ends + first, which, p.side, weights, p.taps * step, strip, g.pw * step)
+                     p.table + first, p.kept + 2 * (which * p.most + first), p.side, weights, p.taps * step, strip, g.pw * step)
         else:
             tile(P, <int>V, row, g.off, g.C, g.plane, inner, p.table + first, weights, p.taps * step, step, strip,
                  g.pw * step, False)
@@ -367,35 +369,27 @@ cdef void compact_row(const floating* row, const floating* end, Gather* g, Py_ss
         to = to + g.most * g.C
 
 
-cdef void gather_compact(const floating* row, const floating* weights, Gather* g, Py_ssize_t V, Py_ssize_t count,
-                         floating* strip) noexcept nogil:
-    """Compute `count` outputs from what `compact_row` copied, for V vectors of channels."""
-    cdef int P, size = 0, larger = 0
-    cdef Py_ssize_t step = V * g.lanes, i
-    for i in range(deal(count, <int>g.most, &size, &larger)):
-        P = size + (i < larger)
-        tile_run(P, <int>V, row, 1, 0, g.C, g.each.table, g.each.ends, 0, 0, weights, 0, strip, step)
-        row = row + g.most * g.C
-        strip = strip + P * step
-
-
 cdef void gather_rows(const floating* scene, const floating* end_of_x, const floating* packed, floating* bias,
                       Gather* g, Py_ssize_t group, Py_ssize_t y0, Py_ssize_t y1, Py_ssize_t ahead, floating* strip,
                       floating* room, floating* out) noexcept nogil:
     """Compute rows y0 to y1 of outputs for all channels of one group.
 
     What the next strip reads is asked for while one is worked on, unless it lies in a copy; after the last one that is
-    the image `ahead` values further, if any.
+    the image `ahead` values further, if any. Where the outputs go is asked for as well: bit by bit, before each row or
+    tile of a copy, since a core waits for no more than a dozen lines of the cache at a time.
     """
-    cdef Py_ssize_t v, vi, V, f, y, i, n, first, z0, z1, end, here, coming, size, units = ceil_div(g.row, g.pw)
+    cdef Py_ssize_t v, vi, V, f, F, i, n, k, step, steps, first, rows, z0, z1, here, coming, size, asked, given, end
+    cdef Py_ssize_t units = ceil_div(g.row, g.pw), blocks = ceil_div(g.vectors, g.V)
     cdef Py_ssize_t together = max(STRIP // g.row, 1), pieces = ceil_div(units, max(STRIP // g.pw, 1))
-    cdef Py_ssize_t strips = ceil_div(y1 - y0, together) * pieces, blocks = ceil_div(g.vectors, g.V)
+    cdef Py_ssize_t strips = ceil_div(y1 - y0, together) * pieces
+    cdef int P = 0, larger = 0
     scene = scene + group * g.C * g.plane
     packed = packed + group * g.weights
     size = source_row(g, min(together, y1 - y0)) * g.step
     # Short rows share a strip, long ones are cut into pieces of all phases.
     for i in range(strips):
         first = y0 + i // pieces * together
+        rows = min(first + together, y1) - first
         z0 = i % pieces * units // pieces
         here = source_row(g, first) * g.step + z0 * g.across
         z0 = z0 * g.pw
@@ -406,26 +400,36 @@ cdef void gather_rows(const floating* scene, const floating* end_of_x, const flo
             size = coming - here
         else:
             coming = ahead
+        asked = g.C if g.copied or coming == 0 else 0
+        steps = rows
         if g.compact:
-            compact_row(scene + here, end_of_x, g, min(z1, g.area - first * g.row) - z0, room)
+            n = min(z1, g.area - first * g.row) - z0
+            compact_row(scene + here, end_of_x, g, n, room)
+            steps = deal(n, <int>g.most, &P, &larger)
         for vi in range(blocks):
             v = vi * g.V
             V = min(g.V, g.vectors - v)
-            n = 0
             f = group * g.F + v * g.lanes
-            if not g.copied and (ahead > 0 or i + 1 < strips):
-                fetch(scene + coming + vi * g.C // blocks * g.plane, g.plane, size,
-                      (vi + 1) * g.C // blocks - vi * g.C // blocks)
-            expect(out + f * g.area + first * g.row + z0, g.area, (min(first + together, y1) - first) * (z1 - z0),
-                   min(V * g.lanes, g.F - v * g.lanes))
-            for y in range(first, min(first + together, y1)):
-                end = min(z1, g.area - y * g.row)
+            F = min(V * g.lanes, g.F - v * g.lanes)
+            n = 0
+            given = 0
+            for step in range(steps):
+                if asked < g.C:
+                    end = quotient((vi * steps + step + 1) * g.C, blocks * steps)
+                    fetch(scene + coming + asked * g.plane, g.plane, size, end - asked)
+                    asked = end
+                end = quotient((step + 1) * F, steps)
+                expect(out + (f + given) * g.area + first * g.row + z0, g.area, rows * (z1 - z0), end - given)
+                given = end
                 if g.compact:
-                    gather_compact(<const floating*>room, packed + g.C * v * g.lanes, g, V, end - z0, strip)
+                    k = P + (step < larger)
+                    tile_run(<int>k, <int>V, <const floating*>room + step * g.most * g.C, 1, 0, g.C, g.each.table,
+                             g.each.kept, 0, packed + g.C * v * g.lanes, 0, strip + n * V * g.lanes, V * g.lanes)
                 else:
-                    gather_row(scene, packed, g, y, v, V, z0, end, strip + n * V * g.lanes)
-                n += end - z0
-            turn_biased(strip, V * g.lanes, n, min(V * g.lanes, g.F - v * g.lanes), NULL if bias == NULL else bias + f,
+                    k = min(z1, g.area - (first + step) * g.row) - z0
+                    gather_row(scene, packed, g, first + step, v, V, z0, z0 + k, strip + n * V * g.lanes)
+                n += k
+            turn_biased(strip, V * g.lanes, n, F, NULL if bias == NULL else bias + f,
                         out + f * g.area + first * g.row + z0, g.area)
 
 
@@ -936,7 +940,7 @@ cdef class Plan:
         rows = max(H, ceil_div(g.area, STRIP))
         self.each = bytearray(passes * sizeof(Pass))
         g.each = <Pass*><char*>self.each
-        self.tables = np.empty(g.area + 4 * max(FH * FW * passes, g.C) + 2 * rows * g.pw, np.intp)
+        self.tables = np.empty(g.area + TAP_WORDS * max(FH * FW * passes, g.C) + 2 * rows * g.pw, np.intp)
         g.off = <Py_ssize_t*>cnp.PyArray_DATA(self.tables)
         g.taps = g.off + g.area
         room = g.taps + 2 * rows * g.pw
@@ -974,7 +978,8 @@ cdef class Plan:
         if g.folded:
             for y in range(1, g.C):
                 g.each.table[y] = y * g.most if g.compact else g.each.table[0] + y * g.plane
-                g.each.ends[y] = g.each.ends[0]
+                for z in range(4):
+                    memcpy(g.each.kept + 2 * (z * g.C + y), g.each.kept + 2 * z * g.C, 2 * sizeof(uint16_t))
 
     cdef void plan_output(self, Py_ssize_t FH, Py_ssize_t FW, Py_ssize_t sh, Py_ssize_t sw, Py_ssize_t pt,
                           Py_ssize_t pl, Py_ssize_t dh, Py_ssize_t dw, Py_ssize_t* room):
@@ -1014,7 +1019,7 @@ cdef class Plan:
             p = g.each + z
             p.width = ceil_div(g.width - z, g.split)
             p.weights = 0
-            give_taps(p, room + 4 * FH * FW * z, g.C if g.folded else FH * FW)
+            give_taps(p, room + TAP_WORDS * FH * FW * z, g.C if g.folded else FH * FW)
             for i in range(FH):
                 for j in range(FW):
                     add_tap(g, p, g.lowest + i * dh, z + j * dw - pl, i * FW + j)
@@ -1047,7 +1052,7 @@ cdef class Plan:
                 p.weights = g.weights
                 p.width = max(ceil_div(g.width - pz, g.pw), 0)
                 give_taps(p, room, g.C if g.folded else FH * FW)
-                room += 4 * FH * FW
+                room += TAP_WORDS * FH * FW
                 # The smallest input position of this phase fixes how far each tap lies in dout.
                 for i in range(FH):
                     if (py + pt - i * dh) % sh != 0:
@@ -1085,16 +1090,21 @@ cdef void give_taps(Pass* p, Py_ssize_t* room, Py_ssize_t most):
     p.taps = 0
     p.table = room
     p.row = room + most
-    p.ends = room + 2 * most
-    p.tap = room + 3 * most
+    p.tap = room + 2 * most
+    p.kept = <uint16_t*>(room + 3 * most)
+    p.most = most
 
 
 cdef void add_tap(Gather* g, Pass* p, Py_ssize_t row, Py_ssize_t column, Py_ssize_t tap):
     """Add a tap that lies so many rows below the outputs' places, and for the first output of the pass on a column."""
-    cdef Py_ssize_t at = g.left + column
+    cdef Py_ssize_t at = g.left + column, which
+    cdef uint16_t* kept
     p.table[p.taps] = row * g.PW + (at if g.split == 1 else at % g.split * (g.PW // g.split) + at // g.split)
     p.row[p.taps] = row
-    p.ends[p.taps] = (column < 0) | ((p.width - 1) * g.split + column >= g.W) << 1
+    for which in range(4):
+        kept = p.kept + 2 * (which * p.most + p.taps)
+        kept[0] = 0 if which & 1 and column < 0 else 0xFFFF
+        kept[1] = 0 if which & 2 and (p.width - 1) * g.split + column >= g.W else 0xFFFF
     p.tap[p.taps] = tap
     p.taps += 1
 

@@ -25,7 +25,7 @@
 cimport numpy as cnp
 from cython cimport floating
 from cython.parallel cimport parallel, prange, threadid
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint16_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from cconv.kernels.division cimport ceil_div, deal
@@ -220,7 +220,8 @@ cdef void some_rows(const floating* a, const floating* b, floating* bias, bint r
     cdef Py_ssize_t end = min(end_block * g.vectors // g.blocks * g.lanes, g.columns)
     cdef Py_ssize_t k_step = rows if g.row_step == 1 else 1
     cdef Py_ssize_t[TILE_ROWS] off
-    cdef Py_ssize_t[CHUNK] table, ends
+    cdef Py_ssize_t[CHUNK] table
+    cdef uint16_t[2 * CHUNK] kept
     cdef floating* packed = scratch + g.strip
     cdef floating* left_packed = packed + g.right
     cdef floating* to
@@ -232,7 +233,7 @@ cdef void some_rows(const floating* a, const floating* b, floating* bias, bint r
     tiles = deal(rows, <int>g.most, &size, &larger)
     for i in range(min(CHUNK, g.K)):
         table[i] = i * k_step
-        ends[i] = 0
+    memset(kept, 0xFF, sizeof(kept))
     for i in range(TILE_ROWS):
         off[i] = i * g.row_step
     for ki in range(first_chunk, end_chunk):
@@ -259,7 +260,7 @@ cdef void some_rows(const floating* a, const floating* b, floating* bias, bint r
                     to = scratch
                     to_step = width
                 if g.row_step == 1:
-                    tile_run(P, <int>V, left + r, 1, 0, count, table, ends, 0, 0, <const floating*>packed, 0, to,
+                    tile_run(P, <int>V, left + r, 1, 0, count, table, kept, 0, <const floating*>packed, 0, to,
                              to_step)
                 else:
                     tile(P, <int>V, left + r * g.row_step, off, 1, 0, count, table, <const floating*>packed, 0,

@@ -13,9 +13,10 @@
  *
  * There are two of it. `tile_run` is for values that lie side by side, place(p) = p: their addresses are one register and
  * constants, and each broadcast is an operand of its multiply-add. A row's outer pixels may have no value under some taps:
- * where ends[t] & which has bit 0 set, the first p leaves tap t out, with bit 1 the last. Where `side` taps follow each
- * other, table[t + 1] = table[t] + 1, a value is a factor of as many neighbouring p and is broadcast once for all of them:
- * processors that begin two multiply-adds in a cycle load no more than two values in it. `tile` is for values anywhere,
+ * where kept[2 * t] is 0 and not all ones, the first p leaves tap t out, where kept[2 * t + 1] is 0, the last. Where `side`
+ * taps follow each other, table[t + 1] = table[t] + 1, a value is a factor of as many neighbouring p and is broadcast once
+ * for all of them: processors that begin two multiply-adds in a cycle load no more than two values in it. Rows of such
+ * taps leave out the same. `tile` is for values anywhere,
  * place(p) = off[p]: each needs a register of its own, so it has no more than TILE_ROWS.
  *
  * Each output is one chain of fused multiply-adds from 0 in the order of (c, t): P, V and whoever computes the
@@ -90,16 +91,20 @@ static inline int side_rows(int V, int side) { return V == 1 ? 20 : side == 3 ? 
 static inline int tile_rows(int V) { return accumulators(V) / V < TILE_ROWS ? accumulators(V) / V : TILE_ROWS; }
 
 #define T float
+#define S "s"
 #define LANES (TILE_BYTES / 4)
 #define NAME(name) name##_float
 #include "tile.h"
+#undef S
 #undef T
 #undef LANES
 #undef NAME
 #define T double
+#define S "d"
 #define LANES (TILE_BYTES / 8)
 #define NAME(name) name##_double
 #include "tile.h"
+#undef S
 #undef T
 #undef LANES
 #undef NAME
@@ -226,32 +231,75 @@ TILE_INLINE void NAME(tile_body)(const int P, const int V, const T *a, const ptr
     }
 }
 
-TILE_INLINE void NAME(run_body)(const int P, const int V, const int side, const T *a, ptrdiff_t outer, ptrdiff_t a_step,
-                                ptrdiff_t inner, const ptrdiff_t *table, const ptrdiff_t *ends, ptrdiff_t which,
-                                const T *b, ptrdiff_t b_jump, T *out, ptrdiff_t out_step)
+#if defined(__AVX512F__) && defined(__GNUC__)
+#define TILE_MASKS
+/* Multiply-adds as instructions, where the compiler's choice costs more of them: with a vector from memory, for which no
+ * register is left; and in lanes that are all kept or all left out, which takes no branch. */
+TILE_INLINE void NAME(multiply_add_from)(NAME(vec) a, const T *b, NAME(vec) *sum)
 {
+    __asm__("vfmadd231p" S " %2, %1, %0" : "+v"(*sum) : "v"(a), "m"(*(const NAME(vec) *)b));
+}
+TILE_INLINE void NAME(multiply_add_kept)(NAME(vec) a, NAME(vec) b, NAME(vec) *sum, uint16_t kept)
+{
+    __asm__("vfmadd231p" S " %2, %1, %0%{%3%}" : "+v"(*sum) : "v"(a), "v"(b), "Yk"(kept));
+}
+TILE_INLINE NAME(vec) NAME(spread_kept)(const T *a, uint16_t kept)
+{
+    NAME(vec) v;
+    __asm__("vbroadcasts" S " %1, %0%{%2%}%{z%}" : "=v"(v) : "m"(*a), "Yk"(kept));
+    return v;
+}
+#else
+TILE_INLINE void NAME(multiply_add_from)(NAME(vec) a, const T *b, NAME(vec) *sum)
+{
+    *sum = NAME(multiply_add)(a, NAME(load)(b), *sum);
+}
+TILE_INLINE void NAME(multiply_add_kept)(NAME(vec) a, NAME(vec) b, NAME(vec) *sum, uint16_t kept)
+{
+    if (kept) *sum = NAME(multiply_add)(a, b, *sum);
+}
+TILE_INLINE NAME(vec) NAME(spread_kept)(const T *a, uint16_t kept) { return NAME(spread)(kept ? *a : 0); }
+#endif
+
+TILE_INLINE void NAME(run_body)(const int P, const int V, const int side, const T *a, ptrdiff_t outer, ptrdiff_t a_step,
+                                ptrdiff_t inner, const ptrdiff_t *table, const uint16_t *kept, const T *b,
+                                ptrdiff_t b_jump, T *out, ptrdiff_t out_step)
+{
+    /* Vectors of b for which there is a register, beside the sums and a's broadcast. */
+    const int room = TILE_REGISTERS + 3 - P * V, held = room < side * V ? room : side * V;
     NAME(vec) sum[TILE_REGISTERS];
+    const int no_first = !kept[0], no_last = !kept[2 * side - 1]; /* of rows of taps */
     b_jump -= inner * V * LANES;
     TILE_UNROLL
     for (int i = 0; i < P * V; i++) sum[i] = NAME(spread)(0);
     for (ptrdiff_t c = 0; c < outer; c++, a += a_step, b += b_jump)
         for (ptrdiff_t t = 0; t < inner; t += side, b += side * V * LANES) {
             const T *const row = a + table[t];
-            const ptrdiff_t first = ends[t] & which & 1, last = ends[t + side - 1] & which & 2;
-            NAME(vec) column[(TILE_SIDE > 1 ? TILE_SIDE : 2) * TILE_MAX_V];
+            NAME(vec) column[TILE_REGISTERS];
             TILE_UNROLL
-            for (int i = 0; i < side * V; i++) column[i] = NAME(load)(b + i * LANES);
+            for (int i = 0; i < held; i++) column[i] = NAME(load)(b + i * LANES);
             TILE_UNROLL
             for (int q = 0; q < P + side - 1; q++) {
-                if ((q == 0 && first) || (q == P + side - 2 && last)) continue;
-                const NAME(vec) value = NAME(spread)(row[q]);
+                if (side > 1 && ((q == 0 && no_first) || (q == P + side - 2 && no_last))) continue;
+                const int end = side == 1 && (q == 0 || q == P - 1);
+                uint16_t keep = 0xFFFF;
+                if (end && q == 0) keep = kept[2 * t];
+                if (end && q == P - 1) keep &= kept[2 * t + 1];
+                const NAME(vec) value = end ? NAME(spread_kept)(row + q, keep) : NAME(spread)(row[q]);
                 TILE_UNROLL
                 for (int i = 0; i < side; i++) {
                     const int p = q - i;
                     if (p < 0 || p >= P) continue;
                     TILE_UNROLL
-                    for (int v = 0; v < V; v++)
-                        sum[p * V + v] = NAME(multiply_add)(value, column[i * V + v], sum[p * V + v]);
+                    for (int v = 0; v < V; v++) {
+                        const int k = i * V + v;
+                        if (end)
+                            NAME(multiply_add_kept)(value, column[k], &sum[p * V + v], keep);
+                        else if (k < held)
+                            sum[p * V + v] = NAME(multiply_add)(value, column[k], sum[p * V + v]);
+                        else
+                            NAME(multiply_add_from)(value, b + k * LANES, &sum[p * V + v]);
+                    }
                 }
             }
         }
@@ -268,11 +316,11 @@ TILE_INLINE void NAME(run_body)(const int P, const int V, const int side, const 
         return;
 #define RUN(P_, V_)                                                                                                    \
     case (V_) * 64 + (P_):                                                                                             \
-        NAME(run_body)(P_, V_, 1, a, outer, a_step, inner, table, ends, which, b, b_jump, out, out_step);              \
+        NAME(run_body)(P_, V_, 1, a, outer, a_step, inner, table, kept, b, b_jump, out, out_step);              \
         return;
 #define SIDE(side, P_, V_)                                                                                             \
     case (V_) * 64 + (P_):                                                                                             \
-        NAME(run_body)(P_, V_, side, a, outer, a_step, inner, table, ends, which, b, b_jump, out, out_step);           \
+        NAME(run_body)(P_, V_, side, a, outer, a_step, inner, table, kept, b, b_jump, out, out_step);           \
         return;
 #define SIDES(side)                                                                                                    \
     SIDE(side, 5, 2) SIDE(side, 6, 2) SIDE(side, 7, 2) SIDE(side, 8, 2) SIDE(side, 9, 2) SIDE(side, 10, 2)             \
@@ -307,7 +355,7 @@ TILE_ONCE void NAME(tile)(int P, int V, const T *a, const ptrdiff_t *off, ptrdif
 /* The tile of `P` values side by side and `V` vectors; 1 <= P <= run_rows(V), or where there is a loop for
  * `side` side_rows(V, side): for V <= TILE_SIDE_V, in float64 for 2 alone. */
 TILE_ONCE void NAME(tile_run)(int P, int V, const T *a, ptrdiff_t outer, ptrdiff_t a_step, ptrdiff_t inner,
-                              const ptrdiff_t *table, const ptrdiff_t *ends, ptrdiff_t which, int side, const T *b,
+                              const ptrdiff_t *table, const uint16_t *kept, int side, const T *b,
                               ptrdiff_t b_jump, T *out, ptrdiff_t out_step)
 {
 #if TILE_SIDE

@@ -1,6 +1,7 @@
 """The functions of tile.h for Cython: one name for float and double. Everything here is inlined into its user."""
 
 from cython cimport floating
+from libc.stdint cimport uint16_t
 
 
 cdef extern from "denormals.h" nogil:
@@ -24,11 +25,9 @@ cdef extern from "tile.h" nogil:
     void tile_double(int, int, const double*, const Py_ssize_t*, Py_ssize_t, Py_ssize_t, Py_ssize_t, const Py_ssize_t*,
                      const double*, Py_ssize_t, Py_ssize_t, double*, Py_ssize_t, int) noexcept
     void tile_run_float(int, int, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, const Py_ssize_t*,
-                        const Py_ssize_t*, Py_ssize_t, int, const float*, Py_ssize_t, float*,
-                        Py_ssize_t) noexcept
+                        const uint16_t*, int, const float*, Py_ssize_t, float*, Py_ssize_t) noexcept
     void tile_run_double(int, int, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, const Py_ssize_t*,
-                         const Py_ssize_t*, Py_ssize_t, int, const double*, Py_ssize_t, double*,
-                         Py_ssize_t) noexcept
+                         const uint16_t*, int, const double*, Py_ssize_t, double*, Py_ssize_t) noexcept
     void tile_weights_float(int, int, int, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
                             Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, float*, Py_ssize_t) noexcept
     void tile_weights_double(int, int, int, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
@@ -84,12 +83,12 @@ cdef inline void tile(int P, int V, const floating* a, const Py_ssize_t* off, Py
 
 
 cdef inline void tile_run(int P, int V, const floating* a, Py_ssize_t outer, Py_ssize_t a_step, Py_ssize_t inner,
-                          const Py_ssize_t* table, const Py_ssize_t* ends, Py_ssize_t which, int side,
+                          const Py_ssize_t* table, const uint16_t* kept, int side,
                           const floating* b, Py_ssize_t b_jump, floating* out, Py_ssize_t out_step) noexcept nogil:
     if floating is float:
-        tile_run_float(P, V, a, outer, a_step, inner, table, ends, which, side, b, b_jump, out, out_step)
+        tile_run_float(P, V, a, outer, a_step, inner, table, kept, side, b, b_jump, out, out_step)
     else:
-        tile_run_double(P, V, a, outer, a_step, inner, table, ends, which, side, b, b_jump, out, out_step)
+        tile_run_double(P, V, a, outer, a_step, inner, table, kept, side, b, b_jump, out, out_step)
 
 
 cdef inline void tile_weights(int P, int V, int side, const floating* x, Py_ssize_t plane, Py_ssize_t rows,
