@@ -3,7 +3,7 @@
 Each ``cconv/kernels/_*.pyx`` becomes C once. That C is compiled once per CPU level into the sibling packages
 ``cconv.kernels_baseline``, ``cconv.kernels_v3`` and ``cconv.kernels_v4``, of which ``cconv.kernels`` picks one at
 import. The modules of `ONCE`, which hold state or only copy, are compiled once, for the baseline, and those of
-`UP_TO_V3` are not compiled for v4: there the build for v3 is used.
+`HIGHEST` up to a level whose build the higher ones use.
 
 Environment
 -----------
@@ -29,8 +29,9 @@ from setuptools.errors import CompileError, LinkError, SetupError
 KERNELS = Path("cconv/kernels")
 PACKAGE = "cconv.kernels"
 ONCE = ("_cpu", "_im2col", "_memory")
-# Their loops wait for memory or for divisions, and take as long with vectors of 256 bits as of 512.
-UP_TO_V3 = ("_loss", "_optimize", "_resample")
+# The highest level for which they are compiled: their loops wait for memory or for divisions, and wider vectors do not
+# make them faster.
+HIGHEST = {"_loss": "v3", "_optimize": "v3", "_resample": "baseline"}
 INFO = "build_info.json"  # what cconv.show_config() reports, and the stamp that tells a changed configuration
 
 DIRECTIVES = {
@@ -143,8 +144,10 @@ def make_extensions(levels):
         if source.stem in ONCE:
             modules.append(extension(f"{PACKAGE}.{source.stem}", source, "baseline"))
         else:
-            narrow = [level for level in levels if level != "v4"] if source.stem in UP_TO_V3 else None
-            modules += [extension(f"{PACKAGE}_{level}.{source.stem}", source, level) for level in narrow or levels]
+            names = list(LEVEL_FLAGS)
+            highest = names.index(HIGHEST.get(source.stem, names[-1]))
+            useful = [level for level in levels if names.index(level) <= highest] or levels[:1]
+            modules += [extension(f"{PACKAGE}_{level}.{source.stem}", source, level) for level in useful]
     return modules
 
 

@@ -72,9 +72,9 @@ from libc.string cimport memcpy, memset
 
 from cconv.kernels.division cimport ceil_div, deal, floor_div, quotient, round_up
 from cconv.kernels.tile cimport (
-    TILE_BYTES, TILE_MAX_V, TILE_ROWS, TILE_SIDE, TILE_SIDE_V, add_rows, add_shifted, cconv_ftz_on, cconv_ftz_restore,
-    expect, fetch, pad, pad_split, run_rows, side_rows, tile, tile_cost, tile_rows, tile_run, tile_weights, turn,
-    turn_biased, turn_padded, weight_channels
+    TILE_ASKED, TILE_ASKING, TILE_BYTES, TILE_MAX_V, TILE_ROWS, TILE_SIDE, TILE_SIDE_V, add_rows, add_shifted,
+    cconv_ftz_on, cconv_ftz_restore, expect, fetch, pad, pad_split, run_rows, side_rows, tile, tile_ahead, tile_cost,
+    tile_product, tile_rows, tile_run, tile_weights, turn, turn_biased, turn_padded, weight_channels
 )
 from cconv.kernels.zeros cimport all_finite, share_nonzero
 
@@ -161,9 +161,11 @@ cdef struct Gather:
     Py_ssize_t plane  # whose channels lie so far apart
     Py_ssize_t split  # and whose columns are split into so many phases, one behind the other in a row
     bint copied  # into a scratch; else it is read where it is
-    bint folded  # whether there is one tap, and tiles take the channels for taps: a loop within a loop costs as much
+    bint folded  # whether there is one tap: a product of matrices, where it has a pixel
     bint compact  # whether what a tile then reads is copied next to each other, for all blocks of outputs
-    Py_ssize_t most  # outputs of such a tile, as a channel has room for them in the copy
+    Py_ssize_t most  # outputs of a tile, and how many a channel has room for in such a copy
+    Py_ssize_t tiles  # of a row, for all channels of a group
+    Py_ssize_t asked  # channels whose lines tiles ask for
     bint by_tap  # whether the tiles of a weight gradient are taps in several channels
     Py_ssize_t area, width  # outputs of one channel, and of one of its rows
     Py_ssize_t rows, row, step  # the rows in which they are computed: how many, how long (the last may be shorter)
@@ -176,6 +178,45 @@ cdef struct Gather:
     Pass* each
     Py_ssize_t* taps  # by row and pass, its first tap that reads a row of the image and the end of those that do
     Py_ssize_t* off  # where each output begins; the first ones are those of a tile
+
+
+cdef struct Lines:
+    const char* first  # what will be read or written soon:
+    Py_ssize_t step, rows, lines  # as many lines of the cache, in each of as many rows
+    Py_ssize_t position, pace  # of the next tile, and from tile to tile, in 1/65536 of a line
+
+cdef struct Ahead:
+    Lines read, write
+    tile_ahead tile  # the next tile's share
+
+
+cdef inline void plan_lines(Lines* l, const floating* first, Py_ssize_t step, Py_ssize_t rows, Py_ssize_t count,
+                            Py_ssize_t tiles) noexcept nogil:
+    """Plan to ask for `count` values of each of `rows` rows in the course of so many tiles."""
+    l.first = <const char*>first
+    l.step = step * sizeof(floating)
+    l.rows = rows
+    l.lines = count * <Py_ssize_t>sizeof(floating) // CACHE_LINE + 1
+    l.position = 0
+    l.pace = quotient(l.lines << 16, tiles)
+
+
+cdef inline const char* next_lines(Lines* l, Py_ssize_t* rows) noexcept nogil:
+    """The first of the lines that the next tile asks for, and in how many rows."""
+    cdef Py_ssize_t line = (l.position + 0xFFFF) >> 16
+    l.position += l.pace
+    rows[0] = l.rows if line < min((l.position + 0xFFFF) >> 16, l.lines) else 0
+    return l.first + line * CACHE_LINE
+
+
+cdef inline void look_ahead(Ahead* a) noexcept nogil:
+    """Share out the next tile's lines."""
+    cdef tile_ahead* tile = &a.tile
+    tile.read = next_lines(&a.read, &tile.reads)
+    tile.write = next_lines(&a.write, &tile.writes)
+    tile.read_step = a.read.step if tile.reads > 0 else 0
+    tile.write_step = a.write.step
+    tile.reads = max(tile.reads, tile.writes)
 
 
 cdef inline void max_of_rows(const floating* upper, const floating* lower, Py_ssize_t n, Py_ssize_t width,
@@ -321,21 +362,29 @@ cdef inline Pass* pass_of(Gather* g, Py_ssize_t y, Py_ssize_t z) noexcept nogil:
 
 
 cdef inline void gather_phase(const floating* row, const floating* weights, Gather* g, Pass* p, const Py_ssize_t* taps,
-                              Py_ssize_t V, Py_ssize_t z, Py_ssize_t count, floating* strip) noexcept nogil:
+                              Py_ssize_t V, Py_ssize_t z, Py_ssize_t count, floating* strip,
+                              Ahead* ahead) noexcept nogil:
     """Compute `count` outputs from z on of a phase of a row, the first from what lies at `row`, for V vectors of
     channels."""
     cdef Py_ssize_t step = V * g.lanes, first = taps[0], inner = taps[1] - taps[0], which, i, tiles
     cdef int P, size = 0, larger = 0
+    cdef const uint16_t* kept
     if count == 0:
         return
     weights = weights + first * step
     tiles = deal(count, most_outputs(V, g.across, p.side, g.lanes), &size, &larger)
     for i in range(tiles):
         P = size + (i < larger)
+        if g.asked > 0:
+            look_ahead(ahead)
         if g.across == 1:
             which = (z == 0) | (z + P == p.width) << 1
-            tile_run(P, <int>V, row, 1 if g.folded else g.C, g.plane, inner * g.C if g.folded else inner,
-                     p.table + first, p.kept + 2 * (which * p.most + first), p.side, weights, p.taps * step, strip, g.pw * step)
+            kept = p.kept + 2 * (which * p.most + first)
+            if g.folded and kept[0] and kept[1]:
+                tile_product(P, <int>V, row + p.table[0], g.plane, inner * g.C, weights, strip, step, &ahead.tile)
+            else:
+                tile_run(P, <int>V, row, g.C, g.plane, inner, p.table + first, kept, p.side, weights, p.taps * step,
+                         strip, g.pw * step, &ahead.tile)
         else:
             tile(P, <int>V, row, g.off, g.C, g.plane, inner, p.table + first, weights, p.taps * step, step, strip,
                  g.pw * step, False)
@@ -345,7 +394,7 @@ cdef inline void gather_phase(const floating* row, const floating* weights, Gath
 
 
 cdef void gather_row(const floating* scene, const floating* packed, Gather* g, Py_ssize_t y, Py_ssize_t v, Py_ssize_t V,
-                     Py_ssize_t z0, Py_ssize_t z1, floating* strip) noexcept nogil:
+                     Py_ssize_t z0, Py_ssize_t z1, floating* strip, Ahead* ahead) noexcept nogil:
     """Compute outputs z0 to z1 of row y for V vectors of channels from v on; each phase begins at z0 or behind it."""
     cdef Py_ssize_t first = z0 if g.pw == 1 else quotient(z0, g.pw), z
     cdef Pass* p
@@ -353,7 +402,7 @@ cdef void gather_row(const floating* scene, const floating* packed, Gather* g, P
     for z in range(min(g.pw, z1 - z0)):
         p = pass_of(g, y, z)
         gather_phase(scene, packed + p.weights + g.C * p.taps * v * g.lanes, g, p, g.taps + 2 * (y * g.pw + z), V,
-                     first, z1 - z0 if g.pw == 1 else quotient(z1 - z0 - z + g.pw - 1, g.pw), strip + z * V * g.lanes)
+                     first, z1 - z0 if g.pw == 1 else quotient(z1 - z0 - z + g.pw - 1, g.pw), strip + z * V * g.lanes, ahead)
 
 
 cdef void compact_row(const floating* row, const floating* end, Gather* g, Py_ssize_t count,
@@ -370,22 +419,26 @@ cdef void compact_row(const floating* row, const floating* end, Gather* g, Py_ss
 
 
 cdef void gather_rows(const floating* scene, const floating* end_of_x, const floating* packed, floating* bias,
-                      Gather* g, Py_ssize_t group, Py_ssize_t y0, Py_ssize_t y1, Py_ssize_t ahead, floating* strip,
-                      floating* room, floating* out) noexcept nogil:
+                      Gather* g, Py_ssize_t group, Py_ssize_t y0, Py_ssize_t y1, const floating* next_image,
+                      floating* strip, floating* room, floating* out) noexcept nogil:
     """Compute rows y0 to y1 of outputs for all channels of one group.
 
-    What the next strip reads is asked for while one is worked on, unless it lies in a copy; after the last one that is
-    the image `ahead` values further, if any. Where the outputs go is asked for as well: bit by bit, before each row or
-    tile of a copy, since a core waits for no more than a dozen lines of the cache at a time.
+    What the next strip reads, unless it lies in a copy, and where this one's outputs go is asked for bit by bit: within
+    tiles, or before each row or tile of a copy. After the last strip comes `next_image`, if any.
     """
-    cdef Py_ssize_t v, vi, V, f, F, i, n, k, step, steps, first, rows, z0, z1, here, coming, size, asked, given, end
+    cdef Py_ssize_t v, vi, V, f, F, i, n, k, step, steps, first, rows, z0, z1, here, size = 0, asked, given, end
     cdef Py_ssize_t units = ceil_div(g.row, g.pw), blocks = ceil_div(g.vectors, g.V)
     cdef Py_ssize_t together = max(STRIP // g.row, 1), pieces = ceil_div(units, max(STRIP // g.pw, 1))
     cdef Py_ssize_t strips = ceil_div(y1 - y0, together) * pieces
+    cdef Py_ssize_t tiles = max(min(together, y1 - y0) * g.tiles // pieces, 1)  # of a strip
     cdef int P = 0, larger = 0
+    cdef const floating* coming
+    cdef Ahead ahead
     scene = scene + group * g.C * g.plane
     packed = packed + group * g.weights
-    size = source_row(g, min(together, y1 - y0)) * g.step
+    if next_image != NULL:
+        next_image = next_image + group * g.C * g.H * g.W
+    memset(&ahead, 0, sizeof(ahead))
     # Short rows share a strip, long ones are cut into pieces of all phases.
     for i in range(strips):
         first = y0 + i // pieces * together
@@ -395,12 +448,19 @@ cdef void gather_rows(const floating* scene, const floating* end_of_x, const flo
         z0 = z0 * g.pw
         z1 = min((i % pieces + 1) * units // pieces * g.pw, g.row)
         if i + 1 < strips:
-            coming = (source_row(g, y0 + (i + 1) // pieces * together) * g.step
-                      + (i + 1) % pieces * units // pieces * g.across)
-            size = coming - here
+            coming = scene + (source_row(g, y0 + (i + 1) // pieces * together) * g.step
+                              + (i + 1) % pieces * units // pieces * g.across)
+            size = coming - (scene + here)
         else:
-            coming = ahead
-        asked = g.C if g.copied or coming == 0 else 0
+            coming = next_image
+            size = source_row(g, rows) * g.step if strips == 1 else size
+        if g.copied:
+            coming = NULL
+        asked = g.C if coming == NULL else g.asked
+        if g.asked > 0:
+            plan_lines(&ahead.read, coming, g.plane, 0 if coming == NULL else g.asked, size, tiles)
+            plan_lines(&ahead.write, out + group * g.F * g.area + first * g.row + z0, g.area, min(g.asked, g.F),
+                       rows * (z1 - z0), tiles)
         steps = rows
         if g.compact:
             n = min(z1, g.area - first * g.row) - z0
@@ -411,56 +471,66 @@ cdef void gather_rows(const floating* scene, const floating* end_of_x, const flo
             V = min(g.V, g.vectors - v)
             f = group * g.F + v * g.lanes
             F = min(V * g.lanes, g.F - v * g.lanes)
+            given = min(max(g.asked - v * g.lanes, 0), F)
             n = 0
-            given = 0
             for step in range(steps):
                 if asked < g.C:
-                    end = quotient((vi * steps + step + 1) * g.C, blocks * steps)
-                    fetch(scene + coming + asked * g.plane, g.plane, size, end - asked)
+                    end = max(asked, quotient((vi * steps + step + 1) * g.C, blocks * steps))
+                    fetch(coming + asked * g.plane, g.plane, size, end - asked)
                     asked = end
-                end = quotient((step + 1) * F, steps)
-                expect(out + (f + given) * g.area + first * g.row + z0, g.area, rows * (z1 - z0), end - given)
-                given = end
+                if given < F:
+                    end = max(given, quotient((step + 1) * F, steps))
+                    expect(out + (f + given) * g.area + first * g.row + z0, g.area, rows * (z1 - z0), end - given)
+                    given = end
                 if g.compact:
                     k = P + (step < larger)
-                    tile_run(<int>k, <int>V, <const floating*>room + step * g.most * g.C, 1, 0, g.C, g.each.table,
-                             g.each.kept, 0, packed + g.C * v * g.lanes, 0, strip + n * V * g.lanes, V * g.lanes)
+                    look_ahead(&ahead)
+                    tile_product(<int>k, <int>V, <const floating*>room + step * g.most * g.C, g.most, g.C,
+                                 packed + g.C * v * g.lanes, strip + n * V * g.lanes, V * g.lanes, &ahead.tile)
                 else:
                     k = min(z1, g.area - (first + step) * g.row) - z0
-                    gather_row(scene, packed, g, first + step, v, V, z0, z0 + k, strip + n * V * g.lanes)
+                    gather_row(scene, packed, g, first + step, v, V, z0, z0 + k, strip + n * V * g.lanes, &ahead)
                 n += k
             turn_biased(strip, V * g.lanes, n, F, NULL if bias == NULL else bias + f,
                         out + f * g.area + first * g.row + z0, g.area)
 
 
 cdef void gather_pooled(const floating* scene, const floating* packed, const floating* bias, Gather* g,
-                        Py_ssize_t group, Py_ssize_t y0, Py_ssize_t y1, floating* strip, floating* out,
-                        uint8_t* where) noexcept nogil:
+                        Py_ssize_t group, Py_ssize_t y0, Py_ssize_t y1, const floating* next_image, floating* strip,
+                        floating* out, uint8_t* where) noexcept nogil:
     """Compute rows y0 to y1 of the 2 x 2 maxima of relu(outputs) for all channels of one group."""
-    cdef Py_ssize_t v, vi, V, f, F, y, i, n, first, last, r, columns = g.width // 2
+    cdef Py_ssize_t v, vi, V, f, F, y, i, n, first, last, r, given, end, columns = g.width // 2
     cdef Py_ssize_t area = g.area // g.width // 2 * columns, together = max(STRIP // columns, 1)
     cdef Py_ssize_t room = (max(STRIP, columns) + g.lanes) * g.V * g.lanes
     cdef floating* places = strip + room
     cdef floating* rows = places + room
+    cdef Ahead ahead
     scene = scene + group * g.C * g.plane
     packed = packed + group * g.weights
     bias = bias + group * g.vectors * g.lanes
+    memset(&ahead, 0, sizeof(ahead))
+    if next_image != NULL:
+        plan_lines(&ahead.read, next_image + group * g.C * g.H * g.W, g.H * g.W, g.asked, g.H * g.W,
+                   2 * (y1 - y0) * g.tiles)
     for i in range(ceil_div(y1 - y0, together)):
         first = y0 + i * together
         last = min(first + together, y1)
         for vi in range(ceil_div(g.vectors, g.V)):
             v = vi * g.V
             V = min(g.V, g.vectors - v)
-            n = 0
+            f = group * g.F + v * g.lanes
+            F = min(V * g.lanes, g.F - v * g.lanes)
+            n = given = 0
             for y in range(first, last):
+                end = quotient((y - first + 1) * F, last - first)
+                expect(out + (f + given) * area + first * columns, area, (last - first) * columns, end - given)
+                given = end
                 for r in range(2):
                     gather_row(scene, packed, g, 2 * y + r, v, V, 0, 2 * columns,
-                               rows + r * 2 * columns * V * g.lanes)
+                               rows + r * 2 * columns * V * g.lanes, &ahead)
                 max_of_rows(<const floating*>rows, <const floating*>rows + 2 * columns * V * g.lanes, columns,
                             V * g.lanes, bias + v * g.lanes, strip + n * V * g.lanes, places, n)
                 n += columns
-            f = group * g.F + v * g.lanes
-            F = min(V * g.lanes, g.F - v * g.lanes)
             turn_biased(strip, V * g.lanes, n, F, <const floating*>NULL, out + f * area + first * columns, area)
             if where != NULL:
                 turn_places(places, V * g.lanes, n, F, where + f * area + first * columns, area)
@@ -480,8 +550,9 @@ cdef void gather_parts(const floating* x, const floating* packed, floating* bias
     """Compute some of the parts into which the rows of the images are cut, padding the rows each needs."""
     cdef Py_ssize_t rows = g.rows // 2 if pooled else g.rows, channels = g.groups * g.C, group, item, n, y0, y1, s0, s1
     cdef Py_ssize_t area = rows * (g.width // 2) if pooled else g.area  # of one channel of the result
-    cdef Py_ssize_t size = g.groups * g.F * area, image = channels * g.H * g.W, ahead
+    cdef Py_ssize_t size = g.groups * g.F * area, image = channels * g.H * g.W
     cdef const floating* scene
+    cdef const floating* next_image
     cdef floating* room = scratch + strip_size(g, pooled)
     cdef unsigned state = cconv_ftz_on()
     for item in range(first, end):
@@ -490,18 +561,19 @@ cdef void gather_parts(const floating* x, const floating* packed, floating* bias
         y1 = (item % parts + 1) * rows // parts
         s0 = 2 * y0 if pooled else y0
         s1 = 2 * y1 if pooled else y1
-        ahead = image if parts == 1 and n + 1 < N else 0
         scene = x + n * image
+        next_image = scene + image if parts == 1 and n + 1 < N else NULL
         if g.copied:
             pad_image(scene, x + N * image, channels, g, max(s0 * g.down // g.up + g.lowest, 0),
                       min((s1 - 1) * g.down // g.up + g.highest + 1, g.PH), room)
             scene = room
         for group in range(g.groups):
             if pooled:
-                gather_pooled(scene, packed, packed + g.groups * g.weights, g, group, y0, y1, scratch, out + n * size,
-                              NULL if where == NULL else where + n * size)
+                gather_pooled(scene, packed, packed + g.groups * g.weights, g, group, y0, y1, next_image, scratch,
+                              out + n * size, NULL if where == NULL else where + n * size)
             else:
-                gather_rows(scene, x + N * image, packed, bias, g, group, y0, y1, ahead, scratch, room, out + n * size)
+                gather_rows(scene, x + N * image, packed, bias, g, group, y0, y1, next_image, scratch, room,
+                            out + n * size)
     cconv_ftz_restore(state)
 
 
@@ -940,7 +1012,7 @@ cdef class Plan:
         rows = max(H, ceil_div(g.area, STRIP))
         self.each = bytearray(passes * sizeof(Pass))
         g.each = <Pass*><char*>self.each
-        self.tables = np.empty(g.area + TAP_WORDS * max(FH * FW * passes, g.C) + 2 * rows * g.pw, np.intp)
+        self.tables = np.empty(g.area + TAP_WORDS * FH * FW * passes + 2 * rows * g.pw, np.intp)
         g.off = <Py_ssize_t*>cnp.PyArray_DATA(self.tables)
         g.taps = g.off + g.area
         room = g.taps + 2 * rows * g.pw
@@ -974,12 +1046,8 @@ cdef class Plan:
             g.V = tile_width(g.vectors, g.C if g.by_tap else g.C * FH * FW, 0, 0, g.lanes)
         else:
             g.V = tile_width(g.vectors, ceil_div(g.row, g.pw), g.across, g.each.side, g.lanes)
-        g.most = run_rows(<int>g.V)
-        if g.folded:
-            for y in range(1, g.C):
-                g.each.table[y] = y * g.most if g.compact else g.each.table[0] + y * g.plane
-                for z in range(4):
-                    memcpy(g.each.kept + 2 * (z * g.C + y), g.each.kept + 2 * z * g.C, 2 * sizeof(uint16_t))
+        g.most = most_outputs(g.V, g.across, g.each.side, g.lanes)
+        set_tiles(g)
 
     cdef void plan_output(self, Py_ssize_t FH, Py_ssize_t FW, Py_ssize_t sh, Py_ssize_t sw, Py_ssize_t pt,
                           Py_ssize_t pl, Py_ssize_t dh, Py_ssize_t dw, Py_ssize_t* room):
@@ -1019,7 +1087,7 @@ cdef class Plan:
             p = g.each + z
             p.width = ceil_div(g.width - z, g.split)
             p.weights = 0
-            give_taps(p, room + TAP_WORDS * FH * FW * z, g.C if g.folded else FH * FW)
+            give_taps(p, room + TAP_WORDS * FH * FW * z, FH * FW)
             for i in range(FH):
                 for j in range(FW):
                     add_tap(g, p, g.lowest + i * dh, z + j * dw - pl, i * FW + j)
@@ -1051,7 +1119,7 @@ cdef class Plan:
                 p = g.each + py * g.pw + pz
                 p.weights = g.weights
                 p.width = max(ceil_div(g.width - pz, g.pw), 0)
-                give_taps(p, room, g.C if g.folded else FH * FW)
+                give_taps(p, room, FH * FW)
                 room += TAP_WORDS * FH * FW
                 # The smallest input position of this phase fixes how far each tap lies in dout.
                 for i in range(FH):
@@ -1077,6 +1145,17 @@ cdef void set_planes(Gather* g, bint padded, bint whole):
     cdef Py_ssize_t itemsize = TILE_BYTES // g.lanes, size = g.PH * g.PW * itemsize, shared = gcd(size, 4096)
     g.copied = padded or not whole and shared >= 512 and g.C * shared > 4 * 4096
     g.plane = (ceil_div(size, 64) | 1) * 64 // itemsize if g.copied else g.PH * g.PW
+
+
+cdef void set_tiles(Gather* g):
+    """Find out how many tiles a row is, and for how many channels they ask: they must be products, or have rows of taps,
+    and be large."""
+    cdef Py_ssize_t width = ceil_div(g.row, g.pw), tiles = ceil_div(width, g.most)
+    g.tiles = max(tiles * g.pw * ceil_div(g.vectors, g.V), 1)
+    g.asked = 0
+    if (g.across == 1 and tiles > 0 and width // tiles * g.V >= TILE_ASKING
+            and (g.folded or shares(g.V, g.each.side, g.lanes))):
+        g.asked = g.C - g.C % TILE_ASKED
 
 
 cdef Py_ssize_t gcd(Py_ssize_t a, Py_ssize_t b):

@@ -25,13 +25,13 @@
 cimport numpy as cnp
 from cython cimport floating
 from cython.parallel cimport parallel, prange, threadid
-from libc.stdint cimport uint16_t, uint64_t
+from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
 from cconv.kernels.division cimport ceil_div, deal
 from cconv.kernels.tile cimport (
     TILE_BYTES, TILE_MAX_V, TILE_ROWS, cconv_ftz_on, cconv_ftz_restore, pad, run_rows, tile, tile_cost, tile_rows,
-    tile_run, turn, turn_padded
+    tile_ahead, tile_product, turn, turn_padded
 )
 from cconv.kernels.zeros cimport share_nonzero
 
@@ -218,10 +218,9 @@ cdef void some_rows(const floating* a, const floating* b, floating* bias, bint r
     cdef int P, size = 0, larger = 0
     cdef Py_ssize_t own = first_block * g.vectors // g.blocks * g.lanes
     cdef Py_ssize_t end = min(end_block * g.vectors // g.blocks * g.lanes, g.columns)
-    cdef Py_ssize_t k_step = rows if g.row_step == 1 else 1
+    cdef tile_ahead ahead
     cdef Py_ssize_t[TILE_ROWS] off
     cdef Py_ssize_t[CHUNK] table
-    cdef uint16_t[2 * CHUNK] kept
     cdef floating* packed = scratch + g.strip
     cdef floating* left_packed = packed + g.right
     cdef floating* to
@@ -232,8 +231,8 @@ cdef void some_rows(const floating* a, const floating* b, floating* bias, bint r
         return
     tiles = deal(rows, <int>g.most, &size, &larger)
     for i in range(min(CHUNK, g.K)):
-        table[i] = i * k_step
-    memset(kept, 0xFF, sizeof(kept))
+        table[i] = i
+    memset(&ahead, 0, sizeof(ahead))
     for i in range(TILE_ROWS):
         off[i] = i * g.row_step
     for ki in range(first_chunk, end_chunk):
@@ -260,8 +259,7 @@ cdef void some_rows(const floating* a, const floating* b, floating* bias, bint r
                     to = scratch
                     to_step = width
                 if g.row_step == 1:
-                    tile_run(P, <int>V, left + r, 1, 0, count, table, kept, 0, <const floating*>packed, 0, to,
-                             to_step)
+                    tile_product(P, <int>V, left + r, rows, count, <const floating*>packed, to, to_step, &ahead)
                 else:
                     tile(P, <int>V, left + r * g.row_step, off, 1, 0, count, table, <const floating*>packed, 0,
                          width, to, to_step, ki > first_chunk and valid == width)

@@ -90,6 +90,28 @@ static inline int run_rows(int V) { return accumulators(V) / V < TILE_RUN ? accu
 static inline int side_rows(int V, int side) { return V == 1 ? 20 : side == 3 ? 14 : 12; }
 static inline int tile_rows(int V) { return accumulators(V) / V < TILE_ROWS ? accumulators(V) / V : TILE_ROWS; }
 
+/* What a tile asks the second cache for while it computes: lines that will soon be read, in the first `reads` rows, and
+ * lines that will be written, in the first `writes` of these. It does so for TILE_ASKED rows at a time, as long as so many
+ * steps of its outer loop are left: a core keeps track of about a dozen lines that are on their way, and would wait. */
+#define TILE_ASKED 4
+#define TILE_ASKING 14 /* smaller tiles do not ask */
+struct tile_ahead {
+    const char *read, *write;
+    ptrdiff_t read_step, write_step, reads, writes; /* writes <= reads */
+};
+
+static inline void tile_ask(const struct tile_ahead *ahead, ptrdiff_t left)
+{
+#if defined(__GNUC__)
+    const ptrdiff_t row = left - TILE_ASKED;
+    const char *line = ahead->read + row * ahead->read_step;
+    for (int i = 0; i < TILE_ASKED; i++, line += ahead->read_step) __builtin_prefetch(line, 0, 2);
+    if (left > ahead->writes) return;
+    line = ahead->write + row * ahead->write_step;
+    for (int i = 0; i < TILE_ASKED; i++, line += ahead->write_step) __builtin_prefetch(line, 0, 2);
+#endif
+}
+
 #define T float
 #define S "s"
 #define LANES (TILE_BYTES / 4)
@@ -263,16 +285,17 @@ TILE_INLINE NAME(vec) NAME(spread_kept)(const T *a, uint16_t kept) { return NAME
 
 TILE_INLINE void NAME(run_body)(const int P, const int V, const int side, const T *a, ptrdiff_t outer, ptrdiff_t a_step,
                                 ptrdiff_t inner, const ptrdiff_t *table, const uint16_t *kept, const T *b,
-                                ptrdiff_t b_jump, T *out, ptrdiff_t out_step)
+                                ptrdiff_t b_jump, T *out, ptrdiff_t out_step, const struct tile_ahead *ahead)
 {
     /* Vectors of b for which there is a register, beside the sums and a's broadcast. */
     const int room = TILE_REGISTERS + 3 - P * V, held = room < side * V ? room : side * V;
     NAME(vec) sum[TILE_REGISTERS];
-    const int no_first = !kept[0], no_last = !kept[2 * side - 1]; /* of rows of taps */
+    const int ends = !kept[0] + 2 * !kept[2 * side - 1]; /* of rows of taps that have no value */
     b_jump -= inner * V * LANES;
     TILE_UNROLL
     for (int i = 0; i < P * V; i++) sum[i] = NAME(spread)(0);
-    for (ptrdiff_t c = 0; c < outer; c++, a += a_step, b += b_jump)
+    for (ptrdiff_t c = outer; c > 0; c--, a += a_step, b += b_jump) {
+        if (side > 1 && P * V >= TILE_ASKING && c % TILE_ASKED == 0 && c <= ahead->reads) tile_ask(ahead, c);
         for (ptrdiff_t t = 0; t < inner; t += side, b += side * V * LANES) {
             const T *const row = a + table[t];
             NAME(vec) column[TILE_REGISTERS];
@@ -280,7 +303,7 @@ TILE_INLINE void NAME(run_body)(const int P, const int V, const int side, const 
             for (int i = 0; i < held; i++) column[i] = NAME(load)(b + i * LANES);
             TILE_UNROLL
             for (int q = 0; q < P + side - 1; q++) {
-                if (side > 1 && ((q == 0 && no_first) || (q == P + side - 2 && no_last))) continue;
+                if (side > 1 && ((q == 0 && ends & 1) || (q == P + side - 2 && ends & 2))) continue;
                 const int end = side == 1 && (q == 0 || q == P - 1);
                 uint16_t keep = 0xFFFF;
                 if (end && q == 0) keep = kept[2 * t];
@@ -303,6 +326,38 @@ TILE_INLINE void NAME(run_body)(const int P, const int V, const int side, const 
                 }
             }
         }
+    }
+    TILE_UNROLL
+    for (int p = 0; p < P; p++) {
+        TILE_UNROLL
+        for (int v = 0; v < V; v++) NAME(store)(out + p * out_step + v * LANES, sum[p * V + v]);
+    }
+}
+
+/* The same where a step of the sum is a fixed way further, and every p has a value: nothing is looked up. */
+TILE_INLINE void NAME(product_body)(const int P, const int V, const T *a, ptrdiff_t a_step, ptrdiff_t steps, const T *b,
+                                    T *out, ptrdiff_t out_step, const struct tile_ahead *ahead)
+{
+    const int room = TILE_REGISTERS + 3 - P * V, held = room < V ? room : V;
+    NAME(vec) sum[TILE_REGISTERS];
+    TILE_UNROLL
+    for (int i = 0; i < P * V; i++) sum[i] = NAME(spread)(0);
+    for (ptrdiff_t k = steps; k > 0; k--, a += a_step, b += V * LANES) {
+        if (P * V >= TILE_ASKING && k % TILE_ASKED == 0 && k <= ahead->reads) tile_ask(ahead, k);
+        NAME(vec) column[TILE_MAX_V];
+        TILE_UNROLL
+        for (int v = 0; v < held; v++) column[v] = NAME(load)(b + v * LANES);
+        TILE_UNROLL
+        for (int p = 0; p < P; p++) {
+            const NAME(vec) value = NAME(spread)(a[p]);
+            TILE_UNROLL
+            for (int v = 0; v < V; v++)
+                if (v < held)
+                    sum[p * V + v] = NAME(multiply_add)(value, column[v], sum[p * V + v]);
+                else
+                    NAME(multiply_add_from)(value, b + v * LANES, &sum[p * V + v]);
+        }
+    }
     TILE_UNROLL
     for (int p = 0; p < P; p++) {
         TILE_UNROLL
@@ -316,11 +371,15 @@ TILE_INLINE void NAME(run_body)(const int P, const int V, const int side, const 
         return;
 #define RUN(P_, V_)                                                                                                    \
     case (V_) * 64 + (P_):                                                                                             \
-        NAME(run_body)(P_, V_, 1, a, outer, a_step, inner, table, kept, b, b_jump, out, out_step);              \
+        NAME(run_body)(P_, V_, 1, a, outer, a_step, inner, table, kept, b, b_jump, out, out_step, ahead);       \
+        return;
+#define PRODUCT(P_, V_)                                                                                                \
+    case (V_) * 64 + (P_):                                                                                             \
+        NAME(product_body)(P_, V_, a, a_step, steps, b, out, out_step, ahead);                                         \
         return;
 #define SIDE(side, P_, V_)                                                                                             \
     case (V_) * 64 + (P_):                                                                                             \
-        NAME(run_body)(P_, V_, side, a, outer, a_step, inner, table, kept, b, b_jump, out, out_step);           \
+        NAME(run_body)(P_, V_, side, a, outer, a_step, inner, table, kept, b, b_jump, out, out_step, ahead);    \
         return;
 #define SIDES(side)                                                                                                    \
     SIDE(side, 5, 2) SIDE(side, 6, 2) SIDE(side, 7, 2) SIDE(side, 8, 2) SIDE(side, 9, 2) SIDE(side, 10, 2)             \
@@ -335,6 +394,17 @@ TILE_INLINE void NAME(run_body)(const int P, const int V, const int side, const 
     KIND(7, 2) KIND(8, 2) KIND(9, 2) KIND(5, 3) KIND(6, 3) KIND(7, 3) KIND(8, 3)                                       \
     KIND(1, 4) KIND(2, 4) KIND(3, 4) KIND(4, 4) KIND(5, 4) KIND(6, 4)
 #define LARGE(KIND) KIND(9, 3)
+#if TILE_REGISTERS >= 28
+#define RUNS(KIND)                                                                                                     \
+    SMALL(KIND) MEDIUM(KIND) LARGE(KIND) KIND(10, 1) KIND(11, 1) KIND(12, 1) KIND(13, 1) KIND(14, 1) KIND(10, 2)       \
+    KIND(11, 2) KIND(12, 2) KIND(13, 2) KIND(14, 2)
+#elif TILE_REGISTERS >= 24
+#define RUNS(KIND)                                                                                                     \
+    SMALL(KIND) MEDIUM(KIND) KIND(10, 1) KIND(11, 1) KIND(12, 1) KIND(13, 1) KIND(14, 1) KIND(10, 2) KIND(11, 2)       \
+    KIND(12, 2)
+#else
+#define RUNS(KIND) SMALL(KIND) KIND(10, 1) KIND(11, 1) KIND(12, 1)
+#endif
 
 /* The tile of `P` values anywhere and `V` vectors; 1 <= P <= tile_rows(V). */
 TILE_ONCE void NAME(tile)(int P, int V, const T *a, const ptrdiff_t *off, ptrdiff_t outer, ptrdiff_t a_step,
@@ -356,7 +426,7 @@ TILE_ONCE void NAME(tile)(int P, int V, const T *a, const ptrdiff_t *off, ptrdif
  * `side` side_rows(V, side): for V <= TILE_SIDE_V, in float64 for 2 alone. */
 TILE_ONCE void NAME(tile_run)(int P, int V, const T *a, ptrdiff_t outer, ptrdiff_t a_step, ptrdiff_t inner,
                               const ptrdiff_t *table, const uint16_t *kept, int side, const T *b,
-                              ptrdiff_t b_jump, T *out, ptrdiff_t out_step)
+                              ptrdiff_t b_jump, T *out, ptrdiff_t out_step, const struct tile_ahead *ahead)
 {
 #if TILE_SIDE
     if (side == 3) switch (V * 64 + P) { SIDES(3) SIDE(3, 4, 2) SIDE(3, 13, 2) SIDE(3, 14, 2) }
@@ -366,15 +436,14 @@ TILE_ONCE void NAME(tile_run)(int P, int V, const T *a, ptrdiff_t outer, ptrdiff
     if (side == 5) switch (V * 64 + P) { SINGLES(5) }
 #endif
 #endif
-    switch (V * 64 + P) {
-        SMALL(RUN) RUN(10, 1) RUN(11, 1) RUN(12, 1)
-#if TILE_REGISTERS >= 24
-        MEDIUM(RUN) RUN(13, 1) RUN(14, 1) RUN(10, 2) RUN(11, 2) RUN(12, 2)
-#endif
-#if TILE_REGISTERS >= 28
-        LARGE(RUN) RUN(13, 2) RUN(14, 2)
-#endif
-    }
+    switch (V * 64 + P) { RUNS(RUN) }
+}
+
+/* The same for `steps` values of each p, a_step apart, times vectors that follow each other: 1 <= P <= run_rows(V). */
+TILE_ONCE void NAME(tile_product)(int P, int V, const T *a, ptrdiff_t a_step, ptrdiff_t steps, const T *b, T *out,
+                                  ptrdiff_t out_step, const struct tile_ahead *ahead)
+{
+    switch (V * 64 + P) { RUNS(PRODUCT) }
 }
 #if TILE_SIDE
 /* P channels and `side` taps side by side, for which a value is broadcast once: see `tile_weights`. */
@@ -474,6 +543,8 @@ TILE_ONCE void NAME(tile_weights)(int P, int V, int side, const T *x, ptrdiff_t 
 #undef SMALL
 #undef MEDIUM
 #undef LARGE
+#undef RUNS
+#undef PRODUCT
 
 /* Ask for `rows` values of each of `columns` lines `step` apart, which will be written soon. */
 static inline void NAME(expect)(const T *to, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t columns)

@@ -10,6 +10,8 @@ cdef extern from "denormals.h" nogil:
 
 
 cdef extern from "tile.h" nogil:
+    const int TILE_ASKED
+    const int TILE_ASKING
     const int TILE_BYTES
     const int TILE_MAX_V
     const int TILE_SIDE
@@ -20,14 +22,24 @@ cdef extern from "tile.h" nogil:
     int weight_channels(int V, int side) noexcept
     int tile_rows(int V) noexcept
 
+    struct tile_ahead:
+        const char* read
+        const char* write
+        Py_ssize_t read_step, write_step, reads, writes
+
     void tile_float(int, int, const float*, const Py_ssize_t*, Py_ssize_t, Py_ssize_t, Py_ssize_t, const Py_ssize_t*,
                     const float*, Py_ssize_t, Py_ssize_t, float*, Py_ssize_t, int) noexcept
     void tile_double(int, int, const double*, const Py_ssize_t*, Py_ssize_t, Py_ssize_t, Py_ssize_t, const Py_ssize_t*,
                      const double*, Py_ssize_t, Py_ssize_t, double*, Py_ssize_t, int) noexcept
     void tile_run_float(int, int, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, const Py_ssize_t*,
-                        const uint16_t*, int, const float*, Py_ssize_t, float*, Py_ssize_t) noexcept
+                        const uint16_t*, int, const float*, Py_ssize_t, float*, Py_ssize_t, const tile_ahead*) noexcept
     void tile_run_double(int, int, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, const Py_ssize_t*,
-                         const uint16_t*, int, const double*, Py_ssize_t, double*, Py_ssize_t) noexcept
+                         const uint16_t*, int, const double*, Py_ssize_t, double*, Py_ssize_t,
+                         const tile_ahead*) noexcept
+    void tile_product_float(int, int, const float*, Py_ssize_t, Py_ssize_t, const float*, float*, Py_ssize_t,
+                            const tile_ahead*) noexcept
+    void tile_product_double(int, int, const double*, Py_ssize_t, Py_ssize_t, const double*, double*, Py_ssize_t,
+                             const tile_ahead*) noexcept
     void tile_weights_float(int, int, int, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
                             Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, float*, Py_ssize_t) noexcept
     void tile_weights_double(int, int, int, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
@@ -84,11 +96,20 @@ cdef inline void tile(int P, int V, const floating* a, const Py_ssize_t* off, Py
 
 cdef inline void tile_run(int P, int V, const floating* a, Py_ssize_t outer, Py_ssize_t a_step, Py_ssize_t inner,
                           const Py_ssize_t* table, const uint16_t* kept, int side,
-                          const floating* b, Py_ssize_t b_jump, floating* out, Py_ssize_t out_step) noexcept nogil:
+                          const floating* b, Py_ssize_t b_jump, floating* out, Py_ssize_t out_step,
+                          const tile_ahead* ahead) noexcept nogil:
     if floating is float:
-        tile_run_float(P, V, a, outer, a_step, inner, table, kept, side, b, b_jump, out, out_step)
+        tile_run_float(P, V, a, outer, a_step, inner, table, kept, side, b, b_jump, out, out_step, ahead)
     else:
-        tile_run_double(P, V, a, outer, a_step, inner, table, kept, side, b, b_jump, out, out_step)
+        tile_run_double(P, V, a, outer, a_step, inner, table, kept, side, b, b_jump, out, out_step, ahead)
+
+
+cdef inline void tile_product(int P, int V, const floating* a, Py_ssize_t a_step, Py_ssize_t steps, const floating* b,
+                              floating* out, Py_ssize_t out_step, const tile_ahead* ahead) noexcept nogil:
+    if floating is float:
+        tile_product_float(P, V, a, a_step, steps, b, out, out_step, ahead)
+    else:
+        tile_product_double(P, V, a, a_step, steps, b, out, out_step, ahead)
 
 
 cdef inline void tile_weights(int P, int V, int side, const floating* x, Py_ssize_t plane, Py_ssize_t rows,
