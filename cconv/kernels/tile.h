@@ -482,18 +482,30 @@ TILE_INLINE void NAME(weights_body)(const int P, const int V, const int side, co
                 }
             }
             if (s >= end) break;
-            for (const T *line = d + (s + left) * lanes; s < end; s++, line += lanes) {
-                NAME(vec) column[TILE_SIDE * TILE_SIDE_V];
+            /* The outputs under a pixel's taps are those under the pixel before it, moved on by one: each is loaded once,
+             * and stays in its register for `side` pixels. */
+            const T *line = d + (s + left) * lanes;
+            NAME(vec) column[TILE_SIDE * TILE_SIDE_V];
+            TILE_UNROLL
+            for (int i = V; i < side * V; i++) column[i] = NAME(load)(line - (side - i / V) * lanes + i % V * LANES);
+            do {
                 TILE_UNROLL
-                for (int i = 0; i < side * V; i++) column[i] = NAME(load)(line - i / V * lanes + i % V * LANES);
-                TILE_UNROLL
-                for (int p = 0; p < P; p++) {
-                    const NAME(vec) value = NAME(spread)(at[p][s]);
+                for (int j = 0; j < side; j++) {
                     TILE_UNROLL
-                    for (int i = 0; i < side * V; i++)
-                        sum[p * side * V + i] = NAME(multiply_add)(value, column[i], sum[p * side * V + i]);
+                    for (int v = 0; v < V; v++) column[j * V + v] = NAME(load)(line + v * LANES);
+                    TILE_UNROLL
+                    for (int p = 0; p < P; p++) {
+                        const NAME(vec) value = NAME(spread)(at[p][s]);
+                        TILE_UNROLL
+                        for (int i = 0; i < side * V; i++) {
+                            NAME(vec) *const to = &sum[p * side * V + i];
+                            *to = NAME(multiply_add)(value, column[(j + side - i / V) % side * V + i % V], *to);
+                        }
+                    }
+                    line += lanes;
+                    if (++s == end) break;
                 }
-            }
+            } while (s < end);
         }
         TILE_UNROLL
         for (int p = 0; p < P; p++) at[p] += x_step;
