@@ -150,7 +150,7 @@ cdef struct Pass:
     Py_ssize_t weights  # where its packed weights begin
     Py_ssize_t* table  # how far each tap lies from the output's place,
     Py_ssize_t* row  # how many rows of the source that is,
-    uint16_t* kept  # whether a tile's first and last output have a pixel there: `most` such pairs for tiles within a row,
+    uint16_t* kept  # whether a tile's first and last output have a pixel there: `most` pairs for tiles within a row,
     Py_ssize_t most  # then for those at its beginning, at its end, and for those that are the whole of it,
     Py_ssize_t* tap  # and which value of the filter it is
 
@@ -211,12 +211,11 @@ cdef inline const char* next_lines(Lines* l, Py_ssize_t* rows) noexcept nogil:
 
 cdef inline void look_ahead(Ahead* a) noexcept nogil:
     """Share out the next tile's lines."""
-    cdef tile_ahead* tile = &a.tile
-    tile.read = next_lines(&a.read, &tile.reads)
-    tile.write = next_lines(&a.write, &tile.writes)
-    tile.read_step = a.read.step if tile.reads > 0 else 0
-    tile.write_step = a.write.step
-    tile.reads = max(tile.reads, tile.writes)
+    a.tile.read = next_lines(&a.read, &a.tile.reads)
+    a.tile.write = next_lines(&a.write, &a.tile.writes)
+    a.tile.read_step = a.read.step if a.tile.reads > 0 else 0
+    a.tile.write_step = a.write.step
+    a.tile.reads = max(a.tile.reads, a.tile.writes)
 
 
 cdef inline void max_of_rows(const floating* upper, const floating* lower, Py_ssize_t n, Py_ssize_t width,
@@ -402,7 +401,8 @@ cdef void gather_row(const floating* scene, const floating* packed, Gather* g, P
     for z in range(min(g.pw, z1 - z0)):
         p = pass_of(g, y, z)
         gather_phase(scene, packed + p.weights + g.C * p.taps * v * g.lanes, g, p, g.taps + 2 * (y * g.pw + z), V,
-                     first, z1 - z0 if g.pw == 1 else quotient(z1 - z0 - z + g.pw - 1, g.pw), strip + z * V * g.lanes, ahead)
+                     first, z1 - z0 if g.pw == 1 else quotient(z1 - z0 - z + g.pw - 1, g.pw), strip + z * V * g.lanes,
+                     ahead)
 
 
 cdef void compact_row(const floating* row, const floating* end, Gather* g, Py_ssize_t count,
@@ -1148,8 +1148,7 @@ cdef void set_planes(Gather* g, bint padded, bint whole):
 
 
 cdef void set_tiles(Gather* g):
-    """Find out how many tiles a row is, and for how many channels they ask: they must be products, or have rows of taps,
-    and be large."""
+    """Find out how many tiles a row is, and for how many channels they ask: large ones with rows of taps, or none."""
     cdef Py_ssize_t width = ceil_div(g.row, g.pw), tiles = ceil_div(width, g.most)
     g.tiles = max(tiles * g.pw * ceil_div(g.vectors, g.V), 1)
     g.asked = 0

@@ -30,8 +30,8 @@ from libc.string cimport memcpy, memset
 
 from cconv.kernels.division cimport ceil_div, deal
 from cconv.kernels.tile cimport (
-    TILE_BYTES, TILE_MAX_V, TILE_ROWS, cconv_ftz_on, cconv_ftz_restore, pad, run_rows, tile, tile_cost, tile_rows,
-    tile_ahead, tile_product, turn, turn_padded
+    TILE_BYTES, TILE_MAX_V, TILE_ROWS, cconv_ftz_on, cconv_ftz_restore, fetch, pad, run_rows, tile, tile_ahead,
+    tile_cost, tile_rows, tile_product, turn, turn_padded
 )
 from cconv.kernels.zeros cimport share_nonzero
 
@@ -70,6 +70,7 @@ cdef struct Product:
     Py_ssize_t row_step, k_step  # of the left factor
     Py_ssize_t b_step  # from row to row of the right factor; with `turned`, from column to column
     bint turned
+    bint whole  # whether all blocks of the right factor are packed one behind the other, for several parts of the rows
     Py_ssize_t lanes, vectors, blocks  # the vectors of all columns are dealt out to so many blocks
     Py_ssize_t most  # rows of a tile
     Py_ssize_t strip, right  # values of scratch for sums and for a block of the right factor
@@ -210,11 +211,14 @@ cdef void some_sparse_rows(const floating* a, const floating* b, floating* bias,
            out + row * g.columns + c, g.columns)
 
 
-cdef void some_rows(const floating* a, const floating* b, floating* bias, bint relu, floating* out, Product* g,
+cdef bint some_rows(const floating* a, const floating* b, floating* bias, bint relu, floating* out, Product* g,
                     Py_ssize_t row, Py_ssize_t rows, Py_ssize_t first_block, Py_ssize_t end_block,
-                    Py_ssize_t first_chunk, Py_ssize_t end_chunk, floating* scratch) noexcept nogil:
-    """Compute `rows` rows of some blocks of columns, as far as some chunks go."""
-    cdef Py_ssize_t block, r, ri, k, ki, i, count, first, V, tiles, width, valid, to_step
+                    Py_ssize_t first_chunk, Py_ssize_t end_chunk, bint ready, floating* scratch) noexcept nogil:
+    """Compute `rows` rows of some blocks of columns, as far as some chunks go.
+
+    `ready` tells that the whole right factor was packed by an earlier call; the result, whether it is now.
+    """
+    cdef Py_ssize_t block, r, ri, k, ki, i, count, first, V, tiles, width, valid, to_step, lines, share, asked
     cdef int P, size = 0, larger = 0
     cdef Py_ssize_t own = first_block * g.vectors // g.blocks * g.lanes
     cdef Py_ssize_t end = min(end_block * g.vectors // g.blocks * g.lanes, g.columns)
@@ -224,11 +228,12 @@ cdef void some_rows(const floating* a, const floating* b, floating* bias, bint r
     cdef floating* packed = scratch + g.strip
     cdef floating* left_packed = packed + g.right
     cdef floating* to
+    cdef floating* right
     cdef const floating* left
     k = first_chunk * CHUNK
     if end - own >= g.lanes and mostly_zero(a + row * g.row_step, g, rows, k, min(end_chunk * CHUNK, g.K)):
         some_sparse_rows(a, b, bias, relu, out, g, row, rows, own, end, first_chunk, end_chunk, scratch)
-        return
+        return False
     tiles = deal(rows, <int>g.most, &size, &larger)
     for i in range(min(CHUNK, g.K)):
         table[i] = i
@@ -240,28 +245,44 @@ cdef void some_rows(const floating* a, const floating* b, floating* bias, bint r
         count = min(CHUNK, g.K - k)
         left = a + row * g.row_step + k * g.k_step
         if g.row_step == 1:
-            for i in range(count):
-                memcpy(left_packed + i * rows, left + i * g.k_step, rows * sizeof(floating))
+            pad(a + k * g.k_step, a + g.K * g.k_step, count, g.k_step, 0, -row, rows, 0, count, left_packed)
             left = left_packed
+        # The next chunk of the right factor is asked for bit by bit, or the next block of a turned one.
+        lines = 0 if g.turned else min(CHUNK, g.K - k - count)
+        share = ceil_div(lines, tiles * (end_block - first_block))
+        asked = 0
         for block in range(first_block, end_block):
             first = block * g.vectors // g.blocks
             V = (block + 1) * g.vectors // g.blocks - first
             first *= g.lanes
             width = V * g.lanes
             valid = min(width, g.columns - first)
-            pack_right(b, g, k, count, first, width, packed)
+            if g.turned:
+                lines = min(width, g.columns - first - valid)
+                share = ceil_div(lines, tiles)
+                asked = 0
+            right = packed + (first * count if g.whole else 0)
+            if not ready:
+                pack_right(b, g, k, count, first, width, right)
             r = 0
             for ri in range(tiles):
                 P = size + (ri < larger)
                 to = out + (row + r) * g.columns + first
                 to_step = g.columns
+                if asked < lines:
+                    share = min(share, lines - asked)
+                    if g.turned:
+                        fetch(b + (first + width + asked) * g.b_step + k, g.b_step, count, share)
+                    else:
+                        fetch(b + (k + count + asked) * g.b_step + own, g.b_step, end - own, share)
+                    asked += share
                 if valid < width or g.row_step == 1 and ki > first_chunk:
                     to = scratch
                     to_step = width
                 if g.row_step == 1:
-                    tile_product(P, <int>V, left + r, rows, count, <const floating*>packed, to, to_step, &ahead)
+                    tile_product(P, <int>V, left + r, rows, count, <const floating*>right, to, to_step, &ahead)
                 else:
-                    tile(P, <int>V, left + r * g.row_step, off, 1, 0, count, table, <const floating*>packed, 0,
+                    tile(P, <int>V, left + r * g.row_step, off, 1, 0, count, table, <const floating*>right, 0,
                          width, to, to_step, ki > first_chunk and valid == width)
                 if to == scratch:
                     add_strip(<const floating*>scratch, width, P, valid, ki > first_chunk,
@@ -269,21 +290,30 @@ cdef void some_rows(const floating* a, const floating* b, floating* bias, bint r
                 r += P
     finish(out + row * g.columns + own, g.columns, rows, end - own, NULL if bias == NULL else bias + own, relu,
            out + row * g.columns + own, g.columns)
+    return g.whole
+
+
+cdef void some_parts(const floating* a, const floating* b, floating* bias, bint relu, floating* out, Product* g,
+                     Py_ssize_t first, Py_ssize_t end, Py_ssize_t parts, Py_ssize_t items,
+                     floating* scratch) noexcept nogil:
+    """Compute some pieces of work, each one of `parts` parts of the rows in one of `items` shares of the blocks."""
+    cdef Py_ssize_t i, item, part, row
+    cdef bint ready = False
+    cdef unsigned state = cconv_ftz_on()
+    for i in range(first, end):
+        part = i % parts
+        item = i // parts
+        row = part * g.rows // parts
+        ready = some_rows(a, b, bias, relu, out, g, row, (part + 1) * g.rows // parts - row, item * g.blocks // items,
+                          (item + 1) * g.blocks // items, 0, ceil_div(g.K, CHUNK), ready and part > 0, scratch)
+    cconv_ftz_restore(state)
 
 
 cdef void product(const floating* a, const floating* b, floating* bias, bint relu, floating* out, Product* g,
                   floating* scratch, Py_ssize_t private, int num_threads) noexcept nogil:
-    cdef Py_ssize_t blocks = g.blocks, parts = ceil_div(g.rows, ROWS), items = 1, item, row, part
-    cdef Py_ssize_t chunks = ceil_div(g.K, CHUNK)
-    cdef floating* mine = NULL
-    cdef unsigned state = 0
+    cdef Py_ssize_t blocks = g.blocks, parts = ceil_div(g.rows, ROWS), items = 1, t
     if num_threads == 1:  # one thread alone needs no barrier, which costs more than a small product
-        state = cconv_ftz_on()
-        for part in range(parts):
-            row = part * g.rows // parts
-            some_rows(a, b, bias, relu, out, g, row, (part + 1) * g.rows // parts - row, 0, blocks, 0, chunks,
-                      scratch)
-        cconv_ftz_restore(state)
+        some_parts(a, b, bias, relu, out, g, 0, parts, parts, 1, scratch)
         return
     # Blocks of columns share the left factor's rows; they are dealt out only where there are few rows.
     if parts < 4 * num_threads:
@@ -291,15 +321,9 @@ cdef void product(const floating* a, const floating* b, floating* bias, bint rel
         if blocks < 4 * num_threads:
             items = blocks
             parts = max(parts, min(ceil_div(g.rows, 28), num_threads))
-    with parallel(num_threads=num_threads):
-        mine = scratch + threadid() * private
-        state = cconv_ftz_on()
-        for item in prange(items * parts, schedule="static"):
-            part = item % parts
-            row = part * g.rows // parts
-            some_rows(a, b, bias, relu, out, g, row, (part + 1) * g.rows // parts - row,
-                      item // parts * blocks // items, (item // parts + 1) * blocks // items, 0, chunks, mine)
-        cconv_ftz_restore(state)
+    for t in prange(num_threads, num_threads=num_threads, schedule="static"):
+        some_parts(a, b, bias, relu, out, g, t * items * parts // num_threads, (t + 1) * items * parts // num_threads,
+                   parts, items, scratch + t * private)
 
 
 cdef void add_chunks(floating* sums, Product* g, const floating* bias, bint relu, floating* out, Py_ssize_t first,
@@ -328,7 +352,7 @@ cdef void product_by_chunks(const floating* a, const floating* b, floating* bias
         state = cconv_ftz_on()
         for chunk in prange(chunks, schedule="static"):
             some_rows(a, b, <floating*>NULL, False, sums + chunk * size, g, 0, g.rows, 0, blocks, chunk, chunk + 1,
-                      mine)
+                      False, mine)
         for item in prange(num_threads, schedule="static"):
             add_chunks(sums, g, bias, relu, out, item * g.rows // num_threads, (item + 1) * g.rows // num_threads)
         cconv_ftz_restore(state)
@@ -433,9 +457,11 @@ cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray 
                  and K >= 4 * num_threads * CHUNK
                  and <double>ceil_div(K, CHUNK) * rows * columns * cnp.PyArray_ITEMSIZE(a) <= SUMS_BYTES)
     g.strip = few_rows * max(width, SPARSE_MAX_V * g.lanes)
+    g.whole = not turned and K <= CHUNK and rows > ROWS and columns <= 4 * width
     # `pad` and `turn_padded` write up to a vector too much.
-    g.right = max(min(K, CHUNK) * width, SPARSE_STEPS * SPARSE_MAX_V * g.lanes) + g.lanes
-    private = g.strip + g.right + (CHUNK * ROWS if row_step == 1 else 0)
+    g.right = max(min(K, CHUNK) * (g.vectors * g.lanes if g.whole else width),
+                  SPARSE_STEPS * SPARSE_MAX_V * g.lanes) + g.lanes
+    private = g.strip + g.right + (CHUNK * ROWS + g.lanes if row_step == 1 else 0)
     scratch = empty((ceil_div(K, CHUNK) * rows * columns * (few or by_chunks) + private * num_threads * (not few),),
                     a.dtype)
     work = cnp.PyArray_DATA(scratch)

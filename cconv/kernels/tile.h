@@ -94,7 +94,7 @@ static inline int tile_rows(int V) { return accumulators(V) / V < TILE_ROWS ? ac
  * lines that will be written, in the first `writes` of these. It does so for TILE_ASKED rows at a time, as long as so many
  * steps of its outer loop are left: a core keeps track of about a dozen lines that are on their way, and would wait. */
 #define TILE_ASKED 4
-#define TILE_ASKING 14 /* smaller tiles do not ask */
+#define TILE_ASKING 20 /* smaller tiles do not ask */
 struct tile_ahead {
     const char *read, *write;
     ptrdiff_t read_step, write_step, reads, writes; /* writes <= reads */
@@ -540,10 +540,13 @@ TILE_ONCE void NAME(tile_weights)(int P, int V, int side, const T *x, ptrdiff_t 
 {
 #if TILE_SIDE
     switch (side * 64 + V * 16 + P) {
-        WEIGHTS(3, 1, 1) WEIGHTS(3, 2, 1) WEIGHTS(3, 3, 1) WEIGHTS(3, 4, 1) WEIGHTS(3, 5, 1) WEIGHTS(3, 6, 1)
-        WEIGHTS(3, 7, 1) WEIGHTS(3, 8, 1) WEIGHTS(3, 1, 2) WEIGHTS(3, 2, 2) WEIGHTS(3, 3, 2) WEIGHTS(3, 4, 2)
-        WEIGHTS(5, 1, 1) WEIGHTS(5, 2, 1) WEIGHTS(5, 3, 1) WEIGHTS(5, 4, 1) WEIGHTS(5, 1, 2) WEIGHTS(5, 2, 2)
+        WEIGHTS(3, 1, 1) WEIGHTS(3, 4, 1) WEIGHTS(3, 5, 1) WEIGHTS(3, 6, 1) WEIGHTS(3, 7, 1) WEIGHTS(3, 8, 1)
+        WEIGHTS(3, 1, 2) WEIGHTS(3, 3, 2) WEIGHTS(3, 4, 2)
+        WEIGHTS(5, 1, 1) WEIGHTS(5, 3, 1) WEIGHTS(5, 4, 1) WEIGHTS(5, 1, 2) WEIGHTS(5, 2, 2)
     }
+    for (int p = 0; p < P; p++) /* few channels, which are rare: see TAP_CHANNELS */
+        NAME(tile_weights)(1, V, side, x + p * plane, plane, rows, x_step, columns, left, width, d, d_step, lanes,
+                           out + p * out_step, out_step);
 #endif
 }
 #undef WEIGHTS
