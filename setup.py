@@ -166,7 +166,8 @@ class BuildExt(build_ext):
 
         family = "msvc" if self.compiler.compiler_type == "msvc" else "unix"
         compile_flags = (DEBUG_FLAGS if self.debug_build else FLAGS)[family]
-        link_flags = ["-Wl,--strip-all", "-Wl,--build-id=none"] if sys.platform == "linux" and not self.debug_build else []
+        stripped = sys.platform == "linux" and not self.debug_build
+        link_flags = ["-Wl,--strip-all", "-Wl,--build-id=none"] if stripped else []
         openmp = self.probe_openmp(family)
         if openmp is not None:
             compile_flags, link_flags = compile_flags + openmp[0], link_flags + openmp[1]
