@@ -33,8 +33,12 @@
 # dw phases, a pass each.
 #
 # A row is split evenly into tiles. Where rows follow each other without a gap in source and output (1 x 1 filters), the
-# image is one long row, cut into pieces of a good length; channels are then the taps of one loop, and where there are
-# many, what a tile reads of them is copied next to each other: all blocks of outputs read it again.
+# image is one long row, cut into pieces of a good length; tiles are then matrix products, and where there are many
+# channels, what a tile reads of them is copied next to each other: all blocks of outputs read it again.
+#
+# Reading the next strip and writing this one take a fifth of the time if the core waits for them. So tiles ask for the
+# lines while they compute, each for one line of every channel (`Ahead`), or the loops around them do, where tiles are
+# small or channels few.
 #
 # Relu and 2 x 2 maxima (conv_pool.h) join two rows of outputs while their lanes are still channels, so that only the
 # maxima are transposed and written. Where the input's gradient is not wanted, their weight gradient visits nothing
@@ -458,7 +462,10 @@ cdef void gather_rows(const floating* scene, const floating* end_of_x, const flo
             coming = NULL
         asked = g.C if coming == NULL else g.asked
         if g.asked > 0:
-            plan_lines(&ahead.read, coming, g.plane, 0 if coming == NULL else g.asked, size, tiles)
+            if coming != NULL:
+                plan_lines(&ahead.read, coming, g.plane, g.asked, size, tiles)
+            else:  # lines that are there: to look for those that are not takes longer
+                plan_lines(&ahead.read, scene + here, 0, 0, 0, tiles)
             plan_lines(&ahead.write, out + group * g.F * g.area + first * g.row + z0, g.area, min(g.asked, g.F),
                        rows * (z1 - z0), tiles)
         steps = rows

@@ -11,13 +11,18 @@
  *     x W                p rows of x,      l columns of W,     c features
  *     x^T dout           p features,       l columns of dout,  c rows
  *
- * There are two of it. `tile_run` is for values that lie side by side, place(p) = p: their addresses are one register and
- * constants, and each broadcast is an operand of its multiply-add. A row's outer pixels may have no value under some taps:
- * where kept[2 * t] is 0 and not all ones, the first p leaves tap t out, where kept[2 * t + 1] is 0, the last. Where `side`
- * taps follow each other, table[t + 1] = table[t] + 1, a value is a factor of as many neighbouring p and is broadcast once
- * for all of them: processors that begin two multiply-adds in a cycle load no more than two values in it. Rows of such
- * taps leave out the same. `tile` is for values anywhere,
- * place(p) = off[p]: each needs a register of its own, so it has no more than TILE_ROWS.
+ * There are three of it. `tile_run` is for values that lie side by side, place(p) = p: their addresses are one register
+ * and constants. A row's outer pixels may have no value under some taps: where kept[2 * t] is 0, and not all ones, the first
+ * p leaves tap t out, where kept[2 * t + 1] is 0, the last. Where `side` taps follow each other, table[t + 1] = table[t] + 1,
+ * a value is a factor of as many neighbouring p and is broadcast once for all of them; all rows of such taps leave out the
+ * same. `tile_product` is `tile_run` without tables, for a matrix product and for 1 x 1 filters. `tile` is for values
+ * anywhere, place(p) = off[p]: each needs a register of its own, so it has no more than TILE_ROWS.
+ *
+ * A loop is judged by its instructions for each multiply-add: a core begins two of these in a cycle and four instructions in
+ * all, and only half of those while the other thread that its hardware runs is busy, as on most shared machines. So values
+ * are broadcast for several multiply-adds, vectors for which no register is left are operands in memory, and what does not
+ * change is decided before the loop. And the caches are asked, a few lines at a time between multiply-adds, for what comes
+ * next (`tile_ahead`): asked for together, lines wait for each other.
  *
  * Each output is one chain of fused multiply-adds from 0 in the order of (c, t): P, V and whoever computes the
  * neighbouring outputs do not change its bits. With `add`, which `tile` alone knows, the finished sum is added to what
