@@ -30,8 +30,8 @@ from libc.string cimport memcpy, memset
 
 from cconv.kernels.division cimport ceil_div, deal
 from cconv.kernels.tile cimport (
-    TILE_BYTES, TILE_MAX_V, TILE_ROWS, cconv_ftz_on, cconv_ftz_restore, fetch, pad, run_rows, tile, tile_ahead,
-    tile_cost, tile_rows, tile_product, turn, turn_padded
+    TILE_BYTES, TILE_MAX_V, TILE_ROWS, cconv_ftz_on, cconv_ftz_restore, fetch, pad, run_rows, tile_ahead,
+    tile_cost, tile_product, tile_rows, tile_rows_product, turn, turn_padded
 )
 from cconv.kernels.zeros cimport share_nonzero
 
@@ -224,7 +224,6 @@ cdef bint some_rows(const floating* a, const floating* b, floating* bias, bint r
     cdef Py_ssize_t end = min(end_block * g.vectors // g.blocks * g.lanes, g.columns)
     cdef tile_ahead ahead
     cdef Py_ssize_t[TILE_ROWS] off
-    cdef Py_ssize_t[CHUNK] table
     cdef floating* packed = scratch + g.strip
     cdef floating* left_packed = packed + g.right
     cdef floating* to
@@ -235,8 +234,6 @@ cdef bint some_rows(const floating* a, const floating* b, floating* bias, bint r
         some_sparse_rows(a, b, bias, relu, out, g, row, rows, own, end, first_chunk, end_chunk, scratch)
         return False
     tiles = deal(rows, <int>g.most, &size, &larger)
-    for i in range(min(CHUNK, g.K)):
-        table[i] = i
     memset(&ahead, 0, sizeof(ahead))
     for i in range(TILE_ROWS):
         off[i] = i * g.row_step
@@ -282,8 +279,8 @@ cdef bint some_rows(const floating* a, const floating* b, floating* bias, bint r
                 if g.row_step == 1:
                     tile_product(P, <int>V, left + r, rows, count, <const floating*>right, to, to_step, &ahead)
                 else:
-                    tile(P, <int>V, left + r * g.row_step, off, 1, 0, count, table, <const floating*>right, 0,
-                         width, to, to_step, ki > first_chunk and valid == width)
+                    tile_rows_product(P, <int>V, left + r * g.row_step, off, 1, count, <const floating*>right, width, to,
+                                      to_step, ki > first_chunk and valid == width)
                 if to == scratch:
                     add_strip(<const floating*>scratch, width, P, valid, ki > first_chunk,
                               out + (row + r) * g.columns + first, g.columns)
@@ -371,10 +368,8 @@ cdef void some_chunks(const floating* a, const floating* b, Product* g, const Py
                       floating* sums) noexcept nogil:
     """Compute the sums of some chunks, for all of few rows and some blocks of columns."""
     cdef Py_ssize_t item, block, k, count, v, V, c
-    cdef Py_ssize_t[1] zero
     cdef floating* to
     cdef unsigned state = cconv_ftz_on()
-    zero[0] = 0
     for item in range(first, end):
         k = item * CHUNK
         count = min(CHUNK, g.K - k)
@@ -388,8 +383,8 @@ cdef void some_chunks(const floating* a, const floating* b, Product* g, const Py
                     min((v + V) * g.lanes, g.columns) - g.lanes - c, to + c)
             else:
                 c = min(v * g.lanes, g.columns - V * g.lanes)
-                tile(<int>g.rows, <int>V, a + k * g.k_step, off, count, g.k_step, 1, zero, b + k * g.b_step + c,
-                     g.b_step, g.b_step, to + c, g.columns, False)
+                tile_rows_product(<int>g.rows, <int>V, a + k * g.k_step, off, g.k_step, count, b + k * g.b_step + c,
+                                  g.b_step, to + c, g.columns, False)
     cconv_ftz_restore(state)
 
 

@@ -370,6 +370,39 @@ TILE_INLINE void NAME(product_body)(const int P, const int V, const T *a, ptrdif
     }
 }
 
+/* The same for values anywhere, and with what `tile` does to the sum. */
+TILE_INLINE void NAME(rows_body)(const int P, const int V, const T *a, const ptrdiff_t *off, ptrdiff_t a_step,
+                                 ptrdiff_t steps, const T *b, ptrdiff_t b_step, T *out, ptrdiff_t out_step, int add)
+{
+    NAME(vec) sum[TILE_REGISTERS];
+    const T *at[TILE_ROWS];
+    TILE_UNROLL
+    for (int p = 0; p < P; p++) {
+        at[p] = a + off[p];
+        TILE_UNROLL
+        for (int v = 0; v < V; v++) sum[p * V + v] = NAME(spread)(0);
+    }
+    for (ptrdiff_t k = 0; k < steps * a_step; k += a_step, b += b_step) {
+        NAME(vec) column[TILE_MAX_V];
+        TILE_UNROLL
+        for (int v = 0; v < V; v++) column[v] = NAME(load)(b + v * LANES);
+        TILE_UNROLL
+        for (int p = 0; p < P; p++) {
+            const NAME(vec) value = NAME(spread)(at[p][k]);
+            TILE_UNROLL
+            for (int v = 0; v < V; v++) sum[p * V + v] = NAME(multiply_add)(value, column[v], sum[p * V + v]);
+        }
+    }
+    TILE_UNROLL
+    for (int p = 0; p < P; p++) {
+        TILE_UNROLL
+        for (int v = 0; v < V; v++) {
+            T *to = out + p * out_step + v * LANES;
+            NAME(store)(to, add ? NAME(add)(NAME(load)(to), sum[p * V + v]) : sum[p * V + v]);
+        }
+    }
+}
+
 #define TILE(P_, V_)                                                                                                   \
     case (V_) * 64 + (P_):                                                                                             \
         NAME(tile_body)(P_, V_, a, off, outer, a_step, inner, table, b, b_jump, b_step, out, out_step, add);           \
@@ -381,6 +414,10 @@ TILE_INLINE void NAME(product_body)(const int P, const int V, const T *a, ptrdif
 #define PRODUCT(P_, V_)                                                                                                \
     case (V_) * 64 + (P_):                                                                                             \
         NAME(product_body)(P_, V_, a, a_step, steps, b, out, out_step, ahead);                                         \
+        return;
+#define ROWS_PRODUCT(P_, V_)                                                                                           \
+    case (V_) * 64 + (P_):                                                                                             \
+        NAME(rows_body)(P_, V_, a, off, a_step, steps, b, b_step, out, out_step, add);                                 \
         return;
 #define SIDE(side, P_, V_)                                                                                             \
     case (V_) * 64 + (P_):                                                                                             \
@@ -400,14 +437,17 @@ TILE_INLINE void NAME(product_body)(const int P, const int V, const T *a, ptrdif
     KIND(1, 4) KIND(2, 4) KIND(3, 4) KIND(4, 4) KIND(5, 4) KIND(6, 4)
 #define LARGE(KIND) KIND(9, 3)
 #if TILE_REGISTERS >= 28
+#define PLACES(KIND) SMALL(KIND) MEDIUM(KIND) LARGE(KIND)
 #define RUNS(KIND)                                                                                                     \
     SMALL(KIND) MEDIUM(KIND) LARGE(KIND) KIND(10, 1) KIND(11, 1) KIND(12, 1) KIND(13, 1) KIND(14, 1) KIND(10, 2)       \
     KIND(11, 2) KIND(12, 2) KIND(13, 2) KIND(14, 2)
 #elif TILE_REGISTERS >= 24
+#define PLACES(KIND) SMALL(KIND) MEDIUM(KIND)
 #define RUNS(KIND)                                                                                                     \
     SMALL(KIND) MEDIUM(KIND) KIND(10, 1) KIND(11, 1) KIND(12, 1) KIND(13, 1) KIND(14, 1) KIND(10, 2) KIND(11, 2)       \
     KIND(12, 2)
 #else
+#define PLACES(KIND) SMALL(KIND)
 #define RUNS(KIND) SMALL(KIND) KIND(10, 1) KIND(11, 1) KIND(12, 1)
 #endif
 
@@ -416,15 +456,14 @@ TILE_ONCE void NAME(tile)(int P, int V, const T *a, const ptrdiff_t *off, ptrdif
                           ptrdiff_t inner, const ptrdiff_t *table, const T *b, ptrdiff_t b_jump, ptrdiff_t b_step,
                           T *out, ptrdiff_t out_step, int add)
 {
-    switch (V * 64 + P) {
-        SMALL(TILE)
-#if TILE_REGISTERS >= 24
-        MEDIUM(TILE)
-#endif
-#if TILE_REGISTERS >= 28
-        LARGE(TILE)
-#endif
-    }
+    switch (V * 64 + P) { PLACES(TILE) }
+}
+
+/* The same for `steps` values of each p, a_step apart, times vectors that are b_step apart: without tables. */
+TILE_ONCE void NAME(tile_rows_product)(int P, int V, const T *a, const ptrdiff_t *off, ptrdiff_t a_step, ptrdiff_t steps,
+                                       const T *b, ptrdiff_t b_step, T *out, ptrdiff_t out_step, int add)
+{
+    switch (V * 64 + P) { PLACES(ROWS_PRODUCT) }
 }
 
 /* The tile of `P` values side by side and `V` vectors; 1 <= P <= run_rows(V), or where there is a loop for
@@ -563,8 +602,10 @@ TILE_ONCE void NAME(tile_weights)(int P, int V, int side, const T *x, ptrdiff_t 
 #undef SMALL
 #undef MEDIUM
 #undef LARGE
+#undef PLACES
 #undef RUNS
 #undef PRODUCT
+#undef ROWS_PRODUCT
 
 /* Ask for `rows` values of each of `columns` lines `step` apart, which will be written soon. */
 static inline void NAME(expect)(const T *to, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t columns)

@@ -36,6 +36,10 @@ cdef extern from "tile.h" nogil:
     void tile_run_double(int, int, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, const Py_ssize_t*,
                          const uint16_t*, int, const double*, Py_ssize_t, double*, Py_ssize_t,
                          const tile_ahead*) noexcept
+    void tile_rows_product_float(int, int, const float*, const Py_ssize_t*, Py_ssize_t, Py_ssize_t, const float*,
+                                 Py_ssize_t, float*, Py_ssize_t, int) noexcept
+    void tile_rows_product_double(int, int, const double*, const Py_ssize_t*, Py_ssize_t, Py_ssize_t, const double*,
+                                  Py_ssize_t, double*, Py_ssize_t, int) noexcept
     void tile_product_float(int, int, const float*, Py_ssize_t, Py_ssize_t, const float*, float*, Py_ssize_t,
                             const tile_ahead*) noexcept
     void tile_product_double(int, int, const double*, Py_ssize_t, Py_ssize_t, const double*, double*, Py_ssize_t,
@@ -102,6 +106,15 @@ cdef inline void tile_run(int P, int V, const floating* a, Py_ssize_t outer, Py_
         tile_run_float(P, V, a, outer, a_step, inner, table, kept, side, b, b_jump, out, out_step, ahead)
     else:
         tile_run_double(P, V, a, outer, a_step, inner, table, kept, side, b, b_jump, out, out_step, ahead)
+
+
+cdef inline void tile_rows_product(int P, int V, const floating* a, const Py_ssize_t* off, Py_ssize_t a_step,
+                                   Py_ssize_t steps, const floating* b, Py_ssize_t b_step, floating* out,
+                                   Py_ssize_t out_step, bint add) noexcept nogil:
+    if floating is float:
+        tile_rows_product_float(P, V, a, off, a_step, steps, b, b_step, out, out_step, add)
+    else:
+        tile_rows_product_double(P, V, a, off, a_step, steps, b, b_step, out, out_step, add)
 
 
 cdef inline void tile_product(int P, int V, const floating* a, Py_ssize_t a_step, Py_ssize_t steps, const floating* b,
