@@ -279,8 +279,8 @@ cdef bint some_rows(const floating* a, const floating* b, floating* bias, bint r
                 if g.row_step == 1:
                     tile_product(P, <int>V, left + r, rows, count, <const floating*>right, to, to_step, &ahead)
                 else:
-                    tile_rows_product(P, <int>V, left + r * g.row_step, off, 1, count, <const floating*>right, width, to,
-                                      to_step, ki > first_chunk and valid == width)
+                    tile_rows_product(P, <int>V, left + r * g.row_step, off, 1, count, <const floating*>right, width,
+                                      to, to_step, ki > first_chunk and valid == width)
                 if to == scratch:
                     add_strip(<const floating*>scratch, width, P, valid, ki > first_chunk,
                               out + (row + r) * g.columns + first, g.columns)

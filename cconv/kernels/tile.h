@@ -11,12 +11,12 @@
  *     x W                p rows of x,      l columns of W,     c features
  *     x^T dout           p features,       l columns of dout,  c rows
  *
- * There are three of it. `tile_run` is for values that lie side by side, place(p) = p: their addresses are one register
+ * There are two of it, in two forms. `tile_run` is for values that lie side by side, place(p) = p: their addresses are one register
  * and constants. A row's outer pixels may have no value under some taps: where kept[2 * t] is 0, and not all ones, the first
  * p leaves tap t out, where kept[2 * t + 1] is 0, the last. Where `side` taps follow each other, table[t + 1] = table[t] + 1,
  * a value is a factor of as many neighbouring p and is broadcast once for all of them; all rows of such taps leave out the
- * same. `tile_product` is `tile_run` without tables, for a matrix product and for 1 x 1 filters. `tile` is for values
- * anywhere, place(p) = off[p]: each needs a register of its own, so it has no more than TILE_ROWS.
+ * same. `tile` is for values anywhere, place(p) = off[p]: each needs a register of its own, so it has no more than
+ * TILE_ROWS. `tile_product` and `tile_rows_product` are the same without tables, for matrix products and 1 x 1 filters.
  *
  * A loop is judged by its instructions for each multiply-add: a core begins two of these in a cycle and four instructions in
  * all, and only half of those while the other thread that its hardware runs is busy, as on most shared machines. So values
