@@ -258,8 +258,8 @@ TILE_INLINE void NAME(tile_body)(const int P, const int V, const T *a, const ptr
     }
 }
 
-#if defined(__AVX512F__) && defined(__GNUC__)
-#define TILE_MASKS
+/* Where compilers do not fuse multiplications and additions, as in a debug build, no loop may. */
+#if defined(__AVX512F__) && defined(__GNUC__) && !defined(CCONV_DEBUG)
 /* Multiply-adds as instructions, where the compiler's choice costs more of them: with a vector from memory, for which no
  * register is left; and in lanes that are all kept or all left out, which takes no branch. */
 TILE_INLINE void NAME(multiply_add_from)(NAME(vec) a, const T *b, NAME(vec) *sum)
