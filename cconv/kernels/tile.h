@@ -11,12 +11,13 @@
  *     x W                p rows of x,      l columns of W,     c features
  *     x^T dout           p features,       l columns of dout,  c rows
  *
- * There are two of it, in two forms. `tile_run` is for values that lie side by side, place(p) = p: their addresses are one register
- * and constants. A row's outer pixels may have no value under some taps: where kept[2 * t] is 0, and not all ones, the first
- * p leaves tap t out, where kept[2 * t + 1] is 0, the last. Where `side` taps follow each other, table[t + 1] = table[t] + 1,
- * a value is a factor of as many neighbouring p and is broadcast once for all of them; all rows of such taps leave out the
- * same. `tile` is for values anywhere, place(p) = off[p]: each needs a register of its own, so it has no more than
- * TILE_ROWS. `tile_product` and `tile_rows_product` are the same without tables, for matrix products and 1 x 1 filters.
+ * There are two of it, in two forms. `tile_run` is for values that lie side by side, place(p) = p: their addresses are one
+ * register and constants. A row's outer pixels may have no value under some taps: where kept[2 * t] is 0, and not all ones,
+ * the first p leaves tap t out, where kept[2 * t + 1] is 0, the last. Where `side` taps follow each other,
+ * table[t + 1] = table[t] + 1, a value is a factor of as many neighbouring p and is broadcast once for all of them; all rows
+ * of such taps leave out the same. `tile` is for values anywhere, place(p) = off[p]: each needs a register of its own, so it
+ * has no more than TILE_ROWS. `tile_product` and `tile_rows_product` are the same without tables, for matrix products and
+ * 1 x 1 filters.
  *
  * A loop is judged by its instructions for each multiply-add: a core begins two of these in a cycle and four instructions in
  * all, and only half of those while the other thread that its hardware runs is busy, as on most shared machines. So values
@@ -218,6 +219,18 @@ TILE_INLINE NAME(vec) NAME(evens)(const T *from)
 #endif
 
 /* P and V, and below `side`, are constants wherever these are inlined, so that `sum` becomes registers. */
+TILE_INLINE void NAME(store_sums)(const int P, const int V, const NAME(vec) *sum, T *out, ptrdiff_t out_step, int add)
+{
+    TILE_UNROLL
+    for (int p = 0; p < P; p++) {
+        TILE_UNROLL
+        for (int v = 0; v < V; v++) {
+            T *to = out + p * out_step + v * LANES;
+            NAME(store)(to, add ? NAME(add)(NAME(load)(to), sum[p * V + v]) : sum[p * V + v]);
+        }
+    }
+}
+
 TILE_INLINE void NAME(tile_body)(const int P, const int V, const T *a, const ptrdiff_t *off, ptrdiff_t outer,
                                  ptrdiff_t a_step, ptrdiff_t inner, const ptrdiff_t *table, const T *b, ptrdiff_t b_jump,
                                  ptrdiff_t b_step, T *out, ptrdiff_t out_step, int add)
@@ -248,14 +261,7 @@ TILE_INLINE void NAME(tile_body)(const int P, const int V, const T *a, const ptr
         }
         b += b_jump;
     }
-    TILE_UNROLL
-    for (int p = 0; p < P; p++) {
-        TILE_UNROLL
-        for (int v = 0; v < V; v++) {
-            T *to = out + p * out_step + v * LANES;
-            NAME(store)(to, add ? NAME(add)(NAME(load)(to), sum[p * V + v]) : sum[p * V + v]);
-        }
-    }
+    NAME(store_sums)(P, V, sum, out, out_step, add);
 }
 
 /* Where compilers do not fuse multiplications and additions, as in a debug build, no loop may. */
@@ -332,11 +338,7 @@ TILE_INLINE void NAME(run_body)(const int P, const int V, const int side, const 
             }
         }
     }
-    TILE_UNROLL
-    for (int p = 0; p < P; p++) {
-        TILE_UNROLL
-        for (int v = 0; v < V; v++) NAME(store)(out + p * out_step + v * LANES, sum[p * V + v]);
-    }
+    NAME(store_sums)(P, V, sum, out, out_step, 0);
 }
 
 /* The same where a step of the sum is a fixed way further, and every p has a value: nothing is looked up. */
@@ -363,11 +365,7 @@ TILE_INLINE void NAME(product_body)(const int P, const int V, const T *a, ptrdif
                     NAME(multiply_add_from)(value, b + v * LANES, &sum[p * V + v]);
         }
     }
-    TILE_UNROLL
-    for (int p = 0; p < P; p++) {
-        TILE_UNROLL
-        for (int v = 0; v < V; v++) NAME(store)(out + p * out_step + v * LANES, sum[p * V + v]);
-    }
+    NAME(store_sums)(P, V, sum, out, out_step, 0);
 }
 
 /* The same for values anywhere, and with what `tile` does to the sum. */
@@ -393,14 +391,7 @@ TILE_INLINE void NAME(rows_body)(const int P, const int V, const T *a, const ptr
             for (int v = 0; v < V; v++) sum[p * V + v] = NAME(multiply_add)(value, column[v], sum[p * V + v]);
         }
     }
-    TILE_UNROLL
-    for (int p = 0; p < P; p++) {
-        TILE_UNROLL
-        for (int v = 0; v < V; v++) {
-            T *to = out + p * out_step + v * LANES;
-            NAME(store)(to, add ? NAME(add)(NAME(load)(to), sum[p * V + v]) : sum[p * V + v]);
-        }
-    }
+    NAME(store_sums)(P, V, sum, out, out_step, add);
 }
 
 #define TILE(P_, V_)                                                                                                   \
