@@ -75,6 +75,7 @@ from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from cconv.kernels.division cimport ceil_div, deal, floor_div, quotient, round_up
+from cconv.kernels.pieces cimport deal_pieces, shared_pieces, take_piece
 from cconv.kernels.tile cimport (
     TILE_ASKED, TILE_ASKING, TILE_BYTES, TILE_MAX_V, TILE_ROWS, TILE_SIDE, TILE_SIDE_V, add_rows, add_shifted,
     cconv_ftz_on, cconv_ftz_restore, expect, fetch, pad, pad_split, run_rows, side_rows, tile, tile_ahead, tile_cost,
@@ -587,7 +588,8 @@ cdef void gather_parts(const floating* x, const floating* packed, floating* bias
 cdef void gather(const floating* x, const floating* W, Py_ssize_t f_step, Py_ssize_t c_step, floating* bias,
                  floating* out, uint8_t* where, bint pooled, Py_ssize_t N, Gather* g, floating* packed,
                  floating* scratch, Py_ssize_t private, int num_threads) noexcept nogil:
-    cdef Py_ssize_t item, parts, f, group
+    cdef Py_ssize_t item, parts, f, group, t
+    cdef shared_pieces shared
     cdef floating* biases = packed + g.groups * g.weights  # with zeros for the lanes beyond F
     for group in range(g.groups):
         pack(W, g, group, f_step, c_step, packed)
@@ -606,9 +608,10 @@ cdef void gather(const floating* x, const floating* W, Py_ssize_t f_step, Py_ssi
     if num_threads == 1:
         gather_parts(x, packed, bias, out, where, pooled, N, g, 0, N, 1, scratch)
     else:
-        for item in prange(num_threads, num_threads=num_threads, schedule="static"):
-            gather_parts(x, packed, bias, out, where, pooled, N, g, item * N * parts // num_threads,
-                         (item + 1) * N * parts // num_threads, parts, scratch + item * private)
+        deal_pieces(&shared, N * parts, num_threads)
+        for t in prange(num_threads, num_threads=num_threads, schedule="static"):
+            while (item := take_piece(&shared, t)) >= 0:
+                gather_parts(x, packed, bias, out, where, pooled, N, g, item, item + 1, parts, scratch + t * private)
 
 
 cdef void add_in_order(const floating* image, const Py_ssize_t* off, Py_ssize_t count, const floating* turned,
@@ -700,66 +703,74 @@ cdef void add_by_row(const floating* image, const Py_ssize_t* off, Py_ssize_t to
                 c += P
 
 
+cdef void weigh_images(const floating* dout, const floating* x, Py_ssize_t N, Gather* g, Py_ssize_t group,
+                       Py_ssize_t c, Py_ssize_t block, Py_ssize_t first, Py_ssize_t last, Py_ssize_t length,
+                       Py_ssize_t together, const Py_ssize_t* off, const Py_ssize_t* k_off, floating* sums,
+                       floating* turned, floating* copies) noexcept nogil:
+    """Compute what images `first` to `last` give to the weights of a block of a group's channels, from c on.
+
+    The block that begins with channel 0 computes what they give to the biases.
+    """
+    cdef Pass* p = g.each
+    cdef Py_ssize_t lanes = g.vectors * g.lanes, strips = ceil_div(g.area, length), K = g.C * p.taps
+    cdef Py_ssize_t n, ni, q, qi, i, f, count, ahead, channels = min(block, g.C - c), size = channels * p.taps
+    cdef Py_ssize_t images = g.groups * g.C * g.H * g.W, gradients = g.groups * g.F * g.area
+    cdef floating* weights = sums + c * p.taps * lanes
+    cdef const floating* image
+    cdef const floating* gradient
+    memset(weights, 0, size * lanes * sizeof(floating))
+    if c == 0:
+        memset(sums + K * lanes, 0, lanes * sizeof(floating))
+    for ni in range(ceil_div(last - first, together)):
+        n = first + ni * together
+        i = min(together, last - n)
+        image = x + n * images + (group * g.C + c) * g.H * g.W
+        if g.copied:
+            for f in range(i):
+                pad_image(image + f * images, x + N * images, channels, g, 0, g.PH, copies + f * block * g.plane)
+            image = copies
+        for qi in range(strips):
+            q = qi * length
+            count = min(length, g.area - q)
+            gradient = dout + n * gradients + group * g.F * g.area + q
+            for f in range(i):
+                turn_padded(gradient + f * gradients, g.area, g.F, count, turned + f * count * lanes, lanes)
+            # The next strip is asked for while this one is worked on.
+            ahead = length if qi + 1 < strips else together * gradients - q
+            if c == 0:
+                add_rows(turned, lanes, count * i, g.vectors, sums + K * lanes)
+            if g.by_tap and p.side > 0:
+                add_by_row(image, off, i, <const floating*>turned, g, q // g.width, (q + count) // g.width, channels,
+                           gradient + ahead, length, weights)
+            elif g.by_tap:
+                add_by_tap(image, off, i, <const floating*>turned, g, q // g.width, (q + count) // g.width, k_off,
+                           channels, gradient + ahead, length, weights)
+            else:
+                add_in_order(image, off + q, count * i, <const floating*>turned, g, k_off, size, gradient + ahead,
+                             length, weights)
+
+
 cdef void weight_gradient(const floating* dout, const floating* x, floating* dW, floating* db, Py_ssize_t N, Gather* g,
                           Py_ssize_t block, Py_ssize_t blocks, Py_ssize_t sets, Py_ssize_t length, Py_ssize_t together,
                           const Py_ssize_t* off, const Py_ssize_t* k_off, floating* sums, floating* scratch,
                           Py_ssize_t private, int num_threads) noexcept nogil:
-    cdef Pass* p = g.each
-    cdef Py_ssize_t lanes = g.vectors * g.lanes, K = g.C * p.taps, rows = K + 1, strips = ceil_div(g.area, length)
-    cdef Py_ssize_t item, n, ni, k, q, qi, b, c, channels, group, m, size, count, total, f, last, i
-    cdef Py_ssize_t ahead, images = g.groups * g.C * g.H * g.W, gradients = g.groups * g.F * g.area
+    cdef Py_ssize_t lanes = g.vectors * g.lanes, K = g.C * g.each.taps, rows = K + 1, total = g.groups * rows * lanes
+    cdef Py_ssize_t item, k, c, group, m, f, t
     cdef floating* mine = NULL
-    cdef floating* turned
-    cdef floating* mysum
-    cdef const floating* image
-    cdef const floating* gradient
+    cdef shared_pieces shared
     cdef unsigned state = 0
-    total = g.groups * rows * lanes
+    deal_pieces(&shared, sets * blocks * g.groups, num_threads)
     with parallel(num_threads=num_threads):
         mine = scratch + threadid() * private
         state = cconv_ftz_on()
-        for item in prange(sets * blocks * g.groups, schedule="static"):
-            group = item % g.groups
-            b = item // g.groups % blocks
-            m = item // (g.groups * blocks)
-            c = b * block
-            channels = min(block, g.C - c)
-            k = c * p.taps
-            size = channels * p.taps
-            mysum = sums + m * total + group * rows * lanes
-            memset(mysum + k * lanes, 0, size * lanes * sizeof(floating))
-            if b == 0:
-                memset(mysum + K * lanes, 0, lanes * sizeof(floating))
-            turned = mine
-            last = (m + 1) * N // sets
-            for ni in range(ceil_div(last - m * N // sets, together)):
-                n = m * N // sets + ni * together
-                i = min(together, last - n)
-                image = x + n * images + (group * g.C + c) * g.H * g.W
-                if g.copied:
-                    for f in range(i):
-                        pad_image(image + f * images, x + N * images, channels, g, 0, g.PH,
-                                  mine + together * length * lanes + f * block * g.plane)
-                    image = mine + together * length * lanes
-                for qi in range(strips):
-                    q = qi * length
-                    count = min(length, g.area - q)
-                    gradient = dout + n * gradients + group * g.F * g.area + q
-                    for f in range(i):
-                        turn_padded(gradient + f * gradients, g.area, g.F, count, turned + f * count * lanes, lanes)
-                    # The next strip is asked for while this one is worked on.
-                    ahead = length if qi + 1 < strips else together * gradients - q
-                    if b == 0:
-                        add_rows(turned, lanes, count * i, g.vectors, mysum + K * lanes)
-                    if g.by_tap and p.side > 0:
-                        add_by_row(image, off, i, <const floating*>turned, g, q // g.width, (q + count) // g.width,
-                                   channels, gradient + ahead, length, mysum + k * lanes)
-                    elif g.by_tap:
-                        add_by_tap(image, off, i, <const floating*>turned, g, q // g.width, (q + count) // g.width,
-                                   k_off, channels, gradient + ahead, length, mysum + k * lanes)
-                    else:
-                        add_in_order(image, off + q, count * i, <const floating*>turned, g, k_off, size,
-                                     gradient + ahead, length, mysum + k * lanes)
+        for t in prange(num_threads, schedule="static"):
+            while (item := take_piece(&shared, t)) >= 0:
+                group = item % g.groups
+                c = item // g.groups % blocks * block
+                m = item // (g.groups * blocks)
+                weigh_images(dout, x, N, g, group, c, block, m * N // sets, (m + 1) * N // sets, length, together,
+                             off, k_off, sums + m * total + group * rows * lanes, mine,
+                             mine + together * length * lanes)
         for k in prange(g.groups * rows, schedule="static"):
             for m in range(1, sets):
                 for f in range(k * lanes, (k + 1) * lanes):
@@ -797,31 +808,34 @@ cdef void window_gradient(const floating* dout, const floating* y, const uint8_t
     Windows begin at any value of a line of the cache and would often end in the next one: so there is a second copy of
     the image, `copy` values further, half a line out of step, and `base` names the one in which they do not.
     """
-    cdef Py_ssize_t R = g.C * (g.each.taps // FW), size = (R + 1) * WINDOW_LANES, item, n, f, k, count, r, m, c
+    cdef Py_ssize_t R = g.C * (g.each.taps // FW), size = (R + 1) * WINDOW_LANES, item, n, f, k, count, r, m, c, t
     cdef floating* mine = NULL
     cdef floating* image = NULL
     cdef int32_t* at = NULL
+    cdef shared_pieces shared
     cdef unsigned state = 0
+    deal_pieces(&shared, sets, num_threads)
     with parallel(num_threads=num_threads):
         mine = scratch + threadid() * private
         at = <int32_t*>(mine + WINDOWS)
         image = mine + 2 * WINDOWS
         state = cconv_ftz_on()
-        for item in prange(sets, schedule="static"):
-            memset(sums + item * g.F * size, 0, g.F * size * sizeof(floating))
-            for n in range(item * N // sets, (item + 1) * N // sets):
-                pad_image(x + n * g.C * g.H * g.W, x + N * g.C * g.H * g.W, g.C, g, 0, g.PH, image)
-                memcpy(image + copy, image + half, g.C * g.plane * sizeof(floating))
-                for f in range(g.F):
-                    for c in range(ceil_div(area, WINDOWS)):
-                        k = (n * g.F + f) * area + c * WINDOWS
-                        count = min(WINDOWS, area - c * WINDOWS)
-                        m = k if y != NULL else 0
-                        count = find_windows(dout + k, y + m, where + m, base + c * WINDOWS, count, g.down * g.PW,
-                                             g.across, mine, at)
-                        add_values(mine, count, sums + (item * g.F + f) * size + R * WINDOW_LANES)
-                        add_windows(R, FW, <const floating*>image, taps, at, <const floating*>mine,
-                                    count + count % 2, sums + (item * g.F + f) * size)
+        for t in prange(num_threads, schedule="static"):
+            while (item := take_piece(&shared, t)) >= 0:
+                memset(sums + item * g.F * size, 0, g.F * size * sizeof(floating))
+                for n in range(item * N // sets, (item + 1) * N // sets):
+                    pad_image(x + n * g.C * g.H * g.W, x + N * g.C * g.H * g.W, g.C, g, 0, g.PH, image)
+                    memcpy(image + copy, image + half, g.C * g.plane * sizeof(floating))
+                    for f in range(g.F):
+                        for c in range(ceil_div(area, WINDOWS)):
+                            k = (n * g.F + f) * area + c * WINDOWS
+                            count = min(WINDOWS, area - c * WINDOWS)
+                            m = k if y != NULL else 0
+                            count = find_windows(dout + k, y + m, where + m, base + c * WINDOWS, count, g.down * g.PW,
+                                                 g.across, mine, at)
+                            add_values(mine, count, sums + (item * g.F + f) * size + R * WINDOW_LANES)
+                            add_windows(R, FW, <const floating*>image, taps, at, <const floating*>mine,
+                                        count + count % 2, sums + (item * g.F + f) * size)
         for f in prange(g.F, schedule="static"):
             finish_filter(sums, f, g.F, size, sets, db)
             for r in range(R):
@@ -940,13 +954,15 @@ cdef void list_gradient(const floating* dout, const floating* y, const uint8_t* 
                         floating* weights, floating* sums, floating* scratch, Py_ssize_t private,
                         int num_threads) noexcept nogil:
     """Both gradients from a list; dW and dx may be NULL."""
-    cdef Py_ssize_t taps = g.FH * g.FW, K = taps * g.pixel, total = g.F * g.size, item, f, n, m
+    cdef Py_ssize_t taps = g.FH * g.FW, K = taps * g.pixel, total = g.F * g.size, item, f, n, m, t
     cdef Py_ssize_t area = (g.PH * g.PW + 1) * g.pixel, image = g.C * g.H * g.W
     cdef floating* mine = NULL
     cdef floating* gradient = NULL
     cdef floating* value = NULL
     cdef floating* mysum = NULL
+    cdef shared_pieces shared
     cdef unsigned state = 0
+    deal_pieces(&shared, g.sets, num_threads)
     with parallel(num_threads=num_threads):
         mine = scratch + threadid() * private
         gradient = mine + area if dx != NULL else NULL
@@ -956,22 +972,23 @@ cdef void list_gradient(const floating* dout, const floating* y, const uint8_t* 
         if dx != NULL:
             for f in prange(g.F, schedule="static"):
                 turn_padded(W + f * g.C * taps, taps, g.C, taps, weights + f * K, g.pixel)
-        for item in prange(g.sets, schedule="static"):
-            mysum = sums + item * total
-            if dW != NULL:
-                memset(mysum, 0, total * sizeof(floating))
-            for n in range(item * g.N // g.sets, (item + 1) * g.N // g.sets):
+        for t in prange(num_threads, schedule="static"):
+            while (item := take_piece(&shared, t)) >= 0:
+                mysum = sums + item * total
                 if dW != NULL:
-                    channels_last(x + n * image, g.C, g.H * g.W, g.off, mine)
-                if dx != NULL:
-                    memset(gradient, 0, area * sizeof(floating))
-                m = n * g.F * g.rows * g.columns
-                visit_image(dout + m, y + m if y != NULL else y, where + m if y != NULL else where, base,
-                            <const floating*>mine, gradient, <const floating*>weights,
-                            mysum if dW != NULL else <floating*>NULL, g, value,
-                            <int32_t*>(value + g.F * g.room), <Py_ssize_t*>(value + 2 * g.F * g.room))
-                if dx != NULL:
-                    channels_first(<const floating*>gradient, g.off, g.C, g.H * g.W, dx + n * image)
+                    memset(mysum, 0, total * sizeof(floating))
+                for n in range(item * g.N // g.sets, (item + 1) * g.N // g.sets):
+                    if dW != NULL:
+                        channels_last(x + n * image, g.C, g.H * g.W, g.off, mine)
+                    if dx != NULL:
+                        memset(gradient, 0, area * sizeof(floating))
+                    m = n * g.F * g.rows * g.columns
+                    visit_image(dout + m, y + m if y != NULL else y, where + m if y != NULL else where, base,
+                                <const floating*>mine, gradient, <const floating*>weights,
+                                mysum if dW != NULL else <floating*>NULL, g, value,
+                                <int32_t*>(value + g.F * g.room), <Py_ssize_t*>(value + 2 * g.F * g.room))
+                    if dx != NULL:
+                        channels_first(<const floating*>gradient, g.off, g.C, g.H * g.W, dx + n * image)
         if dW != NULL:
             for f in prange(g.F, schedule="static"):
                 finish_filter(sums, f, g.F, g.size, g.sets, db)
@@ -1416,9 +1433,10 @@ cdef void scatter_band(const floating* dout, const floating* end_of_dout, const 
 
 cdef void scatter_all(const floating* dout, const floating* W, floating* bias, floating* dx, Py_ssize_t N, Scatter* g,
                       floating* packed, Py_ssize_t private, int num_threads) noexcept nogil:
-    cdef Py_ssize_t i, c, j, f, item, image, group, size = g.groups * g.F * g.OH * g.OW
+    cdef Py_ssize_t i, c, j, f, t, item, image, group, size = g.groups * g.F * g.OH * g.OW
     cdef floating* mine = NULL
     cdef floating* to = packed
+    cdef shared_pieces shared
     cdef unsigned state = 0
     for group in range(g.groups):
         for i in range(g.FH):
@@ -1427,16 +1445,18 @@ cdef void scatter_all(const floating* dout, const floating* W, floating* bias, f
                     for f in range(g.F):
                         to[0] = W[(((group * g.F + f) * g.C + c) * g.FH + i) * g.FW + j]
                         to += 1
+    deal_pieces(&shared, N * g.groups * g.bands, num_threads)
     with parallel(num_threads=num_threads):
         mine = packed + round_up(to - packed, ALIGNMENT) + threadid() * private
         state = cconv_ftz_on()
-        for item in prange(N * g.groups * g.bands, schedule="static"):
-            image = item // g.bands
-            group = image % g.groups
-            scatter_band(dout + image * g.F * g.OH * g.OW, dout + N * size,
-                         <const floating*>packed + group * g.FH * g.C * g.FW * g.F,
-                         NULL if bias == NULL else bias + group * g.C, dx + image * g.C * g.H * g.W, g,
-                         item % g.bands, mine)
+        for t in prange(num_threads, schedule="static"):
+            while (item := take_piece(&shared, t)) >= 0:
+                image = item // g.bands
+                group = image % g.groups
+                scatter_band(dout + image * g.F * g.OH * g.OW, dout + N * size,
+                             <const floating*>packed + group * g.FH * g.C * g.FW * g.F,
+                             NULL if bias == NULL else bias + group * g.C, dx + image * g.C * g.H * g.W, g,
+                             item % g.bands, mine)
         cconv_ftz_restore(state)
 
 

@@ -34,6 +34,7 @@ from cython.parallel cimport parallel, prange, threadid
 from libc.string cimport memcpy, memset
 
 from cconv.kernels.division cimport ceil_div, deal, floor_div, quotient, round_up
+from cconv.kernels.pieces cimport deal_pieces, shared_pieces, take_piece
 from cconv.kernels.tile cimport TILE_BYTES, cconv_ftz_on, cconv_ftz_restore
 
 import numpy as np
@@ -191,23 +192,26 @@ cdef void filter_group(const floating* x, const floating* end, const floating* W
 
 cdef void gather(const floating* x, const floating* W, floating* bias, floating* out, Py_ssize_t N, Gather* g,
                  floating* scratch, Py_ssize_t private, int num_threads) noexcept nogil:
-    cdef Py_ssize_t blocks = ceil_div(g.F, PIXELS_F), parts, item, image, part, group
+    cdef Py_ssize_t blocks = ceil_div(g.F, PIXELS_F), parts, item, image, part, group, t
     cdef Py_ssize_t size = g.C * g.split.H * g.split.W  # of one group of one image
     cdef floating* mine = NULL
+    cdef shared_pieces shared
     cdef unsigned state = 0
     # With few pieces of work, threads share one; each splits the image for itself.
     parts = 1 if num_threads == 1 else max(min(ceil_div(4 * num_threads, N * g.groups), blocks), 1)
+    deal_pieces(&shared, N * g.groups * parts, num_threads)
     with parallel(num_threads=num_threads):
         mine = scratch + threadid() * private
         state = cconv_ftz_on()
         memset(mine, 0, private * sizeof(floating))
-        for item in prange(N * g.groups * parts, schedule="static"):
-            image = quotient(item, parts)
-            part = item - image * parts
-            group = image - quotient(image, g.groups) * g.groups
-            filter_group(x + image * size, x + N * g.groups * size, W, NULL if bias == NULL else bias + group * g.F,
-                         out + image * g.F * g.H * g.W, g, group, quotient(part * blocks, parts),
-                         quotient((part + 1) * blocks, parts), mine)
+        for t in prange(num_threads, schedule="static"):
+            while (item := take_piece(&shared, t)) >= 0:
+                image = quotient(item, parts)
+                part = item - image * parts
+                group = image - quotient(image, g.groups) * g.groups
+                filter_group(x + image * size, x + N * g.groups * size, W, NULL if bias == NULL else bias + group * g.F,
+                             out + image * g.F * g.H * g.W, g, group, quotient(part * blocks, parts),
+                             quotient((part + 1) * blocks, parts), mine)
         cconv_ftz_restore(state)
 
 
@@ -246,27 +250,30 @@ cdef void weigh(const floating* dout, const floating* x, floating* dW, floating*
                 const Py_ssize_t* off, Py_ssize_t blocks, Py_ssize_t sets, floating* sums, floating* scratch,
                 Py_ssize_t private, int num_threads) noexcept nogil:
     cdef Py_ssize_t lanes = TILE_BYTES // <Py_ssize_t>sizeof(floating), K = g.C * g.each.taps, rows = g.F * (K + 1)
-    cdef Py_ssize_t total = g.groups * rows * lanes, item, first, last, group, m, n, k, f
+    cdef Py_ssize_t total = g.groups * rows * lanes, item, first, last, group, m, n, k, f, t
     cdef Py_ssize_t size = g.C * g.split.H * g.split.W  # of one group of one image
     cdef floating* mine = NULL
     cdef floating* totals
+    cdef shared_pieces shared
     cdef unsigned state = 0
+    deal_pieces(&shared, sets * blocks, num_threads)
     with parallel(num_threads=num_threads):
         mine = scratch + threadid() * private
         state = cconv_ftz_on()
         memset(mine, 0, private * sizeof(floating))
-        for item in prange(sets * blocks, schedule="static"):
-            m = item // blocks
-            first = item % blocks * g.groups // blocks
-            last = (item % blocks + 1) * g.groups // blocks
-            totals = sums + m * total
-            memset(totals + first * rows * lanes, 0, (last - first) * rows * lanes * sizeof(floating))
-            # Neighbouring channels of one image follow each other in memory.
-            for n in range(m * N // sets, (m + 1) * N // sets):
-                for group in range(first, last):
-                    weigh_group(dout + (n * g.groups + group) * g.F * g.H * g.W, x + (n * g.groups + group) * size,
-                                x + N * g.groups * size, g, off, db != NULL,
-                                totals + group * rows * lanes, mine)
+        for t in prange(num_threads, schedule="static"):
+            while (item := take_piece(&shared, t)) >= 0:
+                m = item // blocks
+                first = item % blocks * g.groups // blocks
+                last = (item % blocks + 1) * g.groups // blocks
+                totals = sums + m * total
+                memset(totals + first * rows * lanes, 0, (last - first) * rows * lanes * sizeof(floating))
+                # Neighbouring channels of one image follow each other in memory.
+                for n in range(m * N // sets, (m + 1) * N // sets):
+                    for group in range(first, last):
+                        weigh_group(dout + (n * g.groups + group) * g.F * g.H * g.W, x + (n * g.groups + group) * size,
+                                    x + N * g.groups * size, g, off, db != NULL,
+                                    totals + group * rows * lanes, mine)
         for f in prange(g.groups * g.F, schedule="static"):
             totals = sums + f * (K + 1) * lanes
             for m in range(1, sets):

@@ -28,7 +28,8 @@ from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
-from cconv.kernels.division cimport ceil_div, deal
+from cconv.kernels.division cimport ceil_div, deal, round_up
+from cconv.kernels.pieces cimport deal_pieces, shared_pieces, take_piece
 from cconv.kernels.tile cimport (
     TILE_BYTES, TILE_MAX_V, TILE_ROWS, cconv_ftz_on, cconv_ftz_restore, fetch, pad, run_rows, tile_ahead,
     tile_cost, tile_product, tile_rows, tile_rows_product, turn, turn_padded
@@ -58,8 +59,11 @@ cdef extern from "sparse.h" nogil:
     bint bring_double(int, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, double*) noexcept
 
 cdef enum:
-    CHUNK = 256  # multiply-adds in one chain
-    ROWS = 112  # rows of the result that share a block of the right factor: whole tiles of every width
+    CHUNK = 256  # multiply-adds in one chain, at most
+    CHUNKS = 4  # of which there are so many, or twice, three times, ... as many: threads can share them evenly
+    ROWS = 112  # rows of the result that share a block of the right factor, at most: whole tiles of every width
+    LEAST_ROWS = 28
+    PIECES = 8  # of work for each thread, where there are enough rows and blocks
     FEW_ROWS = 4
     WORDS = 4  # of SPARSE_STEPS bits, for a chunk
     SPARSE_PERCENT = 65  # of values that are not 0: where there are fewer, leaving out the others saves time
@@ -67,11 +71,13 @@ cdef enum:
 
 cdef struct Product:
     Py_ssize_t rows, K, columns
+    Py_ssize_t chunk, chunks  # steps of k in a chunk, and how many of these there are
     Py_ssize_t row_step, k_step  # of the left factor
     Py_ssize_t b_step  # from row to row of the right factor; with `turned`, from column to column
     bint turned
     bint whole  # whether all blocks of the right factor are packed one behind the other, for several parts of the rows
     Py_ssize_t lanes, vectors, blocks  # the vectors of all columns are dealt out to so many blocks
+    Py_ssize_t parts, items  # of the rows and of the blocks: each part in each item is a piece of work
     Py_ssize_t most  # rows of a tile
     Py_ssize_t strip, right  # values of scratch for sums and for a block of the right factor
 
@@ -170,8 +176,8 @@ cdef void some_sparse_rows(const floating* a, const floating* b, floating* bias,
     cdef const floating* right
     cdef const floating* start
     for ki in range(first_chunk, end_chunk):
-        k = ki * CHUNK
-        count = min(CHUNK, g.K - k)
+        k = ki * g.chunk
+        count = min(g.chunk, g.K - k)
         words = ceil_div(count, SPARSE_STEPS)
         left = a + row * g.row_step + k * g.k_step
         a_step = g.row_step
@@ -229,8 +235,8 @@ cdef bint some_rows(const floating* a, const floating* b, floating* bias, bint r
     cdef floating* to
     cdef floating* right
     cdef const floating* left
-    k = first_chunk * CHUNK
-    if end - own >= g.lanes and mostly_zero(a + row * g.row_step, g, rows, k, min(end_chunk * CHUNK, g.K)):
+    k = first_chunk * g.chunk
+    if end - own >= g.lanes and mostly_zero(a + row * g.row_step, g, rows, k, min(end_chunk * g.chunk, g.K)):
         some_sparse_rows(a, b, bias, relu, out, g, row, rows, own, end, first_chunk, end_chunk, scratch)
         return False
     tiles = deal(rows, <int>g.most, &size, &larger)
@@ -238,14 +244,14 @@ cdef bint some_rows(const floating* a, const floating* b, floating* bias, bint r
     for i in range(TILE_ROWS):
         off[i] = i * g.row_step
     for ki in range(first_chunk, end_chunk):
-        k = ki * CHUNK
-        count = min(CHUNK, g.K - k)
+        k = ki * g.chunk
+        count = min(g.chunk, g.K - k)
         left = a + row * g.row_step + k * g.k_step
         if g.row_step == 1:
             pad(a + k * g.k_step, a + g.K * g.k_step, count, g.k_step, 0, -row, rows, 0, count, left_packed)
             left = left_packed
         # The next chunk of the right factor is asked for bit by bit, or the next block of a turned one.
-        lines = 0 if g.turned else min(CHUNK, g.K - k - count)
+        lines = 0 if g.turned else min(g.chunk, g.K - k - count)
         share = ceil_div(lines, tiles * (end_block - first_block))
         asked = 0
         for block in range(first_block, end_block):
@@ -291,43 +297,39 @@ cdef bint some_rows(const floating* a, const floating* b, floating* bias, bint r
 
 
 cdef void some_parts(const floating* a, const floating* b, floating* bias, bint relu, floating* out, Product* g,
-                     Py_ssize_t first, Py_ssize_t end, Py_ssize_t parts, Py_ssize_t items,
-                     floating* scratch) noexcept nogil:
-    """Compute some pieces of work, each one of `parts` parts of the rows in one of `items` shares of the blocks."""
-    cdef Py_ssize_t i, item, part, row
+                     shared_pieces* shared, Py_ssize_t thread, floating* scratch) noexcept nogil:
+    """Compute pieces of work as long as there are some, each one part of the rows in one share of the blocks."""
+    cdef Py_ssize_t piece, item, part, row, last = -1
     cdef bint ready = False
     cdef unsigned state = cconv_ftz_on()
-    for i in range(first, end):
-        part = i % parts
-        item = i // parts
-        row = part * g.rows // parts
-        ready = some_rows(a, b, bias, relu, out, g, row, (part + 1) * g.rows // parts - row, item * g.blocks // items,
-                          (item + 1) * g.blocks // items, 0, ceil_div(g.K, CHUNK), ready and part > 0, scratch)
+    while (piece := take_piece(shared, thread)) >= 0:
+        part = piece % g.parts
+        item = piece // g.parts
+        row = part * g.rows // g.parts
+        ready = some_rows(a, b, bias, relu, out, g, row, (part + 1) * g.rows // g.parts - row,
+                          item * g.blocks // g.items, (item + 1) * g.blocks // g.items, 0, g.chunks,
+                          ready and item == last, scratch)
+        last = item
     cconv_ftz_restore(state)
 
 
 cdef void product(const floating* a, const floating* b, floating* bias, bint relu, floating* out, Product* g,
                   floating* scratch, Py_ssize_t private, int num_threads) noexcept nogil:
-    cdef Py_ssize_t blocks = g.blocks, parts = ceil_div(g.rows, ROWS), items = 1, t
+    cdef Py_ssize_t t
+    cdef shared_pieces shared
+    deal_pieces(&shared, g.parts * g.items, num_threads)
     if num_threads == 1:  # one thread alone needs no barrier, which costs more than a small product
-        some_parts(a, b, bias, relu, out, g, 0, parts, parts, 1, scratch)
+        some_parts(a, b, bias, relu, out, g, &shared, 0, scratch)
         return
-    # Blocks of columns share the left factor's rows; they are dealt out only where there are few rows.
-    if parts < 4 * num_threads:
-        items = min(blocks, num_threads)
-        if blocks < 4 * num_threads:
-            items = blocks
-            parts = max(parts, min(ceil_div(g.rows, 28), num_threads))
     for t in prange(num_threads, num_threads=num_threads, schedule="static"):
-        some_parts(a, b, bias, relu, out, g, t * items * parts // num_threads, (t + 1) * items * parts // num_threads,
-                   parts, items, scratch + t * private)
+        some_parts(a, b, bias, relu, out, g, &shared, t, scratch + t * private)
 
 
 cdef void add_chunks(floating* sums, Product* g, const floating* bias, bint relu, floating* out, Py_ssize_t first,
                      Py_ssize_t end) noexcept nogil:
     """Add the chunks' sums of rows `first` to `end` in order, and finish them."""
     cdef Py_ssize_t chunk, i
-    for chunk in range(1, ceil_div(g.K, CHUNK)):
+    for chunk in range(1, g.chunks):
         for i in range(first * g.columns, end * g.columns):
             sums[i] += sums[chunk * g.rows * g.columns + i]
     finish(sums + first * g.columns, g.columns, end - first, g.columns, bias, relu, out + first * g.columns, g.columns)
@@ -339,17 +341,20 @@ cdef void product_by_chunks(const floating* a, const floating* b, floating* bias
 
     That is a matrix of parameters, which an optimizer is about to write: what several cores have read takes long to.
     """
-    cdef Py_ssize_t blocks = g.blocks, chunks = ceil_div(g.K, CHUNK), size = g.rows * g.columns
-    cdef Py_ssize_t item, chunk
+    cdef Py_ssize_t blocks = g.blocks, size = g.rows * g.columns
+    cdef Py_ssize_t item, chunk, t
     cdef floating* sums = scratch + private * num_threads
     cdef floating* mine = NULL
+    cdef shared_pieces shared
     cdef unsigned state = 0
+    deal_pieces(&shared, g.chunks, num_threads)
     with parallel(num_threads=num_threads):
         mine = scratch + threadid() * private
         state = cconv_ftz_on()
-        for chunk in prange(chunks, schedule="static"):
-            some_rows(a, b, <floating*>NULL, False, sums + chunk * size, g, 0, g.rows, 0, blocks, chunk, chunk + 1,
-                      False, mine)
+        for t in prange(num_threads, schedule="static"):
+            while (chunk := take_piece(&shared, t)) >= 0:
+                some_rows(a, b, <floating*>NULL, False, sums + chunk * size, g, 0, g.rows, 0, blocks, chunk, chunk + 1,
+                          False, mine)
         for item in prange(num_threads, schedule="static"):
             add_chunks(sums, g, bias, relu, out, item * g.rows // num_threads, (item + 1) * g.rows // num_threads)
         cconv_ftz_restore(state)
@@ -371,8 +376,8 @@ cdef void some_chunks(const floating* a, const floating* b, Product* g, const Py
     cdef floating* to
     cdef unsigned state = cconv_ftz_on()
     for item in range(first, end):
-        k = item * CHUNK
-        count = min(CHUNK, g.K - k)
+        k = item * g.chunk
+        count = min(g.chunk, g.K - k)
         to = sums + item * g.rows * g.columns
         for block in range(first_block, end_block):
             v = block * g.vectors // blocks
@@ -391,7 +396,7 @@ cdef void some_chunks(const floating* a, const floating* b, Product* g, const Py
 cdef void product_of_few_rows(const floating* a, const floating* b, floating* bias, bint relu, floating* out,
                               Product* g, floating* sums, int num_threads) noexcept nogil:
     """The same, for up to FEW_ROWS rows and a right factor that is read in place: threads share the chunks."""
-    cdef Py_ssize_t chunks = ceil_div(g.K, CHUNK), blocks, parts, groups, item, p, q, c
+    cdef Py_ssize_t chunks = g.chunks, blocks, parts, groups, item, p, q, c
     cdef Py_ssize_t[FEW_ROWS] off
     cdef unsigned state
     for c in range(g.rows):
@@ -448,16 +453,30 @@ cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray 
             g.most = most
             width = V * g.lanes
     few = rows <= FEW_ROWS and not turned and columns >= g.lanes
+    g.chunks = ceil_div(K, CHUNK)
+    if g.chunks > CHUNKS:
+        g.chunks = round_up(g.chunks, CHUNKS)
+    g.chunk = ceil_div(K, g.chunks)
+    g.chunks = ceil_div(K, g.chunk)
     by_chunks = (not few and not turned and k_step == 1 and rows <= ROWS and 1 < num_threads
                  and K >= 4 * num_threads * CHUNK
-                 and <double>ceil_div(K, CHUNK) * rows * columns * cnp.PyArray_ITEMSIZE(a) <= SUMS_BYTES)
+                 and <double>g.chunks * rows * columns * cnp.PyArray_ITEMSIZE(a) <= SUMS_BYTES)
+    # Rows share what is copied of the right factor, blocks of columns what is copied of the left one.
+    g.parts, g.items = ceil_div(rows, ROWS), 1
+    if num_threads > 1 and row_step == 1:
+        g.parts = max(g.parts, min(rows // LEAST_ROWS, PIECES * num_threads))
+        g.parts = min(round_up(g.parts, num_threads), rows)
+    elif g.parts < PIECES * num_threads and num_threads > 1:
+        g.items = min(g.blocks, ceil_div(PIECES * num_threads, g.parts))
+        if g.parts * g.items < 4 * num_threads:
+            g.parts = max(g.parts, min(ceil_div(rows, LEAST_ROWS), num_threads))
     g.strip = few_rows * max(width, SPARSE_MAX_V * g.lanes)
-    g.whole = not turned and K <= CHUNK and rows > ROWS and columns <= 4 * width
+    g.whole = not turned and K <= CHUNK and g.parts > 1 and columns <= 4 * width
     # `pad` and `turn_padded` write up to a vector too much.
-    g.right = max(min(K, CHUNK) * (g.vectors * g.lanes if g.whole else width),
+    g.right = max(g.chunk * (g.vectors * g.lanes if g.whole else width),
                   SPARSE_STEPS * SPARSE_MAX_V * g.lanes) + g.lanes
-    private = g.strip + g.right + (CHUNK * ROWS + g.lanes if row_step == 1 else 0)
-    scratch = empty((ceil_div(K, CHUNK) * rows * columns * (few or by_chunks) + private * num_threads * (not few),),
+    private = g.strip + g.right + (g.chunk * ROWS + g.lanes if row_step == 1 else 0)
+    scratch = empty((g.chunks * rows * columns * (few or by_chunks) + private * num_threads * (not few),),
                     a.dtype)
     work = cnp.PyArray_DATA(scratch)
     with nogil:

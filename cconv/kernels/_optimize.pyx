@@ -28,12 +28,13 @@ from cython cimport floating
 from cython.parallel cimport parallel, prange
 from libc.math cimport INFINITY, sqrt, sqrtf
 
+from cconv.kernels.pieces cimport deal_pieces, shared_pieces, take_piece
 from cconv.kernels.tile cimport cconv_ftz_on, cconv_ftz_restore
 
 cnp.import_array()
 
 cdef enum:
-    CHUNK = 16384  # values in one piece of work
+    CHUNK = 4096   # values in one piece of work
     BLOCK = 1024   # values whose changed gradient is kept at a time
     PIECES = 64    # into which a sum is cut
     ALIGNMENT = 64  # bytes of a cache line
@@ -149,13 +150,16 @@ cdef void update_chunk(Rule rule, floating* p, const floating* g, floating* s, f
 
 cdef void update_all(Rule rule, floating* p, const floating* g, floating* s, floating* r, floating* h, Numbers given,
                      Py_ssize_t size, int num_threads) noexcept nogil:
-    cdef Py_ssize_t c, i
+    cdef Py_ssize_t c, i, t
+    cdef shared_pieces shared
     cdef unsigned state = 0
+    deal_pieces(&shared, (size + CHUNK - 1) // CHUNK, num_threads)
     with parallel(num_threads=num_threads):
         state = cconv_ftz_on()
-        for c in prange((size + CHUNK - 1) // CHUNK, schedule="static"):
-            i = c * CHUNK
-            update_chunk(rule, p + i, g + i, s + i, r + i, h + i, given, min(CHUNK, size - i))
+        for t in prange(num_threads, schedule="static"):
+            while (c := take_piece(&shared, t)) >= 0:
+                i = c * CHUNK
+                update_chunk(rule, p + i, g + i, s + i, r + i, h + i, given, min(CHUNK, size - i))
         cconv_ftz_restore(state)
 
 
