@@ -137,7 +137,9 @@ def with_weights(x, W, b, ndim):
 def in_dtype_of(parameter, gradient):
     """Return a gradient in its parameter's dtype; either may be None, and a parameter a list."""
     dtype = getattr(parameter, "dtype", None)
-    return gradient if gradient is None or dtype is None else gradient.astype(dtype, copy=False)
+    if gradient is None or dtype is None or gradient.dtype is dtype:
+        return gradient
+    return gradient.astype(dtype, copy=False)
 
 
 def number(value, name, *, positive=False):

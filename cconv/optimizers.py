@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from . import kernels
-from ._arrays import as_float, is_ready, made_ready
+from ._arrays import as_float, made_ready
 from ._checks import checked_dict, fraction, nonnegative, optional_positive, positive
 
 __all__ = [
@@ -103,19 +103,23 @@ class Optimizer:
             missing = sorted(map(str, arrays.keys() ^ grads.keys()))
             raise KeyError(f"params and grads must have the same keys, only one of them has {', '.join(missing)}")
         # Everything is checked, and each gradient made safe from the updates, before the first parameter changes.
-        owners = {id(_owner(p)) for p in arrays.values()}
-        prepared = [(key, _prepare(key, arrays[key], grads[key], owners)) for key in arrays]
-        scale = 1.0 if self.clip_norm is None else _scale(_norm([g for _, g in prepared]), self.clip_norm)
+        gradients = [grads[key] for key in arrays]
+        usual = kernels.memory.are_updatable(list(arrays.values()), gradients)
+        if not usual:
+            owners = {id(_owner(p)) for p in arrays.values()}
+            gradients = [_prepare(key, arrays[key], grads[key], owners) for key in arrays]
+        scale = 1.0 if self.clip_norm is None else _scale(_norm(gradients), self.clip_norm)
         limit = math.inf if self.clip_value is None else self.clip_value
         decays = {key: self._decay_of(key, values) for key, values in arrays.items()} if self.weight_decay else {}
-        for key, gradient in prepared:
-            target = arrays[key]
+        for (key, target), gradient in zip(arrays.items(), gradients, strict=True):
             # Copied only now: a parameter under an earlier key may share its memory (tied weights).
-            values = made_ready(target, gradient.dtype)
+            values = target if usual else made_ready(target, gradient.dtype)
             state = self._state_of(key, values)
             state["step"] += 1
             change = scale, limit, decays.get(key, 0.0)
             self._step(values, gradient, state, change, kernels.cpu.threads_for(COST * values.size))
+            if usual:
+                continue
             if not isinstance(target, np.ndarray):
                 params[key] = float(values)
             elif target is not values:
@@ -130,12 +134,8 @@ class Optimizer:
 
     def _state_of(self, key, values):
         state = self.state.get(key)
-        if state is not None:
-            for name in self.state_names:
-                if not _alike(state[name], values):
-                    break
-            else:
-                return state
+        if state is not None and kernels.memory.are_alike(values, *[state[name] for name in self.state_names]):
+            return state
         zeros = np.zeros_like(values)
         state = self.state[key] = {"step": 0} | {name: kernels.memory.copy(zeros) for name in self.state_names}
         return state
@@ -181,8 +181,9 @@ class Optimizer:
         if entry["step"] < 0:
             raise ValueError(f"{place} must count steps from 0, got {entry['step']}")
         arrays = {name: np.array(entry[name], order="C") for name in self.state_names}
+        first = next(iter(arrays.values()), None)
         for name, array in arrays.items():
-            if array.dtype not in (np.float32, np.float64) or not _alike(array, arrays[self.state_names[0]]):
+            if array.dtype not in (np.float32, np.float64) or not kernels.memory.are_alike(first, array):
                 raise ValueError(
                     f"{place} must hold float32 or float64 arrays of one shape and dtype, got {array.dtype} of shape "
                     f"{array.shape} for {name}"
@@ -193,14 +194,8 @@ class Optimizer:
         return ("lr", *self.setting_names, "weight_decay", "clip_value", "clip_norm")
 
 
-def _alike(array, other):
-    return array.shape == other.shape and array.dtype == other.dtype
-
-
 def _prepare(key, p, g, owners):
     """Check a parameter and its gradient; return the gradient in the parameter's dtype, as the kernels take it."""
-    if is_ready(p) and is_ready(g) and p.dtype is g.dtype and p.shape == g.shape and p.flags.writeable:
-        return g.copy() if _overlaps(p, g, owners) else g
     name = f"params[{key!r}]"
     g = np.asarray(g)
     if g.dtype.kind not in "iubf":

@@ -3,6 +3,7 @@
 import gc
 import multiprocessing
 import os
+import pickle
 import sys
 import threading
 
@@ -240,6 +241,7 @@ def test_a_forked_child_starts_with_an_empty_cache():
 def test_fork_handlers_of_others_may_allocate(run_python):
     code = """
 import os
+import pickle
 import numpy as np
 from cconv.kernels import memory
 
@@ -256,3 +258,33 @@ raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     result = run_python(code)
     assert result.returncode == 0, result.stderr
+
+
+def test_alike_are_ready_arrays_of_one_shape_and_dtype():
+    a = np.ones((2, 3), np.float32)
+    assert memory.are_alike()
+    assert memory.are_alike(a, a.copy(), pickle.loads(pickle.dumps(a)))
+    for other in (np.ones((3, 2), np.float32), np.ones((2, 3)), np.ones(6, np.float32), np.ones((3, 2), np.float32).T):
+        assert not memory.are_alike(a, other)
+    assert not memory.are_alike(a, a.tolist())
+    assert not memory.are_alike(a, a.astype(">f4"))
+
+
+def test_updatable_are_parameters_apart_from_the_gradients():
+    flat = np.zeros(40)
+    p, q, g, h = flat[:10], flat[10:20], flat[20:30], flat[30:]
+    assert memory.are_updatable([], [])
+    assert memory.are_updatable([p, q], [g, h])
+    assert memory.are_updatable([p, p, p[:0]], [g, g, g[:0]]), "tied parameters, and empty ones"
+    assert not memory.are_updatable([p, q], [g, p])
+    assert not memory.are_updatable([p, q], [q, g])
+    assert not memory.are_updatable([g, flat[:20]], [h, flat[19:39]])
+    assert not memory.are_updatable([p], [g[:5]])
+    assert not memory.are_updatable([p], [g.astype(np.float32)])
+    assert not memory.are_updatable([flat[:20:2]], [g])
+    assert not memory.are_updatable([np.broadcast_to(0.0, 10)], [g])
+    assert not memory.are_updatable([0.0], [g])
+    q.flags.writeable = False
+    assert not memory.are_updatable([p, q], [g, h])
+    with pytest.raises(ValueError, match="zip"):
+        memory.are_updatable([p], [])

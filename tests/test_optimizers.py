@@ -468,3 +468,23 @@ def test_an_optimizer_of_ones_own():
     other.load_state_dict(optimizer.state_dict())
     assert other.share == 0.25
     np.testing.assert_array_equal(other.state["W"]["last"], 1)
+
+
+def test_gradients_in_the_memory_of_parameters_are_read_before_these_change():
+    flat = np.arange(12.0)
+    params = {"a": flat[:4], "b": flat[4:8], "c": np.ones(4)}
+    grads = {"a": flat[8:], "b": flat[2:6].copy(), "c": flat[1:5]}
+    expected = {key: params[key] - grads[key] for key in params}
+    SGD(1.0).update(params, grads)
+    for key, values in params.items():
+        np.testing.assert_array_equal(values, expected[key])
+
+
+def test_state_of_unpickled_arrays_goes_on():
+    params = {"p": np.ones(3, np.float32)}
+    optimizer = Momentum(0.5)
+    optimizer.update(params, {"p": np.ones(3, np.float32)})
+    optimizer, params = pickle.loads(pickle.dumps((optimizer, params)))
+    optimizer.update(params, {"p": np.ones(3, np.float32)})
+    assert optimizer.state["p"]["step"] == 2
+    np.testing.assert_allclose(params["p"], 1 - 0.5 - 0.95)

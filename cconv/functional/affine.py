@@ -3,7 +3,7 @@
 from functools import lru_cache
 
 from .. import kernels
-from .._arrays import as_input, promote, with_weights
+from .._arrays import as_input, in_dtype_of, promote, with_weights
 from ..geometry import checked_size
 
 __all__ = ["affine", "affine_backward"]
@@ -99,7 +99,7 @@ def affine_backward(dout, x, W, *, bias=True, input_gradient=True, parameter_gra
     (array([[6., 8.]]), array([[2.],
            [4.]]), array([2.]))
     """
-    x_dtype, W_dtype = getattr(x, "dtype", None), getattr(W, "dtype", None)
+    given = x, W
     x, W, _ = with_weights(x, W, None, 2)
     dout, x, W = promote(as_input(dout, "dout", 2), x, W)
     N, D, M = _sizes(x.shape, W.shape, None, x.itemsize)
@@ -110,14 +110,11 @@ def affine_backward(dout, x, W, *, bias=True, input_gradient=True, parameter_gra
     if input_gradient:
         dx = kernels.memory.empty(x.shape, x.dtype)
         kernels.gemm.affine_backward_input(dout, W, dx, threads)
-        dx = dx.astype(x_dtype or dx.dtype, copy=False)
+        dx = in_dtype_of(given[0], dx)
     if not parameter_gradient:
         return dx, None, None
     dW = kernels.memory.empty(W.shape, W.dtype)
     if bias:
         db = kernels.memory.empty((M,), W.dtype)
     kernels.gemm.affine_backward_weights(x, dout, dW, db, threads)
-    if W_dtype is not None and W_dtype != dW.dtype:
-        dW = dW.astype(W_dtype)
-        db = db if db is None else db.astype(W_dtype)
-    return dx, dW, db
+    return dx, in_dtype_of(given[1], dW), in_dtype_of(given[1], db)

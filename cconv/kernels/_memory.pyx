@@ -18,6 +18,7 @@ cimport numpy as cnp
 from cpython.pyport cimport PY_SSIZE_T_MAX
 from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t
+from libc.stdlib cimport free, malloc, qsort
 from libc.string cimport memmove
 
 import numpy as np
@@ -215,15 +216,23 @@ cdef inline void* dtype_of(object array) noexcept:
     return <void*>cnp.PyArray_DESCR(<cnp.ndarray>array)
 
 
-cdef inline bint ready(object array) noexcept:
+cdef inline bint in_order(object array) noexcept:
     cdef int needed = cnp.NPY_ARRAY_C_CONTIGUOUS | cnp.NPY_ARRAY_ALIGNED
-    return (cnp.PyArray_CheckExact(array)
-            and (dtype_of(array) == <void*>FLOAT32 or dtype_of(array) == <void*>FLOAT64)
-            and cnp.PyArray_FLAGS(<cnp.ndarray>array) & needed == needed)
+    return cnp.PyArray_CheckExact(array) and cnp.PyArray_FLAGS(<cnp.ndarray>array) & needed == needed
+
+
+cdef inline bint ready(object array) noexcept:
+    return in_order(array) and (dtype_of(array) == <void*>FLOAT32 or dtype_of(array) == <void*>FLOAT64)
 
 
 cdef inline bint alike(object array, object other, int ndim) noexcept:
     return cnp.PyArray_NDIM(<cnp.ndarray>array) == ndim and dtype_of(array) == dtype_of(other)
+
+
+cdef inline bint same(object array, object other):
+    """Whether two arrays are of one shape and dtype."""
+    return (cnp.PyArray_SAMESHAPE(<cnp.ndarray>array, <cnp.ndarray>other)
+            and cnp.PyArray_EquivArrTypes(<cnp.ndarray>array, <cnp.ndarray>other))
 
 
 def is_ready(array):
@@ -235,6 +244,56 @@ def are_ready(x, W, b, int ndim):
     """The same of x and W with `ndim` dimensions and of b with one, or None: all of them, and in one dtype."""
     return (ready(x) and ready(W) and alike(x, x, ndim) and alike(W, x, ndim)
             and (b is None or ready(b) and alike(b, x, 1)))
+
+
+def are_alike(*arrays):
+    """Whether all these arrays lie in memory as kernels take them, and are of one shape and dtype."""
+    for array in arrays:
+        if not (in_order(array) and same(array, arrays[0])):
+            return False
+    return True
+
+
+cdef struct Extent:
+    size_t begin, end  # addresses
+    bint written
+
+
+cdef int by_begin(const void* a, const void* b) noexcept nogil:
+    cdef size_t x = (<const Extent*>a).begin, y = (<const Extent*>b).begin
+    return (x > y) - (x < y)
+
+
+def are_updatable(list params, list grads):
+    """Whether kernels can update each parameter, where it lies, with the gradient at its place in the other list.
+
+    All must be ready, the two alike, parameters writeable and no gradient in a parameter's memory.
+    """
+    cdef Py_ssize_t count = len(params), i
+    cdef size_t read = 0, written = 0  # where the last extent of each kind ends
+    cdef bint apart = True
+    cdef Extent* extents
+    for p, g in zip(params, grads, strict=True):
+        if not (ready(p) and ready(g) and same(p, g) and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>p)):
+            return False
+    extents = <Extent*>malloc(2 * count * sizeof(Extent))
+    if extents == NULL:
+        raise MemoryError
+    for i in range(2 * count):
+        array = params[i] if i < count else grads[i - count]
+        extents[i].begin = <size_t>cnp.PyArray_DATA(<cnp.ndarray>array)
+        extents[i].end = extents[i].begin + <size_t>cnp.PyArray_NBYTES(<cnp.ndarray>array)
+        extents[i].written = i < count
+    qsort(extents, 2 * count, sizeof(Extent), by_begin)
+    for i in range(2 * count):
+        if extents[i].written:
+            apart = apart and extents[i].begin >= read
+            written = max(written, extents[i].end)
+        else:
+            apart = apart and extents[i].begin >= written
+            read = max(read, extents[i].end)
+    free(extents)
+    return apart
 
 
 def first_outside(cnp.ndarray labels, Py_ssize_t end, /):

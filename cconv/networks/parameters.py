@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from ..layers.stack import nested, param_names
+from ..layers.stack import flat, param_names
 
 __all__ = ["Parameters"]
 
@@ -26,23 +26,23 @@ class Parameters(Mapping):
     """
 
     def __init__(self, layers, *, frozen=True):
-        self._places = {}
+        self._places = places = {}  # a layer, the parameter's name there, and whether that is an attribute's
         counts = {}
-        for _, layer in nested(layers):
-            names, kind = getattr(layer, "param_names", ()), Attribute
+        for layer in flat(layers):
+            names = getattr(layer, "param_names", ())
+            is_attribute = bool(names)
+            names = names or param_names(layer)
             if not names:
-                names, kind = param_names(layer), Entry
-                if not names:
-                    continue
+                continue
             shown = frozen or not getattr(layer, "frozen", False)
             for name in names:
-                counts[name] = counts.get(name, 0) + 1
-                place = kind(layer, name)
-                if shown and place.value is not None:
-                    self._places[f"{name}{counts[name]}"] = place
+                counts[name] = count = counts.get(name, 0) + 1
+                if shown and (getattr(layer, name) if is_attribute else layer.params[name]) is not None:
+                    places[f"{name}{count}"] = layer, name, is_attribute
 
     def __getitem__(self, name):
-        return self._places[name].value
+        layer, name, is_attribute = self._places[name]
+        return getattr(layer, name) if is_attribute else layer.params[name]
 
     def __setitem__(self, name, value):
         self.update({name: value})
@@ -58,7 +58,11 @@ class Parameters(Mapping):
                 got = f"{value.dtype} of shape {value.shape}" if hasattr(value, "shape") else type(value).__name__
                 raise ValueError(f"{name} must be an array of floats of shape {shape}, got {got}")
         for name, value in values.items():
-            self._places[name].value = value
+            layer, name, is_attribute = self._places[name]
+            if is_attribute:
+                setattr(layer, name, value)
+            else:
+                layer.params[name] = value
 
     def keys(self):
         return self._places.keys()
@@ -79,44 +83,7 @@ class Parameters(Mapping):
 
     def gradients(self):
         """Return a dict of the gradient that lies beside each array in its layer."""
-        return {name: place.gradient for name, place in self._places.items()}
-
-
-class Attribute:
-    """A parameter that is an attribute of its layer, as its gradient is."""
-
-    __slots__ = ("layer", "name")
-
-    def __init__(self, layer, name):
-        self.layer = layer
-        self.name = name
-
-    @property
-    def value(self):
-        return getattr(self.layer, self.name)
-
-    @value.setter
-    def value(self, value):
-        setattr(self.layer, self.name, value)
-
-    @property
-    def gradient(self):
-        return getattr(self.layer, "d" + self.name)
-
-
-class Entry(Attribute):
-    """A parameter that lies in its layer's `params`, and its gradient in `grads`."""
-
-    __slots__ = ()
-
-    @property
-    def value(self):
-        return self.layer.params[self.name]
-
-    @value.setter
-    def value(self, value):
-        self.layer.params[self.name] = value
-
-    @property
-    def gradient(self):
-        return self.layer.grads[self.name]
+        return {
+            key: getattr(layer, "d" + name) if is_attribute else layer.grads[name]
+            for key, (layer, name, is_attribute) in self._places.items()
+        }
