@@ -77,9 +77,10 @@ from libc.string cimport memcpy, memset
 from cconv.kernels.division cimport ceil_div, deal, floor_div, quotient, round_up
 from cconv.kernels.pieces cimport deal_pieces, shared_pieces, take_piece
 from cconv.kernels.tile cimport (
-    TILE_ASKED, TILE_ASKING, TILE_BYTES, TILE_MAX_V, TILE_ROWS, TILE_SIDE, TILE_SIDE_V, add_rows, add_shifted,
-    cconv_ftz_on, cconv_ftz_restore, expect, fetch, pad, pad_split, run_rows, side_rows, tile, tile_ahead, tile_cost,
-    tile_product, tile_rows, tile_run, tile_weights, turn, turn_biased, turn_padded, weight_channels
+    CACHE_LINE, TILE_ASKED, TILE_ASKING, TILE_BYTES, TILE_MAX_V, TILE_ROWS, TILE_SIDE, TILE_SIDE_V, Ahead, add_rows,
+    add_shifted, cconv_ftz_on, cconv_ftz_restore, expect, fetch, look_ahead, pad, pad_split, plan_lines, run_rows,
+    side_rows, tile, tile_cost, tile_product, tile_rows, tile_run, tile_weights, turn, turn_biased, turn_padded,
+    weight_channels
 )
 from cconv.kernels.zeros cimport all_finite, share_nonzero
 
@@ -144,7 +145,6 @@ cdef enum:
     MANY_VECTORS = 12  # whole tiles of every width
     ALIGNMENT = 64
     TAP_WORDS = 7  # of a tap in the tables of a pass: three, and four pairs of 16 bits in no more than four
-    CACHE_LINE = 64  # bytes
 
 WINDOW = WINDOW_LANES, WINDOW_ROWS, CACHE_LINE  # for those who ask whether `backward_windows` can do it
 
@@ -183,44 +183,6 @@ cdef struct Gather:
     Pass* each
     Py_ssize_t* taps  # by row and pass, its first tap that reads a row of the image and the end of those that do
     Py_ssize_t* off  # where each output begins; the first ones are those of a tile
-
-
-cdef struct Lines:
-    const char* first  # what will be read or written soon:
-    Py_ssize_t step, rows, lines  # as many lines of the cache, in each of as many rows
-    Py_ssize_t position, pace  # of the next tile, and from tile to tile, in 1/65536 of a line
-
-cdef struct Ahead:
-    Lines read, write
-    tile_ahead tile  # the next tile's share
-
-
-cdef inline void plan_lines(Lines* l, const floating* first, Py_ssize_t step, Py_ssize_t rows, Py_ssize_t count,
-                            Py_ssize_t tiles) noexcept nogil:
-    """Plan to ask for `count` values of each of `rows` rows in the course of so many tiles."""
-    l.first = <const char*>first
-    l.step = step * sizeof(floating)
-    l.rows = rows
-    l.lines = count * <Py_ssize_t>sizeof(floating) // CACHE_LINE + 1
-    l.position = 0
-    l.pace = quotient(l.lines << 16, tiles)
-
-
-cdef inline const char* next_lines(Lines* l, Py_ssize_t* rows) noexcept nogil:
-    """The first of the lines that the next tile asks for, and in how many rows."""
-    cdef Py_ssize_t line = (l.position + 0xFFFF) >> 16
-    l.position += l.pace
-    rows[0] = l.rows if line < min((l.position + 0xFFFF) >> 16, l.lines) else 0
-    return l.first + line * CACHE_LINE
-
-
-cdef inline void look_ahead(Ahead* a) noexcept nogil:
-    """Share out the next tile's lines."""
-    a.tile.read = next_lines(&a.read, &a.tile.reads)
-    a.tile.write = next_lines(&a.write, &a.tile.writes)
-    a.tile.read_step = a.read.step if a.tile.reads > 0 else 0
-    a.tile.write_step = a.write.step
-    a.tile.reads = max(a.tile.reads, a.tile.writes)
 
 
 cdef inline void max_of_rows(const floating* upper, const floating* lower, Py_ssize_t n, Py_ssize_t width,
@@ -598,9 +560,9 @@ cdef void gather(const floating* x, const floating* W, Py_ssize_t f_step, Py_ssi
         if bias != NULL:
             for f in range(g.groups * g.F):
                 biases[f // g.F * g.vectors * g.lanes + f % g.F] = bias[f]
-    # Threads take the same images in every call, and with few images the same parts of each: what a core wrote in one
-    # call it finds in its cache in the next, and from another core's cache it comes slowly. One thread alone needs no
-    # barriers, which cost as much as a small image.
+    # Threads begin with the same images in every call, and with few images the same parts of each: what a core wrote
+    # in one call it finds in its cache in the next, and from another core's cache it comes slowly. One thread alone
+    # needs no barriers, which cost as much as a small image.
     parts = 1 if num_threads == 1 or N >= 4 * num_threads else ceil_div(4 * num_threads, N)
     parts = max(min(parts, g.area // STRIP, g.rows // 2 if pooled else g.rows), 1)
     if parts > num_threads:

@@ -7,20 +7,21 @@
 # All three are one product, rows times columns, in which the tile broadcasts values of the left factor (`row_step` and
 # `k_step` say where they lie) against vectors of the right one. Of that a block of columns is copied into the order in
 # which tiles read it, [k][lane], a chunk of k at a time. x and dout are read where they are; of x^T, whose rows lie
-# side by side but whose steps k are whole samples apart, a block is copied closer together. Sums grow in their place in
-# the result; those that end beyond it come by way of a strip.
+# side by side but whose steps k are whole samples apart, a block is copied closer together. Sums of several chunks grow
+# in rows of whole vectors, and are moved to the result when they are finished; others are stored there at once, and
+# those that end beyond it come by way of a strip.
 #
-# Order of additions: k is cut into chunks of CHUNK; each is one chain of multiply-adds, and their sums are added in
-# order; then comes the bias. A row's bits depend on nothing but the row and W. With a handful of rows the work is
-# reading W: then threads share the chunks, and the same sums are added in the same order at the end. One row alone
+# Order of additions: k is cut evenly into chunks of up to CHUNK; each is one chain of multiply-adds, and their sums are
+# added in order; then comes the bias. A row's bits depend on nothing but the row and W. With a handful of rows the work
+# is reading W: then threads share the chunks, and the same sums are added in the same order at the end. One row alone
 # (row.h) reads W from end to end.
 #
 # Where a few rows of the left factor show that most of its values are 0, as relu leaves them, those are left out
 # (sparse.h): at a quarter of the values a product takes half the time. That changes no bit.
 #
-# Threads take the same rows or chunks in every call, for a batch of usual size the chunks: so each core reads, in all
-# three products, and writes, in the optimizer, about the same part of W. From another core's cache it would come
-# slowly, and on a processor whose cores do not share one, more slowly than it is multiplied.
+# Threads begin with the same rows or chunks in every call (pieces.h), for a batch of usual size with chunks: so each
+# core reads, in all three products, and writes, in the optimizer, about the same part of W. From another core's cache
+# it would come slowly, and on a processor whose cores do not share one, more slowly than it is multiplied.
 
 cimport numpy as cnp
 from cython cimport floating
@@ -31,7 +32,7 @@ from libc.string cimport memcpy, memset
 from cconv.kernels.division cimport ceil_div, deal, round_up
 from cconv.kernels.pieces cimport deal_pieces, shared_pieces, take_piece
 from cconv.kernels.tile cimport (
-    TILE_BYTES, TILE_MAX_V, TILE_ROWS, cconv_ftz_on, cconv_ftz_restore, fetch, pad, run_rows, tile_ahead,
+    TILE_BYTES, TILE_MAX_V, Ahead, cconv_ftz_on, cconv_ftz_restore, look_ahead, pad, plan_lines, run_rows, tile_ahead,
     tile_cost, tile_product, tile_rows, tile_rows_product, turn, turn_padded
 )
 from cconv.kernels.zeros cimport share_nonzero
@@ -66,7 +67,7 @@ cdef enum:
     PIECES = 8  # of work for each thread, where there are enough rows and blocks
     FEW_ROWS = 4
     WORDS = 4  # of SPARSE_STEPS bits, for a chunk
-    SPARSE_PERCENT = 65  # of values that are not 0: where there are fewer, leaving out the others saves time
+    SPARSE_PERCENT = 55  # of values that are not 0: where there are fewer, leaving out the others saves time
     SUMS_BYTES = 2 << 20  # memory for the sums of all chunks, where threads share them
 
 cdef struct Product:
@@ -79,7 +80,9 @@ cdef struct Product:
     Py_ssize_t lanes, vectors, blocks  # the vectors of all columns are dealt out to so many blocks
     Py_ssize_t parts, items  # of the rows and of the blocks: each part in each item is a piece of work
     Py_ssize_t most  # rows of a tile
-    Py_ssize_t strip, right  # values of scratch for sums and for a block of the right factor
+    Py_ssize_t step  # from row to row of sums: where these are added up, whole vectors
+    Py_ssize_t strip, right  # values of scratch for a strip of sums and for a block of the right factor,
+    Py_ssize_t apart  # and where in it sums begin that do not lie in the result
 
 
 cdef inline void pack_right(const floating* b, Product* g, Py_ssize_t k, Py_ssize_t count, Py_ssize_t first,
@@ -163,9 +166,10 @@ cdef bint mostly_zero(const floating* a, Product* g, Py_ssize_t rows, Py_ssize_t
     return share * 100 < SPARSE_PERCENT
 
 
-cdef void some_sparse_rows(const floating* a, const floating* b, floating* bias, bint relu, floating* out, Product* g,
-                           Py_ssize_t row, Py_ssize_t rows, Py_ssize_t first_column, Py_ssize_t end_column,
-                           Py_ssize_t first_chunk, Py_ssize_t end_chunk, floating* scratch) noexcept nogil:
+cdef void some_sparse_rows(const floating* a, const floating* b, Product* g, Py_ssize_t row, Py_ssize_t rows,
+                           Py_ssize_t first_column, Py_ssize_t end_column, Py_ssize_t first_chunk,
+                           Py_ssize_t end_chunk, floating* sums, Py_ssize_t sums_step,
+                           floating* scratch) noexcept nogil:
     """The same as `some_rows`, for a vector or more of columns, without the zeros of the left factor."""
     cdef Py_ssize_t vectors = ceil_div(end_column - first_column, g.lanes), blocks = ceil_div(vectors, SPARSE_MAX_V)
     cdef Py_ssize_t ki, k, count, words, w, steps, block, c, V, last, i, step, a_step, b_step
@@ -211,25 +215,21 @@ cdef void some_sparse_rows(const floating* a, const floating* b, floating* bias,
                     start = scratch
                 else:
                     sparse_rows(V, rows, left + w * SPARSE_STEPS, a_step, bits + w, words, <const floating*>packed,
-                                start, out + row * g.columns + c, g.columns, last, ki > first_chunk)
-    c = first_column
-    finish(out + row * g.columns + c, g.columns, rows, end_column - c, NULL if bias == NULL else bias + c, relu,
-           out + row * g.columns + c, g.columns)
+                                start, sums + c, sums_step, last, ki > first_chunk)
 
 
-cdef bint some_rows(const floating* a, const floating* b, floating* bias, bint relu, floating* out, Product* g,
-                    Py_ssize_t row, Py_ssize_t rows, Py_ssize_t first_block, Py_ssize_t end_block,
-                    Py_ssize_t first_chunk, Py_ssize_t end_chunk, bint ready, floating* scratch) noexcept nogil:
-    """Compute `rows` rows of some blocks of columns, as far as some chunks go.
+cdef bint some_rows(const floating* a, const floating* b, Product* g, Py_ssize_t row, Py_ssize_t rows,
+                    Py_ssize_t first_block, Py_ssize_t end_block, Py_ssize_t first_chunk, Py_ssize_t end_chunk,
+                    bint ready, floating* sums, Py_ssize_t sums_step, floating* scratch) noexcept nogil:
+    """Compute the sums of `rows` rows of some blocks of columns, as far as some chunks go.
 
     `ready` tells that the whole right factor was packed by an earlier call; the result, whether it is now.
     """
-    cdef Py_ssize_t block, r, ri, k, ki, i, count, first, V, tiles, width, valid, to_step, lines, share, asked
+    cdef Py_ssize_t block, r, ri, k, ki, i, count, first, V, tiles, calls, width, valid, to_step
     cdef int P, size = 0, larger = 0
     cdef Py_ssize_t own = first_block * g.vectors // g.blocks * g.lanes
     cdef Py_ssize_t end = min(end_block * g.vectors // g.blocks * g.lanes, g.columns)
-    cdef tile_ahead ahead
-    cdef Py_ssize_t[TILE_ROWS] off
+    cdef Ahead ahead
     cdef floating* packed = scratch + g.strip
     cdef floating* left_packed = packed + g.right
     cdef floating* to
@@ -237,78 +237,86 @@ cdef bint some_rows(const floating* a, const floating* b, floating* bias, bint r
     cdef const floating* left
     k = first_chunk * g.chunk
     if end - own >= g.lanes and mostly_zero(a + row * g.row_step, g, rows, k, min(end_chunk * g.chunk, g.K)):
-        some_sparse_rows(a, b, bias, relu, out, g, row, rows, own, end, first_chunk, end_chunk, scratch)
+        some_sparse_rows(a, b, g, row, rows, own, end, first_chunk, end_chunk, sums, sums_step, scratch)
         return False
     tiles = deal(rows, <int>g.most, &size, &larger)
+    calls = tiles * (end_block - first_block)
     memset(&ahead, 0, sizeof(ahead))
-    for i in range(TILE_ROWS):
-        off[i] = i * g.row_step
     for ki in range(first_chunk, end_chunk):
         k = ki * g.chunk
         count = min(g.chunk, g.K - k)
         left = a + row * g.row_step + k * g.k_step
+        # Tiles ask for what comes next: the next rows of a left factor that is copied, and their results; the next
+        # chunk of the right one; or its next block and the results there.
         if g.row_step == 1:
             pad(a + k * g.k_step, a + g.K * g.k_step, count, g.k_step, 0, -row, rows, 0, count, left_packed)
             left = left_packed
-        # The next chunk of the right factor is asked for bit by bit, or the next block of a turned one.
-        lines = 0 if g.turned else min(g.chunk, g.K - k - count)
-        share = ceil_div(lines, tiles * (end_block - first_block))
-        asked = 0
+            i = min(rows, g.rows - row - rows)
+            if i > 0:
+                plan_lines(&ahead.read, a + row + rows + k * g.k_step, g.k_step, count, i, calls)
+                i = ceil_div(i * g.columns, count)
+                plan_lines(&ahead.write, sums + rows * sums_step, i, count, i, calls)
+        elif not g.turned:
+            plan_lines(&ahead.read, b + (k + count) * g.b_step + own, g.b_step, min(g.chunk, g.K - k - count),
+                       end - own, calls)
         for block in range(first_block, end_block):
             first = block * g.vectors // g.blocks
             V = (block + 1) * g.vectors // g.blocks - first
             first *= g.lanes
             width = V * g.lanes
-            valid = min(width, g.columns - first)
-            if g.turned:
-                lines = min(width, g.columns - first - valid)
-                share = ceil_div(lines, tiles)
-                asked = 0
+            valid = min(width, sums_step - first)
+            if g.turned and first + width < g.columns:
+                i = min(width, g.columns - first - width)
+                plan_lines(&ahead.read, b + (first + width) * g.b_step + k, g.b_step, i, count, tiles)
+                plan_lines(&ahead.write, sums + first + width, sums_step, rows, i, tiles)
             right = packed + (first * count if g.whole else 0)
+            if valid < width <= g.columns and g.chunks == g.items == 1:
+                first = g.columns - width  # the last block computes some of the columns before it again
+                valid = width
             if not ready:
                 pack_right(b, g, k, count, first, width, right)
             r = 0
             for ri in range(tiles):
                 P = size + (ri < larger)
-                to = out + (row + r) * g.columns + first
-                to_step = g.columns
-                if asked < lines:
-                    share = min(share, lines - asked)
-                    if g.turned:
-                        fetch(b + (first + width + asked) * g.b_step + k, g.b_step, count, share)
-                    else:
-                        fetch(b + (k + count + asked) * g.b_step + own, g.b_step, end - own, share)
-                    asked += share
+                to = sums + r * sums_step + first
+                to_step = sums_step
                 if valid < width or g.row_step == 1 and ki > first_chunk:
                     to = scratch
                     to_step = width
+                look_ahead(&ahead)
                 if g.row_step == 1:
-                    tile_product(P, <int>V, left + r, rows, count, <const floating*>right, to, to_step, &ahead)
+                    tile_product(P, <int>V, left + r, rows, count, <const floating*>right, to, to_step, &ahead.tile)
                 else:
-                    tile_rows_product(P, <int>V, left + r * g.row_step, off, 1, count, <const floating*>right, width,
-                                      to, to_step, ki > first_chunk and valid == width)
+                    tile_rows_product(P, <int>V, left + r * g.row_step, g.row_step, 1, count, <const floating*>right,
+                                      width, to, to_step, ki > first_chunk and valid == width, &ahead.tile)
                 if to == scratch:
                     add_strip(<const floating*>scratch, width, P, valid, ki > first_chunk,
-                              out + (row + r) * g.columns + first, g.columns)
+                              sums + r * sums_step + first, sums_step)
                 r += P
-    finish(out + row * g.columns + own, g.columns, rows, end - own, NULL if bias == NULL else bias + own, relu,
-           out + row * g.columns + own, g.columns)
     return g.whole
 
 
 cdef void some_parts(const floating* a, const floating* b, floating* bias, bint relu, floating* out, Product* g,
                      shared_pieces* shared, Py_ssize_t thread, floating* scratch) noexcept nogil:
     """Compute pieces of work as long as there are some, each one part of the rows in one share of the blocks."""
-    cdef Py_ssize_t piece, item, part, row, last = -1
+    cdef Py_ssize_t piece, item, part, row, rows, first, own, end, last = -1
     cdef bint ready = False
+    cdef floating* to
+    cdef floating* sums
     cdef unsigned state = cconv_ftz_on()
     while (piece := take_piece(shared, thread)) >= 0:
         part = piece % g.parts
         item = piece // g.parts
         row = part * g.rows // g.parts
-        ready = some_rows(a, b, bias, relu, out, g, row, (part + 1) * g.rows // g.parts - row,
-                          item * g.blocks // g.items, (item + 1) * g.blocks // g.items, 0, g.chunks,
-                          ready and item == last, scratch)
+        rows = (part + 1) * g.rows // g.parts - row
+        first = item * g.blocks // g.items
+        end = (item + 1) * g.blocks // g.items
+        to = out + row * g.columns
+        sums = to if g.step == g.columns else scratch + g.apart
+        ready = some_rows(a, b, g, row, rows, first, end, 0, g.chunks, ready and item == last, sums, g.step, scratch)
+        own = first * g.vectors // g.blocks * g.lanes
+        end = min(end * g.vectors // g.blocks * g.lanes, g.columns)
+        finish(sums + own, g.step, rows, end - own, NULL if bias == NULL else bias + own, relu, to + own, g.columns)
         last = item
     cconv_ftz_restore(state)
 
@@ -330,9 +338,9 @@ cdef void add_chunks(floating* sums, Product* g, const floating* bias, bint relu
     """Add the chunks' sums of rows `first` to `end` in order, and finish them."""
     cdef Py_ssize_t chunk, i
     for chunk in range(1, g.chunks):
-        for i in range(first * g.columns, end * g.columns):
-            sums[i] += sums[chunk * g.rows * g.columns + i]
-    finish(sums + first * g.columns, g.columns, end - first, g.columns, bias, relu, out + first * g.columns, g.columns)
+        for i in range(first * g.step, end * g.step):
+            sums[i] += sums[chunk * g.rows * g.step + i]
+    finish(sums + first * g.step, g.step, end - first, g.columns, bias, relu, out + first * g.columns, g.columns)
 
 
 cdef void product_by_chunks(const floating* a, const floating* b, floating* bias, bint relu, floating* out,
@@ -341,8 +349,7 @@ cdef void product_by_chunks(const floating* a, const floating* b, floating* bias
 
     That is a matrix of parameters, which an optimizer is about to write: what several cores have read takes long to.
     """
-    cdef Py_ssize_t blocks = g.blocks, size = g.rows * g.columns
-    cdef Py_ssize_t item, chunk, t
+    cdef Py_ssize_t blocks = g.blocks, size = g.rows * g.step, item, chunk, t
     cdef floating* sums = scratch + private * num_threads
     cdef floating* mine = NULL
     cdef shared_pieces shared
@@ -353,8 +360,7 @@ cdef void product_by_chunks(const floating* a, const floating* b, floating* bias
         state = cconv_ftz_on()
         for t in prange(num_threads, schedule="static"):
             while (chunk := take_piece(&shared, t)) >= 0:
-                some_rows(a, b, <floating*>NULL, False, sums + chunk * size, g, 0, g.rows, 0, blocks, chunk, chunk + 1,
-                          False, mine)
+                some_rows(a, b, g, 0, g.rows, 0, blocks, chunk, chunk + 1, False, sums + chunk * size, g.step, mine)
         for item in prange(num_threads, schedule="static"):
             add_chunks(sums, g, bias, relu, out, item * g.rows // num_threads, (item + 1) * g.rows // num_threads)
         cconv_ftz_restore(state)
@@ -368,17 +374,19 @@ cdef inline void row(int V, const floating* a, Py_ssize_t a_step, Py_ssize_t cou
         row_double(V, a, a_step, count, b, b_step, last, out)
 
 
-cdef void some_chunks(const floating* a, const floating* b, Product* g, const Py_ssize_t* off, Py_ssize_t first,
-                      Py_ssize_t end, Py_ssize_t first_block, Py_ssize_t end_block, Py_ssize_t blocks,
+cdef void some_chunks(const floating* a, const floating* b, Product* g, Py_ssize_t first, Py_ssize_t end,
+                      Py_ssize_t first_block, Py_ssize_t end_block, Py_ssize_t blocks,
                       floating* sums) noexcept nogil:
     """Compute the sums of some chunks, for all of few rows and some blocks of columns."""
     cdef Py_ssize_t item, block, k, count, v, V, c
     cdef floating* to
+    cdef tile_ahead ahead
     cdef unsigned state = cconv_ftz_on()
+    memset(&ahead, 0, sizeof(ahead))
     for item in range(first, end):
         k = item * g.chunk
         count = min(g.chunk, g.K - k)
-        to = sums + item * g.rows * g.columns
+        to = sums + item * g.rows * g.step
         for block in range(first_block, end_block):
             v = block * g.vectors // blocks
             V = (block + 1) * g.vectors // blocks - v
@@ -388,30 +396,27 @@ cdef void some_chunks(const floating* a, const floating* b, Product* g, const Py
                     min((v + V) * g.lanes, g.columns) - g.lanes - c, to + c)
             else:
                 c = min(v * g.lanes, g.columns - V * g.lanes)
-                tile_rows_product(<int>g.rows, <int>V, a + k * g.k_step, off, g.k_step, count, b + k * g.b_step + c,
-                                  g.b_step, to + c, g.columns, False)
+                tile_rows_product(<int>g.rows, <int>V, a + k * g.k_step, g.row_step, g.k_step, count,
+                                  b + k * g.b_step + c, g.b_step, to + c, g.step, False, &ahead)
     cconv_ftz_restore(state)
 
 
 cdef void product_of_few_rows(const floating* a, const floating* b, floating* bias, bint relu, floating* out,
                               Product* g, floating* sums, int num_threads) noexcept nogil:
     """The same, for up to FEW_ROWS rows and a right factor that is read in place: threads share the chunks."""
-    cdef Py_ssize_t chunks = g.chunks, blocks, parts, groups, item, p, q, c
-    cdef Py_ssize_t[FEW_ROWS] off
+    cdef Py_ssize_t chunks = g.chunks, blocks, parts, groups, item, p, q
     cdef unsigned state
-    for c in range(g.rows):
-        off[c] = c * g.row_step
     # Vectors, of which the last may overlap the one before, are dealt out evenly; no block is wider than the matrix.
     blocks = ceil_div(g.vectors, ROW_MAX_V if g.rows == 1 else min(TILE_MAX_V, g.columns // g.lanes))
     parts = min(chunks, num_threads)
     groups = min(blocks, ceil_div(num_threads, parts))
     if num_threads == 1:
-        some_chunks(a, b, g, off, 0, chunks, 0, blocks, blocks, sums)
+        some_chunks(a, b, g, 0, chunks, 0, blocks, blocks, sums)
     else:
         for item in prange(parts * groups, num_threads=num_threads, schedule="static"):
             p = item // groups
             q = item % groups
-            some_chunks(a, b, g, off, p * chunks // parts, (p + 1) * chunks // parts, q * blocks // groups,
+            some_chunks(a, b, g, p * chunks // parts, (p + 1) * chunks // parts, q * blocks // groups,
                         (q + 1) * blocks // groups, blocks, sums)
     state = cconv_ftz_on()
     add_chunks(sums, g, bias, relu, out, 0, g.rows)
@@ -458,9 +463,10 @@ cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray 
         g.chunks = round_up(g.chunks, CHUNKS)
     g.chunk = ceil_div(K, g.chunks)
     g.chunks = ceil_div(K, g.chunk)
+    g.step = g.vectors * g.lanes if g.chunks > 1 and row_step > 1 and not few else columns
     by_chunks = (not few and not turned and k_step == 1 and rows <= ROWS and 1 < num_threads
                  and K >= 4 * num_threads * CHUNK
-                 and <double>g.chunks * rows * columns * cnp.PyArray_ITEMSIZE(a) <= SUMS_BYTES)
+                 and <double>g.chunks * rows * g.step * cnp.PyArray_ITEMSIZE(a) <= SUMS_BYTES)
     # Rows share what is copied of the right factor, blocks of columns what is copied of the left one.
     g.parts, g.items = ceil_div(rows, ROWS), 1
     if num_threads > 1 and row_step == 1:
@@ -475,9 +481,9 @@ cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray 
     # `pad` and `turn_padded` write up to a vector too much.
     g.right = max(g.chunk * (g.vectors * g.lanes if g.whole else width),
                   SPARSE_STEPS * SPARSE_MAX_V * g.lanes) + g.lanes
-    private = g.strip + g.right + (g.chunk * ROWS + g.lanes if row_step == 1 else 0)
-    scratch = empty((g.chunks * rows * columns * (few or by_chunks) + private * num_threads * (not few),),
-                    a.dtype)
+    g.apart = g.strip + g.right + (g.chunk * ROWS + g.lanes if row_step == 1 else 0)
+    private = g.apart + (few_rows * g.step if g.step > columns and not by_chunks else 0)
+    scratch = empty((g.chunks * rows * g.step * (few or by_chunks) + private * num_threads * (not few),), a.dtype)
     work = cnp.PyArray_DATA(scratch)
     with nogil:
         if few and single:

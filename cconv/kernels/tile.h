@@ -17,7 +17,7 @@
  * table[t + 1] = table[t] + 1, a value is a factor of as many neighbouring p and is broadcast once for all of them; all rows
  * of such taps leave out the same. `tile` is for values anywhere, place(p) = off[p]: each needs a register of its own, so it
  * has no more than TILE_ROWS. `tile_product` and `tile_rows_product` are the same without tables, for matrix products and
- * 1 x 1 filters.
+ * 1 x 1 filters; place(p) = p * row_step in the second.
  *
  * A loop is judged by its instructions for each multiply-add: a core begins two of these in a cycle and four instructions in
  * all, and only half of those while the other thread that its hardware runs is busy, as on most shared machines. So values
@@ -26,8 +26,8 @@
  * next (`tile_ahead`): asked for together, lines wait for each other.
  *
  * Each output is one chain of fused multiply-adds from 0 in the order of (c, t): P, V and whoever computes the
- * neighbouring outputs do not change its bits. With `add`, which `tile` alone knows, the finished sum is added to what
- * `out` holds.
+ * neighbouring outputs do not change its bits. With `add`, which not all know, the finished sum is added to what `out`
+ * holds.
  *
  * The vector is as wide as the level's registers. It is GCC's and Clang's vector extension; other compilers get an
  * array of the same length and their own vectoriser. The body is compiled twice, for float and for double, by including
@@ -100,7 +100,7 @@ static inline int tile_rows(int V) { return accumulators(V) / V < TILE_ROWS ? ac
  * lines that will be written, in the first `writes` of these. It does so for TILE_ASKED rows at a time, as long as so many
  * steps of its outer loop are left: a core keeps track of about a dozen lines that are on their way, and would wait. */
 #define TILE_ASKED 4
-#define TILE_ASKING 20 /* smaller tiles do not ask */
+#define TILE_ASKING 16 /* smaller tiles do not ask */
 struct tile_ahead {
     const char *read, *write;
     ptrdiff_t read_step, write_step, reads, writes; /* writes <= reads */
@@ -368,28 +368,38 @@ TILE_INLINE void NAME(product_body)(const int P, const int V, const T *a, ptrdif
     NAME(store_sums)(P, V, sum, out, out_step, 0);
 }
 
-/* The same for values anywhere, and with what `tile` does to the sum. */
-TILE_INLINE void NAME(rows_body)(const int P, const int V, const T *a, const ptrdiff_t *off, ptrdiff_t a_step,
-                                 ptrdiff_t steps, const T *b, ptrdiff_t b_step, T *out, ptrdiff_t out_step, int add)
+/* The same for values `row_step` apart, and with what `tile` does to the sum. Two registers that are moved on, and multiples
+ * of the step, address all values. */
+TILE_INLINE void NAME(rows_body)(const int P, const int V, const T *a, ptrdiff_t row_step, ptrdiff_t a_step,
+                                 ptrdiff_t steps, const T *b, ptrdiff_t b_step, T *out, ptrdiff_t out_step, int add,
+                                 const struct tile_ahead *ahead)
 {
+    const ptrdiff_t size = sizeof(T);
+    ptrdiff_t one = row_step * size, two = 2 * one, three = 3 * one, four = 4 * one, eight = 8 * one;
+    const char *first = (const char *)a, *fourth = first + three;
+    TILE_ONE_REGISTER(one); /* that these are multiples need not be known: compilers would compute some of others */
+    TILE_ONE_REGISTER(two);
+    TILE_ONE_REGISTER(three);
+    TILE_ONE_REGISTER(four);
+    TILE_ONE_REGISTER(eight);
     NAME(vec) sum[TILE_REGISTERS];
-    const T *at[TILE_ROWS];
     TILE_UNROLL
-    for (int p = 0; p < P; p++) {
-        at[p] = a + off[p];
-        TILE_UNROLL
-        for (int v = 0; v < V; v++) sum[p * V + v] = NAME(spread)(0);
-    }
-    for (ptrdiff_t k = 0; k < steps * a_step; k += a_step, b += b_step) {
+    for (int i = 0; i < P * V; i++) sum[i] = NAME(spread)(0);
+    for (ptrdiff_t left = steps; left > 0; left--, b += b_step) {
+        if (P * V >= TILE_ASKING && left % TILE_ASKED == 0 && left <= ahead->reads) tile_ask(ahead, left);
+        const char *const at[] = {first, first + one, first + two, fourth, first + four, fourth + two, fourth + three,
+                                  fourth + four, first + eight};
         NAME(vec) column[TILE_MAX_V];
         TILE_UNROLL
         for (int v = 0; v < V; v++) column[v] = NAME(load)(b + v * LANES);
         TILE_UNROLL
         for (int p = 0; p < P; p++) {
-            const NAME(vec) value = NAME(spread)(at[p][k]);
+            const NAME(vec) value = NAME(spread)(*(const T *)at[p]);
             TILE_UNROLL
             for (int v = 0; v < V; v++) sum[p * V + v] = NAME(multiply_add)(value, column[v], sum[p * V + v]);
         }
+        first += a_step * size;
+        fourth += a_step * size;
     }
     NAME(store_sums)(P, V, sum, out, out_step, add);
 }
@@ -408,7 +418,7 @@ TILE_INLINE void NAME(rows_body)(const int P, const int V, const T *a, const ptr
         return;
 #define ROWS_PRODUCT(P_, V_)                                                                                           \
     case (V_) * 64 + (P_):                                                                                             \
-        NAME(rows_body)(P_, V_, a, off, a_step, steps, b, b_step, out, out_step, add);                                 \
+        NAME(rows_body)(P_, V_, a, row_step, a_step, steps, b, b_step, out, out_step, add, ahead);                     \
         return;
 #define SIDE(side, P_, V_)                                                                                             \
     case (V_) * 64 + (P_):                                                                                             \
@@ -450,9 +460,10 @@ TILE_ONCE void NAME(tile)(int P, int V, const T *a, const ptrdiff_t *off, ptrdif
     switch (V * 64 + P) { PLACES(TILE) }
 }
 
-/* The same for `steps` values of each p, a_step apart, times vectors that are b_step apart: without tables. */
-TILE_ONCE void NAME(tile_rows_product)(int P, int V, const T *a, const ptrdiff_t *off, ptrdiff_t a_step, ptrdiff_t steps,
-                                       const T *b, ptrdiff_t b_step, T *out, ptrdiff_t out_step, int add)
+/* The same for p that are row_step apart, each with `steps` values a_step apart, times vectors that are b_step apart. */
+TILE_ONCE void NAME(tile_rows_product)(int P, int V, const T *a, ptrdiff_t row_step, ptrdiff_t a_step, ptrdiff_t steps,
+                                       const T *b, ptrdiff_t b_step, T *out, ptrdiff_t out_step, int add,
+                                       const struct tile_ahead *ahead)
 {
     switch (V * 64 + P) { PLACES(ROWS_PRODUCT) }
 }

@@ -3,6 +3,8 @@
 from cython cimport floating
 from libc.stdint cimport uint16_t
 
+from cconv.kernels.division cimport quotient
+
 
 cdef extern from "denormals.h" nogil:
     unsigned cconv_ftz_on() noexcept
@@ -36,10 +38,10 @@ cdef extern from "tile.h" nogil:
     void tile_run_double(int, int, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, const Py_ssize_t*,
                          const uint16_t*, int, const double*, Py_ssize_t, double*, Py_ssize_t,
                          const tile_ahead*) noexcept
-    void tile_rows_product_float(int, int, const float*, const Py_ssize_t*, Py_ssize_t, Py_ssize_t, const float*,
-                                 Py_ssize_t, float*, Py_ssize_t, int) noexcept
-    void tile_rows_product_double(int, int, const double*, const Py_ssize_t*, Py_ssize_t, Py_ssize_t, const double*,
-                                  Py_ssize_t, double*, Py_ssize_t, int) noexcept
+    void tile_rows_product_float(int, int, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*,
+                                 Py_ssize_t, float*, Py_ssize_t, int, const tile_ahead*) noexcept
+    void tile_rows_product_double(int, int, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*,
+                                  Py_ssize_t, double*, Py_ssize_t, int, const tile_ahead*) noexcept
     void tile_product_float(int, int, const float*, Py_ssize_t, Py_ssize_t, const float*, float*, Py_ssize_t,
                             const tile_ahead*) noexcept
     void tile_product_double(int, int, const double*, Py_ssize_t, Py_ssize_t, const double*, double*, Py_ssize_t,
@@ -72,6 +74,48 @@ cdef extern from "tile.h" nogil:
     void add_rows_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*) noexcept
     void add_shifted_float(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, float*) noexcept
     void add_shifted_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*) noexcept
+
+
+cdef enum:
+    CACHE_LINE = 64
+
+
+cdef struct Lines:
+    const char* first  # what will be read or written soon:
+    Py_ssize_t step, rows, lines  # as many lines of the cache, in each of as many rows
+    Py_ssize_t position, pace  # of the next tile, and from tile to tile, in 1/65536 of a line
+
+cdef struct Ahead:
+    Lines read, write
+    tile_ahead tile  # the next tile's share
+
+
+cdef inline void plan_lines(Lines* l, const floating* first, Py_ssize_t step, Py_ssize_t rows, Py_ssize_t count,
+                            Py_ssize_t tiles) noexcept nogil:
+    """Plan to ask for `count` values of each of `rows` rows in the course of so many tiles."""
+    l.first = <const char*>first
+    l.step = step * sizeof(floating)
+    l.rows = rows
+    l.lines = count * <Py_ssize_t>sizeof(floating) // CACHE_LINE + 1
+    l.position = 0
+    l.pace = quotient(l.lines << 16, tiles)
+
+
+cdef inline const char* next_lines(Lines* l, Py_ssize_t* rows) noexcept nogil:
+    """The first of the lines that the next tile asks for, and in how many rows."""
+    cdef Py_ssize_t line = (l.position + 0xFFFF) >> 16
+    l.position += l.pace
+    rows[0] = l.rows if line < min((l.position + 0xFFFF) >> 16, l.lines) else 0
+    return l.first + line * CACHE_LINE
+
+
+cdef inline void look_ahead(Ahead* a) noexcept nogil:
+    """Share out the next tile's lines."""
+    a.tile.read = next_lines(&a.read, &a.tile.reads)
+    a.tile.write = next_lines(&a.write, &a.tile.writes)
+    a.tile.read_step = a.read.step if a.tile.reads > 0 else 0
+    a.tile.write_step = a.write.step
+    a.tile.reads = max(a.tile.reads, a.tile.writes)
 
 
 cdef inline double tile_cost(Py_ssize_t V, Py_ssize_t tiles, Py_ssize_t count, int side) noexcept nogil:
@@ -108,13 +152,13 @@ cdef inline void tile_run(int P, int V, const floating* a, Py_ssize_t outer, Py_
         tile_run_double(P, V, a, outer, a_step, inner, table, kept, side, b, b_jump, out, out_step, ahead)
 
 
-cdef inline void tile_rows_product(int P, int V, const floating* a, const Py_ssize_t* off, Py_ssize_t a_step,
+cdef inline void tile_rows_product(int P, int V, const floating* a, Py_ssize_t row_step, Py_ssize_t a_step,
                                    Py_ssize_t steps, const floating* b, Py_ssize_t b_step, floating* out,
-                                   Py_ssize_t out_step, bint add) noexcept nogil:
+                                   Py_ssize_t out_step, bint add, const tile_ahead* ahead) noexcept nogil:
     if floating is float:
-        tile_rows_product_float(P, V, a, off, a_step, steps, b, b_step, out, out_step, add)
+        tile_rows_product_float(P, V, a, row_step, a_step, steps, b, b_step, out, out_step, add, ahead)
     else:
-        tile_rows_product_double(P, V, a, off, a_step, steps, b, b_step, out, out_step, add)
+        tile_rows_product_double(P, V, a, row_step, a_step, steps, b, b_step, out, out_step, add, ahead)
 
 
 cdef inline void tile_product(int P, int V, const floating* a, Py_ssize_t a_step, Py_ssize_t steps, const floating* b,
