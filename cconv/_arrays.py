@@ -110,11 +110,9 @@ def promote(*arrays):
     >>> x.dtype, W.dtype, b
     (dtype('float64'), dtype('float64'), None)
     """
-    first = arrays[0].dtype
-    for array in arrays:
-        if array is not None and array.dtype is not first:
-            return tuple(None if array is None else array.astype(FLOAT64, copy=False) for array in arrays)
-    return arrays
+    if memory.of_one_dtype(arrays):
+        return arrays
+    return tuple(None if array is None else array.astype(FLOAT64, copy=False) for array in arrays)
 
 
 def with_weights(x, W, b, ndim):

@@ -134,7 +134,7 @@ class Optimizer:
 
     def _state_of(self, key, values):
         state = self.state.get(key)
-        if state is not None and kernels.memory.are_alike(values, *[state[name] for name in self.state_names]):
+        if state is not None and kernels.memory.are_alike(values, *map(state.__getitem__, self.state_names)):
             return state
         zeros = np.zeros_like(values)
         state = self.state[key] = {"step": 0} | {name: kernels.memory.copy(zeros) for name in self.state_names}

@@ -246,6 +246,14 @@ def are_ready(x, W, b, int ndim):
             and (b is None or ready(b) and alike(b, x, 1)))
 
 
+def of_one_dtype(tuple arrays):
+    """Whether all these arrays have the first one's dtype; any but that may be None."""
+    for array in arrays:
+        if array is not None and dtype_of(array) != dtype_of(arrays[0]):
+            return False
+    return True
+
+
 def are_alike(*arrays):
     """Whether all these arrays lie in memory as kernels take them, and are of one shape and dtype."""
     for array in arrays:

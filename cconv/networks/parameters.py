@@ -31,9 +31,8 @@ class Parameters(Mapping):
         for layer in flat(layers):
             names = getattr(layer, "param_names", ())
             is_attribute = bool(names)
-            names = names or param_names(layer)
-            if not names:
-                continue
+            if not is_attribute:
+                names = param_names(layer)
             shown = frozen or not getattr(layer, "frozen", False)
             for name in names:
                 counts[name] = count = counts.get(name, 0) + 1
