@@ -39,6 +39,7 @@ from cython cimport floating
 from cython.parallel cimport parallel, prange
 from libc.stdint cimport uint32_t, uint64_t
 
+from cconv.kernels.pieces cimport deal_pieces, shared_pieces, take_piece
 from cconv.kernels.tile cimport cconv_ftz_on, cconv_ftz_restore
 from cconv.kernels.vmath cimport decay, expm1, log1p, normal, sigmoid as logistic, tanh as hyperbolic
 
@@ -203,19 +204,22 @@ cdef inline void masked_relu(const floating* dout, const floating* x, floating* 
 
 cdef void run_pieces(Rule rule, const floating* dout, const floating* x, floating* out, uint64_t* mask,
                      Py_ssize_t size, floating a, floating b, int num_threads) noexcept nogil:
-    cdef Py_ssize_t c, i, n
+    cdef Py_ssize_t c, t, i, n
+    cdef shared_pieces shared
     cdef unsigned state = 0
+    deal_pieces(&shared, (size + CHUNK - 1) // CHUNK, num_threads)
     with parallel(num_threads=num_threads):
         state = cconv_ftz_on()
-        for c in prange((size + CHUNK - 1) // CHUNK, schedule="static"):
-            i = c * CHUNK
-            n = min(CHUNK, size - i)
-            if mask != NULL:
-                masked_relu(dout, x, out, mask, i, n)
-            elif dout == NULL:
-                values(rule, x + i, out + i, n, a, b)
-            else:
-                gradients(rule, dout + i, x + i, out + i, n, a, b)
+        for t in prange(num_threads, schedule="static"):
+            while (c := take_piece(&shared, t)) >= 0:
+                i = c * CHUNK
+                n = min(CHUNK, size - i)
+                if mask != NULL:
+                    masked_relu(dout, x, out, mask, i, n)
+                elif dout == NULL:
+                    values(rule, x + i, out + i, n, a, b)
+                else:
+                    gradients(rule, dout + i, x + i, out + i, n, a, b)
         cconv_ftz_restore(state)
 
 

@@ -23,6 +23,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from cconv.kernels.division cimport ceil_div
+from cconv.kernels.pieces cimport deal_pieces, shared_pieces, take_piece
 from cconv.kernels.tile cimport cconv_ftz_on, cconv_ftz_restore
 
 cnp.import_array()
@@ -188,24 +189,27 @@ cdef inline void max_plane(const floating* x, floating* out, position* argmax, G
 
 cdef void max_forward(const floating* x, floating* out, position* argmax, Geometry g, int num_threads) noexcept nogil:
     cdef Py_ssize_t size = g.H * g.W, pooled = g.OH * g.OW, groups = ceil_div(g.planes * size, GROUP)
-    cdef Py_ssize_t c, p, first, last
+    cdef Py_ssize_t c, t, p, first, last
     cdef position* where = NULL
     cdef bint pairs = window_pairs(&g, False)
+    cdef shared_pieces shared
     cdef unsigned state = 0
+    deal_pieces(&shared, groups, num_threads)
     with parallel(num_threads=num_threads):
         state = cconv_ftz_on()
-        for c in prange(groups, schedule="static"):
-            first = c * g.planes // groups
-            last = (c + 1) * g.planes // groups
-            where = NULL if argmax == NULL else argmax + first * pooled
-            if pairs:
-                # Such windows have positions of one byte, if these are wanted at all.
-                max_pairs(x + first * size, (g.planes - first) * size, last - first, &g, out + first * pooled,
-                          <uint8_t*>where)
-                continue
-            for p in range(first, last):
-                max_plane[floating, position](x + p * size, out + p * pooled,
-                                              NULL if argmax == NULL else argmax + p * pooled, g)
+        for t in prange(num_threads, schedule="static"):
+            while (c := take_piece(&shared, t)) >= 0:
+                first = c * g.planes // groups
+                last = (c + 1) * g.planes // groups
+                where = NULL if argmax == NULL else argmax + first * pooled
+                if pairs:
+                    # Such windows have positions of one byte, if these are wanted at all.
+                    max_pairs(x + first * size, (g.planes - first) * size, last - first, &g, out + first * pooled,
+                              <uint8_t*>where)
+                    continue
+                for p in range(first, last):
+                    max_plane[floating, position](x + p * size, out + p * pooled,
+                                                  NULL if argmax == NULL else argmax + p * pooled, g)
         cconv_ftz_restore(state)
 
 
@@ -298,8 +302,9 @@ cdef bint max_backward(const floating* dout, const position* argmax, floating* d
                        int num_threads) noexcept nogil:
     """Return whether all positions are seen to be in the image."""
     cdef Py_ssize_t size = g.H * g.W, out = g.OH * g.OW, groups = ceil_div(g.planes * size, GROUP)
-    cdef Py_ssize_t c, k, first, last, outside = 0
+    cdef Py_ssize_t c, t, k, first, last, outside = 0
     cdef bint pairs = position is uint8_t and window_pairs(&g, True)
+    cdef shared_pieces shared
     cdef unsigned state = 0
     cdef Taps taps
     taps.top = min(first_inside(-g.pt, g.sh), g.OH)
@@ -310,17 +315,19 @@ cdef bint max_backward(const floating* dout, const position* argmax, floating* d
         for k in range(g.fh * g.fw):
             taps.across[k] = k % g.fw * g.dw
             taps.offset[k] = k // g.fw * g.dh * g.W + taps.across[k]
+    deal_pieces(&shared, groups, num_threads)
     with parallel(num_threads=num_threads):
         state = cconv_ftz_on()
-        for c in prange(groups, schedule="static"):
-            first = c * g.planes // groups
-            last = (c + 1) * g.planes // groups
-            if pairs:
-                scatter_pairs(dout + first * out, <const uint8_t*>argmax + first * out, (g.planes - first) * out,
-                              last - first, &g, dx + first * size)
-            else:
-                outside += not scatter_planes[floating, position](dout + first * out, argmax + first * out,
-                                                                  dx + first * size, &g, &taps, last - first)
+        for t in prange(num_threads, schedule="static"):
+            while (c := take_piece(&shared, t)) >= 0:
+                first = c * g.planes // groups
+                last = (c + 1) * g.planes // groups
+                if pairs:
+                    scatter_pairs(dout + first * out, <const uint8_t*>argmax + first * out, (g.planes - first) * out,
+                                  last - first, &g, dx + first * size)
+                else:
+                    outside += not scatter_planes[floating, position](dout + first * out, argmax + first * out,
+                                                                      dx + first * size, &g, &taps, last - first)
         cconv_ftz_restore(state)
     return outside == 0
 
@@ -382,9 +389,10 @@ cdef void divisors(const Geometry* g, Py_ssize_t below, Py_ssize_t right, bint c
 cdef void average(floating* x, floating* out, Geometry g, Py_ssize_t below, Py_ssize_t right, bint count_include_pad,
                   bint backward, int num_threads) noexcept nogil:
     cdef Py_ssize_t size = g.H * g.W, part = g.OH * g.OW, groups = ceil_div(g.planes * size, GROUP)
-    cdef Py_ssize_t c, p, first, last
+    cdef Py_ssize_t c, t, p, first, last
     cdef floating* image
     cdef floating* pooled
+    cdef shared_pieces shared
     cdef unsigned state = 0
     cdef bint quarters = window_quarters(&g), fits = not quarters and window_sums(&g)
     # Without memory for the divisors, which a few thousand bytes hold, windows are added one by one.
@@ -393,24 +401,26 @@ cdef void average(floating* x, floating* out, Geometry g, Py_ssize_t below, Py_s
     if rows != NULL:
         columns = rows + g.OH
         divisors(&g, below, right, count_include_pad, rows, columns)
+    deal_pieces(&shared, groups, num_threads)
     with parallel(num_threads=num_threads):
         state = cconv_ftz_on()
-        for c in prange(groups, schedule="static"):
-            first = c * g.planes // groups
-            last = (c + 1) * g.planes // groups
-            image = x + first * size
-            pooled = out + first * part
-            if quarters and backward:
-                spread_pairs(pooled, (g.planes - first) * part, last - first, &g, image)
-            elif quarters:
-                average_pairs(image, (g.planes - first) * size, last - first, &g, pooled)
-            elif rows == NULL:
-                for p in range(last - first):
-                    average_plane(image + p * size, pooled + p * part, g, below, right, count_include_pad, backward)
-            elif backward:
-                spread_windows(pooled, last - first, &g, rows, columns, image)
-            else:
-                sum_windows(image, last - first, &g, rows, columns, pooled)
+        for t in prange(num_threads, schedule="static"):
+            while (c := take_piece(&shared, t)) >= 0:
+                first = c * g.planes // groups
+                last = (c + 1) * g.planes // groups
+                image = x + first * size
+                pooled = out + first * part
+                if quarters and backward:
+                    spread_pairs(pooled, (g.planes - first) * part, last - first, &g, image)
+                elif quarters:
+                    average_pairs(image, (g.planes - first) * size, last - first, &g, pooled)
+                elif rows == NULL:
+                    for p in range(last - first):
+                        average_plane(image + p * size, pooled + p * part, g, below, right, count_include_pad, backward)
+                elif backward:
+                    spread_windows(pooled, last - first, &g, rows, columns, image)
+                else:
+                    sum_windows(image, last - first, &g, rows, columns, pooled)
         cconv_ftz_restore(state)
     free(rows)
 
