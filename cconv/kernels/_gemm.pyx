@@ -79,10 +79,18 @@ cdef struct Product:
     bint whole  # whether all blocks of the right factor are packed one behind the other, for several parts of the rows
     Py_ssize_t lanes, vectors, blocks  # the vectors of all columns are dealt out to so many blocks
     Py_ssize_t parts, items  # of the rows and of the blocks: each part in each item is a piece of work
-    Py_ssize_t most  # rows of a tile
     Py_ssize_t step  # from row to row of sums: where these are added up, whole vectors
     Py_ssize_t strip, right  # values of scratch for a strip of sums and for a block of the right factor,
     Py_ssize_t apart  # and where in it sums begin that do not lie in the result
+
+
+cdef inline Py_ssize_t vectors_of(Product* g, Py_ssize_t block) noexcept nogil:
+    return (block + 1) * g.vectors // g.blocks - block * g.vectors // g.blocks
+
+
+cdef inline Py_ssize_t most_rows(Product* g, Py_ssize_t V) noexcept nogil:
+    """The most rows of a tile with V vectors."""
+    return run_rows(<int>V) if g.row_step == 1 else tile_rows(<int>V)
 
 
 cdef inline void pack_right(const floating* b, Product* g, Py_ssize_t k, Py_ssize_t count, Py_ssize_t first,
@@ -239,8 +247,9 @@ cdef bint some_rows(const floating* a, const floating* b, Product* g, Py_ssize_t
     if end - own >= g.lanes and mostly_zero(a + row * g.row_step, g, rows, k, min(end_chunk * g.chunk, g.K)):
         some_sparse_rows(a, b, g, row, rows, own, end, first_chunk, end_chunk, sums, sums_step, scratch)
         return False
-    tiles = deal(rows, <int>g.most, &size, &larger)
-    calls = tiles * (end_block - first_block)
+    calls = 0
+    for block in range(first_block, end_block):
+        calls += ceil_div(rows, most_rows(g, vectors_of(g, block)))
     memset(&ahead, 0, sizeof(ahead))
     for ki in range(first_chunk, end_chunk):
         k = ki * g.chunk
@@ -260,11 +269,11 @@ cdef bint some_rows(const floating* a, const floating* b, Product* g, Py_ssize_t
             plan_lines(&ahead.read, b + (k + count) * g.b_step + own, g.b_step, min(g.chunk, g.K - k - count),
                        end - own, calls)
         for block in range(first_block, end_block):
-            first = block * g.vectors // g.blocks
-            V = (block + 1) * g.vectors // g.blocks - first
-            first *= g.lanes
+            first = block * g.vectors // g.blocks * g.lanes
+            V = vectors_of(g, block)
             width = V * g.lanes
             valid = min(width, sums_step - first)
+            tiles = deal(rows, <int>most_rows(g, V), &size, &larger)
             if g.turned and first + width < g.columns:
                 i = min(width, g.columns - first - width)
                 plan_lines(&ahead.read, b + (first + width) * g.b_step + k, g.b_step, i, count, tiles)
@@ -426,7 +435,7 @@ cdef void product_of_few_rows(const floating* a, const floating* b, floating* bi
 cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray out, Py_ssize_t rows, Py_ssize_t K,
               Py_ssize_t columns, Py_ssize_t row_step, Py_ssize_t k_step, bint turned, int num_threads):
     cdef Product g
-    cdef Py_ssize_t private, V, width = 0, few_rows = min(rows, ROWS), most, tiles, blocks, wide
+    cdef Py_ssize_t private, V, width = 0, few_rows = min(rows, ROWS), blocks, wide
     cdef double cost, least = 0
     cdef void* left = cnp.PyArray_DATA(a)
     cdef void* right = cnp.PyArray_DATA(b)
@@ -443,19 +452,16 @@ cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray 
         out[...] = 0  # the weight gradient of an empty batch
         return
     g.vectors = ceil_div(columns, g.lanes)
-    g.most = g.blocks = 1
+    g.blocks = 1
     for V in range(1, min(g.vectors, TILE_MAX_V) + 1):
-        most = run_rows(<int>V) if row_step == 1 else tile_rows(<int>V)
-        tiles = ceil_div(few_rows, most)
         blocks = ceil_div(g.vectors, V)
         wide = g.vectors - blocks * (V - 1)  # blocks of V vectors; the others have one less
-        cost = wide * tile_cost(V, tiles, few_rows, 0)
+        cost = wide * tile_cost(V, ceil_div(few_rows, most_rows(&g, V)), few_rows, 0)
         if wide < blocks:
-            cost += (blocks - wide) * tile_cost(V - 1, tiles, few_rows, 0)
+            cost += (blocks - wide) * tile_cost(V - 1, ceil_div(few_rows, most_rows(&g, V - 1)), few_rows, 0)
         if cost < least or V == 1:
             least = cost
             g.blocks = blocks
-            g.most = most
             width = V * g.lanes
     few = rows <= FEW_ROWS and not turned and columns >= g.lanes
     g.chunks = ceil_div(K, CHUNK)
