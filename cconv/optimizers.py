@@ -118,8 +118,6 @@ class Optimizer:
             state["step"] += 1
             change = scale, limit, decays.get(key, 0.0)
             self._step(values, gradient, state, change, kernels.cpu.threads_for(COST * values.size))
-            if usual:
-                continue
             if not isinstance(target, np.ndarray):
                 params[key] = float(values)
             elif target is not values:

@@ -14,7 +14,6 @@ __all__ = [
     "call",
     "describe",
     "expect_different",
-    "flat",
     "forward",
     "multiply_adds",
     "named",
@@ -70,17 +69,6 @@ def nested(layers, prefix=""):
         inside = getattr(layer, "layers", None)
         if inside:
             yield from nested(inside, f"{prefix}{name}.")
-
-
-def flat(layers):
-    """Return all layers in a list, without names, in the order of `nested`."""
-    found = []
-    for layer in layers.values():
-        found.append(layer)
-        inside = getattr(layer, "layers", None)
-        if inside:
-            found += flat(inside)
-    return found
 
 
 def expect_different(layers):

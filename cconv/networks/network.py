@@ -9,7 +9,7 @@ from .._random import generator
 from ..geometry import integer
 from ..gradient import numerical_gradient
 from ..layers import SoftmaxWithLoss
-from ..layers.stack import backward, build, describe, expect_different, flat, forward, named, nested
+from ..layers.stack import backward, build, describe, expect_different, forward, named, nested
 from ..serialization import load_params, save_params
 from . import fusion, summary
 from .parameters import Parameters
@@ -177,7 +177,7 @@ class Network:
         run as this says.
         """
         self.training = bool(mode)
-        for layer in flat(self.layers):
+        for _, layer in nested(self.layers):
             layer.training = self.training
         return self
 
@@ -203,7 +203,7 @@ class Network:
         if unknown:
             raise KeyError(f"{unknown[0]!r} is not one of this network's layers {', '.join(layers)}")
         for name in names or layers:
-            for layer in flat({name: layers[name]}):
+            for _, layer in nested({name: layers[name]}):
                 layer.frozen = frozen
         return self
 

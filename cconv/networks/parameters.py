@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from ..layers.stack import flat, param_names
+from ..layers.stack import nested, param_names
 
 __all__ = ["Parameters"]
 
@@ -28,7 +28,7 @@ class Parameters(Mapping):
     def __init__(self, layers, *, frozen=True):
         self._places = places = {}  # a layer, the parameter's name there, and whether that is an attribute's
         counts = {}
-        for layer in flat(layers):
+        for _, layer in nested(layers):
             names = getattr(layer, "param_names", ())
             is_attribute = bool(names)
             if not is_attribute:
