@@ -515,9 +515,9 @@ cdef Py_ssize_t strip_size(Gather* g, bint pooled) noexcept nogil:
 
 
 cdef void gather_parts(const floating* x, const floating* packed, floating* bias, floating* out, uint8_t* where,
-                       bint pooled, Py_ssize_t N, Gather* g, Py_ssize_t first, Py_ssize_t end, Py_ssize_t parts,
-                       floating* scratch) noexcept nogil:
-    """Compute some of the parts into which the rows of the images are cut, padding the rows each needs."""
+                       bint pooled, Py_ssize_t N, Gather* g, Py_ssize_t parts, shared_pieces* shared,
+                       Py_ssize_t thread, floating* scratch) noexcept nogil:
+    """Compute parts into which the rows of the images are cut, as long as there are some; pad the rows each needs."""
     cdef Py_ssize_t rows = g.rows // 2 if pooled else g.rows, channels = g.groups * g.C, group, item, n, y0, y1, s0, s1
     cdef Py_ssize_t area = rows * (g.width // 2) if pooled else g.area  # of one channel of the result
     cdef Py_ssize_t size = g.groups * g.F * area, image = channels * g.H * g.W
@@ -525,7 +525,7 @@ cdef void gather_parts(const floating* x, const floating* packed, floating* bias
     cdef const floating* next_image
     cdef floating* room = scratch + strip_size(g, pooled)
     cdef unsigned state = cconv_ftz_on()
-    for item in range(first, end):
+    while (item := take_piece(shared, thread)) >= 0:
         n = item // parts
         y0 = item % parts * rows // parts
         y1 = (item % parts + 1) * rows // parts
@@ -550,7 +550,7 @@ cdef void gather_parts(const floating* x, const floating* packed, floating* bias
 cdef void gather(const floating* x, const floating* W, Py_ssize_t f_step, Py_ssize_t c_step, floating* bias,
                  floating* out, uint8_t* where, bint pooled, Py_ssize_t N, Gather* g, floating* packed,
                  floating* scratch, Py_ssize_t private, int num_threads) noexcept nogil:
-    cdef Py_ssize_t item, parts, f, group, t
+    cdef Py_ssize_t parts, f, group, t
     cdef shared_pieces shared
     cdef floating* biases = packed + g.groups * g.weights  # with zeros for the lanes beyond F
     for group in range(g.groups):
@@ -567,13 +567,12 @@ cdef void gather(const floating* x, const floating* W, Py_ssize_t f_step, Py_ssi
     parts = max(min(parts, g.area // STRIP, g.rows // 2 if pooled else g.rows), 1)
     if parts > num_threads:
         parts -= parts % num_threads
+    deal_pieces(&shared, N * parts, num_threads)
     if num_threads == 1:
-        gather_parts(x, packed, bias, out, where, pooled, N, g, 0, N, 1, scratch)
+        gather_parts(x, packed, bias, out, where, pooled, N, g, parts, &shared, 0, scratch)
     else:
-        deal_pieces(&shared, N * parts, num_threads)
         for t in prange(num_threads, num_threads=num_threads, schedule="static"):
-            while (item := take_piece(&shared, t)) >= 0:
-                gather_parts(x, packed, bias, out, where, pooled, N, g, item, item + 1, parts, scratch + t * private)
+            gather_parts(x, packed, bias, out, where, pooled, N, g, parts, &shared, t, scratch + t * private)
 
 
 cdef void add_in_order(const floating* image, const Py_ssize_t* off, Py_ssize_t count, const floating* turned,

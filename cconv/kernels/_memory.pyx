@@ -217,6 +217,7 @@ cdef inline void* dtype_of(object array) noexcept:
 
 
 cdef inline bint in_order(object array) noexcept:
+    """Whether an array lies in memory as kernels take it, whatever its dtype."""
     cdef int needed = cnp.NPY_ARRAY_C_CONTIGUOUS | cnp.NPY_ARRAY_ALIGNED
     return cnp.PyArray_CheckExact(array) and cnp.PyArray_FLAGS(<cnp.ndarray>array) & needed == needed
 
@@ -281,6 +282,8 @@ def are_updatable(list params, list grads):
     cdef size_t read = 0, written = 0  # where the last extent of each kind ends
     cdef bint apart = True
     cdef Extent* extents
+    if count == 0:
+        return not grads
     for p, g in zip(params, grads, strict=True):
         if not (ready(p) and ready(g) and same(p, g) and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>p)):
             return False

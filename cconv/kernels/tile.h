@@ -387,7 +387,7 @@ TILE_INLINE void NAME(rows_body)(const int P, const int V, const T *a, ptrdiff_t
     for (int i = 0; i < P * V; i++) sum[i] = NAME(spread)(0);
     for (ptrdiff_t left = steps; left > 0; left--, b += b_step) {
         if (P * V >= TILE_ASKING && left % TILE_ASKED == 0 && left <= ahead->reads) tile_ask(ahead, left);
-        const char *const at[] = {first, first + one, first + two, fourth, first + four, fourth + two, fourth + three,
+        const char *const at[TILE_ROWS] = {first, first + one, first + two, fourth, first + four, fourth + two, fourth + three,
                                   fourth + four, first + eight};
         NAME(vec) column[TILE_MAX_V];
         TILE_UNROLL
