@@ -1,5 +1,6 @@
 """A running mean of parameters, which often does better than the last of them."""
 
+import math
 from contextlib import contextmanager
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from . import kernels
 from ._arrays import made_ready
 from ._checks import checked_dict, fraction
+from .optimizers import Numbers
 
 __all__ = ["ExponentialMovingAverage"]
 
@@ -58,14 +60,17 @@ class ExponentialMovingAverage:
     def update(self):
         """Lead the averages towards the parameters: to be called after each step of the optimizer."""
         values = {name: _native(name, value) for name, value in self.params.items()}
-        averages = {}
+        averages, means, targets = {}, [], []
         for name, value in values.items():
-            mean = self.averages.get(name)
-            if mean is None or mean.shape != value.shape or mean.dtype != value.dtype:
-                mean = value.copy()
+            mean = averages[name] = self.averages.get(name)
+            if mean is not None and kernels.memory.are_alike(mean, value):
+                means.append(mean)
+                targets.append(value)
             else:
-                kernels.optimize.average(mean, value, 1 - self.decay, kernels.cpu.threads_for(COST * value.size))
-            averages[name] = mean
+                averages[name] = value.copy()
+        threads = kernels.cpu.threads_for(COST * sum(mean.size for mean in means))
+        states, numbers = [{}] * len(means), [Numbers(lr=0.0, a=1 - self.decay)] * len(means)
+        kernels.optimize.update("average", means, targets, states, (), numbers, 1.0, math.inf, threads)
         self.averages = averages
 
     @contextmanager

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -43,12 +44,24 @@ CHECKS = {
 }
 
 
+class Numbers(NamedTuple):
+    """What a rule of the kernel multiplies with, for one parameter: see its formulas."""
+
+    lr: float
+    a: float = 0.0
+    b: float = 0.0
+    eps: float = 0.0
+    keep: float = 1.0
+    decay: float = 0.0
+
+
 class Optimizer:
     r"""What all optimizers share: updates of parameters in place, state for each of them, weight decay and clipping.
 
-    A subclass names its state arrays in `state_names` and its hyperparameters beside lr in `setting_names`, and writes
-    `_step`, which calls a compiled kernel for one parameter. State begins at 0 when a parameter is seen first, and
-    again when it comes back with another shape or dtype. A parameter that is a Python float is replaced in the dict.
+    A subclass names its state arrays in `state_names` and its hyperparameters beside lr in `setting_names`. One that
+    has a rule in the kernel names that in `rule` and says in `_numbers` what goes into it; another writes `_step`.
+    State begins at 0 when a parameter is seen first, and again when it comes back with another shape or dtype. A
+    parameter that is a Python float is replaced in the dict.
 
     Parameters
     ----------
@@ -68,6 +81,7 @@ class Optimizer:
         caller's gradients are not changed.
     """
 
+    rule = ""
     state_names: tuple[str, ...] = ()
     setting_names: tuple[str, ...] = ()
 
@@ -103,25 +117,25 @@ class Optimizer:
             missing = sorted(map(str, arrays.keys() ^ grads.keys()))
             raise KeyError(f"params and grads must have the same keys, only one of them has {', '.join(missing)}")
         # Everything is checked, and each gradient made safe from the updates, before the first parameter changes.
-        gradients = [grads[key] for key in arrays]
-        usual = kernels.memory.are_updatable(list(arrays.values()), gradients)
-        if not usual:
-            owners = {id(_owner(p)) for p in arrays.values()}
+        values, gradients = list(arrays.values()), [grads[key] for key in arrays]
+        together = kernels.memory.are_updatable(values, gradients)
+        if not together:
+            owners = {id(_owner(p)) for p in values}
             gradients = [_prepare(key, arrays[key], grads[key], owners) for key in arrays]
         scale = 1.0 if self.clip_norm is None else _scale(_norm(gradients), self.clip_norm)
         limit = math.inf if self.clip_value is None else self.clip_value
-        decays = {key: self._decay_of(key, values) for key, values in arrays.items()} if self.weight_decay else {}
-        for (key, target), gradient in zip(arrays.items(), gradients, strict=True):
+        decays = [self._decay_of(*item) for item in arrays.items()] if self.weight_decay else [0.0] * len(arrays)
+        if together:
+            self._step(values, gradients, self._states_of(arrays), decays, scale, limit)
+            return
+        for (key, target), gradient, decay in zip(arrays.items(), gradients, decays, strict=True):
             # Copied only now: a parameter under an earlier key may share its memory (tied weights).
-            values = target if usual else made_ready(target, gradient.dtype)
-            state = self._state_of(key, values)
-            state["step"] += 1
-            change = scale, limit, decays.get(key, 0.0)
-            self._step(values, gradient, state, change, kernels.cpu.threads_for(COST * values.size))
+            value = made_ready(target, gradient.dtype)
+            self._step([value], [gradient], self._states_of({key: value}), [decay], scale, limit)
             if not isinstance(target, np.ndarray):
-                params[key] = float(values)
-            elif target is not values:
-                target[...] = values
+                params[key] = float(value)
+            elif target is not value:
+                target[...] = value
 
     def _decay_of(self, key, values):
         if self.exclude is None:
@@ -130,17 +144,39 @@ class Optimizer:
             excluded = self.exclude(key, values) if callable(self.exclude) else key in self.exclude
         return 0.0 if excluded else self.weight_decay
 
+    def _states_of(self, arrays):
+        """Return the state of each parameter, with this step counted."""
+        states = [self.state.get(key) for key in arrays]
+        if not kernels.memory.hold_alike(states, self.state_names, arrays.values()):
+            states = [self._state_of(key, values) for key, values in arrays.items()]
+            self.state.update(zip(arrays, states, strict=True))
+        for state in states:
+            state["step"] += 1
+        return states
+
     def _state_of(self, key, values):
         state = self.state.get(key)
-        if state is not None and kernels.memory.are_alike(values, *map(state.__getitem__, self.state_names)):
+        if kernels.memory.hold_alike([state], self.state_names, [values]):
             return state
         zeros = np.zeros_like(values)
-        state = self.state[key] = {"step": 0} | {name: kernels.memory.copy(zeros) for name in self.state_names}
-        return state
+        return {"step": 0} | {name: kernels.memory.copy(zeros) for name in self.state_names}
 
-    def _step(self, p, g, state, change, threads):
-        """Update p; change, for the kernel, is what becomes of the gradient first: (scale, limit, decay)."""
-        raise NotImplementedError(f"{type(self).__name__} must define _step(p, g, state, change, threads)")
+    def _step(self, params, grads, states, decays, scale, limit):
+        """Update parameters, contiguous arrays that share no memory, in place.
+
+        scale, limit and decays (one for each) are what becomes of the gradients first: they are multiplied by scale,
+        taken no further than limit from 0, and decay times the parameter is added. states hold the arrays by their
+        names, and under "step" which step of this parameter it is.
+        """
+        kinds = [(state["step"], decay) for state, decay in zip(states, decays, strict=True)]
+        of_kind = {kind: self._numbers(*kind) for kind in set(kinds)}  # there is one, most often
+        numbers = [of_kind[kind] for kind in kinds]
+        threads = kernels.cpu.threads_for(COST * sum([p.size for p in params]))
+        kernels.optimize.update(self.rule, params, grads, states, self.state_names, numbers, scale, limit, threads)
+
+    def _numbers(self, step, decay):
+        """Return the rule's numbers for a parameter's `step`, from 1, and its weight decay."""
+        raise NotImplementedError(f"{type(self).__name__} must define _numbers(step, decay), or _step")
 
     def state_dict(self):
         """Return what the next step depends on, but for `exclude`: a dict of JSON values and copies of the arrays.
@@ -344,11 +380,13 @@ class SGD(Optimizer):
     array([0.9, 1.9])
     """
 
+    rule = "sgd"
+
     def __init__(self, lr=0.01, **options):
         super().__init__(lr, **options)
 
-    def _step(self, p, g, state, change, threads):
-        kernels.optimize.sgd(p, g, self.lr, change, threads)
+    def _numbers(self, step, decay):
+        return Numbers(self.lr, decay=decay)
 
 
 class Momentum(Optimizer):
@@ -371,6 +409,7 @@ class Momentum(Optimizer):
     array([0.9, 2.1])
     """
 
+    rule = "momentum"
     state_names = ("v",)
     setting_names = ("momentum",)
 
@@ -378,8 +417,8 @@ class Momentum(Optimizer):
         super().__init__(lr, **options)
         self.momentum = fraction(momentum, "momentum")
 
-    def _step(self, p, g, state, change, threads):
-        kernels.optimize.momentum(p, g, state["v"], self.lr, self.momentum, change, threads)
+    def _numbers(self, step, decay):
+        return Numbers(self.lr, self.momentum, decay=decay)
 
 
 class Nesterov(Momentum):
@@ -404,8 +443,7 @@ class Nesterov(Momentum):
     array([0.81, 2.19])
     """
 
-    def _step(self, p, g, state, change, threads):
-        kernels.optimize.nesterov(p, g, state["v"], self.lr, self.momentum, change, threads)
+    rule = "nesterov"
 
 
 class AdaGrad(Optimizer):
@@ -427,13 +465,14 @@ class AdaGrad(Optimizer):
     array([0.9, 2.1])
     """
 
+    rule = "adagrad"
     state_names = ("h",)
 
     def __init__(self, lr=0.01, **options):
         super().__init__(lr, **options)
 
-    def _step(self, p, g, state, change, threads):
-        kernels.optimize.adagrad(p, g, state["h"], self.lr, 1e-7, change, threads)
+    def _numbers(self, step, decay):
+        return Numbers(self.lr, eps=1e-7, decay=decay)
 
 
 class RMSprop(Optimizer):
@@ -456,6 +495,7 @@ class RMSprop(Optimizer):
     array([0., 3.])
     """
 
+    rule = "rmsprop"
     state_names = ("h",)
     setting_names = ("decay_rate",)
 
@@ -463,8 +503,8 @@ class RMSprop(Optimizer):
         super().__init__(lr, **options)
         self.decay_rate = fraction(decay_rate, "decay_rate")
 
-    def _step(self, p, g, state, change, threads):
-        kernels.optimize.rmsprop(p, g, state["h"], self.lr, self.decay_rate, 1e-7, change, threads)
+    def _numbers(self, step, decay):
+        return Numbers(self.lr, self.decay_rate, eps=1e-7, decay=decay)
 
 
 class Adam(Optimizer):
@@ -495,6 +535,7 @@ class Adam(Optimizer):
     array([0.9, 2.1])
     """
 
+    rule = "adam"
     state_names: tuple[str, ...] = ("m", "v")
     setting_names: tuple[str, ...] = ("beta1", "beta2")
 
@@ -503,19 +544,16 @@ class Adam(Optimizer):
         self.beta1 = fraction(beta1, "beta1")
         self.beta2 = fraction(beta2, "beta2")
         if amsgrad:
+            self.rule = "amsgrad"
             self.state_names = ("m", "v", "h")
 
-    def _step(self, p, g, state, change, threads):
-        self._adam(p, g, state, 1e-7, 1.0, change, threads)
+    def _numbers(self, step, decay):
+        lr_t = self.lr * self._correction(step) / (1 - self.beta1**step)
+        return Numbers(lr_t, self.beta1, self.beta2, eps=1e-7, decay=decay)
 
-    def _adam(self, p, g, state, eps, keep, change, threads):
-        lr_t = self.lr * self._correction(state) / (1 - self.beta1 ** state["step"])
-        m, v, h = state["m"], state["v"], state.get("h")
-        kernels.optimize.adam(p, g, m, v, h, lr_t, self.beta1, self.beta2, eps, keep, change, threads)
-
-    def _correction(self, state):
+    def _correction(self, step):
         """Return the root of v's bias correction."""
-        return math.sqrt(1 - self.beta2 ** state["step"])
+        return math.sqrt(1 - self.beta2**step)
 
 
 class AdamW(Adam):
@@ -556,11 +594,10 @@ class AdamW(Adam):
         super().__init__(lr, beta1, beta2, amsgrad=amsgrad, weight_decay=weight_decay, **options)
         self.eps = positive(eps, "eps")
 
-    def _step(self, p, g, state, change, threads):
-        scale, limit, decay = change
+    def _numbers(self, step, decay):
         # Both sides of the fraction are multiplied by the correction.
-        eps = self.eps * self._correction(state)
-        self._adam(p, g, state, eps, 1 - self.lr * decay, (scale, limit, 0.0), threads)
+        eps = self.eps * self._correction(step)
+        return super()._numbers(step, 0.0)._replace(eps=eps, keep=1 - self.lr * decay)
 
 
 class Lion(Optimizer):
@@ -589,6 +626,7 @@ class Lion(Optimizer):
     array([0.75, 2.25])
     """
 
+    rule = "lion"
     state_names = ("m",)
     setting_names = ("beta1", "beta2")
 
@@ -597,7 +635,5 @@ class Lion(Optimizer):
         self.beta1 = fraction(beta1, "beta1")
         self.beta2 = fraction(beta2, "beta2")
 
-    def _step(self, p, g, state, change, threads):
-        scale, limit, decay = change
-        keep, change = 1 - self.lr * decay, (scale, limit, 0.0)
-        kernels.optimize.lion(p, g, state["m"], self.lr, self.beta1, self.beta2, keep, change, threads)
+    def _numbers(self, step, decay):
+        return Numbers(self.lr, self.beta1, self.beta2, keep=1 - self.lr * decay)

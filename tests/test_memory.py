@@ -270,12 +270,28 @@ def test_alike_are_ready_arrays_of_one_shape_and_dtype():
     assert not memory.are_alike(a, a.astype(">f4"))
 
 
-def test_updatable_are_parameters_apart_from_the_gradients():
+def test_states_hold_arrays_like_their_parameters():
+    a, b = np.zeros((2, 3)), np.zeros(4, np.float32)
+    states = [{"m": a.copy(), "v": a.copy(), "step": 1}, {"m": b.copy(), "v": b.copy(), "step": 1}]
+    assert memory.hold_alike([], ("m",), [])
+    assert memory.hold_alike(states, ("m", "v"), [a, b])
+    assert not memory.hold_alike(states, ("m", "v"), [b, a])
+    assert not memory.hold_alike([states[0], states[1] | {"v": b.astype(float)}], ("m", "v"), [a, b])
+    assert not memory.hold_alike([states[0], None], (), [a, b])
+    assert not memory.hold_alike([{}], (), [a.T])
+    with pytest.raises(ValueError, match="zip"):
+        memory.hold_alike(states, (), [a])
+
+
+def test_updatable_are_parameters_apart_from_each_other_and_from_the_gradients():
     flat = np.zeros(40)
     p, q, g, h = flat[:10], flat[10:20], flat[20:30], flat[30:]
     assert memory.are_updatable([], [])
     assert memory.are_updatable([p, q], [g, h])
-    assert memory.are_updatable([p, p, p[:0]], [g, g, g[:0]]), "tied parameters, and empty ones"
+    assert memory.are_updatable([p, p[:0]], [g, g[:0]]), "empty ones"
+    assert memory.are_updatable([p, q], [g, g]), "one gradient for both"
+    assert not memory.are_updatable([p, p], [g, h]), "tied parameters"
+    assert not memory.are_updatable([flat[:20], q], [flat[20:], g])
     assert not memory.are_updatable([p, q], [g, p])
     assert not memory.are_updatable([p, q], [q, g])
     assert not memory.are_updatable([g, flat[:20]], [h, flat[19:39]])

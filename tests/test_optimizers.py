@@ -186,7 +186,7 @@ def test_a_gradient_that_is_the_parameter_itself():
 
 def test_kernels_see_aligned_arrays(monkeypatch):
     seen = []
-    monkeypatch.setattr(kernels.optimize, "sgd", lambda p, g, *rest: seen.extend([p, g]))
+    monkeypatch.setattr(kernels.optimize, "update", lambda rule, params, grads, *rest: seen.extend(params + grads))
     unaligned = np.zeros(17, np.uint8)[1:].view(np.float64)
     SGD().update({"p": unaligned}, {"p": unaligned.copy()})
     SGD().update({"p": np.ones(2)}, {"p": unaligned})
@@ -206,19 +206,41 @@ def test_a_gradient_that_is_another_parameter():
     np.testing.assert_array_equal(b, 0.75)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("make", [make for make, _ in RULES])
-def test_any_number_of_threads_gives_the_same_bits(make, dtype, cpu_level, monkeypatch):
+def test_any_number_of_threads_and_parameters_gives_the_same_bits(make, cpu_level, monkeypatch):
     rng = np.random.default_rng(2)
-    start, gradient = rng.standard_normal((2, 50_003)).astype(dtype)
+    sizes = {"large": 50_003, "none": 0, "one": 1, "piece": 4096, "more": 4097, "wide": 9000}
+    dtypes = dict.fromkeys(sizes, np.float32) | {"wide": np.float64, "one": np.float64}
+    start = {key: rng.standard_normal(size).astype(dtypes[key]) for key, size in sizes.items()}
+    grads = {key: rng.standard_normal(size).astype(dtypes[key]) for key, size in sizes.items()}
     results = []
-    for threads in (1, 2, 3):
+    for threads in (1, 2, 3, 16):
         monkeypatch.setattr(kernels.cpu, "threads_for", lambda work, threads=threads: threads)
-        params, optimizer = {"p": start.copy()}, make()
+        params, optimizer = copy.deepcopy(start), make()
         for _ in range(3):
-            optimizer.update(params, {"p": gradient})
-        results.append(params["p"].tobytes())
-    assert results[0] == results[1] == results[2]
+            optimizer.update(params, grads)
+        results.append([value.tobytes() for value in params.values()])
+    alone = copy.deepcopy(start)
+    for key, value in alone.items():
+        optimizer = make()
+        for _ in range(3):
+            optimizer.update({key: value}, {key: grads[key]})
+    results.append([value.tobytes() for value in alone.values()])
+    assert all(result == results[0] for result in results)
+
+
+def test_a_step_for_which_there_is_no_memory_is_not_counted(monkeypatch):
+    optimizer, params, grads = Adam(), {"a": np.ones(2)}, {"a": np.ones(2)}
+    optimizer.update(params, grads)
+    before = optimizer.state_dict()
+
+    def fail(array):
+        raise MemoryError
+
+    monkeypatch.setattr(kernels.memory, "copy", fail)
+    with pytest.raises(MemoryError):
+        optimizer.update(params | {"b": np.ones(2)}, grads | {"b": np.ones(2)})
+    np.testing.assert_equal(optimizer.state_dict(), before)
 
 
 def test_another_dtype_starts_afresh():
@@ -457,9 +479,10 @@ def test_an_optimizer_of_ones_own():
             super().__init__(lr, **options)
             self.share = share
 
-        def _step(self, p, g, state, change, threads):
-            p *= self.share
-            state["last"][...] = g
+        def _step(self, params, grads, states, decays, scale, limit):
+            for p, g, state in zip(params, grads, states, strict=True):
+                p *= self.share
+                state["last"][...] = g
 
     params, optimizer = {"W": np.ones(2)}, Halving(share=0.25)
     optimizer.update(params, {"W": np.ones(2)})

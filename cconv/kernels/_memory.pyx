@@ -263,6 +263,17 @@ def are_alike(*arrays):
     return True
 
 
+def hold_alike(list states, tuple names, arrays):
+    """Whether each of these dicts, and none is None, holds under all the names what `are_alike` with its array."""
+    for state, array in zip(states, arrays, strict=True):
+        if state is None or not in_order(array):
+            return False
+        for name in names:
+            if not (in_order(state[name]) and same(state[name], array)):
+                return False
+    return True
+
+
 cdef struct Extent:
     size_t begin, end  # addresses
     bint written
@@ -274,11 +285,12 @@ cdef int by_begin(const void* a, const void* b) noexcept nogil:
 
 
 def are_updatable(list params, list grads):
-    """Whether kernels can update each parameter, where it lies, with the gradient at its place in the other list.
+    """Whether kernels can update all parameters together, where they lie, each with the gradient at its place.
 
-    All must be ready, the two alike, parameters writeable and no gradient in a parameter's memory.
+    All must be ready, the two alike, parameters writeable, and nothing in a parameter's memory: neither a gradient nor
+    another parameter.
     """
-    cdef Py_ssize_t count = len(params), i
+    cdef Py_ssize_t count = len(params), i, filled = 0
     cdef size_t read = 0, written = 0  # where the last extent of each kind ends
     cdef bint apart = True
     cdef Extent* extents
@@ -292,13 +304,15 @@ def are_updatable(list params, list grads):
         raise MemoryError
     for i in range(2 * count):
         array = params[i] if i < count else grads[i - count]
-        extents[i].begin = <size_t>cnp.PyArray_DATA(<cnp.ndarray>array)
-        extents[i].end = extents[i].begin + <size_t>cnp.PyArray_NBYTES(<cnp.ndarray>array)
-        extents[i].written = i < count
-    qsort(extents, 2 * count, sizeof(Extent), by_begin)
-    for i in range(2 * count):
+        if cnp.PyArray_SIZE(<cnp.ndarray>array) > 0:
+            extents[filled].begin = <size_t>cnp.PyArray_DATA(<cnp.ndarray>array)
+            extents[filled].end = extents[filled].begin + <size_t>cnp.PyArray_NBYTES(<cnp.ndarray>array)
+            extents[filled].written = i < count
+            filled += 1
+    qsort(extents, filled, sizeof(Extent), by_begin)
+    for i in range(filled):
         if extents[i].written:
-            apart = apart and extents[i].begin >= read
+            apart = apart and extents[i].begin >= max(read, written)
             written = max(written, extents[i].end)
         else:
             apart = apart and extents[i].begin >= written

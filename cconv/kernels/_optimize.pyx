@@ -1,4 +1,4 @@
-"""The optimizers' updates, one compiled pass each, in place."""
+"""The optimizers' updates: one compiled pass over all parameters, in place."""
 
 # First, where asked for, the gradient is scaled, kept within limits and led towards smaller parameters:
 #
@@ -18,15 +18,18 @@
 #     lion       p = keep * p - lr * sign(beta1*m + (1 - beta1)*g);  m += (1 - beta2)*(g - m)  (arXiv 2302.06675)
 #     average    p += weight * (g - p)
 #
-# Arrays are contiguous and of one dtype; each value is updated on its own, so that neither threads nor the place in the
-# array can change a bit. Hyperparameters are rounded to the parameters' dtype, 1 - beta after it was computed in
-# double. The changed gradient lives in a block that stays in the first cache. The sum of squares is added up in double,
-# over PIECES pieces that the size alone cuts.
+# A network has many small parameters beside few large ones: all are cut into pieces of CHUNK values, which threads
+# share in one parallel region. What belongs to a parameter is contiguous and of its dtype, and no two parameters share
+# memory; each value is updated on its own, so that neither threads nor the place in the array can change a bit.
+# Hyperparameters are rounded to the parameter's dtype, 1 - beta after it was computed in double. The changed gradient
+# lives in a block that stays in the first cache. The sum of squares is added up in double, over PIECES pieces that the
+# size alone cuts.
 
 cimport numpy as cnp
 from cython cimport floating
 from cython.parallel cimport parallel, prange
 from libc.math cimport INFINITY, sqrt, sqrtf
+from libc.stdlib cimport free, malloc
 
 from cconv.kernels.pieces cimport deal_pieces, shared_pieces, take_piece
 from cconv.kernels.tile cimport cconv_ftz_on, cconv_ftz_restore
@@ -37,22 +40,27 @@ cdef enum:
     CHUNK = 4096   # values in one piece of work
     BLOCK = 1024   # values whose changed gradient is kept at a time
     PIECES = 64    # into which a sum is cut
+    STATES = 3     # the most arrays that a rule keeps
     ALIGNMENT = 64  # bytes of a cache line
     LANES = 16     # sums that are kept side by side, whatever the width of a vector
 
 cdef enum Rule:
     SGD, MOMENTUM, NESTEROV, ADAGRAD, RMSPROP, ADAM, AMSGRAD, LION, AVERAGE
 
+RULES = {"sgd": SGD, "momentum": MOMENTUM, "nesterov": NESTEROV, "adagrad": ADAGRAD, "rmsprop": RMSPROP, "adam": ADAM,
+         "amsgrad": AMSGRAD, "lion": LION, "average": AVERAGE}
+
 cdef struct Numbers:
-    # What becomes of the gradient, and the rule's hyperparameters.
-    double scale
-    double limit
-    double decay
-    double lr
-    double a
-    double b
-    double eps
-    double keep
+    double scale, limit, decay  # what becomes of the gradient,
+    double lr, a, b, eps, keep  # and the rule's hyperparameters; a and b are the first and the second of its formula
+
+cdef struct Parameter:
+    void* p
+    void* g
+    void* state[STATES]
+    bint single  # float, not double
+    Py_ssize_t size, first  # its values, and the number of its first piece
+    Numbers given
 
 
 cdef inline floating root(floating x) noexcept nogil:
@@ -62,8 +70,8 @@ cdef inline floating root(floating x) noexcept nogil:
         return sqrt(x)
 
 
-cdef inline void update(Rule rule, floating* p, const floating* g, floating* s, floating* r, floating* h, Numbers given,
-                        Py_ssize_t n) noexcept nogil:
+cdef inline void update_values(Rule rule, floating* p, const floating* g, floating* s, floating* r, floating* h,
+                               Numbers given, Py_ssize_t n) noexcept nogil:
     """Update n values; s, r and h are the rule's state."""
     cdef floating lr = <floating>given.lr, a = <floating>given.a, eps = <floating>given.eps
     cdef floating keep = <floating>given.keep, other_a = <floating>(1 - given.a), other_b = <floating>(1 - given.b)
@@ -137,7 +145,7 @@ cdef void update_chunk(Rule rule, floating* p, const floating* g, floating* s, f
     cdef floating* changed = room
     cdef Py_ssize_t b, i, size
     if given.scale == 1 and given.limit == INFINITY and given.decay == 0:
-        update(rule, p, g, s, r, h, given, n)
+        update_values(rule, p, g, s, r, h, given, n)
         return
     # Vectors of the block must not straddle two cache lines: they are read soon after they are written.
     changed = room + (ALIGNMENT - <size_t>room % ALIGNMENT) // sizeof(floating)
@@ -145,21 +153,34 @@ cdef void update_chunk(Rule rule, floating* p, const floating* g, floating* s, f
         i = b * BLOCK
         size = min(BLOCK, n - i)
         change_gradient(p + i, g + i, changed, given, size)
-        update(rule, p + i, <const floating*>changed, s + i, r + i, h + i, given, size)
+        update_values(rule, p + i, <const floating*>changed, s + i, r + i, h + i, given, size)
 
 
-cdef void update_all(Rule rule, floating* p, const floating* g, floating* s, floating* r, floating* h, Numbers given,
-                     Py_ssize_t size, int num_threads) noexcept nogil:
-    cdef Py_ssize_t c, i, t
+cdef inline void update_piece(Rule rule, Parameter* one, Py_ssize_t piece) noexcept nogil:
+    cdef Py_ssize_t i = (piece - one.first) * CHUNK, n = min(CHUNK, one.size - i)
+    if one.single:
+        update_chunk(rule, <float*>one.p + i, <const float*>one.g + i, <float*>one.state[0] + i,
+                     <float*>one.state[1] + i, <float*>one.state[2] + i, one.given, n)
+    else:
+        update_chunk(rule, <double*>one.p + i, <const double*>one.g + i, <double*>one.state[0] + i,
+                     <double*>one.state[1] + i, <double*>one.state[2] + i, one.given, n)
+
+
+cdef void update_all(Rule rule, Parameter* parameters, Py_ssize_t pieces, int num_threads) noexcept nogil:
+    cdef Py_ssize_t piece, i, t
     cdef shared_pieces shared
     cdef unsigned state = 0
-    deal_pieces(&shared, (size + CHUNK - 1) // CHUNK, num_threads)
+    deal_pieces(&shared, pieces, num_threads)
     with parallel(num_threads=num_threads):
         state = cconv_ftz_on()
         for t in prange(num_threads, schedule="static"):
-            while (c := take_piece(&shared, t)) >= 0:
-                i = c * CHUNK
-                update_chunk(rule, p + i, g + i, s + i, r + i, h + i, given, min(CHUNK, size - i))
+            i = 0
+            while (piece := take_piece(&shared, t)) >= 0:
+                if piece < parameters[i].first:  # one that another thread was to take
+                    i = 0
+                while piece >= parameters[i + 1].first:
+                    i = i + 1
+                update_piece(rule, &parameters[i], piece)
         cconv_ftz_restore(state)
 
 
@@ -197,73 +218,41 @@ cdef double squares(const floating* g, Py_ssize_t size, int num_threads) noexcep
     return total
 
 
-cdef Numbers numbers(tuple change, double lr, double a, double b, double eps, double keep):
-    cdef Numbers given
-    given.scale, given.limit, given.decay = change
-    given.lr, given.a, given.b, given.eps, given.keep = lr, a, b, eps, keep
-    return given
+def update(str rule, list params, list grads, list states, tuple names, list numbers, double scale, double limit,
+           int num_threads, /):
+    """Update parameters by one of RULES.
 
-
-cdef void run(Rule rule, cnp.ndarray p, cnp.ndarray g, cnp.ndarray s, cnp.ndarray r, cnp.ndarray h, Numbers given,
-              int num_threads):
-    """Update p; state that a rule has not is p again, which it does not look at."""
-    cdef Py_ssize_t size = cnp.PyArray_SIZE(p)
-    cdef void* values = cnp.PyArray_DATA(p)
-    cdef void* gradient = cnp.PyArray_DATA(g)
-    cdef void* first = cnp.PyArray_DATA(s)
-    cdef void* second = cnp.PyArray_DATA(r)
-    cdef void* third = cnp.PyArray_DATA(h)
-    cdef bint single = cnp.PyArray_TYPE(p) == cnp.NPY_FLOAT
-    with nogil:
-        if single:
-            update_all[float](rule, <float*>values, <float*>gradient, <float*>first, <float*>second, <float*>third,
-                              given, size, num_threads)
-        else:
-            update_all[double](rule, <double*>values, <double*>gradient, <double*>first, <double*>second,
-                               <double*>third, given, size, num_threads)
-
-
-# Everywhere below, `change` is what becomes of the gradient first: (scale, limit, decay).
-
-def sgd(cnp.ndarray p, cnp.ndarray g, double lr, tuple change, int num_threads, /):
-    run(SGD, p, g, p, p, p, numbers(change, lr, 0, 0, 0, 1), num_threads)
-
-
-def momentum(cnp.ndarray p, cnp.ndarray g, cnp.ndarray v, double lr, double momentum, tuple change, int num_threads, /):
-    run(MOMENTUM, p, g, v, p, p, numbers(change, lr, momentum, 0, 0, 1), num_threads)
-
-
-def nesterov(cnp.ndarray p, cnp.ndarray g, cnp.ndarray v, double lr, double momentum, tuple change, int num_threads, /):
-    run(NESTEROV, p, g, v, p, p, numbers(change, lr, momentum, 0, 0, 1), num_threads)
-
-
-def adagrad(cnp.ndarray p, cnp.ndarray g, cnp.ndarray h, double lr, double eps, tuple change, int num_threads, /):
-    run(ADAGRAD, p, g, h, p, p, numbers(change, lr, 0, 0, eps, 1), num_threads)
-
-
-def rmsprop(cnp.ndarray p, cnp.ndarray g, cnp.ndarray h, double lr, double decay_rate, double eps, tuple change,
-            int num_threads, /):
-    run(RMSPROP, p, g, h, p, p, numbers(change, lr, decay_rate, 0, eps, 1), num_threads)
-
-
-def adam(cnp.ndarray p, cnp.ndarray g, cnp.ndarray m, cnp.ndarray v, cnp.ndarray h, double lr_t, double beta1,
-         double beta2, double eps, double keep, tuple change, int num_threads, /):
-    """AMSGrad when the largest v so far, h, is given, plain Adam when it is None."""
-    cdef Numbers given = numbers(change, lr_t, beta1, beta2, eps, keep)
-    if h is None:
-        run(ADAM, p, g, m, v, p, given, num_threads)
-    else:
-        run(AMSGRAD, p, g, m, v, h, given, num_threads)
-
-
-def lion(cnp.ndarray p, cnp.ndarray g, cnp.ndarray m, double lr, double beta1, double beta2, double keep, tuple change,
-         int num_threads, /):
-    run(LION, p, g, m, p, p, numbers(change, lr, beta1, beta2, 0, keep), num_threads)
-
-
-def average(cnp.ndarray mean, cnp.ndarray p, double weight, int num_threads, /):
-    """Lead the running mean towards p by its share, weight."""
-    run(AVERAGE, mean, p, mean, mean, mean, numbers((1, INFINITY, 0), 0, weight, 0, 0, 1), num_threads)
+    states holds a dict for each parameter, with the rule's arrays under these names, and numbers its (lr, a, b, eps,
+    keep, decay): of the formulas above, m, beta1, rho or the weight is a, and beta2 is b.
+    """
+    cdef Rule kind = RULES[rule]
+    cdef Py_ssize_t count = len(params), pieces = 0, i, k
+    cdef cnp.ndarray p, g, array
+    cdef Parameter* one
+    cdef Parameter* parameters = <Parameter*>malloc((count + 1) * sizeof(Parameter))
+    if parameters == NULL:
+        raise MemoryError
+    try:
+        for i in range(count):
+            one = &parameters[i]
+            p, g = params[i], grads[i]
+            one.p, one.g = cnp.PyArray_DATA(p), cnp.PyArray_DATA(g)
+            for k in range(STATES):
+                one.state[k] = one.p  # which a rule with less state does not look at
+            for k, name in enumerate(names):
+                array = states[i][name]
+                one.state[k] = cnp.PyArray_DATA(array)
+            one.single = cnp.PyArray_TYPE(p) == cnp.NPY_FLOAT
+            one.size = cnp.PyArray_SIZE(p)
+            one.first = pieces
+            one.given.scale, one.given.limit = scale, limit
+            one.given.lr, one.given.a, one.given.b, one.given.eps, one.given.keep, one.given.decay = numbers[i]
+            pieces += (one.size + CHUNK - 1) // CHUNK
+        parameters[count].first = pieces
+        with nogil:
+            update_all(kind, parameters, pieces, num_threads)
+    finally:
+        free(parameters)
 
 
 def sum_of_squares(cnp.ndarray g, int num_threads, /):
