@@ -126,12 +126,12 @@ class Optimizer:
         limit = math.inf if self.clip_value is None else self.clip_value
         decays = [self._decay_of(*item) for item in arrays.items()] if self.weight_decay else [0.0] * len(arrays)
         if together:
-            self._step(values, gradients, self._states_of(arrays), decays, scale, limit)
+            self._step(values, gradients, self._states_of(arrays, values), decays, scale, limit)
             return
         for (key, target), gradient, decay in zip(arrays.items(), gradients, decays, strict=True):
             # Copied only now: a parameter under an earlier key may share its memory (tied weights).
             value = made_ready(target, gradient.dtype)
-            self._step([value], [gradient], self._states_of({key: value}), [decay], scale, limit)
+            self._step([value], [gradient], self._states_of([key], [value]), [decay], scale, limit)
             if not isinstance(target, np.ndarray):
                 params[key] = float(value)
             elif target is not value:
@@ -144,21 +144,21 @@ class Optimizer:
             excluded = self.exclude(key, values) if callable(self.exclude) else key in self.exclude
         return 0.0 if excluded else self.weight_decay
 
-    def _states_of(self, arrays):
+    def _states_of(self, keys, arrays):
         """Return the state of each parameter, with this step counted."""
-        states = [self.state.get(key) for key in arrays]
-        if not kernels.memory.hold_alike(states, self.state_names, arrays.values()):
-            states = [self._state_of(key, values) for key, values in arrays.items()]
-            self.state.update(zip(arrays, states, strict=True))
+        states = [self.state.get(key) for key in keys]
+        if not kernels.memory.hold_alike(states, self.state_names, arrays):
+            states = [self._state_of(key, array) for key, array in zip(keys, arrays, strict=True)]
+            self.state.update(zip(keys, states, strict=True))
         for state in states:
             state["step"] += 1
         return states
 
-    def _state_of(self, key, values):
+    def _state_of(self, key, array):
         state = self.state.get(key)
-        if kernels.memory.hold_alike([state], self.state_names, [values]):
+        if kernels.memory.hold_alike([state], self.state_names, [array]):
             return state
-        zeros = np.zeros_like(values)
+        zeros = np.zeros_like(array)
         return {"step": 0} | {name: kernels.memory.copy(zeros) for name in self.state_names}
 
     def _step(self, params, grads, states, decays, scale, limit):

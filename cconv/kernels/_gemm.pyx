@@ -43,9 +43,8 @@ cnp.import_array()
 
 cdef extern from "row.h" nogil:
     const int ROW_MAX_V
-    void row_float(int, const float*, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, float*) noexcept
-    void row_double(int, const double*, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t,
-                    double*) noexcept
+    void row_float(int, const float*, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, float*) noexcept
+    void row_double(int, const double*, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, double*) noexcept
 
 cdef extern from "sparse.h" nogil:
     enum: SPARSE_STEPS
@@ -276,8 +275,8 @@ cdef bint some_rows(const floating* a, const floating* b, Product* g, Py_ssize_t
             tiles = deal(rows, <int>most_rows(g, V), &size, &larger)
             if g.turned and first + width < g.columns:
                 i = min(width, g.columns - first - width)
-                plan_lines(&ahead.read, b + (first + width) * g.b_step + k, g.b_step, i, count, tiles)
-                plan_lines(&ahead.write, sums + first + width, sums_step, rows, i, tiles)
+                plan_lines(&ahead.read, b + (first + width) * g.b_step + k, g.b_step, min(i, count), count, tiles)
+                plan_lines(&ahead.write, sums + first + width, sums_step, min(rows, count), i, tiles)
             right = packed + (first * count if g.whole else 0)
             if valid < width <= g.columns and g.chunks == g.items == 1:
                 first = g.columns - width  # the last block computes some of the columns before it again
@@ -296,7 +295,7 @@ cdef bint some_rows(const floating* a, const floating* b, Product* g, Py_ssize_t
                 if g.row_step == 1:
                     tile_product(P, <int>V, left + r, rows, count, <const floating*>right, to, to_step, &ahead.tile)
                 else:
-                    tile_rows_product(P, <int>V, left + r * g.row_step, g.row_step, 1, count, <const floating*>right,
+                    tile_rows_product(P, <int>V, left + r * g.row_step, g.row_step, count, <const floating*>right,
                                       width, to, to_step, ki > first_chunk and valid == width, &ahead.tile)
                 if to == scratch:
                     add_strip(<const floating*>scratch, width, P, valid, ki > first_chunk,
@@ -375,12 +374,12 @@ cdef void product_by_chunks(const floating* a, const floating* b, floating* bias
         cconv_ftz_restore(state)
 
 
-cdef inline void row(int V, const floating* a, Py_ssize_t a_step, Py_ssize_t count, const floating* b,
-                     Py_ssize_t b_step, Py_ssize_t last, floating* out) noexcept nogil:
+cdef inline void row(int V, const floating* a, Py_ssize_t count, const floating* b, Py_ssize_t b_step, Py_ssize_t last,
+                     floating* out) noexcept nogil:
     if floating is float:
-        row_float(V, a, a_step, count, b, b_step, last, out)
+        row_float(V, a, count, b, b_step, last, out)
     else:
-        row_double(V, a, a_step, count, b, b_step, last, out)
+        row_double(V, a, count, b, b_step, last, out)
 
 
 cdef void some_chunks(const floating* a, const floating* b, Product* g, Py_ssize_t first, Py_ssize_t end,
@@ -401,12 +400,12 @@ cdef void some_chunks(const floating* a, const floating* b, Product* g, Py_ssize
             V = (block + 1) * g.vectors // blocks - v
             if g.rows == 1:
                 c = v * g.lanes
-                row(<int>V, a + k * g.k_step, g.k_step, count, b + k * g.b_step + c, g.b_step,
+                row(<int>V, a + k, count, b + k * g.b_step + c, g.b_step,
                     min((v + V) * g.lanes, g.columns) - g.lanes - c, to + c)
             else:
                 c = min(v * g.lanes, g.columns - V * g.lanes)
-                tile_rows_product(<int>g.rows, <int>V, a + k * g.k_step, g.row_step, g.k_step, count,
-                                  b + k * g.b_step + c, g.b_step, to + c, g.step, False, &ahead)
+                tile_rows_product(<int>g.rows, <int>V, a + k, g.row_step, count, b + k * g.b_step + c, g.b_step,
+                                  to + c, g.step, False, &ahead)
     cconv_ftz_restore(state)
 
 
@@ -463,7 +462,7 @@ cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray 
             least = cost
             g.blocks = blocks
             width = V * g.lanes
-    few = rows <= FEW_ROWS and not turned and columns >= g.lanes
+    few = rows <= FEW_ROWS and not turned and k_step == 1 and columns >= g.lanes
     g.chunks = ceil_div(K, CHUNK)
     if g.chunks > CHUNKS:
         g.chunks = round_up(g.chunks, CHUNKS)

@@ -263,13 +263,15 @@ def are_alike(*arrays):
     return True
 
 
-def hold_alike(list states, tuple names, arrays):
+def hold_alike(list states, tuple names, list arrays):
     """Whether each of these dicts, and none is None, holds under all the names what `are_alike` with its array."""
-    for state, array in zip(states, arrays, strict=True):
-        if state is None or not in_order(array):
+    cdef Py_ssize_t i
+    for i in range(len(arrays)):
+        if states[i] is None or not in_order(arrays[i]):
             return False
         for name in names:
-            if not (in_order(state[name]) and same(state[name], array)):
+            array = (<dict>states[i])[name]
+            if not (in_order(array) and same(array, arrays[i])):
                 return False
     return True
 
@@ -296,7 +298,8 @@ def are_updatable(list params, list grads):
     cdef Extent* extents
     if count == 0:
         return not grads
-    for p, g in zip(params, grads, strict=True):
+    for i in range(count):
+        p, g = params[i], grads[i]
         if not (ready(p) and ready(g) and same(p, g) and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>p)):
             return False
     extents = <Extent*>malloc(2 * count * sizeof(Extent))

@@ -97,8 +97,9 @@ static inline int side_rows(int V, int side) { return V == 1 ? 20 : side == 3 ? 
 static inline int tile_rows(int V) { return accumulators(V) / V < TILE_ROWS ? accumulators(V) / V : TILE_ROWS; }
 
 /* What a tile asks the second cache for while it computes: lines that will soon be read, in the first `reads` rows, and
- * lines that will be written, in the first `writes` of these. It does so for TILE_ASKED rows at a time, as long as so many
- * steps of its outer loop are left: a core keeps track of about a dozen lines that are on their way, and would wait. */
+ * lines that will be written, in the first `writes` of these. It does so for TILE_ASKED rows at a time, when as many steps
+ * of its outer loop are left: a core keeps track of about a dozen lines that are on their way, and would wait. Rows are a
+ * multiple of TILE_ASKED, and no more than those steps. */
 #define TILE_ASKED 4
 #define TILE_ASKING 16 /* smaller tiles do not ask */
 struct tile_ahead {
@@ -106,16 +107,18 @@ struct tile_ahead {
     ptrdiff_t read_step, write_step, reads, writes; /* writes <= reads */
 };
 
-static inline void tile_ask(const struct tile_ahead *ahead, ptrdiff_t left)
+/* Ask when so many steps are left, and tell when next. */
+static inline ptrdiff_t tile_ask(const struct tile_ahead *ahead, ptrdiff_t left)
 {
-#if defined(__GNUC__)
     const ptrdiff_t row = left - TILE_ASKED;
+#if defined(__GNUC__)
     const char *line = ahead->read + row * ahead->read_step;
     for (int i = 0; i < TILE_ASKED; i++, line += ahead->read_step) __builtin_prefetch(line, 0, 2);
-    if (left > ahead->writes) return;
+    if (left > ahead->writes) return row;
     line = ahead->write + row * ahead->write_step;
     for (int i = 0; i < TILE_ASKED; i++, line += ahead->write_step) __builtin_prefetch(line, 0, 2);
 #endif
+    return row;
 }
 
 #define T float
@@ -272,6 +275,10 @@ TILE_INLINE void NAME(multiply_add_from)(NAME(vec) a, const T *b, NAME(vec) *sum
 {
     __asm__("vfmadd231p" S " %2, %1, %0" : "+v"(*sum) : "v"(a), "m"(*(const NAME(vec) *)b));
 }
+TILE_INLINE void NAME(multiply_add_spread)(const T *a, NAME(vec) b, NAME(vec) *sum)
+{
+    __asm__("vfmadd231p" S " %2%{1to%c3%}, %1, %0" : "+v"(*sum) : "v"(b), "m"(*a), "i"(LANES));
+}
 TILE_INLINE void NAME(multiply_add_kept)(NAME(vec) a, NAME(vec) b, NAME(vec) *sum, uint16_t kept)
 {
     __asm__("vfmadd231p" S " %2, %1, %0%{%3%}" : "+v"(*sum) : "v"(a), "v"(b), "Yk"(kept));
@@ -286,6 +293,10 @@ TILE_INLINE NAME(vec) NAME(spread_kept)(const T *a, uint16_t kept)
 TILE_INLINE void NAME(multiply_add_from)(NAME(vec) a, const T *b, NAME(vec) *sum)
 {
     *sum = NAME(multiply_add)(a, NAME(load)(b), *sum);
+}
+TILE_INLINE void NAME(multiply_add_spread)(const T *a, NAME(vec) b, NAME(vec) *sum)
+{
+    *sum = NAME(multiply_add)(NAME(spread)(*a), b, *sum);
 }
 TILE_INLINE void NAME(multiply_add_kept)(NAME(vec) a, NAME(vec) b, NAME(vec) *sum, uint16_t kept)
 {
@@ -302,11 +313,12 @@ TILE_INLINE void NAME(run_body)(const int P, const int V, const int side, const 
     const int room = TILE_REGISTERS + 3 - P * V, held = room < side * V ? room : side * V;
     NAME(vec) sum[TILE_REGISTERS];
     const int ends = !kept[0] + 2 * !kept[2 * side - 1]; /* of rows of taps that have no value */
+    ptrdiff_t next = side == 1 || P * V < TILE_ASKING ? 0 : ahead->reads;
     b_jump -= inner * V * LANES;
     TILE_UNROLL
     for (int i = 0; i < P * V; i++) sum[i] = NAME(spread)(0);
     for (ptrdiff_t c = outer; c > 0; c--, a += a_step, b += b_jump) {
-        if (side > 1 && P * V >= TILE_ASKING && c % TILE_ASKED == 0 && c <= ahead->reads) tile_ask(ahead, c);
+        if (side > 1 && P * V >= TILE_ASKING && c == next) next = tile_ask(ahead, c);
         for (ptrdiff_t t = 0; t < inner; t += side, b += side * V * LANES) {
             const T *const row = a + table[t];
             NAME(vec) column[TILE_REGISTERS];
@@ -341,65 +353,66 @@ TILE_INLINE void NAME(run_body)(const int P, const int V, const int side, const 
     NAME(store_sums)(P, V, sum, out, out_step, 0);
 }
 
-/* The same where a step of the sum is a fixed way further, and every p has a value: nothing is looked up. */
+/* One value times V vectors. With `within`, each multiply-add spreads it: one instruction less, and V - 1 loads more. */
+TILE_INLINE void NAME(times)(const int V, const int within, const T *a, const NAME(vec) *column, NAME(vec) *sum)
+{
+    const NAME(vec) value = within ? column[0] : NAME(spread)(*a);
+    TILE_UNROLL
+    for (int v = 0; v < V; v++)
+        if (within)
+            NAME(multiply_add_spread)(a, column[v], &sum[v]);
+        else
+            sum[v] = NAME(multiply_add)(value, column[v], sum[v]);
+}
+
+/* The same where a step of the sum is a fixed way further, and every p has a value: nothing is looked up. A core loads two
+ * values or vectors in a cycle, which is enough for every third value to be spread within the multiply-adds. In smaller
+ * tiles GCC would put copies of sums between these. */
+#define TILE_WITHIN(P, V) ((P) * (V) >= 24)
 TILE_INLINE void NAME(product_body)(const int P, const int V, const T *a, ptrdiff_t a_step, ptrdiff_t steps, const T *b,
                                     T *out, ptrdiff_t out_step, const struct tile_ahead *ahead)
 {
-    const int room = TILE_REGISTERS + 3 - P * V, held = room < V ? room : V;
     NAME(vec) sum[TILE_REGISTERS];
+    ptrdiff_t next = P * V < TILE_ASKING ? 0 : ahead->reads;
     TILE_UNROLL
     for (int i = 0; i < P * V; i++) sum[i] = NAME(spread)(0);
-    for (ptrdiff_t k = steps; k > 0; k--, a += a_step, b += V * LANES) {
-        if (P * V >= TILE_ASKING && k % TILE_ASKED == 0 && k <= ahead->reads) tile_ask(ahead, k);
+    for (ptrdiff_t left = steps; left > 0; left--, a += a_step, b += V * LANES) {
+        if (P * V >= TILE_ASKING && left == next) next = tile_ask(ahead, left);
         NAME(vec) column[TILE_MAX_V];
         TILE_UNROLL
-        for (int v = 0; v < held; v++) column[v] = NAME(load)(b + v * LANES);
+        for (int v = 0; v < V; v++) column[v] = NAME(load)(b + v * LANES);
         TILE_UNROLL
-        for (int p = 0; p < P; p++) {
-            const NAME(vec) value = NAME(spread)(a[p]);
-            TILE_UNROLL
-            for (int v = 0; v < V; v++)
-                if (v < held)
-                    sum[p * V + v] = NAME(multiply_add)(value, column[v], sum[p * V + v]);
-                else
-                    NAME(multiply_add_from)(value, b + v * LANES, &sum[p * V + v]);
-        }
+        for (int p = 0; p < P; p++) NAME(times)(V, TILE_WITHIN(P, V) && p % 3 == 0, a + p, column, sum + p * V);
     }
     NAME(store_sums)(P, V, sum, out, out_step, 0);
 }
 
-/* The same for values `row_step` apart, and with what `tile` does to the sum. Two registers that are moved on, and multiples
- * of the step, address all values. */
-TILE_INLINE void NAME(rows_body)(const int P, const int V, const T *a, ptrdiff_t row_step, ptrdiff_t a_step,
-                                 ptrdiff_t steps, const T *b, ptrdiff_t b_step, T *out, ptrdiff_t out_step, int add,
-                                 const struct tile_ahead *ahead)
+/* The same for values `row_step` apart, whose steps lie side by side, and with what `tile` does to the sum. Of every three
+ * rows one is addressed by a register alone, which is moved on, and spread within the multiply-adds. */
+TILE_INLINE void NAME(rows_body)(const int P, const int V, const T *a, ptrdiff_t row_step, ptrdiff_t steps, const T *b,
+                                 ptrdiff_t b_step, T *out, ptrdiff_t out_step, int add, const struct tile_ahead *ahead)
 {
-    const ptrdiff_t size = sizeof(T);
-    ptrdiff_t one = row_step * size, two = 2 * one, three = 3 * one, four = 4 * one, eight = 8 * one;
-    const char *first = (const char *)a, *fourth = first + three;
-    TILE_ONE_REGISTER(one); /* that these are multiples need not be known: compilers would compute some of others */
-    TILE_ONE_REGISTER(two);
-    TILE_ONE_REGISTER(three);
-    TILE_ONE_REGISTER(four);
-    TILE_ONE_REGISTER(eight);
+    const T *base[TILE_ROWS / 3];
+    ptrdiff_t one = row_step * sizeof(T), two = 2 * one, next = P * V < TILE_ASKING ? 0 : ahead->reads;
+    TILE_ONE_REGISTER(two); /* that it is a multiple need not be known */
     NAME(vec) sum[TILE_REGISTERS];
     TILE_UNROLL
     for (int i = 0; i < P * V; i++) sum[i] = NAME(spread)(0);
+    TILE_UNROLL
+    for (int i = 0; i < (P + 2) / 3; i++) base[i] = a + 3 * i * row_step;
     for (ptrdiff_t left = steps; left > 0; left--, b += b_step) {
-        if (P * V >= TILE_ASKING && left % TILE_ASKED == 0 && left <= ahead->reads) tile_ask(ahead, left);
-        const char *const at[TILE_ROWS] = {first, first + one, first + two, fourth, first + four, fourth + two, fourth + three,
-                                  fourth + four, first + eight};
+        if (P * V >= TILE_ASKING && left == next) next = tile_ask(ahead, left);
         NAME(vec) column[TILE_MAX_V];
         TILE_UNROLL
         for (int v = 0; v < V; v++) column[v] = NAME(load)(b + v * LANES);
         TILE_UNROLL
         for (int p = 0; p < P; p++) {
-            const NAME(vec) value = NAME(spread)(*(const T *)at[p]);
-            TILE_UNROLL
-            for (int v = 0; v < V; v++) sum[p * V + v] = NAME(multiply_add)(value, column[v], sum[p * V + v]);
+            const char *const third = (const char *)base[p / 3];
+            NAME(times)(V, TILE_WITHIN(P, V) && p % 3 == 0, (const T *)(third + (p % 3 == 2 ? two : p % 3 * one)), column,
+                        sum + p * V);
         }
-        first += a_step * size;
-        fourth += a_step * size;
+        TILE_UNROLL
+        for (int i = 0; i < (P + 2) / 3; i++) base[i]++;
     }
     NAME(store_sums)(P, V, sum, out, out_step, add);
 }
@@ -418,7 +431,7 @@ TILE_INLINE void NAME(rows_body)(const int P, const int V, const T *a, ptrdiff_t
         return;
 #define ROWS_PRODUCT(P_, V_)                                                                                           \
     case (V_) * 64 + (P_):                                                                                             \
-        NAME(rows_body)(P_, V_, a, row_step, a_step, steps, b, b_step, out, out_step, add, ahead);                     \
+        NAME(rows_body)(P_, V_, a, row_step, steps, b, b_step, out, out_step, add, ahead);                             \
         return;
 #define SIDE(side, P_, V_)                                                                                             \
     case (V_) * 64 + (P_):                                                                                             \
@@ -460,9 +473,9 @@ TILE_ONCE void NAME(tile)(int P, int V, const T *a, const ptrdiff_t *off, ptrdif
     switch (V * 64 + P) { PLACES(TILE) }
 }
 
-/* The same for p that are row_step apart, each with `steps` values a_step apart, times vectors that are b_step apart. */
-TILE_ONCE void NAME(tile_rows_product)(int P, int V, const T *a, ptrdiff_t row_step, ptrdiff_t a_step, ptrdiff_t steps,
-                                       const T *b, ptrdiff_t b_step, T *out, ptrdiff_t out_step, int add,
+/* The same for p that are row_step apart, each with `steps` values side by side, times vectors that are b_step apart. */
+TILE_ONCE void NAME(tile_rows_product)(int P, int V, const T *a, ptrdiff_t row_step, ptrdiff_t steps, const T *b,
+                                       ptrdiff_t b_step, T *out, ptrdiff_t out_step, int add,
                                        const struct tile_ahead *ahead)
 {
     switch (V * 64 + P) { PLACES(ROWS_PRODUCT) }

@@ -12,7 +12,7 @@ cdef extern from "denormals.h" nogil:
 
 
 cdef extern from "tile.h" nogil:
-    const int TILE_ASKED
+    enum: TILE_ASKED
     const int TILE_ASKING
     const int TILE_BYTES
     const int TILE_MAX_V
@@ -38,10 +38,10 @@ cdef extern from "tile.h" nogil:
     void tile_run_double(int, int, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, const Py_ssize_t*,
                          const uint16_t*, int, const double*, Py_ssize_t, double*, Py_ssize_t,
                          const tile_ahead*) noexcept
-    void tile_rows_product_float(int, int, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*,
-                                 Py_ssize_t, float*, Py_ssize_t, int, const tile_ahead*) noexcept
-    void tile_rows_product_double(int, int, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*,
-                                  Py_ssize_t, double*, Py_ssize_t, int, const tile_ahead*) noexcept
+    void tile_rows_product_float(int, int, const float*, Py_ssize_t, Py_ssize_t, const float*, Py_ssize_t, float*,
+                                 Py_ssize_t, int, const tile_ahead*) noexcept
+    void tile_rows_product_double(int, int, const double*, Py_ssize_t, Py_ssize_t, const double*, Py_ssize_t, double*,
+                                  Py_ssize_t, int, const tile_ahead*) noexcept
     void tile_product_float(int, int, const float*, Py_ssize_t, Py_ssize_t, const float*, float*, Py_ssize_t,
                             const tile_ahead*) noexcept
     void tile_product_double(int, int, const double*, Py_ssize_t, Py_ssize_t, const double*, double*, Py_ssize_t,
@@ -116,6 +116,7 @@ cdef inline void look_ahead(Ahead* a) noexcept nogil:
     a.tile.read_step = a.read.step if a.tile.reads > 0 else 0
     a.tile.write_step = a.write.step
     a.tile.reads = max(a.tile.reads, a.tile.writes)
+    a.tile.reads -= a.tile.reads % TILE_ASKED
 
 
 cdef inline double tile_cost(Py_ssize_t V, Py_ssize_t tiles, Py_ssize_t count, int side) noexcept nogil:
@@ -152,13 +153,13 @@ cdef inline void tile_run(int P, int V, const floating* a, Py_ssize_t outer, Py_
         tile_run_double(P, V, a, outer, a_step, inner, table, kept, side, b, b_jump, out, out_step, ahead)
 
 
-cdef inline void tile_rows_product(int P, int V, const floating* a, Py_ssize_t row_step, Py_ssize_t a_step,
-                                   Py_ssize_t steps, const floating* b, Py_ssize_t b_step, floating* out,
-                                   Py_ssize_t out_step, bint add, const tile_ahead* ahead) noexcept nogil:
+cdef inline void tile_rows_product(int P, int V, const floating* a, Py_ssize_t row_step, Py_ssize_t steps,
+                                   const floating* b, Py_ssize_t b_step, floating* out, Py_ssize_t out_step, bint add,
+                                   const tile_ahead* ahead) noexcept nogil:
     if floating is float:
-        tile_rows_product_float(P, V, a, row_step, a_step, steps, b, b_step, out, out_step, add, ahead)
+        tile_rows_product_float(P, V, a, row_step, steps, b, b_step, out, out_step, add, ahead)
     else:
-        tile_rows_product_double(P, V, a, row_step, a_step, steps, b, b_step, out, out_step, add, ahead)
+        tile_rows_product_double(P, V, a, row_step, steps, b, b_step, out, out_step, add, ahead)
 
 
 cdef inline void tile_product(int P, int V, const floating* a, Py_ssize_t a_step, Py_ssize_t steps, const floating* b,
