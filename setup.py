@@ -82,10 +82,10 @@ FLAGS = {
     "msvc": ["/O2", "/std:c11"],
 }
 # What else single modules take, of the unix family: those that loop over nothing are made small; those that see an
-# array as one long row, or have vectors of their own where it counts, need no shorter ones for a row's end; and gelu in
-# float64 is not vectorised unless it is inlined.
+# array as one long row, or have vectors of their own where it counts, need no shorter ones for a row's end; gelu in
+# float64 is not vectorised unless it is inlined; and what is inline because a .pxd holds it need not be inlined.
 MODULE_FLAGS = {
-    "_conv": ["--param=vect-epilogues-nomask=0"],
+    "_conv": ["--param=vect-epilogues-nomask=0", "--param=max-inline-insns-single=30"],
     "_cpu": ["-Os"],
     "_elementwise": ["--param=vect-epilogues-nomask=0", "--param=max-inline-insns-single=400"],
     "_gemm": ["--param=vect-epilogues-nomask=0"],

@@ -1,0 +1,294 @@
+"""Gradients of a convolution that visit a list of dout's values: those of pooled outputs, or those that are not 0."""
+
+# Where the input's gradient is not wanted, the weight gradient of pooled outputs (conv_pool.h) visits the maxima alone:
+#
+#     dW[f, c, i] += dout[n, f, Y, Z] * image[place of the maximum + c*plane + i*dh*PW ...]   lanes = the taps of a row
+#
+# So does that of any dout with many zeros, as they come from layers that run one by one: in place of the maxima it
+# visits the values that are not 0. Few channels and small filters alone make that worth while.
+#
+# With more channels, both gradients can visit the maxima, or the values that are not 0, alone (conv_list.h): of an
+# image with its channels last, what lies under a filter's row of taps follows each other, and is a factor of an
+# output's gradient, or its sum, as a whole. Four in five of a dense pass's multiply-adds are with zeros.
+
+from cython cimport floating
+from cython.parallel cimport parallel, prange, threadid
+from libc.stdint cimport int32_t, uint8_t
+from libc.string cimport memcpy, memset
+
+from cconv.kernels.conv_gather cimport Gather, pad_image
+from cconv.kernels.division cimport ceil_div
+from cconv.kernels.pieces cimport deal_pieces, shared_pieces, take_piece
+from cconv.kernels.tile cimport cconv_ftz_on, cconv_ftz_restore, turn, turn_padded
+
+
+cdef extern from "conv_pool.h" nogil:
+    const int WINDOW_BYTES
+    const int WINDOW_LANES
+    const int WINDOW_ROWS
+    Py_ssize_t find_windows_float(const float*, const float*, const uint8_t*, const int32_t*, Py_ssize_t, int32_t,
+                                  int32_t, float*, int32_t*) noexcept
+    Py_ssize_t find_windows_double(const double*, const double*, const uint8_t*, const int32_t*, Py_ssize_t, int32_t,
+                                   int32_t, double*, int32_t*) noexcept
+    void add_values_float(const float*, Py_ssize_t, float*) noexcept
+    void add_values_double(const double*, Py_ssize_t, double*) noexcept
+    void add_windows_float(int, int, const float*, const Py_ssize_t*, const int32_t*, const float*, Py_ssize_t,
+                           float*) noexcept
+    void add_windows_double(int, int, const double*, const Py_ssize_t*, const int32_t*, const double*, Py_ssize_t,
+                            double*) noexcept
+
+cdef extern from "conv_list.h" nogil:
+    const int LIST_ROWS
+    int list_vectors(int R) noexcept
+    void add_listed_float(int, int, const float*, Py_ssize_t, const int32_t*, const float*, Py_ssize_t, float*,
+                          Py_ssize_t) noexcept
+    void add_listed_double(int, int, const double*, Py_ssize_t, const int32_t*, const double*, Py_ssize_t, double*,
+                           Py_ssize_t) noexcept
+    void channels_last_float(const float*, Py_ssize_t, Py_ssize_t, const Py_ssize_t*, float*) noexcept
+    void channels_last_double(const double*, Py_ssize_t, Py_ssize_t, const Py_ssize_t*, double*) noexcept
+    void channels_first_float(const float*, const Py_ssize_t*, Py_ssize_t, Py_ssize_t, float*) noexcept
+    void channels_first_double(const double*, const Py_ssize_t*, Py_ssize_t, Py_ssize_t, double*) noexcept
+    void spread_listed_float(int, int, float*, Py_ssize_t, const int32_t*, const float*, Py_ssize_t, const float*,
+                             Py_ssize_t) noexcept
+    void spread_listed_double(int, int, double*, Py_ssize_t, const int32_t*, const double*, Py_ssize_t, const double*,
+                              Py_ssize_t) noexcept
+
+
+cdef enum:
+    WINDOWS = 448  # outputs that are listed at a time
+
+
+cdef inline Py_ssize_t find_windows(const floating* dout, const floating* y, const uint8_t* where, const int32_t* base,
+                                    Py_ssize_t count, Py_ssize_t down, Py_ssize_t across, floating* value,
+                                    int32_t* at) noexcept nogil:
+    if floating is float:
+        return find_windows_float(dout, y, where, base, count, <int32_t>down, <int32_t>across, value, at)
+    else:
+        return find_windows_double(dout, y, where, base, count, <int32_t>down, <int32_t>across, value, at)
+
+
+cdef inline void add_values(const floating* value, Py_ssize_t n, floating* total) noexcept nogil:
+    if floating is float:
+        add_values_float(value, n, total)
+    else:
+        add_values_double(value, n, total)
+
+
+cdef inline void add_windows(Py_ssize_t R, Py_ssize_t FW, const floating* image, const Py_ssize_t* rows,
+                             const int32_t* at, const floating* value, Py_ssize_t n, floating* total) noexcept nogil:
+    if floating is float:
+        add_windows_float(<int>R, <int>FW, image, rows, at, value, n, total)
+    else:
+        add_windows_double(<int>R, <int>FW, image, rows, at, value, n, total)
+
+
+cdef inline void finish_filter(floating* sums, Py_ssize_t f, Py_ssize_t F, Py_ssize_t size, Py_ssize_t sets,
+                               floating* db) noexcept nogil:
+    """Add up the sets' `size` sums of filter f, in order; the last WINDOW_LANES are those of dout, for the bias."""
+    cdef Py_ssize_t m, j
+    cdef floating* total = sums + f * size
+    for m in range(1, sets):
+        for j in range(size):
+            total[j] += sums[(m * F + f) * size + j]
+    if db != NULL:
+        db[f] = 0
+        for j in range(size - WINDOW_LANES, size):
+            db[f] += total[j]
+
+
+cdef inline void window_gradient(const floating* dout, const floating* y, const uint8_t* where, const floating* x,
+                                 floating* dW, floating* db, Py_ssize_t N, Gather* g, Py_ssize_t area, Py_ssize_t FW,
+                                 const int32_t* base, const Py_ssize_t* taps, Py_ssize_t copy, Py_ssize_t half,
+                                 Py_ssize_t sets, floating* sums, floating* scratch, Py_ssize_t private,
+                                 int num_threads) noexcept nogil:
+    """Add up the windows of listed outputs, image by image.
+
+    Windows begin at any value of a line of the cache and would often end in the next one: so there is a second copy of
+    the image, `copy` values further, half a line out of step, and `base` names the one in which they do not.
+    """
+    cdef Py_ssize_t R = g.C * (g.each.taps // FW), size = (R + 1) * WINDOW_LANES, item, n, f, k, count, r, m, c, t
+    cdef floating* mine = NULL
+    cdef floating* image = NULL
+    cdef int32_t* at = NULL
+    cdef shared_pieces shared
+    cdef unsigned state = 0
+    deal_pieces(&shared, sets, num_threads)
+    with parallel(num_threads=num_threads):
+        mine = scratch + threadid() * private
+        at = <int32_t*>(mine + WINDOWS)
+        image = mine + 2 * WINDOWS
+        state = cconv_ftz_on()
+        for t in prange(num_threads, schedule="static"):
+            while (item := take_piece(&shared, t)) >= 0:
+                memset(sums + item * g.F * size, 0, g.F * size * sizeof(floating))
+                for n in range(item * N // sets, (item + 1) * N // sets):
+                    pad_image(x + n * g.C * g.H * g.W, x + N * g.C * g.H * g.W, g.C, g, 0, g.PH, image)
+                    memcpy(image + copy, image + half, g.C * g.plane * sizeof(floating))
+                    for f in range(g.F):
+                        for c in range(ceil_div(area, WINDOWS)):
+                            k = (n * g.F + f) * area + c * WINDOWS
+                            count = min(WINDOWS, area - c * WINDOWS)
+                            m = k if y != NULL else 0
+                            count = find_windows(dout + k, y + m, where + m, base + c * WINDOWS, count, g.down * g.PW,
+                                                 g.across, mine, at)
+                            add_values(mine, count, sums + (item * g.F + f) * size + R * WINDOW_LANES)
+                            add_windows(R, FW, <const floating*>image, taps, at, <const floating*>mine,
+                                        count + count % 2, sums + (item * g.F + f) * size)
+        for f in prange(g.F, schedule="static"):
+            finish_filter(sums, f, g.F, size, sets, db)
+            for r in range(R):
+                memcpy(dW + (f * R + r) * FW, sums + f * size + r * WINDOW_LANES, FW * sizeof(floating))
+        cconv_ftz_restore(state)
+
+
+cdef struct Piece:
+    int R, J  # rows and vectors of a window,
+    Py_ssize_t pixels, weights  # and where they begin in an image and in a filter
+
+cdef struct List:
+    Py_ssize_t N, C, F, H, W, FH, FW
+    Py_ssize_t PH, PW, pixel  # the padded image, of which a pixel has so many values: whole vectors
+    Py_ssize_t down, up  # how far apart the rows of a window are, and those of windows below each other
+    Py_ssize_t across
+    Py_ssize_t rows, columns  # of the list
+    Py_ssize_t bands  # into which the rows are cut; all filters visit one before the next
+    Py_ssize_t lanes, room  # and for how many values of a filter there is room
+    Py_ssize_t sets, size  # of images, that have sums of their own: so many for each filter
+    Py_ssize_t pieces
+    Piece* piece
+    const Py_ssize_t* off  # where each pixel lies in the padded image; those that no window reads behind it
+
+
+cdef inline void add_listed(int R, int J, const floating* image, Py_ssize_t row, const int32_t* at,
+                            const floating* value, Py_ssize_t n, floating* total, Py_ssize_t step) noexcept nogil:
+    if floating is float:
+        add_listed_float(R, J, image, row, at, value, n, total, step)
+    else:
+        add_listed_double(R, J, image, row, at, value, n, total, step)
+
+
+cdef inline void spread_listed(int R, int J, floating* image, Py_ssize_t row, const int32_t* at, const floating* value,
+                               Py_ssize_t n, const floating* weights, Py_ssize_t step) noexcept nogil:
+    if floating is float:
+        spread_listed_float(R, J, image, row, at, value, n, weights, step)
+    else:
+        spread_listed_double(R, J, image, row, at, value, n, weights, step)
+
+
+cdef inline void channels_last(const floating* x, Py_ssize_t C, Py_ssize_t count, const Py_ssize_t* off,
+                               floating* to) noexcept nogil:
+    if floating is float:
+        channels_last_float(x, C, count, off, to)
+    else:
+        channels_last_double(x, C, count, off, to)
+
+
+cdef inline void channels_first(const floating* image, const Py_ssize_t* off, Py_ssize_t C, Py_ssize_t count,
+                                floating* to) noexcept nogil:
+    if floating is float:
+        channels_first_float(image, off, C, count, to)
+    else:
+        channels_first_double(image, off, C, count, to)
+
+
+cdef inline void visit(const floating* image, floating* gradient, List* g, const int32_t* at, const floating* value,
+                       Py_ssize_t n, const floating* weights, floating* total) noexcept nogil:
+    """Add what a filter's list gives to its weights' sums, or unless `gradient` is NULL to the image's gradient."""
+    cdef Py_ssize_t step = g.FW * g.pixel, i
+    cdef Piece* p
+    for i in range(g.pieces):
+        p = g.piece + i
+        if gradient == NULL:
+            add_listed(p.R, p.J, image + p.pixels, g.down, at, value, n, total + p.weights, step)
+        else:
+            spread_listed(p.R, p.J, gradient + p.pixels, g.down, at, value, n, weights + p.weights, step)
+
+
+cdef inline bytearray cut_windows(List* g):
+    """Cut a window into pieces of rows and vectors that registers hold."""
+    cdef Py_ssize_t vectors = g.FW * g.pixel // g.lanes, parts = ceil_div(g.FH, LIST_ROWS), i, j, r, v
+    cdef Py_ssize_t across = ceil_div(vectors, list_vectors(<int>ceil_div(g.FH, parts)))
+    cdef bytearray pieces = bytearray(parts * across * sizeof(Piece))
+    cdef Piece* p = <Piece*><char*>pieces
+    g.pieces = parts * across
+    g.piece = p
+    for i in range(parts):
+        r = i * g.FH // parts
+        for j in range(across):
+            v = j * vectors // across
+            p.R = <int>((i + 1) * g.FH // parts - r)
+            p.J = <int>((j + 1) * vectors // across - v)
+            p.pixels = r * g.down + v * g.lanes
+            p.weights = r * g.FW * g.pixel + v * g.lanes
+            p += 1
+    return pieces
+
+
+cdef inline void visit_image(const floating* dout, const floating* y, const uint8_t* where, const int32_t* base,
+                             const floating* image, floating* gradient, const floating* weights, floating* sums,
+                             List* g, floating* value, int32_t* at, Py_ssize_t* count) noexcept nogil:
+    """Visit the list of one image, band by band: first for the weights, unless `sums` is NULL, then for the image."""
+    cdef Py_ssize_t band, f, first, size, k, K = g.FH * g.FW * g.pixel
+    for band in range(g.bands):
+        first = band * g.rows // g.bands * g.columns
+        size = (band + 1) * g.rows // g.bands * g.columns - first
+        for f in range(g.F):
+            k = f * g.rows * g.columns + first
+            count[f] = find_windows(dout + k, y + k if y != NULL else y, where + k if y != NULL else where,
+                                    base + first, size, g.up, g.across, value + f * g.room, at + f * g.room)
+        if sums != NULL:
+            for f in range(g.F):
+                add_values(value + f * g.room, count[f], sums + (f + 1) * g.size - WINDOW_LANES)
+                visit(image, <floating*>NULL, g, at + f * g.room, <const floating*>value + f * g.room, count[f],
+                      weights, sums + f * g.size)
+        if gradient != NULL:
+            for f in range(g.F):
+                visit(image, gradient, g, at + f * g.room, <const floating*>value + f * g.room, count[f],
+                      weights + f * K, sums)
+
+
+cdef inline void list_gradient(const floating* dout, const floating* y, const uint8_t* where, const floating* x,
+                               const floating* W, floating* dW, floating* db, floating* dx, const int32_t* base,
+                               List* g, floating* weights, floating* sums, floating* scratch, Py_ssize_t private,
+                               int num_threads) noexcept nogil:
+    """Both gradients from a list; dW and dx may be NULL."""
+    cdef Py_ssize_t taps = g.FH * g.FW, K = taps * g.pixel, total = g.F * g.size, item, f, n, m, t
+    cdef Py_ssize_t area = (g.PH * g.PW + 1) * g.pixel, image = g.C * g.H * g.W
+    cdef floating* mine = NULL
+    cdef floating* gradient = NULL
+    cdef floating* value = NULL
+    cdef floating* mysum = NULL
+    cdef shared_pieces shared
+    cdef unsigned state = 0
+    deal_pieces(&shared, g.sets, num_threads)
+    with parallel(num_threads=num_threads):
+        mine = scratch + threadid() * private
+        gradient = mine + area if dx != NULL else NULL
+        value = mine + 2 * area
+        state = cconv_ftz_on()
+        memset(mine, 0, area * sizeof(floating))  # what lies beside the images stays 0
+        if dx != NULL:
+            for f in prange(g.F, schedule="static"):
+                turn_padded(W + f * g.C * taps, taps, g.C, taps, weights + f * K, g.pixel)
+        for t in prange(num_threads, schedule="static"):
+            while (item := take_piece(&shared, t)) >= 0:
+                mysum = sums + item * total
+                if dW != NULL:
+                    memset(mysum, 0, total * sizeof(floating))
+                for n in range(item * g.N // g.sets, (item + 1) * g.N // g.sets):
+                    if dW != NULL:
+                        channels_last(x + n * image, g.C, g.H * g.W, g.off, mine)
+                    if dx != NULL:
+                        memset(gradient, 0, area * sizeof(floating))
+                    m = n * g.F * g.rows * g.columns
+                    visit_image(dout + m, y + m if y != NULL else y, where + m if y != NULL else where, base,
+                                <const floating*>mine, gradient, <const floating*>weights,
+                                mysum if dW != NULL else <floating*>NULL, g, value,
+                                <int32_t*>(value + g.F * g.room), <Py_ssize_t*>(value + 2 * g.F * g.room))
+                    if dx != NULL:
+                        channels_first(<const floating*>gradient, g.off, g.C, g.H * g.W, dx + n * image)
+        if dW != NULL:
+            for f in prange(g.F, schedule="static"):
+                finish_filter(sums, f, g.F, g.size, g.sets, db)
+                turn(sums + f * g.size, g.pixel, taps, g.C, dW + f * g.C * taps, taps)
+        cconv_ftz_restore(state)
