@@ -62,15 +62,16 @@ class ExponentialMovingAverage:
         values = {name: _native(name, value) for name, value in self.params.items()}
         averages, means, targets = {}, [], []
         for name, value in values.items():
-            mean = averages[name] = self.averages.get(name)
-            if mean is not None and kernels.memory.are_alike(mean, value):
+            mean = self.averages.get(name)
+            if mean is None or not kernels.memory.are_alike(mean, value):
+                mean = value.copy()
+            else:
                 means.append(mean)
                 targets.append(value)
-            else:
-                averages[name] = value.copy()
+            averages[name] = mean
         threads = kernels.cpu.threads_for(COST * sum(mean.size for mean in means))
         states, numbers = [{}] * len(means), [Numbers(lr=0.0, a=1 - self.decay)] * len(means)
-        kernels.optimize.update("average", means, targets, states, (), numbers, 1.0, math.inf, threads)
+        kernels.optimize.update("average", means, targets, states, numbers, 1.0, math.inf, threads)
         self.averages = averages
 
     @contextmanager

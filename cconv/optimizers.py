@@ -172,7 +172,7 @@ class Optimizer:
         of_kind = {kind: self._numbers(*kind) for kind in set(kinds)}  # there is one, most often
         numbers = [of_kind[kind] for kind in kinds]
         threads = kernels.cpu.threads_for(COST * sum([p.size for p in params]))
-        kernels.optimize.update(self.rule, params, grads, states, self.state_names, numbers, scale, limit, threads)
+        kernels.optimize.update(self.rule, params, grads, states, numbers, scale, limit, threads)
 
     def _numbers(self, step, decay):
         """Return the rule's numbers for a parameter's `step`, from 1, and its weight decay."""

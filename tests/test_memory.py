@@ -279,6 +279,10 @@ def test_states_hold_arrays_like_their_parameters():
     assert not memory.hold_alike([states[0], states[1] | {"v": b.astype(float)}], ("m", "v"), [a, b])
     assert not memory.hold_alike([states[0], None], (), [a, b])
     assert not memory.hold_alike([{}], (), [a.T])
+    with pytest.raises(ValueError, match="zip"):
+        memory.hold_alike(states, (), [a])
+    with pytest.raises(TypeError):
+        memory.hold_alike([3.0], ("m",), [a])
 
 
 def test_updatable_are_parameters_apart_from_each_other_and_from_the_gradients():
@@ -300,3 +304,5 @@ def test_updatable_are_parameters_apart_from_each_other_and_from_the_gradients()
     assert not memory.are_updatable([0.0], [g])
     q.flags.writeable = False
     assert not memory.are_updatable([p, q], [g, h])
+    with pytest.raises(ValueError, match="zip"):
+        memory.are_updatable([p], [])

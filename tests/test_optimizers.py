@@ -206,11 +206,12 @@ def test_a_gradient_that_is_another_parameter():
     np.testing.assert_array_equal(b, 0.75)
 
 
+@pytest.mark.parametrize(("dtype", "other"), [(np.float32, np.float64), (np.float64, np.float32)])
 @pytest.mark.parametrize("make", [make for make, _ in RULES])
-def test_any_number_of_threads_and_parameters_gives_the_same_bits(make, cpu_level, monkeypatch):
+def test_any_number_of_threads_and_parameters_gives_the_same_bits(make, dtype, other, cpu_level, monkeypatch):
     rng = np.random.default_rng(2)
     sizes = {"large": 50_003, "none": 0, "one": 1, "piece": 4096, "more": 4097, "wide": 9000}
-    dtypes = dict.fromkeys(sizes, np.float32) | {"wide": np.float64, "one": np.float64}
+    dtypes = dict.fromkeys(sizes, dtype) | {"wide": other, "one": other}
     start = {key: rng.standard_normal(size).astype(dtypes[key]) for key, size in sizes.items()}
     grads = {key: rng.standard_normal(size).astype(dtypes[key]) for key, size in sizes.items()}
     results = []
@@ -491,6 +492,18 @@ def test_an_optimizer_of_ones_own():
     other.load_state_dict(optimizer.state_dict())
     assert other.share == 0.25
     np.testing.assert_array_equal(other.state["W"]["last"], 1)
+
+
+def test_a_subclass_may_keep_more_arrays_than_its_rule():
+    class Traced(Adam):
+        state_names = ("m", "v", "first", "second", "third")
+
+    params, expected = {"W": np.ones(5)}, {"W": np.ones(5)}
+    optimizer = Traced()
+    optimizer.update(params, {"W": np.ones(5)})
+    Adam().update(expected, {"W": np.ones(5)})
+    np.testing.assert_array_equal(params["W"], expected["W"])
+    np.testing.assert_array_equal(optimizer.state["W"]["third"], 0)
 
 
 def test_gradients_in_the_memory_of_parameters_are_read_before_these_change():

@@ -265,13 +265,12 @@ def are_alike(*arrays):
 
 def hold_alike(list states, tuple names, list arrays):
     """Whether each of these dicts, and none is None, holds under all the names what `are_alike` with its array."""
-    cdef Py_ssize_t i
-    for i in range(len(arrays)):
-        if states[i] is None or not in_order(arrays[i]):
+    for state, array in zip(states, arrays, strict=True):
+        if state is None or not in_order(array):
             return False
         for name in names:
-            array = (<dict>states[i])[name]
-            if not (in_order(array) and same(array, arrays[i])):
+            held = state[name]
+            if not (in_order(held) and same(held, array)):
                 return False
     return True
 
@@ -296,12 +295,11 @@ def are_updatable(list params, list grads):
     cdef size_t read = 0, written = 0  # where the last extent of each kind ends
     cdef bint apart = True
     cdef Extent* extents
-    if count == 0:
-        return not grads
-    for i in range(count):
-        p, g = params[i], grads[i]
+    for p, g in zip(params, grads, strict=True):
         if not (ready(p) and ready(g) and same(p, g) and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>p)):
             return False
+    if count == 0:
+        return True
     extents = <Extent*>malloc(2 * count * sizeof(Extent))
     if extents == NULL:
         raise MemoryError

@@ -4,14 +4,13 @@ from numpy.typing import NDArray
 
 _Array: TypeAlias = NDArray[Any]
 
-RULES: dict[str, int]
+RULES: dict[str, tuple[int, tuple[str, ...]]]
 
 def update(
     rule: str,
     params: list[_Array],
     grads: list[_Array],
     states: list[dict[str, Any]],
-    names: tuple[str, ...],
     numbers: list[tuple[float, float, float, float, float, float]],
     scale: float,
     limit: float,

@@ -47,8 +47,18 @@ cdef enum:
 cdef enum Rule:
     SGD, MOMENTUM, NESTEROV, ADAGRAD, RMSPROP, ADAM, AMSGRAD, LION, AVERAGE
 
-RULES = {"sgd": SGD, "momentum": MOMENTUM, "nesterov": NESTEROV, "adagrad": ADAGRAD, "rmsprop": RMSPROP, "adam": ADAM,
-         "amsgrad": AMSGRAD, "lion": LION, "average": AVERAGE}
+# By its name, a rule and the names of the arrays that it keeps for a parameter: s, r and h of `update_values`.
+RULES = {
+    "sgd": (SGD, ()),
+    "momentum": (MOMENTUM, ("v",)),
+    "nesterov": (NESTEROV, ("v",)),
+    "adagrad": (ADAGRAD, ("h",)),
+    "rmsprop": (RMSPROP, ("h",)),
+    "adam": (ADAM, ("m", "v")),
+    "amsgrad": (AMSGRAD, ("m", "v", "h")),
+    "lion": (LION, ("m",)),
+    "average": (AVERAGE, ()),
+}
 
 cdef struct Numbers:
     double scale, limit, decay  # what becomes of the gradient,
@@ -218,14 +228,15 @@ cdef double squares(const floating* g, Py_ssize_t size, int num_threads) noexcep
     return total
 
 
-def update(str rule, list params, list grads, list states, tuple names, list numbers, double scale, double limit,
-           int num_threads, /):
+def update(str rule, list params, list grads, list states, list numbers, double scale, double limit, int num_threads,
+           /):
     """Update parameters by one of RULES.
 
-    states holds a dict for each parameter, with the rule's arrays under these names, and numbers its (lr, a, b, eps,
+    states holds a dict for each parameter, with the rule's arrays under their names, and numbers its (lr, a, b, eps,
     keep, decay): of the formulas above, m, beta1, rho or the weight is a, and beta2 is b.
     """
-    cdef Rule kind = RULES[rule]
+    cdef Rule kind = RULES[rule][0]
+    cdef tuple names = RULES[rule][1]
     cdef Py_ssize_t count = len(params), pieces = 0, i, k
     cdef cnp.ndarray p, g, array
     cdef Parameter* one
