@@ -215,14 +215,20 @@ class BuildExt(build_ext):
             modules.append(Extension(f"{PACKAGE}.{Path(source).stem}", [source]))
         build_dir = Path("build") / ("cython-debug" if self.debug_build else "cython")
         setup_time = Path(__file__).stat().st_mtime
-        outdated = any(path.stat().st_mtime < setup_time for path in build_dir.rglob("*.c"))
+        before = {path: (path.stat(), path.read_bytes()) for path in build_dir.rglob("*.c")}
+        afresh = self.force or any(status.st_mtime < setup_time for status, _ in before.values())
         modules = cythonize(
             modules,
             build_dir=str(build_dir),
             nthreads=self.parallel,
-            force=self.force or outdated,
+            force=afresh,
             compiler_directives=DEBUG_DIRECTIVES if self.debug_build else DIRECTIVES,
         )
+        # pip gives each build a NumPy of its own, whose declarations are always newer than our C. C that came out as it
+        # was keeps its time, and is not compiled again.
+        for path, (status, text) in before.items():
+            if not afresh and path.exists() and path.read_bytes() == text:
+                os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
         return dict(zip(unique, (module.sources[0] for module in modules), strict=True))
 
     def probe_openmp(self, family):

@@ -7,7 +7,9 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -178,6 +180,29 @@ print(cconv.__file__, config["threads"], config["cpu"]["levels"], bool((out == 2
         "['baseline']",
         "True",
     ], result.stderr
+
+
+@needs_source_tree
+def test_what_comes_out_of_cython_as_it_was_is_not_compiled_again(serial_wheel, sdist):
+    """pip builds with a NumPy of its own each time, which is newer than all that was built before."""
+    (compiled,) = sdist.glob(f"build/lib*/cconv/kernels/_im2col{sysconfig.get_config_var('EXT_SUFFIX')}")
+    source = sdist / "cconv/kernels/_im2col.pyx"
+
+    def built_again():
+        before = compiled.stat().st_mtime_ns
+        result = run("setup.py", "build_ext", cwd=sdist, CCONV_LEVELS="baseline", CCONV_OPENMP="0")
+        assert result.returncode == 0, result.stderr
+        assert "Cythonizing cconv/kernels/_im2col.pyx" in result.stdout
+        return compiled.stat().st_mtime_ns != before
+
+    later = time.time() + 5
+    os.utime(source, (later, later))
+    assert not built_again()
+    text = source.read_text()
+    source.write_text(text + "\n\ndef added():\n    pass\n")
+    os.utime(source, (later, later))
+    assert built_again()
+    source.write_text(text)
 
 
 # Configuration of the build
