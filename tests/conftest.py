@@ -1,5 +1,6 @@
 """Fixtures that several test files use."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -13,6 +14,16 @@ from cconv import kernels
 os.environ.setdefault("MPLBACKEND", "Agg")  # plots are drawn into files, on machines without a display too
 
 MNIST_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "cpu_level" in getattr(item, "fixturenames", ()):
+            item.add_marker("every_level")
+
+
+def pytest_collection_finish():
+    gc.freeze()  # thousands of collected tests, which collections of garbage would go through
 
 
 @pytest.fixture(params=[kernels.LEVEL] if os.environ.get("CCONV_CPU") else kernels.levels())
