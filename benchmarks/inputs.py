@@ -78,6 +78,35 @@ def parameters(dtype):
     }
 
 
+def step_products(batch):
+    """The fewest multiply-adds of a training step of SimpleConvNet whose activations are dense.
+
+    The filters' gradient has those of the maxima alone, one output in four; the images' is not needed.
+    """
+    filters, affine = Convolution(batch, 1, 28, 28, 30, 5).multiply_adds, batch * (4320 * 100 + 100 * 10)
+    return filters + filters // 4 + 3 * affine
+
+
+def step_arrays(dtype, batch):
+    """The number of large arrays that such a step goes through, and the bytes of one.
+
+    They are W2, its gradient, m and v, and the maxima and their gradient, which are as large at batch 100.
+    """
+    return 6, (2 * batch * 4320 + 4 * 4320 * 100) * np.dtype(dtype).itemsize // 6
+
+
+def step_bytes(dtype, batch):
+    """The fewest bytes that such a step reads and writes, if nothing stays in a cache from one kernel to the next.
+
+    W2 is read by the forward pass, the gradient of what it is multiplied with and Adam, which reads and writes m and v
+    too, reads the gradient and writes W2; maxima and their gradient are written once, and read three times and once.
+    """
+    size = np.dtype(dtype).itemsize
+    images, maxima, matrix = batch * 28 * 28, batch * 4320, 4320 * 100
+    places = 2 * maxima  # bytes: written and read
+    return size * (2 * images + (1 + 3) * maxima + (1 + 1) * maxima + (3 + 1 + 2 * 2 + 2) * matrix) + places
+
+
 def deep_parameters():
     """The parameters of DeepConvNet for images of 28 x 28, in order, float32."""
     sizes = [((16, 1, 3, 3), 16), ((16, 16, 3, 3), 16), ((32, 16, 3, 3), 32), ((32, 32, 3, 3), 32)]

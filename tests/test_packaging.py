@@ -21,7 +21,6 @@ from cconv import kernels
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = Path(cconv.__file__).resolve().parent
 
-pytestmark = pytest.mark.xdist_group("packaging")  # on one worker, which builds the wheel once
 needs_source_tree = pytest.mark.skipif(not (ROOT / "setup.py").exists(), reason="needs the source tree")
 
 

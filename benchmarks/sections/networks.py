@@ -17,6 +17,15 @@ def step(bench):
 
 
 @section()
+def limits(bench):
+    """What such a step cannot take less than on this machine: its multiply-adds, and its arrays read and written."""
+    for dtype in ("float32", "float64"):
+        arguments = {"dtype": dtype, "batch": bench.images(100)}
+        yield f"multiply-adds, {dtype}", bench.compare("products_of_step", **arguments)
+        yield f"memory, {dtype}", bench.compare("traffic_of_step", **arguments)
+
+
+@section()
 def layer_by_layer(bench):
     """The same step of a network built by hand, layer by layer, nothing fused."""
     for dtype in ("float32", "float64"):
