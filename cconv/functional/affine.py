@@ -105,16 +105,9 @@ def affine_backward(dout, x, W, *, bias=True, input_gradient=True, parameter_gra
     N, D, M = _sizes(x.shape, W.shape, None, x.itemsize)
     if dout.shape != (N, M):
         raise ValueError(f"dout must have the output's shape {(N, M)}, got {dout.shape}")
-    threads = kernels.cpu.threads_for(COST * N * D * M)
-    dx = db = None
-    if input_gradient:
-        dx = kernels.memory.empty(x.shape, x.dtype)
-        kernels.gemm.affine_backward_input(dout, W, dx, threads)
-        dx = in_dtype_of(given[0], dx)
-    if not parameter_gradient:
-        return dx, None, None
-    dW = kernels.memory.empty(W.shape, W.dtype)
-    if bias:
-        db = kernels.memory.empty((M,), W.dtype)
-    kernels.gemm.affine_backward_weights(x, dout, dW, db, threads)
-    return dx, in_dtype_of(given[1], dW), in_dtype_of(given[1], db)
+    empty = kernels.memory.empty
+    dx = empty(x.shape, x.dtype) if input_gradient else None
+    dW = empty(W.shape, W.dtype) if parameter_gradient else None
+    db = empty((M,), W.dtype) if bias and parameter_gradient else None
+    kernels.gemm.affine_backward(dout, x, W, dx, dW, db, kernels.cpu.threads_for(COST * N * D * M))
+    return in_dtype_of(given[0], dx), in_dtype_of(given[1], dW), in_dtype_of(given[1], db)

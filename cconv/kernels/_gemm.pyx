@@ -526,18 +526,18 @@ def affine(cnp.ndarray x, cnp.ndarray W, cnp.ndarray b, cnp.ndarray out, bint re
     run(x, W, b, relu, out, x.shape[0], x.shape[1], W.shape[1], x.shape[1], 1, False, num_threads)
 
 
-def affine_backward_input(cnp.ndarray dout, cnp.ndarray W, cnp.ndarray dx, int num_threads, /):
-    """Write dout (N, M) times the transpose of W (D, M) into dx (N, D)."""
-    run(dout, W, None, False, dx, dout.shape[0], W.shape[1], W.shape[0], W.shape[1], 1, True, num_threads)
-
-
-def affine_backward_weights(cnp.ndarray x, cnp.ndarray dout, cnp.ndarray dW, cnp.ndarray db, int num_threads, /):
-    """Write the transpose of x (N, D) times dout (N, M) into dW (D, M), and dout's column sums into db unless None."""
+def affine_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray W, cnp.ndarray dx, cnp.ndarray dW, cnp.ndarray db,
+                    int num_threads, /):
+    """Write dout (N, M) times the transpose of W (D, M) into dx (N, D), the transpose of x times dout into dW, and
+    dout's column sums into db; what is None is left out."""
     cdef void* gradient = cnp.PyArray_DATA(dout)
-    cdef void* sums = NULL if db is None else cnp.PyArray_DATA(db)
-    run(x, dout, None, False, dW, x.shape[1], x.shape[0], dout.shape[1], 1, x.shape[1], False, num_threads)
-    if db is not None:
-        if cnp.PyArray_TYPE(db) == cnp.NPY_FLOAT:
-            column_sums[float](<float*>gradient, dout.shape[0], dout.shape[1], <float*>sums)
-        else:
-            column_sums[double](<double*>gradient, dout.shape[0], dout.shape[1], <double*>sums)
+    if dx is not None:
+        run(dout, W, None, False, dx, dout.shape[0], W.shape[1], W.shape[0], W.shape[1], 1, True, num_threads)
+    if dW is not None:
+        run(x, dout, None, False, dW, x.shape[1], x.shape[0], dout.shape[1], 1, x.shape[1], False, num_threads)
+    if db is None:
+        return
+    if cnp.PyArray_TYPE(db) == cnp.NPY_FLOAT:
+        column_sums[float](<float*>gradient, dout.shape[0], dout.shape[1], <float*>cnp.PyArray_DATA(db))
+    else:
+        column_sums[double](<double*>gradient, dout.shape[0], dout.shape[1], <double*>cnp.PyArray_DATA(db))
