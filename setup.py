@@ -227,7 +227,7 @@ class BuildExt(build_ext):
         # pip gives each build a NumPy of its own, whose declarations are always newer than our C. C that came out as it
         # was keeps its time, and is not compiled again.
         for path, (status, text) in before.items():
-            if not afresh and path.exists() and path.read_bytes() == text:
+            if not afresh and path.read_bytes() == text:
                 os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
         return dict(zip(unique, (module.sources[0] for module in modules), strict=True))
 
