@@ -1,8 +1,83 @@
-"""Checks of numbers and of state dicts; each names what it checks."""
+"""Checks of numbers, choices, flags, paths and dicts; each names what it checks."""
+
+import os
+from collections.abc import Mapping
+
+import numpy as np
 
 from ._arrays import number
 
-__all__ = ["checked_dict", "fraction", "nonnegative", "optional_positive", "positive", "share"]
+__all__ = [
+    "checked_dict",
+    "choice",
+    "flag",
+    "fraction",
+    "mapping",
+    "nonnegative",
+    "optional_positive",
+    "path",
+    "positive",
+    "share",
+    "wanted_gradients",
+]
+
+
+def flag(value, name):
+    """Return True or False, for which NumPy's own and the numbers 1 and 0 may stand.
+
+    Examples
+    --------
+    >>> flag(np.True_, "bias"), flag(0, "bias")
+    (True, False)
+    """
+    if value is True or value is False:
+        return value
+    if isinstance(value, (int, np.integer, np.bool_)) and value in (0, 1):
+        return bool(value)
+    raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
+def wanted_gradients(bias, input_gradient, parameter_gradient):
+    """Return the flags of what an operation's backward is to compute."""
+    return (
+        flag(bias, "bias"),
+        flag(input_gradient, "input_gradient"),
+        flag(parameter_gradient, "parameter_gradient"),
+    )
+
+
+def choice(value, name, choices):
+    """Return a name that is one of several.
+
+    Examples
+    --------
+    >>> choice("min", "mode", ("min", "max"))
+    'min'
+    """
+    if not isinstance(value, str) or value not in choices:
+        *others, last = map(repr, choices)
+        raise ValueError(f"{name} must be {', '.join(others)} or {last}, got {value!r}")
+    return value
+
+
+def path(value, name):
+    """Return a str or a path as a str."""
+    try:
+        found = os.fspath(value)
+    except TypeError:
+        found = None
+    if not isinstance(found, str):
+        raise TypeError(f"{name} must be a str or a path, got {value!r}")
+    if "\0" in found:
+        raise ValueError(f"{name} must have no null character, got {value!r}")
+    return found
+
+
+def mapping(value, name):
+    """Return a mapping as it is."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a mapping, got {type(value).__name__}")
+    return value
 
 
 def positive(value, name):

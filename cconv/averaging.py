@@ -7,7 +7,7 @@ import numpy as np
 
 from . import kernels
 from ._arrays import made_ready
-from ._checks import checked_dict, fraction
+from ._checks import checked_dict, fraction, mapping
 from .optimizers import Numbers
 
 __all__ = ["ExponentialMovingAverage"]
@@ -53,7 +53,7 @@ class ExponentialMovingAverage:
     """
 
     def __init__(self, params, decay=0.999):
-        self.params = params
+        self.params = mapping(params, "params")
         self.decay = fraction(decay, "decay")
         self.averages = {name: _native(name, value).copy() for name, value in params.items()}
 

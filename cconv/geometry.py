@@ -14,6 +14,7 @@ import math
 import operator
 import sys
 from functools import lru_cache
+from numbers import Real
 from typing import NamedTuple
 
 __all__ = [
@@ -38,14 +39,20 @@ LONGEST = 2**30  # steps and padding are C ints in the kernels, which also add t
 LARGEST = 2**36
 
 
-def integer(value, name, minimum=None):
-    """Return `value` as a Python int; a bool, a float or a number below `minimum` is an error that names it."""
+def integer(value, name, minimum=None, maximum=sys.maxsize):
+    """Return `value` as a Python int; a bool, a float or a number out of bounds is an error that names it.
+
+    Nothing that is counted is larger than `sys.maxsize`, or below its negative; where numbers have no end, `maximum` is
+    None.
+    """
     if isinstance(value, bool):
         raise TypeError(f"{name} must be an integer, got {value!r}")
     try:
         number = operator.index(value)
     except TypeError:
         raise TypeError(f"{name} must be an integer, got {value!r}") from None
+    if maximum is not None and not -maximum <= number <= maximum:  # too long to be shown, it may be
+        raise ValueError(f"{name} must be from -{maximum} to {maximum}, got an integer of {number.bit_length()} bits")
     if minimum is not None and number < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {number}")
     return number
@@ -77,7 +84,8 @@ def pair(value, name, minimum=None):
     if type(value) is tuple and len(value) == 2:  # what a layer passes at every call: no need to look closer
         height, width = value
         if type(height) is type(width) is int and (minimum is None or min(value) >= minimum):
-            return value
+            if max(value) <= sys.maxsize:
+                return value
     if _is_sequence(value):
         if len(value) != 2:
             raise ValueError(f"{name} must be an int or a (height, width) pair, got {len(value)} values: {value!r}")
@@ -113,7 +121,7 @@ def conv_output_size(input_size, filter_size, stride=1, pad=0):
     >>> conv_output_size(28, 5), conv_output_size(28, 5, stride=2, pad=2)
     (24, 14)
     """
-    input_size = integer(input_size, "input_size")
+    input_size = integer(input_size, "input_size", 1)
     filter_size = integer(filter_size, "filter_size", 1)
     stride = integer(stride, "stride", 1)
     pad = integer(pad, "pad", 0)
@@ -392,10 +400,10 @@ def scale_pair(scale):
     if len(pair) != 2:
         raise ValueError(f"scale must be a number or a (height, width) pair, got {scale!r}")
     for value in pair:
-        if isinstance(value, (bool, str)) or not hasattr(value, "__float__"):
+        if isinstance(value, bool) or not isinstance(value, Real):
             raise TypeError(f"scale must be a number or a (height, width) pair, got {scale!r}")
-        if not (math.isfinite(value) and value > 0):
-            raise ValueError(f"scale must be positive and finite, got {scale!r}")
+        if not 0 < value < LARGEST:
+            raise ValueError(f"scale must be positive and below {LARGEST}, got {scale!r}")
     return float(pair[0]), float(pair[1])
 
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from . import kernels
-from ._arrays import as_float, made_ready
-from ._checks import checked_dict, fraction, nonnegative, optional_positive, positive
+from ._arrays import as_array, as_float, made_ready
+from ._checks import checked_dict, flag, fraction, mapping, nonnegative, optional_positive, positive
 
 __all__ = [
     "SGD",
@@ -88,9 +88,7 @@ class Optimizer:
     def __init__(self, lr, *, weight_decay=0.0, exclude=None, clip_value=None, clip_norm=None):
         self.lr = positive(lr, "lr")
         self.weight_decay = nonnegative(weight_decay, "weight_decay")
-        if exclude is not None and not callable(exclude):
-            exclude = frozenset([exclude] if isinstance(exclude, str) else exclude)
-        self.exclude = exclude
+        self.exclude = exclude if exclude is None or callable(exclude) else _names(exclude)
         self.clip_value = optional_positive(clip_value, "clip_value")
         self.clip_norm = optional_positive(clip_norm, "clip_norm")
         if clip_value is not None and clip_norm is not None:
@@ -112,7 +110,11 @@ class Optimizer:
         KeyError, TypeError, ValueError
             If the keys differ, a shape or dtype does not fit or a parameter is read-only: before anything changes.
         """
-        arrays = dict(params)  # a network looks each of its parameters up
+        for name in self._all_settings():  # attributes, to which anything may have been assigned
+            if name in CHECKS:
+                CHECKS[name](getattr(self, name), name)
+        arrays = dict(mapping(params, "params"))  # a network looks each of its parameters up
+        mapping(grads, "grads")
         if arrays.keys() != grads.keys():
             missing = sorted(map(str, arrays.keys() ^ grads.keys()))
             raise KeyError(f"params and grads must have the same keys, only one of them has {', '.join(missing)}")
@@ -228,10 +230,20 @@ class Optimizer:
         return ("lr", *self.setting_names, "weight_decay", "clip_value", "clip_norm")
 
 
+def _names(exclude):
+    """Return the names of parameters without weight decay as a set."""
+    try:
+        if isinstance(exclude, bytes):
+            raise TypeError
+        return frozenset([exclude] if isinstance(exclude, str) else exclude)
+    except TypeError:
+        raise TypeError(f"exclude must be a function, a name or an iterable of names, got {exclude!r}") from None
+
+
 def _prepare(key, p, g, owners):
     """Check a parameter and its gradient; return the gradient in the parameter's dtype, as the kernels take it."""
     name = f"params[{key!r}]"
-    g = np.asarray(g)
+    g = as_array(g, f"grads[{key!r}]")
     if g.dtype.kind not in "iubf":
         raise TypeError(f"grads[{key!r}] must hold real numbers, got {g.dtype}")
     if isinstance(p, float):
@@ -287,7 +299,7 @@ def global_norm(grads):
     >>> global_norm({"W": np.array([[3.0, 0.0]]), "b": np.array([4.0])})
     5.0
     """
-    return _norm([as_float(g, f"grads[{key!r}]") for key, g in grads.items()])
+    return _norm([as_float(g, f"grads[{key!r}]") for key, g in mapping(grads, "grads").items()])
 
 
 def _norm(gradients):
@@ -358,7 +370,8 @@ def clip_gradients_by_value(grads, limit):
     array([ 1. , -0.5])
     """
     limit = positive(limit, "limit")
-    return {key: np.clip(as_float(g, f"grads[{key!r}]"), -limit, limit) for key, g in grads.items()}
+    grads = mapping(grads, "grads").items()
+    return {key: np.clip(as_float(g, f"grads[{key!r}]"), -limit, limit) for key, g in grads}
 
 
 class SGD(Optimizer):
@@ -543,7 +556,7 @@ class Adam(Optimizer):
         super().__init__(lr, **options)
         self.beta1 = fraction(beta1, "beta1")
         self.beta2 = fraction(beta2, "beta2")
-        if amsgrad:
+        if flag(amsgrad, "amsgrad"):
             self.rule = "amsgrad"
             self.state_names = ("m", "v", "h")
 

@@ -2,8 +2,10 @@
 
 import bisect
 import math
+from collections.abc import Iterable
 
-from ._checks import checked_dict, fraction, nonnegative, positive, share
+from ._arrays import number
+from ._checks import checked_dict, choice, fraction, nonnegative, positive, share
 from .geometry import integer
 from .optimizers import Optimizer
 
@@ -43,10 +45,8 @@ class Schedule:
     def __init__(self, optimizer, *, every="epoch"):
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"optimizer must be an Optimizer, got {type(optimizer).__name__}")
-        if every not in ("epoch", "step"):
-            raise ValueError(f"every must be 'epoch' or 'step', got {every!r}")
         self.optimizer = optimizer
-        self.every = every
+        self.every = choice(every, "every", ("epoch", "step"))
         self.base_lr = float(optimizer.lr)
         self.count = 0
 
@@ -131,7 +131,7 @@ class StepDecay(Schedule):
 
     def __init__(self, optimizer, steps, gamma=0.1, *, every="epoch"):
         super().__init__(optimizer, every=every)
-        if hasattr(steps, "__iter__"):
+        if isinstance(steps, Iterable) and getattr(steps, "ndim", 1):
             self.steps = sorted(integer(step, "steps", 1) for step in steps)
         else:
             self.steps = integer(steps, "steps", 1)
@@ -278,6 +278,8 @@ class OneCycle(Schedule):
         self.end_divisor = positive(end_divisor, "end_divisor")
         self.momentum = None
         if momentum is not None:
+            if not isinstance(momentum, (tuple, list)) or len(momentum) != 2:
+                raise TypeError(f"momentum must be a pair of numbers or None, got {momentum!r}")
             low, high = momentum
             self.momentum = [fraction(low, "momentum"), fraction(high, "momentum")]
             if self._momentum_name() is None:
@@ -347,9 +349,7 @@ class ReduceOnPlateau(Schedule):
         super().__init__(optimizer)
         self.factor = fraction(factor, "factor")
         self.patience = integer(patience, "patience", 0)
-        if mode not in ("min", "max"):
-            raise ValueError(f"mode must be 'min' or 'max', got {mode!r}")
-        self.mode = mode
+        self.mode = choice(mode, "mode", ("min", "max"))
         self.threshold = nonnegative(threshold, "threshold")
         self.cooldown = integer(cooldown, "cooldown", 0)
         self.min_lr = nonnegative(min_lr, "min_lr")
@@ -365,7 +365,7 @@ class ReduceOnPlateau(Schedule):
 
     def step(self, metric):
         """Take note of a measure; a NaN is no betterment."""
-        metric = float(metric)
+        metric = number(metric, "metric", finite=False)
         if self.mode == "min":
             better = metric < self.best * (1 - self.threshold)
         else:

@@ -4,6 +4,7 @@ import numpy as np
 
 from .. import kernels
 from .._arrays import as_input, number, promote
+from .._checks import choice, flag
 
 __all__ = [
     "elu",
@@ -47,7 +48,7 @@ def _gradient(kernel, dout, kept, name, cost, *settings):
     """Return dout times the derivative that a kernel takes from what forward kept, the input or the output."""
     dout, kept = promote(as_input(dout, "dout"), as_input(kept, name))
     if dout.shape != kept.shape:
-        raise ValueError(f"dout must have the output's shape {kept.shape}, got {dout.shape}")
+        raise ValueError(f"dout must have the output's shape {kept.shape}, as {name} has, got {dout.shape}")
     dx = kernels.memory.empty(kept.shape, kept.dtype)
     kernel(dout, kept, dx, *settings, kernels.cpu.threads_for(cost * kept.size))
     return dx
@@ -82,7 +83,7 @@ def relu(x, *, return_mask=False):
     >>> relu(np.array([-1.0, 0.0, 2.0]))
     array([0., 0., 2.])
     """
-    if not return_mask:
+    if not flag(return_mask, "return_mask"):
         return _values(kernels.elementwise.relu, x, COST)
     x = as_input(x, "x")
     mask = kernels.memory.empty((-(-x.size // MASK_BITS),), UINT64)
@@ -114,14 +115,18 @@ def relu_backward(dout, y=None, *, mask=None):
     array([0., 0., 1.])
     """
     if (y is None) == (mask is None):
-        raise ValueError(f"relu_backward takes one of y and mask, got {'none' if y is None else 'both'}")
+        raise ValueError(f"give one of y and mask, got {'neither' if y is None else 'both'}")
     if mask is None:
         return _gradient(kernels.elementwise.relu_backward, dout, y, "y", COST)
     dout = as_input(dout, "dout")
     words = (-(-dout.size // MASK_BITS),)
-    mask = np.asarray(mask)
+    if not isinstance(mask, np.ndarray):
+        raise TypeError(f"mask must be the array that relu returned, got {type(mask).__name__}")
     if mask.dtype != UINT64 or mask.shape != words:
-        raise ValueError(f"mask must be uint64 of shape {words}, got {mask.dtype} of shape {mask.shape}")
+        raise ValueError(
+            f"mask must be uint64 of shape {words} for dout of shape {dout.shape}, got {mask.dtype} of shape "
+            f"{mask.shape}"
+        )
     return _values(kernels.elementwise.relu_masked_backward, dout, COST, np.ascontiguousarray(mask, UINT64))
 
 
@@ -301,9 +306,7 @@ def gelu_backward(dout, x, approximate="none"):
 
 
 def _by_tanh(approximate):
-    if approximate not in ("none", "tanh"):
-        raise ValueError(f"approximate must be 'none' or 'tanh', got {approximate!r}")
-    return approximate == "tanh"
+    return choice(approximate, "approximate", ("none", "tanh")) == "tanh"
 
 
 def silu(x):

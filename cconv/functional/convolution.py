@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from .. import kernels
 from .._arrays import as_input, in_dtype_of, promote, with_weights
+from .._checks import wanted_gradients
 from ..geometry import checked_size, hashable, integer, window
 
 __all__ = ["convolution", "convolution_backward"]
@@ -206,6 +207,7 @@ def convolution_backward(
     >>> dx[0, 0].tolist(), dW.sum(), db
     ([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]], np.float64(16.0), array([4.]))
     """
+    bias, input_gradient, parameter_gradient = wanted_gradients(bias, input_gradient, parameter_gradient)
     given = x, W
     x, W, _ = with_weights(x, W, None, 4)
     dout, x, W = promote(as_input(dout, "dout", 4), x, W)

@@ -4,6 +4,7 @@ import numpy as np
 
 from .. import kernels
 from .._arrays import as_input, in_dtype_of, promote, with_weights
+from .._checks import flag, wanted_gradients
 from .activation import relu_backward
 from .convolution import COST, convolution_backward, geometry
 from .pooling import as_places, max_pool_backward
@@ -47,6 +48,7 @@ def convolution_relu_max_pool(x, W, b=None, *, stride=1, pad=0, dilation=1, grou
     >>> convolution_relu_max_pool(x, W, np.array([-1.0]))
     array([[[[3.]]]])
     """
+    return_argmax = flag(return_argmax, "return_argmax")
     x, W, b = with_weights(x, W, b, 4)
     (N, filters, out_h, out_w), steps, groups, multiply_adds, *_ = geometry(x, W, b, stride, pad, dilation, groups)
     if out_h < 2 or out_w < 2:
@@ -112,10 +114,15 @@ def convolution_relu_max_pool_backward(
     >>> dW.tolist(), db
     ([[[[1.0, 1.0], [1.0, 1.0]]]], array([1.]))
     """
+    bias, input_gradient, parameter_gradient = wanted_gradients(bias, input_gradient, parameter_gradient)
     image, weights, _ = with_weights(x, W, None, 4)
     full, steps, _, multiply_adds, windows, lists = geometry(image, weights, None, stride, pad, dilation, groups)
     N, filters, out_h, out_w = full
     shape = N, filters, out_h // 2, out_w // 2
+    dout, out, argmax = as_input(dout, "dout", 4), as_input(out, "out", 4), as_places(argmax, shape, "uint8")
+    for name, array in (("dout", dout), ("out", out)):
+        if array.shape != shape:
+            raise ValueError(f"{name} must have the output's shape {shape}, got {array.shape}")
     first = windows and parameter_gradient and not input_gradient  # a first layer, most often
     if not first and not lists:
         # The maximum is positive where relu passed it, so relu's gradient is taken on a quarter of the values.
@@ -124,11 +131,7 @@ def convolution_relu_max_pool_backward(
         wanted = {"bias": bias, "input_gradient": input_gradient, "parameter_gradient": parameter_gradient}
         return convolution_backward(dout, x, W, **settings, **wanted)
     given = x, W
-    dout, out, x, W = promote(as_input(dout, "dout", 4), as_input(out, "out", 4), image, weights)
-    argmax = as_places(argmax, shape, "uint8")
-    for name, array in (("dout", dout), ("out", out)):
-        if array.shape != shape:
-            raise ValueError(f"{name} must have the output's shape {shape}, got {array.shape}")
+    dout, out, x, W = promote(dout, out, image, weights)
     empty = kernels.memory.empty
     dx = empty(x.shape, x.dtype) if input_gradient else None
     dW = empty(W.shape, W.dtype) if parameter_gradient else None

@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import kernels
 from .._arrays import as_input, promote
-from .._checks import nonnegative
+from .._checks import flag, nonnegative
 from ..geometry import integer
 
 __all__ = [
@@ -110,7 +110,7 @@ def batch_normalization_backward(dout, x, gamma, mean, var, *, eps=10e-7, fixed=
     >>> dgamma.round(3), dbeta
     (array([2.]), array([2.]))
     """
-    kernel, door = kernels.norm.batch_norm_backward, _batch_door(eps, bool(fixed))
+    kernel, door = kernels.norm.batch_norm_backward, _batch_door(eps, flag(fixed, "fixed"))
     return _backward(kernel, door, dout, x, gamma, mean, var, input_gradient)
 
 
@@ -320,6 +320,7 @@ def _group_door(eps, groups):
 
 def _forward(kernel, door, x, gamma, beta, given, return_statistics):
     """Normalise, by the kernel of one kind and what its door says, with the statistics that are given or x's own."""
+    return_statistics = flag(return_statistics, "return_statistics")
     x, gamma, beta = as_input(x, "x"), as_input(gamma, "gamma"), as_input(beta, "beta")
     shape, settings = door(x, gamma)
     if beta.shape != gamma.shape:
@@ -334,7 +335,8 @@ def _forward(kernel, door, x, gamma, beta, given, return_statistics):
 
 def _backward(kernel, door, dout, x, gamma, mean, var, input_gradient):
     """Return the gradients of `_forward`, each in the dtype of what it belongs to."""
-    x_dtype, gamma_dtype, gamma_shape = getattr(x, "dtype", None), getattr(gamma, "dtype", None), np.shape(gamma)
+    input_gradient = flag(input_gradient, "input_gradient")
+    x_dtype, gamma_dtype = getattr(x, "dtype", None), getattr(gamma, "dtype", None)
     x, gamma, dout = as_input(x, "x"), as_input(gamma, "gamma"), as_input(dout, "dout")
     shape, settings = door(x, gamma)
     if dout.shape != x.shape:
@@ -342,7 +344,7 @@ def _backward(kernel, door, dout, x, gamma, mean, var, input_gradient):
     dout, x, gamma = promote(dout, x, gamma)
     mean, var = _statistics(mean, var, shape)
     dx = kernels.memory.empty(x.shape, x.dtype) if input_gradient else None
-    dgamma, dbeta = np.zeros(gamma_shape), np.zeros(gamma_shape)
+    dgamma, dbeta = np.zeros(gamma.shape), np.zeros(gamma.shape)
     if x.size:
         threads = kernels.cpu.threads_for(2 * COST * x.size)
         kernel(dout, x, mean, var, gamma, dx, dgamma, dbeta, *settings, threads)

@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import kernels
 from .._arrays import as_input
+from .._checks import choice, flag
 from ..geometry import checked_size, image_shape, padding, scale_pair, scaled_size
 
 __all__ = ["upsample", "upsample_backward", "zero_pad", "zero_pad_backward"]
@@ -94,7 +95,7 @@ def upsample_backward(dout, input_shape, scale, *, mode="nearest", align_corners
     input_shape = image_shape(input_shape)
     shape = input_shape[:2] + scaled_size(input_shape[2:], scale)
     if dout.shape != shape:
-        raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
+        raise ValueError(f"dout must have the output's shape {shape}, for scale {scale!r}, got {dout.shape}")
     tables = _tables(input_shape[2:], scale, mode, align_corners)
     dx = kernels.memory.empty(input_shape, dout.dtype)
     kernels.resample.upsample_backward(dout, dx, *tables, kernels.cpu.threads_for(COST * dout.size))
@@ -177,9 +178,8 @@ def _padded(shape, pad):
 
 def _tables(size, scale, mode, align_corners):
     """Return where each output row and each output column reads, as the kernels take it."""
-    if mode not in ("nearest", "bilinear"):
-        raise ValueError(f"mode must be 'nearest' or 'bilinear', got {mode!r}")
-    if align_corners and mode == "nearest":
+    choice(mode, "mode", ("nearest", "bilinear"))
+    if flag(align_corners, "align_corners") and mode == "nearest":
         raise ValueError("align_corners is for mode='bilinear', got mode='nearest'")
     lengths = zip(size, scaled_size(size, scale), scale_pair(scale), strict=True)
     return [_table(*axis, mode == "bilinear", bool(align_corners)) for axis in lengths]

@@ -4,6 +4,7 @@ import numpy as np
 
 from .. import kernels
 from .._arrays import as_input, promote
+from .._checks import wanted_gradients
 from ..geometry import checked_size, integer, transposed_window
 from .convolution import COST, backward_input, passes
 
@@ -149,6 +150,7 @@ def transposed_convolution_backward(
     >>> dx.tolist(), dW[0, 0].tolist(), db
     ([[[[6.0, 6.0]]]], [[3.0, 3.0, 3.0], [3.0, 3.0, 3.0]], array([10.]))
     """
+    bias, input_gradient, parameter_gradient = wanted_gradients(bias, input_gradient, parameter_gradient)
     x_dtype, W_dtype = getattr(x, "dtype", None), getattr(W, "dtype", None)
     x, W, groups = _door(x, W, groups)
     dout, x, W = promote(as_input(dout, "dout", 4), x, W)

@@ -63,4 +63,4 @@ class SigmoidWithLoss(Layer):
     def accuracy(self, scores, t):
         """Return the share of values on the right side: positive where t is above 1/2, and only there."""
         scores = as_input(scores, "scores")
-        return float(np.mean((scores > 0) == (value_targets(t, scores) > 0.5)))
+        return float(np.mean((scores > 0) == (value_targets(t, scores, "scores") > 0.5)))

@@ -79,7 +79,7 @@ class SoftmaxWithLoss(Layer):
     def accuracy(self, scores, t):
         """Return the share of samples whose highest score is that of their class; ignored ones do not count."""
         scores = as_input(scores, "scores", 2)
-        t, ignored = class_labels(t, *scores.shape, self.ignore_index)
+        t, ignored = class_labels(t, *scores.shape, self.ignore_index, "scores")
         if ignored.all():
             raise ValueError(f"the accuracy of no samples is not defined: all {len(scores)} are ignored")
         if t.ndim == 2:
