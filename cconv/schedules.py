@@ -91,12 +91,12 @@ class Schedule:
             raise ValueError(f"state_dict must be of {own['type']}, got one of {found['type']}")
         settings = checked_dict(found["settings"], "settings", dict.fromkeys(own["settings"], object))
         for name, value in own["settings"].items():
-            if settings[name] != value:
+            if not isinstance(settings[name], type(value)) or settings[name] != value:
                 raise ValueError(f"{name} must be {value} as here, got {settings[name]}")
         progress = checked_dict(found["progress"], "progress", self.progress)
         for name, kind in self.progress.items():
-            if kind is int and progress[name] < 0:
-                raise ValueError(f"{name} must be at least 0, got {progress[name]}")
+            if kind is int:
+                integer(progress[name], name, 0)
         nonnegative(progress["base_lr"], "base_lr")
         return progress
 

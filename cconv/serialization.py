@@ -5,6 +5,8 @@ import os
 
 import numpy as np
 
+from ._checks import path as checked_path
+
 __all__ = ["load_params", "put", "read_checkpoint", "save_checkpoint", "save_params"]
 
 PARAMS = "cconv-params"
@@ -49,6 +51,7 @@ def save_checkpoint(file_name, params, architecture, rest):
 def _write(file_name, kind, arrays, **metadata):
     from safetensors.numpy import save
 
+    file_name = checked_path(file_name, "file_name")
     metadata = {name: json.dumps(value, sort_keys=True) for name, value in metadata.items()}
     metadata |= {"format": kind, "version": str(VERSION)}
     data = save({name: np.require(value, requirements="C") for name, value in arrays.items()}, metadata)
@@ -109,7 +112,7 @@ def load_params(file_name, params, architecture):
         If it is not such a file, is damaged, or belongs to another architecture, or an array is read-only; nothing has
         changed then.
     """
-    path = os.fspath(file_name)
+    path = checked_path(file_name, "file_name")
     arrays, metadata = _read(path, PARAMS)
     _compare(path, metadata, architecture)
     _check(path, arrays, params)
@@ -138,7 +141,7 @@ def read_checkpoint(file_name, params, architecture):
     FileNotFoundError, ValueError
         As `load_params` does.
     """
-    path = os.fspath(file_name)
+    path = checked_path(file_name, "file_name")
     arrays, metadata = _read(path, CHECKPOINT)
     _compare(path, metadata, architecture)
     try:

@@ -2,12 +2,14 @@
 
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 
 import numpy as np
 
 from . import optimizers
-from ._checks import checked_dict
+from ._arrays import as_array
+from ._checks import checked_dict, flag, fraction, mapping
 from ._random import generator
 from .averaging import ExponentialMovingAverage
 from .geometry import integer
@@ -116,6 +118,9 @@ class Trainer:
         schedule=None,
         average=None,
     ):
+        has_params = isinstance(getattr(network, "params", None), Mapping)
+        if not has_params or not callable(getattr(network, "gradient", None)):
+            raise TypeError(f"network must have params and gradient(x, t), got {type(network).__name__}")
         self.network = network
         self.x_train, self.t_train = _samples(x_train, t_train, "train")
         self.x_test, self.t_test = _samples(x_test, t_test, "test")
@@ -124,7 +129,7 @@ class Trainer:
         if evaluate_sample_num_per_epoch is not None:
             evaluate_sample_num_per_epoch = integer(evaluate_sample_num_per_epoch, "evaluate_sample_num_per_epoch", 1)
         self.evaluate_sample_num_per_epoch = evaluate_sample_num_per_epoch
-        self.verbose = verbose
+        self.verbose = flag(verbose, "verbose")
         self.optimizer = _optimizer(optimizer, optimizer_param)
         self.schedule = _schedule(schedule, self.optimizer)
         self.average = _average(average, network)
@@ -320,7 +325,11 @@ def _optimizer(optimizer, options):
     if name not in OPTIMIZERS:
         known = ", ".join(cls.__name__ for cls in OPTIMIZERS.values())
         raise ValueError(f"optimizer must be one of {known}, or an Optimizer, got {optimizer!r}")
-    return OPTIMIZERS[name](**(options or {}))
+    try:
+        return OPTIMIZERS[name](**({} if options is None else mapping(options, "optimizer_param")))
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"optimizer_param must be arguments of {OPTIMIZERS[name].__name__}: {error}") from None
 
 
 def _schedule(schedule, optimizer):
@@ -341,7 +350,7 @@ def _average(average, network):
     if average is None:
         return None
     if not isinstance(average, ExponentialMovingAverage):
-        return ExponentialMovingAverage(network.params, average)
+        return ExponentialMovingAverage(network.params, fraction(average, "average"))
     if average.params.keys() != network.params.keys():
         own, given = (", ".join(map(str, params)) for params in (network.params, average.params))
         raise ValueError(f"average must be of this network's parameters {own}, got one of {given}")
@@ -360,7 +369,7 @@ def _check_random_state(rng, state):
 
 
 def _samples(x, t, name):
-    x, t = np.asarray(x), np.asarray(t)
+    x, t = as_array(x, f"x_{name}"), as_array(t, f"t_{name}")
     if x.ndim == 0 or t.ndim == 0 or len(x) != len(t):
         raise ValueError(f"x_{name} and t_{name} must have as many samples, got shapes {x.shape} and {t.shape}")
     if len(x) == 0:

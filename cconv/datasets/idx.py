@@ -5,9 +5,11 @@ An IDX file is a four-byte magic number (two zeros, a type code, the number of d
 """
 
 import math
-import os
 
 import numpy as np
+
+from .._checks import path as checked_path
+from ..geometry import integer
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -53,7 +55,7 @@ def read_idx(path, *, max_bytes=1 << 32):
     import gzip  # here, since they would slow the import of cconv
     import zlib
 
-    path = os.fspath(path)
+    path, max_bytes = checked_path(path, "path"), integer(max_bytes, "max_bytes", 0, None)
     with open(path, "rb") as raw:
         compressed = raw.read(2) == _GZIP_MAGIC
         raw.seek(0)
@@ -145,7 +147,8 @@ def read_idx_pair(images_path, labels_path, *, num_classes=10):
     (array([[[9, 8],
              [7, 6]]], dtype=uint8), array([3], dtype=uint8))
     """
-    images_path, labels_path = os.fspath(images_path), os.fspath(labels_path)
+    images_path, labels_path = checked_path(images_path, "images_path"), checked_path(labels_path, "labels_path")
+    num_classes = integer(num_classes, "num_classes", 1)
     images, labels = read_idx(images_path), read_idx(labels_path)
     check_pair(images, labels, images_path, labels_path, num_classes)
     return images, labels

@@ -3,7 +3,8 @@
 import os
 from typing import NamedTuple
 
-from ._presentation import present
+from .._checks import path as checked_path
+from ._presentation import present, present_flags
 from .idx import check_pair, read_idx
 
 _MIRRORS = (
@@ -96,10 +97,11 @@ def load_mnist(normalize=True, flatten=True, one_hot_label=False, *, data_dir=No
     >>> x_train.shape, x_train.dtype                                      # doctest: +SKIP
     ((60000, 1, 28, 28), dtype('float32'))
     """
+    flags = present_flags(normalize, flatten, one_hot_label)
     folders = _folders(data_dir)
     mirrors = list(_MIRRORS)
     train, test = (
-        present(*_load_pair(pair, folders, mirrors), normalize, flatten, one_hot_label) for pair in (_TRAIN, _TEST)
+        present(*_load_pair(pair, folders, mirrors), *flags) for pair in (_TRAIN, _TEST)
     )
     return train, test
 
@@ -108,7 +110,10 @@ def _folders(data_dir):
     """The folders to look in, each with the name a reader knows it by."""
     from pathlib import Path
 
-    folders = [] if data_dir is None else [(f"data_dir={os.fspath(data_dir)!r}", Path(data_dir).expanduser())]
+    folders = []
+    if data_dir is not None:
+        data_dir = checked_path(data_dir, "data_dir")
+        folders.append((f"data_dir={data_dir!r}", Path(data_dir).expanduser()))
     if os.environ.get("CCONV_DATA"):
         value = os.environ["CCONV_DATA"]
         folders.append((f"CCONV_DATA={value!r}", Path(value).expanduser()))

@@ -10,8 +10,11 @@ import os
 
 import numpy as np
 
+from .._checks import nonnegative
 from .._extras import require
-from ._presentation import present
+from .._random import checked_seed
+from ..geometry import integer
+from ._presentation import present, present_flags
 
 # By file, not by family: the fonts of the system, which differ from machine to machine, are never asked.
 _FONTS = (
@@ -91,22 +94,16 @@ def load_synthetic_digits(
     >>> x_train.shape, t_train.shape
     ((100, 1, 28, 28), (100,))
     """
-    for name, value in (("n_train", n_train), ("n_test", n_test), ("seed", seed)):
-        if not isinstance(value, (int, np.integer)):
-            raise TypeError(f"{name} must be an integer, got {value!r}")
-    for name, value in (
-        ("n_train", n_train),
-        ("n_test", n_test),
-        ("seed", seed),
-        ("distortion", distortion),
-        ("noise", noise),
-    ):
-        if not value >= 0:
-            raise ValueError(f"{name} must not be negative, got {value!r}")
+    n_train, n_test = integer(n_train, "n_train", 0), integer(n_test, "n_test", 0)
+    distortion, noise = nonnegative(distortion, "distortion"), nonnegative(noise, "noise")
+    if distortion > 100:  # nothing is left of a digit long before that
+        raise ValueError(f"distortion must be at most 100, got {distortion}")
+    flags = present_flags(normalize, flatten, one_hot_label)
+    sequences = np.random.SeedSequence(checked_seed(seed)).spawn(2)
     fields = _distance_fields()
     train, test = (
-        present(*_draw(n, sequence, fields, distortion, noise), normalize, flatten, one_hot_label)
-        for n, sequence in zip((n_train, n_test), np.random.SeedSequence(seed).spawn(2), strict=True)
+        present(*_draw(n, sequence, fields, distortion, noise), *flags)
+        for n, sequence in zip((n_train, n_test), sequences, strict=True)
     )
     return train, test
 

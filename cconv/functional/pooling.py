@@ -215,9 +215,7 @@ def average_pool_backward(dout, input_shape, window, *, stride=None, pad=0, ceil
     dx = kernels.memory.empty(input_shape, dout.dtype)
     threads = kernels.cpu.threads_for(COST * dout.size * size[0] * size[1])
     (_, below), (_, right) = padding(pad, input_shape[2:], size, stride or size)
-    kernels.pool.average_pool_backward(
-        dout, dx, *size, *place.steps[:4], below, right, count_include_pad, threads
-    )
+    kernels.pool.average_pool_backward(dout, dx, *size, *place.steps[:4], below, right, count_include_pad, threads)
     return dx
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import initializers, kernels
 from .._arrays import as_input, in_dtype_of
+from .._checks import flag
 from ..functional import affine, affine_backward
 from ..geometry import integer
 from .layer import Layer, expect_bias, given_once, parameter_shape
@@ -63,7 +64,7 @@ class Affine(Layer):
     def __init__(self, W=None, b=None, *, units=None, bias=True, init="he"):
         given_once(W, units is not None, "units")
         self.units = None if units is None else integer(units, "units", 1)
-        self.bias = bool(bias)
+        self.bias = flag(bias, "bias")
         self.init = initializers.get(init)
         self.W = W
         self.b = b
@@ -78,7 +79,7 @@ class Affine(Layer):
         expected, units = parameter_shape(self.W, 2)
         expect_bias(self.b, units, "units")
         if expected != features:
-            raise ValueError(f"expects {expected} features, gets {features}")
+            raise ValueError(f"expects {expected} features, gets {features}: W has shape {np.shape(self.W)}")
         return (units,)
 
     def multiply_adds(self, input_shape):

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from .._arrays import as_input, in_dtype_of
-from .._checks import share
+from .._checks import flag, share
 from ..functional import batch_normalization, batch_normalization_backward
 from .normalization import Normalization
 
@@ -78,7 +78,7 @@ class BatchNormalization(Normalization):
     def forward(self, x, train_flg=None):
         if train_flg is None:
             train_flg = self.training
-        train_flg = train_flg and not self.frozen
+        train_flg = flag(train_flg, "train_flg") and not self.frozen
         x = as_input(x, "x")
         self._expect_arrays()
         running = self._running()

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 
 from .._arrays import as_input
+from .._checks import flag, mapping
 from ..functional import add
 from .layer import Layer
 from .stack import BuildError, backward, build, describe, forward, multiply_adds, named
@@ -31,7 +32,9 @@ class Branches(Layer):
     takes_train_flg = True
 
     def __init__(self, branches):
-        self.branches = {name: named(layers) for name, layers in branches.items()}
+        self.branches = {
+            name: named(layers, f"branches[{name!r}]") for name, layers in mapping(branches, "branches").items()
+        }
 
     @property
     def layers(self):
@@ -76,6 +79,9 @@ class Branches(Layer):
         """
         if train_flg is None:
             train_flg = self.training
+        train_flg = flag(train_flg, "train_flg")
+        if not callable(run):
+            raise TypeError(f"run must be a function, got {run!r}")
         x = as_input(x, "x")
         results = [run(layers, x, train_flg) for layers in self.branches.values()]
         outs = [out for out, _ in results]
@@ -84,6 +90,7 @@ class Branches(Layer):
         return joined
 
     def backward(self, dout, *, input_gradient=True):
+        input_gradient = flag(input_gradient, "input_gradient")
         stacks, shapes, shape, dtype = self._recall()
         dout = as_input(dout, "dout")
         if dout.shape != shape:

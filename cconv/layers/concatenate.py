@@ -43,6 +43,9 @@ class Concatenate(Branches):
         super().__init__({f"branch{number}": layers for number, layers in enumerate(branches, 1)})
 
     def join(self, outs):
+        if any(out.ndim < 2 for out in outs):
+            shapes = ", ".join(str(out.shape) for out in outs)
+            raise ValueError(f"x must give each branch an output of 2 dimensions or more, got shapes {shapes}")
         return concatenate(outs)
 
     def split(self, dout, shapes):

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from .._arrays import as_input, in_dtype_of, promote
+from .._checks import choice, wanted_gradients
 from ..functional import col2im, convolution, convolution_backward, im2col
 from ..geometry import window
 from .filters import Filters
@@ -74,9 +75,7 @@ class Convolution(Filters):
         super().__init__(
             W, b, stride, pad, filters=filters, size=size, bias=bias, init=init, dilation=dilation, groups=groups
         )
-        if algorithm not in ALGORITHMS:
-            raise ValueError(f"algorithm must be 'direct' or 'im2col', got {algorithm!r}")
-        self.algorithm = algorithm
+        self.algorithm = choice(algorithm, "algorithm", ALGORITHMS)
 
     def build(self, input_shape, rng, dtype):
         channels, height, width = expect_images(input_shape)
@@ -145,6 +144,7 @@ def im2col_convolution_backward(
     dout, x, W, *, stride=1, pad=0, dilation=1, groups=1, bias=True, input_gradient=True, parameter_gradient=True
 ):
     """Return what `convolution_backward` does, by the chapter's method."""
+    bias, input_gradient, parameter_gradient = wanted_gradients(bias, input_gradient, parameter_gradient)
     x_dtype, W_dtype = x.dtype, W.dtype
     dout, x, W = promote(as_input(dout, "dout", 4), x, as_input(W, "W", 4))
     FN, _, FH, FW = W.shape

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .._arrays import as_input
-from .._checks import fraction
+from .._checks import flag, fraction
 from .._random import generator
 from ..functional import dropout
 from .layer import Layer, expect_images
@@ -46,8 +46,8 @@ class Dropout(Layer):
 
     def __init__(self, dropout_ratio=0.5, *, inverted=False, spatial=False, rng=None, seed=None):
         self.dropout_ratio = fraction(dropout_ratio, "dropout_ratio")
-        self.inverted = bool(inverted)
-        self.spatial = bool(spatial)
+        self.inverted = flag(inverted, "inverted")
+        self.spatial = flag(spatial, "spatial")
         self._seeded = rng is not None or seed is not None
         self._seed(generator(rng, seed))
 
@@ -65,6 +65,7 @@ class Dropout(Layer):
     def forward(self, x, train_flg=None):
         if train_flg is None:
             train_flg = self.training
+        train_flg = flag(train_flg, "train_flg")
         x = as_input(x, "x")
         kept = 1 - self.dropout_ratio
         if train_flg:
@@ -81,7 +82,7 @@ class Dropout(Layer):
 
     def backward(self, dout, *, input_gradient=True):
         settings, shape, dtype = self._recall()
-        if not input_gradient:
+        if not flag(input_gradient, "input_gradient"):
             return None
         dout = as_input(dout, "dout")
         if dout.shape != shape:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from .._arrays import as_input
+from .._checks import flag
 from ..functional import sigmoid_cross_entropy, sigmoid_cross_entropy_backward
 from ..functional.loss import checked_weights, value_targets
 from .layer import Layer
@@ -56,7 +57,7 @@ class SigmoidWithLoss(Layer):
 
     def backward(self, dout=1, *, input_gradient=True):
         y, t = self._recall()
-        if not input_gradient:
+        if not flag(input_gradient, "input_gradient"):
             return None
         return sigmoid_cross_entropy_backward(y, t, dout, pos_weight=self.pos_weight)
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .._arrays import as_input
-from .._checks import share
+from .._checks import flag, share
 from ..functional.loss import (
     checked_weights,
     class_labels,
@@ -72,7 +72,7 @@ class SoftmaxWithLoss(Layer):
 
     def backward(self, dout=1, *, input_gradient=True):
         y, targets, total, shape = self._recall()
-        if not input_gradient:
+        if not flag(input_gradient, "input_gradient"):
             return None
         return mean_cross_entropy_backward(y, targets, total, dout).reshape(shape)
 
