@@ -242,7 +242,7 @@ def as_labels(t, num_samples, num_classes, name="t", scores="x"):
     if shape != (num_samples,) and shape != (num_samples, 1):
         raise ValueError(
             f"{name} must be class indices of shape ({num_samples},) or ({num_samples}, 1) or one-hot of shape "
-            f"({num_samples}, {num_classes}) for {scores} of that shape, got shape {shape}"
+            f"({num_samples}, {num_classes}), got shape {shape} where {scores} has {num_samples} rows"
         )
     if kind not in "iu":
         raise TypeError(f"{name} must hold class indices as integers, got {t.dtype}; use {name}.astype(np.int64)")
@@ -251,8 +251,8 @@ def as_labels(t, num_samples, num_classes, name="t", scores="x"):
     row = memory.first_outside(labels, num_classes)
     if row >= 0:
         raise ValueError(
-            f"{name} must hold class indices from 0 to {num_classes - 1}, as {scores} has {num_classes} classes, got "
-            f"{t.reshape(-1)[row]} for sample {row}"
+            f"{name} must hold class indices from 0 to {num_classes - 1}, got {t.reshape(-1)[row]} for sample {row} "
+            f"where {scores} has {num_classes} columns"
         )
     return labels
 

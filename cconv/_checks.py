@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import contextmanager
 
 import numpy as np
 
 from ._arrays import number
 
 __all__ = [
+    "argument",
     "checked_dict",
     "choice",
     "flag",
@@ -35,6 +37,25 @@ def flag(value, name):
     if isinstance(value, (int, np.integer, np.bool_)) and value in (0, 1):
         return bool(value)
     raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
+@contextmanager
+def argument(demand):
+    """Put what an argument must be, with its name, before the error of what looks closer.
+
+    Examples
+    --------
+    >>> with argument("average must be an average or a decay"):
+    ...     fraction(2, "decay")
+    Traceback (most recent call last):
+        ...
+    ValueError: average must be an average or a decay: decay must be at least 0 and below 1, got 2.0
+    """
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{demand}: {error}") from None
 
 
 def wanted_gradients(bias, input_gradient, parameter_gradient):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ._checks import argument
 from .geometry import integer
 
 __all__ = ["checked_seed", "generator"]
@@ -30,11 +31,8 @@ def generator(rng=None, seed=None):
     if rng is not None and seed is not None:
         raise ValueError(f"give rng or seed, not both; got rng={rng!r} and seed={seed!r}")
     if rng is not None:
-        try:
+        with argument(f"rng must be a numpy.random.Generator, or what makes one, got {rng!r}"):
             return np.random.default_rng(rng)
-        except (TypeError, ValueError) as error:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"rng must be a numpy.random.Generator, or what makes one, got {rng!r}: {error}") from None
     if seed is None:
         return np.random.default_rng(np.random.randint(2**32, size=4, dtype=np.uint32))
     return np.random.default_rng(checked_seed(seed))

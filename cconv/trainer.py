@@ -9,7 +9,7 @@ import numpy as np
 
 from . import optimizers
 from ._arrays import as_array
-from ._checks import checked_dict, flag, fraction, mapping
+from ._checks import argument, checked_dict, flag
 from ._random import generator
 from .averaging import ExponentialMovingAverage
 from .geometry import integer
@@ -325,11 +325,9 @@ def _optimizer(optimizer, options):
     if name not in OPTIMIZERS:
         known = ", ".join(cls.__name__ for cls in OPTIMIZERS.values())
         raise ValueError(f"optimizer must be one of {known}, or an Optimizer, got {optimizer!r}")
-    try:
-        return OPTIMIZERS[name](**({} if options is None else mapping(options, "optimizer_param")))
-    except (TypeError, ValueError) as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"optimizer_param must be arguments of {OPTIMIZERS[name].__name__}: {error}") from None
+    kind = OPTIMIZERS[name]
+    with argument(f"optimizer_param must hold arguments of {kind.__name__}"):
+        return kind(**({} if options is None else options))
 
 
 def _schedule(schedule, optimizer):
@@ -350,7 +348,8 @@ def _average(average, network):
     if average is None:
         return None
     if not isinstance(average, ExponentialMovingAverage):
-        return ExponentialMovingAverage(network.params, fraction(average, "average"))
+        with argument("average must be an ExponentialMovingAverage, its decay or None"):
+            return ExponentialMovingAverage(network.params, average)
     if average.params.keys() != network.params.keys():
         own, given = (", ".join(map(str, params)) for params in (network.params, average.params))
         raise ValueError(f"average must be of this network's parameters {own}, got one of {given}")

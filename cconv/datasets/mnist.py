@@ -100,9 +100,7 @@ def load_mnist(normalize=True, flatten=True, one_hot_label=False, *, data_dir=No
     flags = present_flags(normalize, flatten, one_hot_label)
     folders = _folders(data_dir)
     mirrors = list(_MIRRORS)
-    train, test = (
-        present(*_load_pair(pair, folders, mirrors), *flags) for pair in (_TRAIN, _TEST)
-    )
+    train, test = (present(*_load_pair(pair, folders, mirrors), *flags) for pair in (_TRAIN, _TEST))
     return train, test
 
 

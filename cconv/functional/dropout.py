@@ -70,4 +70,7 @@ def dropout(x, dropout_ratio=0.5, *, key=0, draw=0, scale=1.0, spatial=False):
 
 
 def _word(value, name):
-    return integer(value, name, 0, 2**64 - 1)
+    value = integer(value, name, 0, None)
+    if value >= 2**64:
+        raise ValueError(f"{name} must be below 2**64, got an integer of {value.bit_length()} bits")
+    return value

@@ -4,7 +4,7 @@ import numpy as np
 
 from .. import kernels
 from .._arrays import as_array, as_float, as_input, as_labels, number
-from .._checks import choice, positive, share
+from .._checks import positive, share
 from ..geometry import integer
 
 __all__ = [
@@ -445,7 +445,9 @@ def not_empty(x):
 
 def checked_reduction(reduction):
     """Return a name that is one of REDUCTIONS."""
-    return choice(reduction, "reduction", REDUCTIONS)
+    if not isinstance(reduction, str) or reduction not in REDUCTIONS:
+        raise ValueError(f"reduction must be one of {', '.join(REDUCTIONS)}, got {reduction!r}")
+    return reduction
 
 
 def _factor(reduction, x):

@@ -79,7 +79,7 @@ class Affine(Layer):
         expected, units = parameter_shape(self.W, 2)
         expect_bias(self.b, units, "units")
         if expected != features:
-            raise ValueError(f"expects {expected} features, gets {features}: W has shape {np.shape(self.W)}")
+            raise ValueError(f"expects {expected} features, gets {features}")
         return (units,)
 
     def multiply_adds(self, input_shape):

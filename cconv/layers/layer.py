@@ -1,6 +1,6 @@
 """What all layers share."""
 
-from .._arrays import as_array
+from .._arrays import as_array, as_input
 from ..geometry import image_shape
 
 __all__ = ["Layer"]
@@ -15,9 +15,7 @@ def expect_images(input_shape):
 
 def parameter_shape(W, ndim):
     """Return the shape of weights, which must have so many dimensions."""
-    shape = as_array(W, "W").shape
-    if len(shape) != ndim:
-        raise ValueError(f"W must have {ndim} dimensions, got {len(shape)} (shape {shape})")
+    shape = as_input(W, "W", ndim).shape
     if 0 in shape:
         raise ValueError(f"W must not be empty, got shape {shape}")
     return shape
@@ -25,7 +23,7 @@ def parameter_shape(W, ndim):
 
 def expect_bias(b, count, what):
     """Refuse a bias that has not one value for each output."""
-    if b is not None and (shape := as_array(b, "b").shape) != (count,):
+    if b is not None and (shape := as_input(b, "b").shape) != (count,):
         raise ValueError(f"b must have one value for each of the {count} {what}, got shape {shape}")
 
 

@@ -71,8 +71,8 @@ class Network:
         self.layers = named(layers)
         expect_different(self.layers)
         self.last_layer = SoftmaxWithLoss() if last_layer is None else last_layer
-        if not all(callable(getattr(self.last_layer, name, None)) for name in ("forward", "backward")):
-            raise TypeError(f"last_layer must have forward and backward, got {type(last_layer).__name__}")
+        if not callable(getattr(self.last_layer, "forward", None)):
+            raise TypeError(f"last_layer must have forward(x, t) and backward(), got {type(last_layer).__name__}")
         if not isinstance(input_shape, (tuple, list)):
             raise TypeError(f"input_shape must be a tuple such as (1, 28, 28) or (784,), got {input_shape!r}")
         self.input_shape = tuple(integer(size, "input_shape", 1) for size in input_shape)
