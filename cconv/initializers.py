@@ -217,6 +217,7 @@ def get(init):
         return NAMES[init.lower()]
     if isinstance(init, int | float | np.number) and not isinstance(init, bool):
         return Normal(nonnegative(init, "init"))
-    if not callable(init):
-        raise TypeError(f"init must be a number, a name or an initializer, got {type(init).__name__}")
+    if not callable(init) or isinstance(init, type):
+        got = f"the class {init.__name__}" if isinstance(init, type) else type(init).__name__
+        raise TypeError(f"init must be a number, a name or an initializer, got {got}")
     return init

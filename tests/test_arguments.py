@@ -17,7 +17,10 @@ import pytest
 import cconv
 from cconv import functional
 
+ITSELF: list = []
+ITSELF.append(ITSELF)
 BAD = [
+    ITSELF,
     None,
     float("nan"),
     float("inf"),
@@ -340,7 +343,7 @@ def state(thing):
         return thing.shape, thing.dtype.str, thing.tobytes() if thing.dtype != object else repr(thing)
     if isinstance(thing, dict):
         return {key: state(value) for key, value in thing.items() if key != "_saved"}
-    if isinstance(thing, (list, tuple)):
+    if isinstance(thing, (list, tuple)) and not any(value is thing for value in thing):
         return [state(value) for value in thing]
     if isinstance(thing, np.random.Generator):
         return repr(thing.bit_generator.state)

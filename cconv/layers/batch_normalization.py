@@ -7,6 +7,7 @@ import numpy as np
 from .._arrays import as_input, in_dtype_of
 from .._checks import flag, share
 from ..functional import batch_normalization, batch_normalization_backward
+from .layer import expect_channels
 from .normalization import Normalization
 
 __all__ = ["BatchNormalization"]
@@ -68,10 +69,11 @@ class BatchNormalization(Normalization):
                 setattr(self, name, np.zeros_like(self.gamma))
 
     def build(self, input_shape, rng, dtype):
-        self._begin(input_shape[0], dtype)
+        channels = expect_channels(input_shape)
+        self._begin(channels, dtype)
         self._begin_running()
         size = np.size(self.gamma)
-        if size not in (input_shape[0], math.prod(input_shape)):
+        if size not in (channels, math.prod(input_shape)):
             raise ValueError(f"expects {size} channels or activations, gets {tuple(input_shape)}")
         return tuple(input_shape)
 

@@ -4,6 +4,7 @@ import itertools
 
 from ..functional import concatenate
 from .branches import Branches
+from .layer import expect_channels
 
 __all__ = ["Concatenate"]
 
@@ -56,4 +57,4 @@ class Concatenate(Branches):
         if any(shape[1:] != shapes[0][1:] for shape in shapes):
             words = " and ".join(map(str, shapes))
             raise ValueError(f"expects branches of one shape beside their channels, gets {words}")
-        return sum(shape[0] for shape in shapes), *shapes[0][1:]
+        return sum(map(expect_channels, shapes)), *shapes[0][1:]

@@ -13,6 +13,13 @@ def expect_images(input_shape):
     return image_shape(input_shape, "the input's shape", 3)
 
 
+def expect_channels(input_shape):
+    """Return how many channels, or features, one input has; a single number has none."""
+    if not input_shape:
+        raise ValueError("expects inputs with channels or features, gets single numbers of shape ()")
+    return input_shape[0]
+
+
 def parameter_shape(W, ndim):
     """Return the shape of weights, which must have so many dimensions."""
     shape = as_input(W, "W", ndim).shape
