@@ -597,7 +597,9 @@ def test_a_layer_with_dicts_drops_in(tmp_path):
     assert "gain1    Gain" in network.summary()
 
 
-@pytest.mark.parametrize("layer", [BatchNormalization(), GroupNormalization(1), Concatenate([])], ids=["batch", "group", "concatenate"])
+@pytest.mark.parametrize(
+    "layer", [BatchNormalization(), GroupNormalization(1), Concatenate([])], ids=["batch", "group", "concatenate"]
+)
 def test_what_counts_channels_refuses_single_numbers(layer):
     with pytest.raises(ValueError, match="expects inputs with channels or features, gets single numbers"):
         Network([Reshape(()), layer], (1,))
