@@ -113,7 +113,13 @@ class ExponentialMovingAverage:
         self.__dict__.update(self.checked_state(state_dict))
 
     def checked_state(self, state_dict):
-        """Return the attributes that `load_state_dict` would set; raise what it would raise."""
+        """Return the attributes that `load_state_dict` would set.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `load_state_dict`.
+        """
         found = checked_dict(state_dict, "state_dict", {"decay": float, "averages": dict})
         decay = fraction(found["decay"], "decay")
         kinds = dict.fromkeys(self.params, np.ndarray)

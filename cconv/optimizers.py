@@ -80,6 +80,11 @@ class Optimizer:
     clip_norm : float, keyword only
         Scales all gradients down to this norm, as `clip_gradients_by_norm` does. One of the two may be given. The
         caller's gradients are not changed.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
     """
 
     rule = ""
@@ -203,7 +208,13 @@ class Optimizer:
         self.__dict__.update(self.checked_state(state_dict))
 
     def checked_state(self, state_dict):
-        """Return the attributes that `load_state_dict` would set; raise what it would raise."""
+        """Return the attributes that `load_state_dict` would set.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `load_state_dict`.
+        """
         found = checked_dict(state_dict, "state_dict", {"type": str, "settings": dict, "state": dict})
         kind = type(self).__name__
         if found["type"] != kind:
@@ -386,6 +397,11 @@ class SGD(Optimizer):
     **options
         weight_decay, exclude, clip_value, clip_norm: see `Optimizer`.
 
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
     Examples
     --------
     >>> params = {"W": np.array([1.0, 2.0])}
@@ -414,6 +430,11 @@ class Momentum(Optimizer):
     momentum : float, default 0.9
     **options
         weight_decay, exclude, clip_value, clip_norm: see `Optimizer`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
 
     Examples
     --------
@@ -449,6 +470,11 @@ class Nesterov(Momentum):
     **options
         weight_decay, exclude, clip_value, clip_norm: see `Optimizer`.
 
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
     Examples
     --------
     >>> params = {"W": np.array([1.0, 2.0])}
@@ -470,6 +496,11 @@ class AdaGrad(Optimizer):
     lr : float, default 0.01
     **options
         weight_decay, exclude, clip_value, clip_norm: see `Optimizer`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
 
     Examples
     --------
@@ -500,6 +531,11 @@ class RMSprop(Optimizer):
     decay_rate : float, default 0.99
     **options
         weight_decay, exclude, clip_value, clip_norm: see `Optimizer`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
 
     Examples
     --------
@@ -540,6 +576,11 @@ class Adam(Optimizer):
         above, as PyTorch does.
     **options
         weight_decay, exclude, clip_value, clip_norm: see `Optimizer`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
 
     Examples
     --------
@@ -594,6 +635,11 @@ class AdamW(Adam):
     **options
         exclude, clip_value, clip_norm: see `Optimizer`.
 
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
     Examples
     --------
     >>> params = {"W": np.ones((1, 1)), "b": np.ones(1)}
@@ -631,6 +677,11 @@ class Lion(Optimizer):
     beta2 : float, default 0.99
     **options
         weight_decay, exclude, clip_value, clip_norm: see `Optimizer`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
 
     Examples
     --------

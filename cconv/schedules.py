@@ -27,6 +27,11 @@ class Schedule:
         When a `Trainer` calls `step()`: at the end of each epoch, or after each step of the optimizer. Whoever writes
         the loop calls `step()` when it is time.
 
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
     Examples
     --------
     >>> class Halving(Schedule):
@@ -84,7 +89,13 @@ class Schedule:
         self.apply()
 
     def checked_state(self, state_dict):
-        """Return the attributes that `load_state_dict` would set; raise what it would raise."""
+        """Return the attributes that `load_state_dict` would set.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `load_state_dict`.
+        """
         found = checked_dict(state_dict, "state_dict", {"type": str, "settings": dict, "progress": dict})
         own = self.state_dict()
         if found["type"] != own["type"]:
@@ -116,6 +127,11 @@ class StepDecay(Schedule):
     gamma : float, default 0.1
     every : {'epoch', 'step'}, keyword only
         What a step is for a `Trainer`; 'epoch' when not given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
 
     Examples
     --------
@@ -155,6 +171,11 @@ class ExponentialDecay(Schedule):
     gamma : float
     every : {'epoch', 'step'}, keyword only
         What a step is for a `Trainer`; 'epoch' when not given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
 
     Examples
     --------
@@ -197,6 +218,11 @@ class CosineDecay(Schedule):
         Where it begins to, as a share of base_lr.
     every : {'epoch', 'step'}, keyword only
         What a step is for a `Trainer`; 'step' when not given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
 
     Examples
     --------
@@ -245,6 +271,11 @@ class OneCycle(Schedule):
         The lowest and the highest momentum: of `optimizer.momentum`, or of `optimizer.beta1`. Left alone if not given.
     every : {'epoch', 'step'}, keyword only
         What a step is for a `Trainer`; 'step' when not given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
 
     Examples
     --------
@@ -326,6 +357,11 @@ class ReduceOnPlateau(Schedule):
     cooldown : int, default 0, keyword only
         How many steps after a reduction do not count.
     min_lr : float, default 0.0, keyword only
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
 
     Notes
     -----

@@ -121,10 +121,12 @@ def convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1):
         Filters.
     b : ndarray, shape (FN,), optional
         One bias per filter.
-    stride, dilation : int or (int, int), default 1
-        Steps of the window over the image, and between the taps of a filter, as (height, width).
+    stride : int or (int, int), default 1
+        Steps of the window over the image, as (height, width).
     pad : int, (int, int), ((top, bottom), (left, right)), 'same' or 'valid', default 0
         Zeros around the image. 'same' gives ceil(H / stride) outputs, the odd zero at the bottom and the right.
+    dilation : int or (int, int), default 1
+        Steps between the taps of a filter.
     groups : int, default 1
         Parts into which channels and filters are divided; C = groups is a depthwise convolution.
 

@@ -326,10 +326,12 @@ def squared_error_backward(x, t, dout=1, *, reduction="mean"):
 
     Parameters
     ----------
-    x, t, reduction
+    x, t
         What `squared_error` was given.
     dout : float, default 1
         Gradient with respect to the loss.
+    reduction : keyword only
+        The option it was given.
 
     Returns
     -------
@@ -399,10 +401,12 @@ def huber_backward(x, t, dout=1, *, delta=1.0):
 
     Parameters
     ----------
-    x, t, delta
+    x, t
         What `huber` was given.
     dout : float, default 1
         Gradient with respect to the loss.
+    delta : keyword only
+        The option it was given.
 
     Returns
     -------

@@ -82,10 +82,12 @@ def batch_normalization_backward(dout, x, gamma, mean, var, *, eps=10e-7, fixed=
     ----------
     dout : ndarray of x's shape
         Gradient of the loss with respect to the output.
-    x, gamma, eps
+    x, gamma
         What `batch_normalization` was given.
     mean, var : ndarray
         What it returned, or was given.
+    eps
+        What it was given.
     fixed : bool, default False
         Whether it was given them: they do not follow x then, and the last term of dx is left out.
     input_gradient : bool, default True
@@ -162,10 +164,12 @@ def layer_normalization_backward(dout, x, gamma, mean, var, *, eps=1e-5, input_g
     ----------
     dout : ndarray of x's shape
         Gradient of the loss with respect to the output.
-    x, gamma, eps
+    x, gamma
         What `layer_normalization` was given.
     mean, var : ndarray
         What it returned.
+    eps
+        What it was given.
     input_gradient : bool, default True
         Whether dx is wanted.
 
@@ -237,10 +241,12 @@ def group_normalization_backward(dout, x, gamma, mean, var, groups, *, eps=1e-5,
     ----------
     dout : ndarray of x's shape
         Gradient of the loss with respect to the output.
-    x, gamma, groups, eps
+    x, gamma
         What `group_normalization` was given.
     mean, var : ndarray
         What it returned.
+    groups, eps
+        What it was given.
     input_gradient : bool, default True
         Whether dx is wanted.
 

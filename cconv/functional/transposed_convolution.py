@@ -44,10 +44,12 @@ def transposed_convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=
         Filters, one for each pair of an input and an output channel.
     b : ndarray, shape (FN,), optional
         One bias per output channel.
-    stride, dilation : int or (int, int), default 1
-        Steps of the window over the output, and between the taps of a filter, as (height, width).
+    stride : int or (int, int), default 1
+        Steps of the window over the output, as (height, width).
     pad : int, (int, int), ((top, bottom), (left, right)), 'same' or 'valid', default 0
         Rows and columns that are cut off the output. 'same' gives H * stride, W * stride outputs.
+    dilation : int or (int, int), default 1
+        Steps between the taps of a filter.
     groups : int, default 1
         Parts into which both kinds of channels are divided.
     output_padding : int or (int, int), default 0

@@ -47,6 +47,11 @@ class Affine(Layer):
     dW, db : ndarray
         The gradients that the last backward computed, in the parameters' dtype.
 
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
     Notes
     -----
     x of shape (N, ...) is read as (N, D), features in C order, and x of shape (D,) as a batch of one; `backward`

@@ -27,6 +27,11 @@ class Branches(Layer):
     branches : dict of str to OrderedDict of str to Layer
     layers : OrderedDict of str to Layer
         Those of all branches, under the names of their branch and their own: body.conv1, ...
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
     """
 
     takes_train_flg = True
@@ -76,6 +81,11 @@ class Branches(Layer):
             Handed to the layers that ask for it; `training` when not given.
         run : callable
             How a stack is run, as `cconv.layers.stack.forward` does; a network that owns the whole pass has its own.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument, or what a layer is given, does not fit.
         """
         if train_flg is None:
             train_flg = self.training

@@ -26,8 +26,6 @@ class Convolution(Filters):
     b : ndarray, shape (FN,), or None
     stride : int or (int, int), default 1
     pad : int, (int, int), ((top, bottom), (left, right)), 'same' or 'valid', default 0
-    dilation : int or (int, int), default 1
-    groups : int, default 1
     filters : int, keyword only
         The number of filters, FN.
     size : int or (int, int), keyword only
@@ -36,6 +34,8 @@ class Convolution(Filters):
         Whether a built layer has biases.
     init : str, float or Initializer, default 'he', keyword only
         How a built layer's filters begin.
+    dilation : int or (int, int), default 1, keyword only
+    groups : int, default 1, keyword only
     algorithm : {'direct', 'im2col'}, default 'direct'
         'im2col' is the chapter's method, a matrix of all patches times the filters: much slower, kept to teach and to
         check against. It knows no groups, and its memory grows with the filters' area.
@@ -44,6 +44,11 @@ class Convolution(Filters):
     ----------
     dW, db : ndarray
         The gradients that the last backward computed, in the parameters' dtype.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
 
     Notes
     -----

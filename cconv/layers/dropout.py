@@ -35,6 +35,11 @@ class Dropout(Layer):
         The seed of the masks and the number of masks drawn: with them the next one is known. Files of parameters hold
         it, so that a training that is taken up again draws what it would have drawn.
 
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
     Examples
     --------
     >>> Dropout(0.25).forward(np.ones(2), train_flg=False)

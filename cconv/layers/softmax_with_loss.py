@@ -41,6 +41,11 @@ class SoftmaxWithLoss(Layer):
     t : ndarray
         The targets, as they were given.
 
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
     Examples
     --------
     >>> layer = SoftmaxWithLoss()
@@ -77,7 +82,13 @@ class SoftmaxWithLoss(Layer):
         return mean_cross_entropy_backward(y, targets, total, dout).reshape(shape)
 
     def accuracy(self, scores, t):
-        """Return the share of samples whose highest score is that of their class; ignored ones do not count."""
+        """Return the share of samples whose highest score is that of their class; ignored ones do not count.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the targets do not fit the scores, or all are ignored.
+        """
         scores = as_input(scores, "scores", 2)
         t, ignored = class_labels(t, *scores.shape, self.ignore_index, "scores")
         if ignored.all():

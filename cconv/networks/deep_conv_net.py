@@ -21,6 +21,11 @@ class DeepConvNet(Network):
     dtype, rng, seed : keyword only
         As for `Network`; the dropout's masks follow from the same generator.
 
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
     Examples
     --------
     >>> DeepConvNet(seed=0).predict(np.zeros((2, 1, 28, 28), np.float32)).shape

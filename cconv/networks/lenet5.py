@@ -18,6 +18,11 @@ class LeNet5(Network):
     dtype, rng, seed : keyword only
         As for `Network`.
 
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
     Examples
     --------
     >>> network = LeNet5(seed=0)

@@ -194,11 +194,22 @@ class Network:
 
         A block is frozen with all that is inside of it. Batch normalization that is frozen uses its running
         statistics in training too, and leaves them; dropout goes on dropping.
+
+        Raises
+        ------
+        KeyError
+            If the network has no layer of a name; nothing changes then.
         """
         return self._set_frozen(names, True)
 
     def unfreeze(self, *names):
-        """Undo `freeze`."""
+        """Undo `freeze`.
+
+        Raises
+        ------
+        KeyError
+            As `freeze`.
+        """
         return self._set_frozen(names, False)
 
     def _set_frozen(self, names, frozen):

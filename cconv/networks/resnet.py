@@ -24,6 +24,11 @@ class ResNet(Network):
     dtype, rng, seed : keyword only
         As for `Network`.
 
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
     Examples
     --------
     >>> ResNet(seed=0).predict(np.zeros((2, 1, 28, 28), np.float32)).shape
