@@ -78,8 +78,9 @@ def test_gradients_agree_with_central_differences():
     network = small(dtype="float64")
     rng = np.random.default_rng(3)
     x, t = rng.standard_normal((4, 2, 9, 13)), np.array([0, 2, 1, 0])
-    numerical = network.numerical_gradient(x, t)
-    for name, value in network.gradient(x, t).items():
+    numerical, gradients = network.numerical_gradient(x, t), network.gradient(x, t)
+    assert numerical.keys() == gradients.keys() == network.params.keys()
+    for name, value in gradients.items():
         np.testing.assert_allclose(value, numerical[name], rtol=1e-5, atol=1e-8, err_msg=name)
 
 
