@@ -116,9 +116,7 @@ class Optimizer:
         KeyError, TypeError, ValueError
             If the keys differ, a shape or dtype does not fit or a parameter is read-only: before anything changes.
         """
-        for name in self._all_settings():  # attributes, to which anything may have been assigned
-            if name in CHECKS:
-                CHECKS[name](getattr(self, name), name)
+        self._check_settings()
         arrays = dict(mapping(params, "params"))  # a network looks each of its parameters up
         mapping(grads, "grads")
         if arrays.keys() != grads.keys():
@@ -144,6 +142,13 @@ class Optimizer:
                 params[key] = float(value)
             elif target is not value:
                 target[...] = value
+
+    def _check_settings(self):
+        """Refuse what was assigned to an attribute and is no setting. A float between 0 and 1 is good for any."""
+        for name in self._all_settings():
+            value = getattr(self, name)
+            if not (type(value) is float and 0 < value < 1) and name in CHECKS:
+                CHECKS[name](value, name)
 
     def _decay_of(self, key, values):
         if self.exclude is None:
