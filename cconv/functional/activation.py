@@ -3,7 +3,7 @@
 import numpy as np
 
 from .. import kernels
-from .._arrays import as_input, number, promote
+from .._arrays import as_array, as_input, number, promote
 from .._checks import choice, flag
 
 __all__ = [
@@ -48,7 +48,7 @@ def _gradient(kernel, dout, kept, name, cost, *settings):
     """Return dout times the derivative that a kernel takes from what forward kept, the input or the output."""
     dout, kept = promote(as_input(dout, "dout"), as_input(kept, name))
     if dout.shape != kept.shape:
-        raise ValueError(f"dout must have the output's shape {kept.shape}, as {name} has, got {dout.shape}")
+        raise ValueError(f"dout must have the output's shape {kept.shape}, got {dout.shape} beside {name}")
     dx = kernels.memory.empty(kept.shape, kept.dtype)
     kernel(dout, kept, dx, *settings, kernels.cpu.threads_for(cost * kept.size))
     return dx
@@ -115,17 +115,16 @@ def relu_backward(dout, y=None, *, mask=None):
     array([0., 0., 1.])
     """
     if (y is None) == (mask is None):
-        raise ValueError(f"give one of y and mask, got {'neither' if y is None else 'both'}")
+        raise ValueError(f"relu_backward takes one of y and mask, got {'none' if y is None else 'both'}")
     if mask is None:
         return _gradient(kernels.elementwise.relu_backward, dout, y, "y", COST)
     dout = as_input(dout, "dout")
     words = (-(-dout.size // MASK_BITS),)
-    if not isinstance(mask, np.ndarray):
-        raise TypeError(f"mask must be the array that relu returned, got {type(mask).__name__}")
+    mask = as_array(mask, "mask")
     if mask.dtype != UINT64 or mask.shape != words:
         raise ValueError(
-            f"mask must be uint64 of shape {words} for dout of shape {dout.shape}, got {mask.dtype} of shape "
-            f"{mask.shape}"
+            f"mask must be uint64 of shape {words}, got {mask.dtype} of shape {mask.shape} for dout of shape "
+            f"{dout.shape}"
         )
     return _values(kernels.elementwise.relu_masked_backward, dout, COST, np.ascontiguousarray(mask, UINT64))
 
