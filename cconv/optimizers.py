@@ -8,7 +8,7 @@ import numpy as np
 
 from . import kernels
 from ._arrays import as_float, made_ready
-from ._checks import checked_dict, fraction, nonnegative, optional_positive, positive
+from ._checks import checked_dict, count, fraction, nonnegative, optional_positive, positive
 
 __all__ = [
     "SGD",
@@ -93,8 +93,7 @@ class Optimizer:
         self.exclude = exclude
         self.clip_value = optional_positive(clip_value, "clip_value")
         self.clip_norm = optional_positive(clip_norm, "clip_norm")
-        if clip_value is not None and clip_norm is not None:
-            raise ValueError(f"give clip_value or clip_norm, not both; got {clip_value} and {clip_norm}")
+        _check_clipping(clip_value, clip_norm)
         self.state = {}
 
     def update(self, params, grads):
@@ -207,13 +206,13 @@ class Optimizer:
             raise ValueError(f"state_dict must be of {kind}, got one of {found['type']}")
         settings = checked_dict(found["settings"], "settings", dict.fromkeys(self._all_settings(), object))
         settings = {name: CHECKS[name](value, name) if name in CHECKS else value for name, value in settings.items()}
+        _check_clipping(settings["clip_value"], settings["clip_norm"])
         return settings | {"state": {key: self._checked_entry(key, entry) for key, entry in found["state"].items()}}
 
     def _checked_entry(self, key, entry):
         place = f"state[{key!r}]"
         entry = checked_dict(entry, place, {"step": int} | dict.fromkeys(self.state_names, np.ndarray))
-        if entry["step"] < 0:
-            raise ValueError(f"{place} must count steps from 0, got {entry['step']}")
+        count(entry["step"], f"{place}['step']")
         arrays = {name: np.array(entry[name], order="C") for name in self.state_names}
         first = next(iter(arrays.values()), None)
         for name, array in arrays.items():
@@ -226,6 +225,11 @@ class Optimizer:
 
     def _all_settings(self):
         return ("lr", *self.setting_names, "weight_decay", "clip_value", "clip_norm")
+
+
+def _check_clipping(clip_value, clip_norm):
+    if clip_value is not None and clip_norm is not None:
+        raise ValueError(f"give clip_value or clip_norm, not both; got {clip_value} and {clip_norm}")
 
 
 def _prepare(key, p, g, owners):

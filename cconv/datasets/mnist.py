@@ -3,6 +3,7 @@
 import os
 from typing import NamedTuple
 
+from .._files import replacing
 from ._presentation import present
 from .idx import check_pair, read_idx
 
@@ -172,7 +173,7 @@ def _find(file, folder):
 
 def _check(file, path, array):
     """Raise unless `array`, read from `path`, is what MNIST's `file` holds."""
-    import hashlib  # with tempfile and urlsplit below, a tenth of the time that importing cconv would take
+    import hashlib  # with urlsplit below, a tenth of the time that importing cconv would take
 
     digest = hashlib.sha256(bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape))
     digest.update(array.data)
@@ -245,20 +246,10 @@ def _download(pooch, mirror, file, path):
 
     _reach(mirror)
     path.parent.mkdir(parents=True, exist_ok=True)
-    import tempfile
-
-    descriptor, part = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".part", dir=path.parent)
-    try:
-        with (
-            os.fdopen(descriptor, "wb") as stream,
-            tqdm(desc=path.name, total=file.size, unit="B", unit_scale=True, disable=None) as bar,
-        ):
+    with replacing(path) as stream:
+        with tqdm(desc=path.name, total=file.size, unit="B", unit_scale=True, disable=None) as bar:
             fetch = pooch.HTTPDownloader(progressbar=bar, timeout=_TIMEOUT)
             # Compressed or not, a file takes no more than its size and what gzip adds where it cannot compress.
             fetch(mirror + path.name, _Bounded(stream, file.size + file.size // 100 + 1000), None)
-        array = _read_checked(file, part)
-        os.replace(part, path)  # within one folder: the file is there whole or not at all
-        return array
-    finally:
-        if os.path.exists(part):
-            os.unlink(part)
+        stream.flush()
+        return _read_checked(file, stream.name)
