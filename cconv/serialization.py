@@ -234,10 +234,11 @@ def _read_head(file, path, kind):
     status = os.fstat(file.fileno())
     size = status.st_size if stat.S_ISREG(status.st_mode) else math.inf
     try:
-        length = int.from_bytes(_read_exactly(file, 8), "little")
-        if length > min(LONGEST_HEAD, size - 8):
-            raise ValueError(f"a head of {length} bytes is too long")
-        entries, metadata = _parse_head(_read_exactly(file, length))
+        start = _read_exactly(file, 9)
+        length = int.from_bytes(start[:8], "little")
+        if start[8:] != b"{" or not 0 < length <= min(LONGEST_HEAD, size - 8):
+            raise ValueError(f"it must begin with the length of its head and {{, got {start}")
+        entries, metadata = _parse_head(b"{" + _read_exactly(file, length - 1))
         end = 8 + length + max((entry.end for entry in entries.values()), default=0)
         if size not in (end, math.inf):
             raise ValueError(f"its head tells of {end} bytes, the file has {size}")
@@ -265,8 +266,6 @@ def _read_head(file, path, kind):
 
 def _parse_head(data):
     head = _json(data.decode())
-    if not isinstance(head, dict):
-        raise TypeError(f"its head must be a dict, got {type(head).__name__}")
     metadata = head.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise TypeError("its metadata must be a dict of strings")

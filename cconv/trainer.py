@@ -7,7 +7,7 @@ from contextlib import nullcontext
 import numpy as np
 
 from . import optimizers
-from ._checks import checked_dict
+from ._checks import checked_dict, count
 from ._files import path_of
 from ._random import generator
 from .averaging import ExponentialMovingAverage
@@ -31,11 +31,18 @@ OPTIMIZERS = {
     )
 }
 
-
 RECORDED = ("train_loss_list", "train_acc_list", "test_acc_list")
 CHECKPOINTED = ("optimizer", "schedule", "average", "rng", "order", "sizes", "current_iter", "recorded")
-# The largest values that random generators have in their states: the index of MT19937, that of Philox, a flag.
-RANDOM_LIMITS = {"pos": 624, "buffer_pos": 4, "has_uint32": 1}
+# The largest integers that NumPy's generators have in their states: indices of MT19937 and Philox, a flag, 32 bits, and
+# 128 bits of either PCG64.
+RANDOM_LIMITS = {
+    "pos": 624,
+    "buffer_pos": 4,
+    "has_uint32": 1,
+    "uinteger": 2**32 - 1,
+    "state": 2**128 - 1,
+    "inc": 2**128 - 1,
+}
 
 
 class Trainer:
@@ -167,7 +174,7 @@ class Trainer:
             self._end_epoch()
 
     def _end_epoch(self):
-        if getattr(getattr(self.network, "last_layer", None), "accuracy", True) is not None:
+        if self._has_accuracy():
             limit = self.evaluate_sample_num_per_epoch
             with nullcontext() if self.average is None else self.average.swapped():
                 self.train_acc_list.append(self.network.accuracy(self.x_train[:limit], self.t_train[:limit]))
@@ -175,6 +182,9 @@ class Trainer:
         if self.schedule is not None and self.schedule.every == "epoch":
             losses = self.train_loss_list[-self.iter_per_epoch :]
             self.schedule.step(*[sum(losses) / len(losses)] * self.schedule.takes_metric)
+
+    def _has_accuracy(self):
+        return getattr(getattr(self.network, "last_layer", None), "accuracy", True) is not None
 
     def train(self):
         """Take all steps that are left of `epochs`; print the test accuracy at the end."""
@@ -309,15 +319,15 @@ class Trainer:
         for name, size in here.items():
             if sizes[name] != size:
                 raise ValueError(f"{name} must be {size} as here, got {sizes[name]}")
-        steps = integer(rest["current_iter"], "current_iter", 0)
+        steps = count(rest["current_iter"], "current_iter")
         epochs = steps // self.iter_per_epoch
         recorded = checked_dict(rest["recorded"], "recorded", dict.fromkeys(RECORDED, np.ndarray))
         for name, values in recorded.items():
-            lengths = {steps} if name == "train_loss_list" else {0, epochs}
-            if values.ndim != 1 or values.dtype != np.float64 or len(values) not in lengths:
+            length = steps if name == "train_loss_list" else epochs * self._has_accuracy()
+            if values.shape != (length,) or values.dtype != np.float64:
                 raise ValueError(
-                    f"{name} must have recorded {steps} steps and {epochs} epochs in float64, got {values.dtype} of "
-                    f"shape {values.shape}"
+                    f"{name} must have recorded {steps} steps and {epochs} epochs, as current_iter says, in float64, "
+                    f"got {values.dtype} of shape {values.shape}"
                 )
         values = {name: values.tolist() for name, values in recorded.items()}
         order = self._checked_order(rest["order"], steps)
@@ -389,8 +399,9 @@ def _check_random_state(rng, state):
     """Refuse a state that the generator cannot take."""
     kind = type(rng.bit_generator)
     try:
-        if isinstance(state, dict) and state.get("bit_generator") != kind.__name__:
-            raise ValueError(f"it is a {state.get('bit_generator')}, not a {kind.__name__}")
+        name = state.get("bit_generator") if isinstance(state, dict) else None
+        if isinstance(name, str) and name != kind.__name__:
+            raise ValueError(f"by its bit_generator it is a {name}, not a {kind.__name__}")
         _check_alike(state, rng.bit_generator.state, "rng")
         kind().state = state
     except (TypeError, ValueError, KeyError, OverflowError) as error:

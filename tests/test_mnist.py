@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import http.server
+import os
 import re
 import socket
 import sys
@@ -147,6 +148,22 @@ def test_download(cache, mirror):
     assert len(mirror.asked) == 4
     check(cconv.load_mnist())
     assert len(mirror.asked) == 4  # the second time from the cache
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permission bits are POSIX's")
+@pytest.mark.parametrize("mask", [0o022, 0o007, 0o077])
+def test_the_umask_decides_who_reads_what_was_downloaded(cache, mirror, mask):
+    fill(cache, t10k_labels_idx1_ubyte=b"damaged", train_labels_idx1_ubyte=None)
+    for path in cache.iterdir():
+        path.chmod(0o600)
+    old = os.umask(mask)
+    try:
+        check(cconv.load_mnist())
+    finally:
+        os.umask(old)
+    modes = {path.name.removesuffix("-ubyte.gz"): path.stat().st_mode & 0o777 for path in cache.iterdir()}
+    assert modes["train-labels-idx1"] == modes["t10k-labels-idx1"] == 0o666 & ~mask
+    assert modes["train-images-idx3"] == 0o600  # was not downloaded
 
 
 @pytest.mark.parametrize(
