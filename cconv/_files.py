@@ -14,8 +14,8 @@ except ImportError:  # on Windows, where a file that is open cannot be removed
 __all__ = ["path_of", "replacing", "write"]
 
 
-def path_of(file_name):
-    """Return the argument `file_name`, a str, bytes or path, as a str.
+def path_of(value, name="file_name"):
+    """Return the argument of this name, a str, bytes or path, as a str.
 
     Examples
     --------
@@ -23,15 +23,15 @@ def path_of(file_name):
     'params'
     """
     try:
-        path = os.fsdecode(file_name)
+        path = os.fsdecode(value)
     except TypeError:
-        raise TypeError(f"file_name must be a str, bytes or a path, got {type(file_name).__name__}") from None
+        raise TypeError(f"{name} must be a str, bytes or a path, got {type(value).__name__}") from None
     try:
         held = b"\0" not in os.fsencode(path)
     except UnicodeEncodeError:
         held = False
     if not held:
-        raise ValueError(f"file_name must be a name that a file can have, got {path!r}")
+        raise ValueError(f"{name} must be a name that a file can have, got {path!r}")
     return path
 
 

@@ -58,10 +58,10 @@ class Numbers(NamedTuple):
 class Optimizer:
     r"""What all optimizers share: updates of parameters in place, state for each of them, weight decay and clipping.
 
-    A subclass names its state arrays in `state_names` and its hyperparameters beside lr in `setting_names`. One that
-    has a rule in the kernel names that in `rule` and says in `_numbers` what goes into it; another writes `_step`.
-    State begins at 0 when a parameter is seen first, and again when it comes back with another shape or dtype. A
-    parameter that is a Python float is replaced in the dict.
+    A subclass names its state arrays in `state_names`, those that hold squares in `square_names` too, and its
+    hyperparameters beside lr in `setting_names`. One that has a rule in the kernel names that in `rule` and says in
+    `_numbers` what goes into it; another writes `_step`. State begins at 0 when a parameter is seen first, and again
+    when it comes back with another shape or dtype. A parameter that is a Python float is replaced in the dict.
 
     Parameters
     ----------
@@ -83,6 +83,7 @@ class Optimizer:
 
     rule = ""
     state_names: tuple[str, ...] = ()
+    square_names: tuple[str, ...] = ()
     setting_names: tuple[str, ...] = ()
 
     def __init__(self, lr, *, weight_decay=0.0, exclude=None, clip_value=None, clip_norm=None):
@@ -221,6 +222,8 @@ class Optimizer:
                     f"{place} must hold float32 or float64 arrays of one shape and dtype, got {array.dtype} of shape "
                     f"{array.shape} for {name}"
                 )
+            if name in self.square_names and (array < 0).any():
+                raise ValueError(f"{place}[{name!r}] must hold squares, got {array.min()}")
         return entry | arrays
 
     def _all_settings(self):
@@ -470,7 +473,7 @@ class AdaGrad(Optimizer):
     """
 
     rule = "adagrad"
-    state_names = ("h",)
+    state_names = square_names = ("h",)
 
     def __init__(self, lr=0.01, **options):
         super().__init__(lr, **options)
@@ -500,7 +503,7 @@ class RMSprop(Optimizer):
     """
 
     rule = "rmsprop"
-    state_names = ("h",)
+    state_names = square_names = ("h",)
     setting_names = ("decay_rate",)
 
     def __init__(self, lr=0.01, decay_rate=0.99, **options):
@@ -541,6 +544,7 @@ class Adam(Optimizer):
 
     rule = "adam"
     state_names: tuple[str, ...] = ("m", "v")
+    square_names = ("v", "h")
     setting_names: tuple[str, ...] = ("beta1", "beta2")
 
     def __init__(self, lr=0.001, beta1=0.9, beta2=0.999, *, amsgrad=False, **options):

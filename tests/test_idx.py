@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import re
 import tracemalloc
 
@@ -51,8 +52,23 @@ def test_round_trip(write, dtype, shape):
     np.testing.assert_array_equal(array, values)
 
 
-def test_path_may_be_a_string(write):
-    assert read_idx(str(write(idx(np.arange(3, dtype=np.uint8))))).tolist() == [0, 1, 2]
+@pytest.mark.parametrize("kind", [str, os.fsencode])
+def test_path_may_be_a_string_or_bytes(write, kind):
+    assert read_idx(kind(write(idx(np.arange(3, dtype=np.uint8))))).tolist() == [0, 1, 2]
+    path = write(b"")
+    with pytest.raises(ValueError, match=f"^{re.escape(str(path))}: not an IDX file"):
+        read_idx(kind(path))
+
+
+@pytest.mark.parametrize("path", [1, None, 1.5, [], io.BytesIO()], ids=lambda path: type(path).__name__)
+def test_what_is_no_path(write, path):
+    labels = write(idx(LABELS))
+    with pytest.raises(TypeError, match="^path must be a str, bytes or a path, got"):
+        read_idx(path)
+    with pytest.raises(TypeError, match="^images_path must be a str, bytes or a path, got"):
+        read_idx_pair(path, labels)
+    with pytest.raises(TypeError, match="^labels_path must be a str, bytes or a path, got"):
+        read_idx_pair(labels, path)
 
 
 def test_more_than_one_chunk(write):
@@ -205,3 +221,5 @@ def test_number_of_classes(write):
     assert read_idx_pair(*paths, num_classes=47)[1].tolist() == [0, 46]
     with pytest.raises(ValueError, match="labels must be 0 to 45, got 46 at index 1"):
         read_idx_pair(*paths, num_classes=46)
+    with pytest.raises(TypeError, match="num_classes must be an integer, got 2.5"):
+        read_idx_pair(*paths, num_classes=2.5)

@@ -119,6 +119,13 @@ def test_names_and_compression(tmp_path, rename, pack, ending):
     check(cconv.load_mnist(data_dir=str(fill(tmp_path, pack, ending, rename))))
 
 
+def test_data_dir_is_a_str_bytes_or_a_path(tmp_path):
+    fill(tmp_path)
+    check(cconv.load_mnist(data_dir=str(tmp_path).encode()))
+    with pytest.raises(TypeError, match="data_dir must be a str, bytes or a path, got int"):
+        cconv.load_mnist(data_dir=1)
+
+
 def test_order_of_places(tmp_path, monkeypatch, cache, mirror):
     fill(tmp_path / "argument")
     fill(tmp_path / "environment")

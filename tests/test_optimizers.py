@@ -463,6 +463,7 @@ def broken(**changes):
         (broken(state__W__v=np.ones(3)), ValueError, "arrays of one shape and dtype"),
         (broken(state__W__m=np.ones(2, int)), ValueError, "float32 or float64 arrays"),
         (broken(state__W__m=[1.0, 2.0]), TypeError, "must be ndarray, got list"),
+        (broken(state__W__v=np.array([1.0, -1.0])), ValueError, r"state\['W'\]\['v'\] must hold squares, got -1.0"),
         (Adam(amsgrad=True), TypeError, "must be a dict"),
     ],
 )

@@ -3,7 +3,7 @@
 import os
 from typing import NamedTuple
 
-from .._files import replacing
+from .._files import path_of, replacing
 from ._presentation import present
 from .idx import check_pair, read_idx
 
@@ -68,7 +68,7 @@ def load_mnist(normalize=True, flatten=True, one_hot_label=False, *, data_dir=No
         Images of shape (N, 784); otherwise (N, 1, 28, 28).
     one_hot_label : bool, default False
         Labels as float32 of shape (N, 10); otherwise uint8 of shape (N,).
-    data_dir : str or os.PathLike, optional
+    data_dir : str, bytes or os.PathLike, optional
         A folder with the four files, compressed with gzip (``.gz``) or plain; ``train-images-idx3-ubyte`` may also
         be spelt ``train-images.idx3-ubyte``.
 
@@ -109,7 +109,10 @@ def _folders(data_dir):
     """The folders to look in, each with the name a reader knows it by."""
     from pathlib import Path
 
-    folders = [] if data_dir is None else [(f"data_dir={os.fspath(data_dir)!r}", Path(data_dir).expanduser())]
+    folders = []
+    if data_dir is not None:
+        value = path_of(data_dir, "data_dir")
+        folders.append((f"data_dir={value!r}", Path(value).expanduser()))
     if os.environ.get("CCONV_DATA"):
         value = os.environ["CCONV_DATA"]
         folders.append((f"CCONV_DATA={value!r}", Path(value).expanduser()))
