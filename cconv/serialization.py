@@ -46,7 +46,8 @@ def save_params(file_name, params, architecture):
     Raises
     ------
     TypeError, ValueError
-        If no file can have that name, or an array is of a dtype that safetensors does not have.
+        If no file can have that name, an array is none or of a dtype that safetensors does not have, or what else is
+        written does not consist of JSON values.
     OSError
         If the file cannot be written; one of this name that was there is left as it was.
     """
@@ -80,11 +81,22 @@ def _write(file_name, kind, arrays, **metadata):
 
     path = path_of(file_name)
     for name, value in arrays.items():
-        if _native(value.dtype) not in map(_native, DTYPES.values()):
-            raise TypeError(f"{name} must have a dtype that safetensors has, got {value.dtype}")
-    metadata = {name: json.dumps(value, sort_keys=True) for name, value in metadata.items()}
+        if not isinstance(value, np.ndarray) or _native(value.dtype) not in map(_native, DTYPES.values()):
+            got = getattr(value, "dtype", type(value).__name__)
+            raise TypeError(f"{name} must be an array of a dtype that safetensors has, got {got}")
+    metadata = {name: _text(name, value) for name, value in metadata.items()}
     metadata |= {"format": kind, "version": str(VERSION)}
     write(path, save({name: np.require(value, requirements="C") for name, value in arrays.items()}, metadata))
+
+
+def _text(name, value):
+    """Return a value as a JSON text that can be read again."""
+    try:
+        text = json.dumps(value, sort_keys=True)
+        _json(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise type(error)(f"{name} must hold JSON values: {error}") from None
+    return text
 
 
 def _without_arrays(tree, place, arrays):

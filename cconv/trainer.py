@@ -220,7 +220,8 @@ class Trainer:
         Raises
         ------
         TypeError, ValueError
-            If the network's parameters are not arrays, named by strings, or no file can have that name.
+            If the network's parameters are not arrays, named by strings, no file can have that name, or what was set
+            or recorded meanwhile could not be loaded again: a learning rate that is not finite, for instance.
         OSError
             If the file cannot be written; one of this name that was there is left as it was.
         """
@@ -234,6 +235,7 @@ class Trainer:
             "current_iter": self.current_iter,
             "recorded": {name: np.array(getattr(self, name), np.float64) for name in RECORDED},
         }
+        self._checked_rest(rest)  # what could not be loaded is not written
         save_checkpoint(file_name, self._arrays(), self._architecture(), rest)
 
     def load_checkpoint(self, file_name):

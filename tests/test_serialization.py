@@ -1,5 +1,6 @@
 """Parameter files: exact, atomic, and refused whole when they do not fit."""
 
+import functools
 import json
 import os
 import pickle
@@ -400,8 +401,19 @@ def test_numbers_that_the_narrower_dtype_does_not_hold_are_refused_and_change_no
 
 @pytest.mark.parametrize("dtype", [np.longdouble, object, "M8[s]", "S3", [("a", "f4")]], ids=str)
 def test_an_array_of_a_dtype_that_no_file_holds_is_refused(tmp_path, dtype):
-    with pytest.raises(TypeError, match="W must have a dtype that safetensors has, got"):
-        save_params(tmp_path / "p", {"W": np.zeros(2, dtype)}, {})
+    for value in (np.zeros(2, dtype), 1.0):
+        with pytest.raises(TypeError, match="W must be an array of a dtype that safetensors has, got"):
+            save_params(tmp_path / "p", {"W": value}, {})
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("value", [np.float32(1), {1, 2}, {"a": object()}], ids=["scalar", "set", "object"])
+def test_an_architecture_of_other_than_json_values_is_refused(tmp_path, value):
+    with pytest.raises(TypeError, match="architecture must hold JSON values: Object of type"):
+        save_params(tmp_path / "p", {}, {"layers": value})
+    nested = functools.reduce(lambda inner, _: {"layer": inner}, range(200), 1)
+    with pytest.raises(ValueError, match="architecture must hold JSON values: it is nested more than 100 times"):
+        save_params(tmp_path / "p", {}, nested)
     assert os.listdir(tmp_path) == []
 
 
@@ -409,7 +421,7 @@ def test_an_array_of_a_dtype_that_no_file_holds_is_refused(tmp_path, dtype):
 @pytest.mark.parametrize("shape", [(), (3,), (2, 0, 3), (2, 3)])
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_every_dtype_comes_back(tmp_path, dtype, shape, order):
-    saved = (np.arange(np.prod(shape, dtype=int)).reshape(shape) % 5).astype(order + dtype)
+    saved = (np.arange(np.prod(shape, dtype=int)) % 5).reshape(shape).astype(order + dtype)
     save_params(tmp_path / "p", {"W": saved}, {})
     loaded = {"W": np.full_like(saved, 1)}
     load_params(tmp_path / "p", loaded, {})

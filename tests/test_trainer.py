@@ -609,6 +609,27 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path, monkey
     assert (tmp_path / "c").read_bytes() == before and os.listdir(tmp_path) == ["c"]
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda run: setattr(run.optimizer, "lr", float("nan")), "optimizer: lr must be a finite number"),
+        (lambda run: setattr(run.optimizer, "lr", np.float32(0.1)), "rest must hold JSON values"),
+        (lambda run: vars(run.optimizer).update(clip_value=1.0, clip_norm=1.0), "clip_value or clip_norm, not both"),
+        (lambda run: run.train_loss_list.clear(), "train_loss_list must have recorded 1 steps"),
+        (lambda run: run.optimizer.state.update(W9={"step": 1}), r"state\['W9'\] must have the keys step, m, v"),
+    ],
+)
+def test_a_checkpoint_that_could_not_be_loaded_is_not_written(tmp_path, change, words):
+    run = resumable()
+    run.train_step()
+    run.save_checkpoint(tmp_path / "c")
+    before = (tmp_path / "c").read_bytes()
+    change(run)
+    with pytest.raises((TypeError, ValueError), match=words):
+        run.save_checkpoint(tmp_path / "c")
+    assert (tmp_path / "c").read_bytes() == before and os.listdir(tmp_path) == ["c"]
+
+
 def test_parameters_that_no_file_holds(tmp_path):
     run = trainer()
     run.network.params = {"w": 1.0}
