@@ -103,11 +103,8 @@ def replacing(path, old=None):
             file = open(temporary, "xb", opener=partial(os.open, mode=mode))
             stack.callback(_remove, temporary)
             stack.enter_context(file)
-            if fcntl is not None:
-                with suppress(OSError):
-                    fcntl.flock(file, fcntl.LOCK_EX)
-                if os.fstat(file.fileno()).st_nlink == 0:
-                    continue  # taken for a leftover before it was locked
+            if not _is_held(file):
+                continue
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -117,6 +114,19 @@ def replacing(path, old=None):
                 file.close()  # Windows does not rename an open file; elsewhere the lock holds until it is renamed
             os.replace(temporary, path)
             return
+
+
+def _is_held(file):
+    """Lock a new file; say whether it has not been taken for a leftover before."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass  # no locks here
+    return os.fstat(file.fileno()).st_nlink > 0
 
 
 def _remove(path):

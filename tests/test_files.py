@@ -86,7 +86,7 @@ def test_a_writer_whose_file_is_taken_for_a_leftover_before_it_is_locked_begins_
     flock, removed = _files.fcntl.flock, []
 
     def late(file, operation):
-        if not removed and not operation & _files.fcntl.LOCK_NB:
+        if not removed:
             removed.append(leftovers(tmp_path)[0])
             write(str(tmp_path / "p"), b"another")
         return flock(file, operation)
@@ -94,6 +94,23 @@ def test_a_writer_whose_file_is_taken_for_a_leftover_before_it_is_locked_begins_
     monkeypatch.setattr(_files.fcntl, "flock", late)
     write(str(tmp_path / "p"), b"mine")
     assert removed and (tmp_path / "p").read_bytes() == b"mine"
+    assert os.listdir(tmp_path) == ["p"]
+
+
+@posix
+def test_a_writer_does_not_wait_for_a_lock_that_another_has_on_its_file(tmp_path, monkeypatch):
+    flock, held = _files.fcntl.flock, []
+
+    def late(file, operation):
+        if not held:
+            held.append(open(tmp_path / leftovers(tmp_path)[0], "rb"))
+            flock(held[0], _files.fcntl.LOCK_EX)
+        return flock(file, operation)
+
+    monkeypatch.setattr(_files.fcntl, "flock", late)
+    write(str(tmp_path / "p"), b"mine")
+    held[0].close()
+    assert (tmp_path / "p").read_bytes() == b"mine"
     assert os.listdir(tmp_path) == ["p"]
 
 

@@ -4,6 +4,7 @@ import gzip
 import io
 import os
 import re
+import threading
 import tracemalloc
 
 import numpy as np
@@ -111,6 +112,8 @@ def test_more_than_max_bytes(write):
     path = write(idx(np.zeros((10, 10), np.uint8)))
     assert read_idx(path, max_bytes=100).shape == (10, 10)
     refuses(path, "100 bytes, more than max_bytes = 99", max_bytes=99)
+    with pytest.raises(TypeError, match="max_bytes must be an integer, got '99'"):
+        read_idx(path, max_bytes="99")
     refuses(write(idx(np.zeros(4, np.uint8), shape=(1 << 31, 1 << 31, 1 << 31))), "more than max_bytes")
 
 
@@ -139,6 +142,17 @@ def test_damaged_gzip(tmp_path, name):
     path = tmp_path / "file.gz"
     path.write_bytes(damaged(idx(np.random.default_rng(0).integers(0, 256, 1000, dtype=np.uint8)), name))
     refuses(path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes are POSIX's")
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_pipe(tmp_path, pack):
+    values = np.arange(200_000, dtype=np.int32)
+    os.mkfifo(tmp_path / "pipe")
+    thread = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes(pack(idx(values))))
+    thread.start()
+    np.testing.assert_array_equal(read_idx(tmp_path / "pipe"), values)
+    thread.join()
 
 
 def test_missing_file(tmp_path):

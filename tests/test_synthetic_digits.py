@@ -34,11 +34,18 @@ def test_forms_and_seeds():
         ({"distortion": np.inf}, ValueError, "distortion must be a finite number"),
         ({"noise": np.nan}, ValueError, "noise must be a finite number"),
         ({"noise": "x"}, TypeError, "noise must be a number"),
+        ({"distortion": 1e30}, ValueError, "distortion must be at most 100, got 1e"),
+        ({"noise": 1e300}, ValueError, "noise must be at most 100, got 1e"),
     ],
 )
 def test_errors(arguments, error, message):
     with pytest.raises(error, match=message):
         load_synthetic_digits(**arguments)
+
+
+def test_the_most_distortion_and_noise():
+    (x, _), _ = load_synthetic_digits(10, 0, distortion=100, noise=100)
+    assert np.isfinite(x).all()
 
 
 @pytest.mark.parametrize("name", ["n_train", "n_test"])

@@ -42,7 +42,7 @@ def read_idx(path, *, max_bytes=1 << 32):
         When the file is not IDX, its header is cut short or promises more than `max_bytes`, when it holds
         fewer or more bytes than the header promises, or its gzip stream is damaged. The message names the file.
     TypeError
-        When `path` is no name of a file.
+        When `path` is no name of a file, or `max_bytes` not an integer.
     OSError
         When the file cannot be opened.
 
@@ -58,10 +58,9 @@ def read_idx(path, *, max_bytes=1 << 32):
     import zlib
 
     path = path_of(path, "path")
+    max_bytes = integer(max_bytes, "max_bytes", 0)
     with open(path, "rb") as raw:
-        compressed = raw.read(2) == _GZIP_MAGIC
-        raw.seek(0)
-        if not compressed:
+        if raw.peek(2)[:2] != _GZIP_MAGIC:
             return _read(raw, path, max_bytes)
         try:
             with gzip.GzipFile(fileobj=raw) as stream:

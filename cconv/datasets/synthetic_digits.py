@@ -36,6 +36,7 @@ _SHEAR = 0.2
 _SCALING = 0.25  # logarithm, each axis for itself
 _ELASTIC = 0.3  # standard deviation, pixels
 _KNOTS = 7  # of the elastic displacement along a side
+_MOST = 100  # of distortion and of noise, whose exponentials and sums float32 holds
 _BLOCK = 250  # images drawn at a time, each block from its own generator
 
 
@@ -65,9 +66,9 @@ def load_synthetic_digits(
     normalize, flatten, one_hot_label : bool
         As in `load_mnist`.
     distortion : float, default 1.0
-        Scales every geometric distortion; 0 leaves each font's digit upright and centred.
+        Scales every geometric distortion, by up to 100; 0 leaves each font's digit upright and centred.
     noise : float, default 0.04
-        Standard deviation of the noise of a pixel, in units of the full range.
+        Standard deviation of the noise of a pixel, in units of the full range, up to 100.
 
     Returns
     -------
@@ -79,7 +80,8 @@ def load_synthetic_digits(
     ImportError
         When matplotlib is not installed.
     TypeError, ValueError
-        When a count or the seed is not an integer, or one of them, `distortion` or `noise` is negative or not finite.
+        When a count or the seed is not an integer, one of them, `distortion` or `noise` is negative, or one of the
+        latter is not a number or above 100.
     MemoryError
         When so many images do not fit in memory; nothing has been drawn then.
 
@@ -99,7 +101,9 @@ def load_synthetic_digits(
     # Before anything is drawn: what does not fit in memory is refused at once.
     pairs = [_empty(integer(n, name, 0), name, flags) for name, n in (("n_train", n_train), ("n_test", n_test))]
     sequences = np.random.SeedSequence(integer(seed, "seed", 0)).spawn(2)
-    distortion, noise = nonnegative(distortion, "distortion"), nonnegative(noise, "noise")
+    for name, value in (("distortion", distortion), ("noise", noise)):
+        if nonnegative(value, name) > _MOST:
+            raise ValueError(f"{name} must be at most {_MOST}, got {value}")
     fields = _distance_fields()
     for pair, sequence in zip(pairs, sequences, strict=True):
         _draw(*pair, sequence, fields, distortion, noise, flags)
