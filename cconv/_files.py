@@ -126,7 +126,7 @@ def _is_held(file):
         return False
     except OSError:
         pass  # no locks here
-    return os.fstat(file.fileno()).st_nlink > 0
+    return os.path.exists(file.name)
 
 
 def _remove(path):
