@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-PRINTED = 20  # failures; the others are counted
+PRINTED = 400  # failures; the others are counted
 
 
 def parsed(arguments=None):
@@ -35,6 +35,8 @@ def prepare(level):
     """Import this tree's cconv on one CPU level; return the module of cases."""
     if level:
         os.environ["CCONV_CPU"] = level
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # whose threads would spin beside the kernels'
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     import draws
 
@@ -49,16 +51,17 @@ def chosen(draws, only, skip):
     return kinds
 
 
-def schedule(kinds, weights, seconds, cases=None, first=0):
+def schedule(kinds, seconds, cases=None, first=None):
     """Yield (kind, index), and after each take the kind that has had the least of its part of the time."""
-    spent = dict.fromkeys(kinds, 0.0)
-    done = dict.fromkeys(kinds, first)
+    done = dict.fromkeys(kinds, 0) | (first or {})
+    draws = sys.modules["draws"]
+    spent = {kind: 0.0 for kind in kinds if not cases or done[kind] < cases}
     end = time.monotonic() + seconds
     while spent and (cases or time.monotonic() < end):
         kind = min(spent, key=spent.get)
         begin = time.monotonic()
         yield kind, done[kind]
-        spent[kind] += (time.monotonic() - begin) / weights[kind]
+        spent[kind] += (time.monotonic() - begin) / draws.KINDS[kind][1]
         done[kind] += 1
         if cases and done[kind] >= cases:
             del spent[kind]
@@ -116,8 +119,7 @@ def main():
         print(settings_of(case), *case.failures, sep="\n")
         return 1 if case.failures else 0
     report = Report("differential.py", level)
-    weights = {kind: weight for kind, (_, weight) in draws.KINDS.items()}
-    for kind, index in schedule(chosen(draws, options.only, options.skip), weights, 60 * options.minutes, options.cases):
+    for kind, index in schedule(chosen(draws, options.only, options.skip), 60 * options.minutes, options.cases):
         if log:
             write(f"{kind}:{options.seed}:{index}\n")
             draws.Case.stage = staticmethod(lambda text, id=f"{kind}:{options.seed}:{index}": write(f"{id} {text}\n"))
