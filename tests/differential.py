@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-PRINTED = 400  # failures; the others are counted
+PRINTED = 20  # failures; the others are counted
 
 
 def parsed(arguments=None):
