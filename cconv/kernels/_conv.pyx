@@ -138,13 +138,16 @@ cdef class Plan:
         for y in range(H):
             for z in range(W):
                 g.off[y * W + z] = y * g.down // g.up * g.PW + z * g.across
-        g.compact = (g.folded and g.down == 1 and g.PW == W and g.PH == H and g.C >= COMPACT_CHANNELS
-                     and kind != POOLED_OUTPUT)
+        # Outputs begin in the column of the source that they have themselves: no padding lies in between.
+        cdef bint aligned = (passes == 1 and g.across == 1 and g.PW == g.W == W
+                             and g.each.table[0] == g.each.row[0] * g.PW)
+        g.compact = (g.folded and aligned and g.down == 1 and g.PH == g.H == H and g.lowest == g.highest == 0
+                     and g.C >= COMPACT_CHANNELS and kind != POOLED_OUTPUT)
         if g.compact:
             g.copied = False
             g.plane = g.PH * g.PW
-        if (g.PW == W and not g.copied and FW == passes == g.down == g.across == 1 and g.lowest == 0
-                and H + g.highest <= g.H and kind in (OUTPUT, INPUT_GRADIENT)):
+        if (aligned and not g.copied and FW == g.down == 1 and g.lowest == 0 and H + g.highest <= g.H
+                and kind in (OUTPUT, INPUT_GRADIENT)):
             # No gap between the rows: the image is one long row, cut into pieces of a good length.
             g.row = min(g.area, STRIP)
             g.rows = ceil_div(g.area, g.row)
@@ -302,17 +305,35 @@ cdef void add_tap(Gather* g, Pass* p, Py_ssize_t row, Py_ssize_t column, Py_ssiz
 
 
 cdef void find_side(Gather* g, Pass* p):
-    """Find out whether taps lie side by side, as many in each row as `tile_run` has a loop for."""
+    """Find out whether taps lie side by side, as many in each row as `tile_run` has a loop for.
+
+    Such a loop decides once, by the first row of taps, what the first and the last output of a tile leave out: all rows
+    must leave out the same, and of a row's taps no more than the outer ones.
+    """
     cdef Py_ssize_t t
     cdef int side
     p.side = 0
     for side in range(3, TILE_SIDE + 1, 2):
-        if g.across == 1 and p.taps % side == 0:
+        if g.across == 1 and p.taps > 0 and p.taps % side == 0:
             for t in range(p.taps):
-                if p.table[t] != p.table[t - t % side] + t % side:
+                if (p.table[t] != p.table[t - t % side] + t % side or p.row[t] != p.row[t - t % side]
+                        or not same_ends(p, t, t % side, side)):
                     break
             else:
                 p.side = side
+
+
+cdef bint same_ends(Pass* p, Py_ssize_t t, Py_ssize_t place, int side):
+    """Whether tap t, at a place of its row, is left out by a tile's first and last output as that of the first row."""
+    cdef Py_ssize_t which
+    cdef uint16_t* kept
+    for which in range(4):
+        kept = p.kept + 2 * which * p.most
+        if kept[2 * t] != kept[2 * place] or kept[2 * t + 1] != kept[2 * place + 1]:
+            return False
+        if place > 0 and kept[2 * t] == 0 or place < side - 1 and kept[2 * t + 1] == 0:
+            return False
+    return True
 
 
 cdef void find_taps(Gather* g, Py_ssize_t y, Pass* p, Py_ssize_t* taps):
