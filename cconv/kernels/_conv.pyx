@@ -148,7 +148,7 @@ cdef class Plan:
         rows = max(H, ceil_div(g.area, STRIP))
         self.each = bytearray(passes * sizeof(Pass))
         g.each = <Pass*><char*>self.each
-        self.tables = np.empty(g.area + TAP_WORDS * FH * FW * passes + 2 * rows * g.pw, np.intp)
+        self.tables = empty((g.area + TAP_WORDS * FH * FW * passes + 2 * rows * g.pw,), np.intp)
         g.off = <Py_ssize_t*>cnp.PyArray_DATA(self.tables)
         g.taps = g.off + g.area
         room = g.taps + 2 * rows * g.pw

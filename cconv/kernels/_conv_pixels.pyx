@@ -334,7 +334,7 @@ cdef class Plan:
         g.each = <Pass*><char*>self.each
         g.strip = 0 if g.in_rows else flat * lanes
         k = g.H * across if g.in_rows else flat
-        self.tables = np.empty(g.passes * 2 * (k + FH * FW), np.intp)
+        self.tables = empty((g.passes * 2 * (k + FH * FW),), np.intp)
         room = <Py_ssize_t*>cnp.PyArray_DATA(self.tables)
         i = 0
         for a in range(g.th):
