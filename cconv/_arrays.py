@@ -161,10 +161,10 @@ def number(value, name, *, positive=False, finite=True):
     refused = isinstance(value, (bool, np.bool_, str, bytes)) or getattr(value, "ndim", 0) != 0
     try:
         result = None if refused else float(value)
+    except OverflowError:  # an integer beyond all floats
+        result = math.inf
     except (TypeError, ValueError):
         result = None
-    except OverflowError:
-        raise ValueError(f"{name} must be a finite number, got one beyond the range of floats") from None
     if result is None:
         raise TypeError(f"{name} must be a number, got {value!r}")
     if (finite and not math.isfinite(result)) or (positive and result <= 0):

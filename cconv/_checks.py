@@ -1,23 +1,24 @@
-"""Checks of numbers, choices, flags, paths and dicts; each names what it checks."""
+"""Checks of numbers, choices, flags and dicts; each names what it checks."""
 
-import os
+import sys
 from collections.abc import Mapping
 from contextlib import contextmanager
 
 import numpy as np
 
 from ._arrays import number
+from .geometry import integer
 
 __all__ = [
     "argument",
     "checked_dict",
     "choice",
+    "count",
     "flag",
     "fraction",
     "mapping",
     "nonnegative",
     "optional_positive",
-    "path",
     "positive",
     "share",
     "wanted_gradients",
@@ -81,19 +82,6 @@ def choice(value, name, choices):
     return value
 
 
-def path(value, name):
-    """Return a str or a path as a str."""
-    try:
-        found = os.fspath(value)
-    except TypeError:
-        found = None
-    if not isinstance(found, str):
-        raise TypeError(f"{name} must be a str or a path, got {value!r}")
-    if "\0" in found:
-        raise ValueError(f"{name} must have no null character, got {value!r}")
-    return found
-
-
 def mapping(value, name):
     """Return a mapping as it is."""
     if not isinstance(value, Mapping):
@@ -130,6 +118,14 @@ def share(value, name):
     return value
 
 
+def count(value, name):
+    """Return an int, at least 0 and no larger than counts are: floats can be raised to it."""
+    value = integer(value, name, 0)
+    if value > sys.maxsize:
+        raise ValueError(f"{name} must be at most {sys.maxsize}, got a larger integer")
+    return value
+
+
 def optional_positive(value, name):
     """Return None or a finite float above 0."""
     return None if value is None else positive(value, name)
@@ -155,6 +151,6 @@ def checked_dict(value, name, kinds):
     if value.keys() != kinds.keys():
         raise ValueError(f"{name} must have the keys {', '.join(kinds)}, got {', '.join(map(str, value))}")
     for key, kind in kinds.items():
-        if not isinstance(value[key], kind):
+        if not isinstance(value[key], kind) or (kind is int and isinstance(value[key], bool)):
             raise TypeError(f"{name}[{key!r}] must be {kind.__name__}, got {type(value[key]).__name__}")
     return dict(value)

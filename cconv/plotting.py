@@ -3,8 +3,8 @@
 import numpy as np
 
 from ._arrays import as_float
-from ._checks import path
 from ._extras import require
+from ._files import path_of
 from .geometry import integer
 
 __all__ = ["filter_show", "plot_accuracy"]
@@ -70,7 +70,7 @@ def filter_show(filters, nx=8, margin=3, scale=10, *, file_name=None):
     >>> figure.axes[0].images[0].get_array().shape
     (224, 448, 3)
     """
-    file_name = None if file_name is None else path(file_name, "file_name")
+    file_name = None if file_name is None else path_of(file_name)
     filters = as_float(filters, "filters")
     if filters.ndim != 4 or filters.size == 0:
         raise ValueError(f"filters must have shape (FN, C, FH, FW) and not be empty, got {filters.shape}")
@@ -125,7 +125,7 @@ def plot_accuracy(train_acc_list, test_acc_list, *, file_name=None):
     >>> [line.get_label() for line in figure.axes[0].lines]
     ['train', 'test']
     """
-    file_name = None if file_name is None else path(file_name, "file_name")
+    file_name = None if file_name is None else path_of(file_name)
     lists = []
     for values, name in ((train_acc_list, "train_acc_list"), (test_acc_list, "test_acc_list")):
         lists.append(as_float(values, name))

@@ -1,11 +1,12 @@
 """Schedules of the learning rate: an object whose `step()` sets `optimizer.lr`."""
 
 import bisect
+import copy
 import math
 from collections.abc import Iterable
 
 from ._arrays import number
-from ._checks import checked_dict, choice, fraction, nonnegative, positive, share
+from ._checks import checked_dict, choice, count, fraction, nonnegative, positive, share
 from .geometry import integer
 from .optimizers import Optimizer
 
@@ -107,8 +108,16 @@ class Schedule:
         progress = checked_dict(found["progress"], "progress", self.progress)
         for name, kind in self.progress.items():
             if kind is int:
-                integer(progress[name], name, 0)
+                count(progress[name], name)
+            elif kind is float and math.isnan(progress[name]):
+                raise ValueError(f"{name} must be a number, got nan")
         nonnegative(progress["base_lr"], "base_lr")
+        twin = copy.copy(self)
+        twin.__dict__.update(progress)
+        try:
+            nonnegative(twin.learning_rate(), "the learning rate")
+        except OverflowError as error:  # of a power
+            raise ValueError(f"progress must lead to a learning rate, got {progress}: {error}") from None
         return progress
 
 
