@@ -1,19 +1,16 @@
 """Checks of numbers, choices, flags and dicts; each names what it checks."""
 
-import sys
 from collections.abc import Mapping
 from contextlib import contextmanager
 
 import numpy as np
 
 from ._arrays import number
-from .geometry import integer
 
 __all__ = [
     "argument",
     "checked_dict",
     "choice",
-    "count",
     "flag",
     "fraction",
     "mapping",
@@ -115,14 +112,6 @@ def share(value, name):
     value = number(value, name)
     if not 0 <= value <= 1:
         raise ValueError(f"{name} must be from 0 to 1, got {value}")
-    return value
-
-
-def count(value, name):
-    """Return an int, at least 0 and no larger than counts are: floats can be raised to it."""
-    value = integer(value, name, 0)
-    if value > sys.maxsize:
-        raise ValueError(f"{name} must be at most {sys.maxsize}, got a larger integer")
     return value
 
 

@@ -51,8 +51,10 @@ def integer(value, name, minimum=None, maximum=sys.maxsize):
         number = operator.index(value)
     except TypeError:
         raise TypeError(f"{name} must be an integer, got {value!r}") from None
-    if maximum is not None and not -maximum <= number <= maximum:  # too long to be shown, it may be
-        raise ValueError(f"{name} must be from -{maximum} to {maximum}, got an integer of {number.bit_length()} bits")
+    if maximum is not None and abs(number) > maximum:
+        bound = f"at most {maximum}" if number > 0 else f"at least {-maximum if minimum is None else minimum}"
+        got = f"an integer of {number.bit_length()} bits"  # which may be too long to be shown
+        raise ValueError(f"{name} must be {bound}, got {got}")
     if minimum is not None and number < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {number}")
     return number

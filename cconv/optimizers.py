@@ -8,7 +8,8 @@ import numpy as np
 
 from . import kernels
 from ._arrays import as_array, as_float, made_ready
-from ._checks import checked_dict, count, flag, fraction, mapping, nonnegative, optional_positive, positive
+from ._checks import checked_dict, flag, fraction, mapping, nonnegative, optional_positive, positive
+from .geometry import integer
 
 __all__ = [
     "SGD",
@@ -232,7 +233,7 @@ class Optimizer:
     def _checked_entry(self, key, entry):
         place = f"state[{key!r}]"
         entry = checked_dict(entry, place, {"step": int} | dict.fromkeys(self.state_names, np.ndarray))
-        count(entry["step"], f"{place}['step']")
+        integer(entry["step"], f"{place}['step']", 0)
         arrays = {name: np.array(entry[name], order="C") for name in self.state_names}
         first = next(iter(arrays.values()), None)
         for name, array in arrays.items():

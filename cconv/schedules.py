@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 from ._arrays import number
-from ._checks import checked_dict, choice, count, fraction, nonnegative, positive, share
+from ._checks import checked_dict, choice, fraction, nonnegative, positive, share
 from .geometry import integer
 from .optimizers import Optimizer
 
@@ -108,7 +108,7 @@ class Schedule:
         progress = checked_dict(found["progress"], "progress", self.progress)
         for name, kind in self.progress.items():
             if kind is int:
-                count(progress[name], name)
+                integer(progress[name], name, 0)
             elif kind is float and math.isnan(progress[name]):
                 raise ValueError(f"{name} must be a number, got nan")
         nonnegative(progress["base_lr"], "base_lr")

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import optimizers
 from ._arrays import as_array
-from ._checks import argument, checked_dict, count, flag
+from ._checks import argument, checked_dict, flag
 from ._files import path_of
 from ._random import generator
 from .averaging import ExponentialMovingAverage
@@ -326,7 +326,7 @@ class Trainer:
         for name, size in here.items():
             if sizes[name] != size:
                 raise ValueError(f"{name} must be {size} as here, got {sizes[name]}")
-        steps = count(rest["current_iter"], "current_iter")
+        steps = integer(rest["current_iter"], "current_iter", 0)
         epochs = steps // self.iter_per_epoch
         recorded = checked_dict(rest["recorded"], "recorded", dict.fromkeys(RECORDED, np.ndarray))
         for name, values in recorded.items():

@@ -100,7 +100,7 @@ def load_synthetic_digits(
     """
     flags = present_flags(normalize, flatten, one_hot_label)
     # Before anything is drawn: what does not fit in memory is refused at once.
-    pairs = [_empty(integer(n, name, 0), name, flags) for name, n in (("n_train", n_train), ("n_test", n_test))]
+    pairs = [_empty(integer(n, name, 0, None), name, flags) for name, n in (("n_train", n_train), ("n_test", n_test))]
     sequences = np.random.SeedSequence(checked_seed(seed)).spawn(2)
     for name, value in (("distortion", distortion), ("noise", noise)):
         if nonnegative(value, name) > _MOST:
