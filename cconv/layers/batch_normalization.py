@@ -68,10 +68,14 @@ class BatchNormalization(Normalization):
                 setattr(self, name, np.zeros_like(self.gamma))
 
     def build(self, input_shape, rng, dtype):
+        shape = self.output_shape(input_shape)
         self._begin(input_shape[0], dtype)
         self._begin_running()
+        return shape
+
+    def output_shape(self, input_shape):
         size = np.size(self.gamma)
-        if size not in (input_shape[0], math.prod(input_shape)):
+        if self.gamma is not None and size not in (input_shape[0], math.prod(input_shape)):
             raise ValueError(f"expects {size} channels or activations, gets {tuple(input_shape)}")
         return tuple(input_shape)
 

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from .._arrays import as_input
 from ..functional import add
 from .layer import Layer
-from .stack import BuildError, backward, build, describe, forward, multiply_adds, named
+from .stack import BuildError, backward, build, describe, forward, multiply_adds, named, nested, output_shapes
 
 __all__ = ["Branches"]
 
@@ -52,10 +52,17 @@ class Branches(Layer):
         raise NotImplementedError(f"{type(self).__name__} must define join_shapes(shapes)")
 
     def build(self, input_shape, rng, dtype):
+        return self._joined(input_shape, lambda layers: build(layers, input_shape, rng, dtype))
+
+    def output_shape(self, input_shape):
+        return self._joined(input_shape, lambda layers: output_shapes(layers, input_shape))
+
+    def _joined(self, input_shape, through):
+        """Return the output's shape; `through` returns the output shape of each layer of a branch."""
         shapes = []
         for branch, layers in self.branches.items():
             try:
-                shapes.append([tuple(input_shape), *build(layers, input_shape, rng, dtype).values()][-1])
+                shapes.append([tuple(input_shape), *through(layers).values()][-1])
             except BuildError as error:
                 raise error.inside(branch) from None
         return self.join_shapes(shapes)
@@ -76,6 +83,8 @@ class Branches(Layer):
         """
         if train_flg is None:
             train_flg = self.training
+        if run is forward:  # what a network runs by its own, it has looked at
+            nested(self.layers)
         x = as_input(x, "x")
         results = [run(layers, x, train_flg) for layers in self.branches.values()]
         outs = [out for out, _ in results]

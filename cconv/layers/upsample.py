@@ -44,7 +44,7 @@ class Upsample(Layer):
         self.mode = mode
         self.align_corners = bool(align_corners)
 
-    def build(self, input_shape, rng, dtype):
+    def output_shape(self, input_shape):
         channels, *size = expect_images(input_shape)
         return (channels, *scaled_size(size, self.scale))
 

@@ -9,7 +9,7 @@ from .._random import generator
 from ..geometry import integer
 from ..gradient import numerical_gradient
 from ..layers import SoftmaxWithLoss
-from ..layers.stack import backward, build, describe, expect_different, forward, named, nested
+from ..layers.stack import Held, backward, build, describe, forward, named, nested
 from ..serialization import load_params, save_params
 from . import fusion, summary
 from .parameters import Parameters
@@ -24,7 +24,7 @@ class Network:
     ``forward(x, train_flg)``. Its parameters are the attributes that its `param_names` name, with their gradients in
     `dW` beside `W`, or else lie in a dict `params`, with their gradients in a dict `grads`. One without
     ``build(input_shape, rng, dtype)`` is run once on zeros, to see the shape of what it returns. It may be replaced in
-    `layers` at any time.
+    `layers` at any time; one object must not stand in two places, which is a ValueError at the next call.
 
     Parameters
     ----------
@@ -68,7 +68,6 @@ class Network:
 
     def __init__(self, layers, input_shape, *, dtype="float32", rng=None, seed=None, last_layer=None):
         self.layers = named(layers)
-        expect_different(self.layers)
         self.last_layer = SoftmaxWithLoss() if last_layer is None else last_layer
         if not isinstance(input_shape, (tuple, list)):
             raise TypeError(f"input_shape must be a tuple such as (1, 28, 28) or (784,), got {input_shape!r}")
@@ -77,7 +76,15 @@ class Network:
             raise ValueError("input_shape must have at least one size, got ()")
         self.dtype = _float_dtype(dtype)
         self.training = True
-        self.output_shapes = build(self.layers, self.input_shape, generator(rng, seed), self.dtype)
+        layers = [layer for _, layer in nested(self.layers)]
+        rng = generator(rng, seed)
+        held, state = Held(layers), rng.bit_generator.state
+        try:
+            self.output_shapes = build(self.layers, self.input_shape, rng, self.dtype)
+        except BaseException:
+            held.put_back()
+            rng.bit_generator.state = state
+            raise
 
     @property
     def params(self):
@@ -106,10 +113,12 @@ class Network:
         TypeError, ValueError
             If x holds integers (scale them first) or images of another shape.
         """
+        nested(self.layers)
         return fusion.forward(self.layers, self._images(x), False, keep=False)[0]
 
     def loss(self, x, t):
         """Return the loss of the scores of x against targets t, layer by layer and outside training."""
+        nested(self.layers)
         return self.last_layer.forward(self._forward(self._images(x), False), t)
 
     def accuracy(self, x, t, batch_size=100):
@@ -164,11 +173,24 @@ class Network:
         -------
         dict of str to ndarray
             With the keys, shapes and dtypes of `trainable_params`: of `params`, as long as no layer is frozen.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x or t does not fit. Whatever ends a step early, an interrupt too, leaves each layer's attributes, and the
+            arrays named in its `buffer_names`, as they were before: running statistics, and what dropout has drawn.
         """
-        scores, steps = fusion.forward(self.layers, self._images(x), self.training)
-        self.last_layer.forward(scores, t)
-        backward(steps, self.last_layer.backward())
-        return self.trainable_params.gradients()
+        layers = [layer for _, layer in nested(self.layers)]
+        x = self._images(x)
+        held = Held([*layers, self.last_layer])
+        try:
+            scores, steps = fusion.forward(self.layers, x, self.training)
+            self.last_layer.forward(scores, t)
+            backward(steps, self.last_layer.backward())
+            return self.trainable_params.gradients()
+        except BaseException:
+            held.put_back()
+            raise
 
     def train(self, mode=True):
         """Put all layers into training (the state a network begins in): dropout drops, batch statistics count.
@@ -222,6 +244,7 @@ class Network:
           body.relu1  Relu      (4,)             0              0     16
         total                                   16             12    112
         """
+        nested(self.layers)
         return summary.table(self.layers, self.input_shape, self.dtype)
 
     def numerical_gradient(self, x, t):
@@ -257,6 +280,7 @@ class Network:
 
     def architecture(self):
         """Return what a parameter file must agree with, as a dict of JSON values."""
+        nested(self.layers)
         return {"input_shape": self.input_shape, "layers": describe(self.layers)}
 
     def _state(self):
