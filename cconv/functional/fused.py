@@ -101,7 +101,8 @@ def convolution_relu_max_pool_backward(
     Raises
     ------
     TypeError, ValueError
-        As `convolution`, and if `dout`, `out` or `argmax` does not have the output's shape.
+        As `convolution`, if `dout`, `out` or `argmax` does not have the output's shape, and if `argmax` names a place that
+        a window of 2 x 2 does not have.
 
     Examples
     --------
@@ -116,6 +117,7 @@ def convolution_relu_max_pool_backward(
     full, steps, _, multiply_adds, windows, lists = geometry(image, weights, None, stride, pad, dilation, groups)
     N, filters, out_h, out_w = full
     shape = N, filters, out_h // 2, out_w // 2
+    argmax = as_places(argmax, shape, 4)
     first = windows and parameter_gradient and not input_gradient  # a first layer, most often
     if not first and not lists:
         # The maximum is positive where relu passed it, so relu's gradient is taken on a quarter of the values.
@@ -125,7 +127,6 @@ def convolution_relu_max_pool_backward(
         return convolution_backward(dout, x, W, **settings, **wanted)
     given = x, W
     dout, out, x, W = promote(as_input(dout, "dout", 4), as_input(out, "out", 4), image, weights)
-    argmax = as_places(argmax, shape, "uint8")
     for name, array in (("dout", dout), ("out", out)):
         if array.shape != shape:
             raise ValueError(f"{name} must have the output's shape {shape}, got {array.shape}")

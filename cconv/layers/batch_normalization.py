@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from .._arrays import as_input, in_dtype_of
-from .._checks import share
+from .._checks import positive, share
 from ..functional import batch_normalization, batch_normalization_backward
 from .normalization import Normalization
 
@@ -15,7 +15,7 @@ __all__ = ["BatchNormalization"]
 class BatchNormalization(Normalization):
     r"""Normalise each feature over the batch (Ioffe and Szegedy, arXiv 1502.03167).
 
-    .. math:: out = \gamma \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta, \qquad \epsilon = 10^{-6}
+    .. math:: out = \gamma \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta, 
 
     In training the mean and the (biased) variance are the batch's, and the running ones follow them: running =
     momentum * running + (1 - momentum) * batch. At evaluation the running ones are used; `backward` is then the
@@ -30,6 +30,8 @@ class BatchNormalization(Normalization):
     momentum : float, default 0.9
     running_mean, running_var : ndarray, optional
         0 at the beginning when not given. They are replaced, not written into.
+    eps : float, default 10e-7, keyword only
+        Above 0.
 
     Attributes
     ----------
@@ -53,8 +55,8 @@ class BatchNormalization(Normalization):
     buffer_names = ("running_mean", "running_var")
     takes_train_flg = True
 
-    def __init__(self, gamma=None, beta=None, momentum=0.9, running_mean=None, running_var=None):
-        super().__init__(gamma, beta, 10e-7)
+    def __init__(self, gamma=None, beta=None, momentum=0.9, running_mean=None, running_var=None, *, eps=10e-7):
+        super().__init__(gamma, beta, positive(eps, "eps"))
         self.momentum = share(momentum, "momentum")
         self.running_mean = running_mean
         self.running_var = running_var
@@ -102,7 +104,7 @@ class BatchNormalization(Normalization):
         return dx
 
     def describe(self):
-        return {"momentum": self.momentum}
+        return {"momentum": self.momentum, **super().describe()}
 
     def _running(self):
         """Return both running arrays, checked before anything changes."""
