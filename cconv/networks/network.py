@@ -198,8 +198,9 @@ class Network:
         `predict`, `accuracy` and `loss` always run outside training; `gradient`, and layers that are called by hand,
         run as this says.
         """
+        layers = nested(self.layers)
         self.training = bool(mode)
-        for _, layer in nested(self.layers):
+        for _, layer in layers:
             layer.training = self.training
         return self
 
