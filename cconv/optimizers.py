@@ -170,8 +170,7 @@ class Optimizer:
         return self.exclude(key, values) if callable(self.exclude) else key in self.exclude
 
     def _states_of(self, keys, arrays):
-        """Return the state of each parameter, like the array at its place, in dicts of their own that count this step.
-        """
+        """Return the state of each parameter, like the array at its place, in new dicts that count this step."""
         states = [self.state.get(key) for key in keys]
         if not kernels.memory.hold_alike(states, self.state_names, arrays):
             states = [self._state_of(*one) for one in zip(keys, states, arrays, strict=True)]

@@ -289,7 +289,9 @@ def test_no_number_tells_a_fused_pass_from_its_layers(seed, dtype, cpu_level):
     channels, filters = (int(rng.choice(sizes)) for sizes in ([1, 3, 8, 17], [1, 7, 16, 33]))
     x = rng.standard_normal((2, channels, 11, 13)).astype(dtype)
     layers = [
-        Convolution(rng.standard_normal((filters, channels, *rng.integers(1, 5, 2))).astype(dtype), np.ones(filters, dtype)),
+        Convolution(
+            rng.standard_normal((filters, channels, *rng.integers(1, 5, 2))).astype(dtype), np.ones(filters, dtype)
+        ),
         Relu(),
         Pooling(2, 2, stride=2),
         Affine(units=9),

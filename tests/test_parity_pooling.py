@@ -48,7 +48,9 @@ def test_upsampling_by_any_scale(dtype, options):
         layer = Upsample(scale, **options)
         # PyTorch has the coordinates of float32 images in float32.
         tolerance = 0 if options["mode"] == "nearest" else 300 * np.finfo(dtype).eps
-        np.testing.assert_allclose(layer.forward(x), expected.detach().numpy(), rtol=0, atol=tolerance, err_msg=f"{scale}")
+        np.testing.assert_allclose(
+            layer.forward(x), expected.detach().numpy(), rtol=0, atol=tolerance, err_msg=f"{scale}"
+        )
         dout = rng.standard_normal(expected.shape).astype(dtype)
         expected.backward(torch.tensor(dout))
         tolerance = 1000 * np.finfo(dtype).eps

@@ -162,7 +162,9 @@ def test_empty_batch():
 def test_an_argmax_that_points_outside_is_refused(window, cpu_level):
     x = np.ones((1, 1, 7, 7))
     out, argmax = max_pool(x, window, stride=1, pad=1, return_argmax=True)
-    with pytest.raises(ValueError, match="argmax must be the array that max_pool returned, got one that points outside"):
+    with pytest.raises(
+        ValueError, match="argmax must be the array that max_pool returned, got one that points outside"
+    ):
         max_pool_backward(out, np.zeros_like(argmax), x.shape, window, stride=1, pad=1)
 
 

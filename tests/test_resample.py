@@ -15,12 +15,12 @@ from cconv import (
 from cconv.functional import (
     adaptive_average_pool,
     adaptive_average_pool_backward,
+    resampling,
     upsample,
     upsample_backward,
     zero_pad,
     zero_pad_backward,
 )
-from cconv.functional import resampling
 
 DTYPES = [np.float32, np.float64]
 

@@ -178,7 +178,9 @@ def mixed():
 
 
 @pytest.mark.parametrize("params", [plain, mixed])
-@pytest.mark.parametrize("make", [SGD, lambda: Momentum(weight_decay=0.1), lambda: Adam(clip_norm=1.0), lambda: Moving(1.0)])
+@pytest.mark.parametrize(
+    "make", [SGD, lambda: Momentum(weight_decay=0.1), lambda: Adam(clip_norm=1.0), lambda: Moving(1.0)]
+)
 def test_an_interrupt_anywhere_in_an_update_leaves_it_finished_or_undone(params, make, monkeypatch):
     start, optimizer = params(), make()
     grads = {key: np.full(np.shape(value), 0.5) for key, value in start.items()}

@@ -101,8 +101,8 @@ def convolution_relu_max_pool_backward(
     Raises
     ------
     TypeError, ValueError
-        As `convolution`, if `dout`, `out` or `argmax` does not have the output's shape, and if `argmax` names a place that
-        a window of 2 x 2 does not have.
+        As `convolution`, if `dout`, `out` or `argmax` does not have the output's shape, and if `argmax` names a place
+        that a window of 2 x 2 does not have.
 
     Examples
     --------

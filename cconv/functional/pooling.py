@@ -91,7 +91,9 @@ def as_places(argmax, shape, area):
     # As numbers without a sign, negative ones are large.
     if argmax.size and argmax.view(f"u{dtype.itemsize}").max() >= area:
         outside = argmax[(argmax < 0) | (argmax >= area)][0]
-        raise ValueError(f"argmax must be the array that max_pool returned, of places from 0 to {area - 1}, got {outside}")
+        raise ValueError(
+            f"argmax must be the array that max_pool returned, of places from 0 to {area - 1}, got {outside}"
+        )
     return argmax
 
 

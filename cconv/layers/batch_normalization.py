@@ -15,7 +15,7 @@ __all__ = ["BatchNormalization"]
 class BatchNormalization(Normalization):
     r"""Normalise each feature over the batch (Ioffe and Szegedy, arXiv 1502.03167).
 
-    .. math:: out = \gamma \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta, 
+    .. math:: out = \gamma \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta
 
     In training the mean and the (biased) variance are the batch's, and the running ones follow them: running =
     momentum * running + (1 - momentum) * batch. At evaluation the running ones are used; `backward` is then the

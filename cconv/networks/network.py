@@ -177,8 +177,8 @@ class Network:
         Raises
         ------
         TypeError, ValueError
-            If x or t does not fit. Whatever ends a step early, an interrupt too, leaves each layer's attributes, and the
-            arrays named in its `buffer_names`, as they were before: running statistics, and what dropout has drawn.
+            If x or t does not fit. Whatever ends a step early, an interrupt too, leaves each layer's attributes, and
+            the arrays named in its `buffer_names`, as they were: running statistics, and what dropout has drawn.
         """
         layers = [layer for _, layer in nested(self.layers)]
         x = self._images(x)
