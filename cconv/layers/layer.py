@@ -47,8 +47,11 @@ class Layer:
 
     A layer of one's own that makes arrays for its input, or whose output has another shape, defines `build` and
     `output_shape`. A network asks `output_shape` whenever it needs a shape after it was built (`summary`), and never
-    builds again. Where a class defines `build` alone, as where a layer has neither, a copy of the layer is run on zeros
-    then, outside training.
+    builds again. Of a layer that does not say, it knows what came out when it was built; for inputs of another shape
+    than then, it runs a copy of the layer on zeros, outside training. A class that defines `build` alone does not say.
+
+    A network undoes a step that does not come to its end: attributes of its layers are what they were before, and
+    arrays that `buffer_names` names hold what they held. What else a layer of one's own changes in place is not undone.
 
     Attributes
     ----------
@@ -58,7 +61,7 @@ class Layer:
         The names of those that the weight decay of an optimizer leaves out, if not told otherwise: biases, scales and
         shifts. A layer of one's own names its own; one without a base class is taken to name these.
     buffer_names : tuple of str
-        The names of arrays that belong to its state but are not trained.
+        The names of arrays that belong to its state but are not trained: running statistics, for instance.
     takes_train_flg : bool
         Whether `forward` wants to know if it is called in training.
     training : bool

@@ -146,7 +146,10 @@ def build(layers, shape, rng, dtype):
     """
 
     def built(layer, shape):
-        return layer.build(shape, rng, dtype) if hasattr(layer, "build") else _shown(layer, shape, dtype)
+        out = layer.build(shape, rng, dtype) if hasattr(layer, "build") else _shown(layer, shape, dtype)
+        if not _says_output_shape(layer) and hasattr(layer, "__dict__"):
+            layer._built_shapes = tuple(shape), tuple(out)
+        return out
 
     return _through(layers, shape, built)
 
@@ -165,6 +168,9 @@ def output_shapes(layers, shape):
 def _output_shape(layer, shape):
     if _says_output_shape(layer):
         return layer.output_shape(shape)
+    before, after = getattr(layer, "_built_shapes", (None, None))
+    if before == tuple(shape):
+        return after
     # What it would keep of a forward, or make in it, must not come into the layer itself.
     return _shown(copy.deepcopy(layer), shape, np.float32)
 

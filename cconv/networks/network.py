@@ -23,8 +23,9 @@ class Network:
     A layer is anything with ``forward(x)`` and ``backward(dout)``; one that has `takes_train_flg` set is called as
     ``forward(x, train_flg)``. Its parameters are the attributes that its `param_names` name, with their gradients in
     `dW` beside `W`, or else lie in a dict `params`, with their gradients in a dict `grads`. One without
-    ``build(input_shape, rng, dtype)`` is run once on zeros, to see the shape of what it returns. It may be replaced in
-    `layers` at any time; one object must not stand in two places, which is a ValueError at the next call.
+    ``build(input_shape, rng, dtype)`` is run once on zeros, to see the shape of what it returns; `Layer` says what else
+    a network looks at. It may be replaced in `layers` at any time; one object must not stand in two places, which is a
+    ValueError at the next call.
 
     Parameters
     ----------
@@ -54,7 +55,8 @@ class Network:
     Raises
     ------
     TypeError, ValueError
-        If a layer does not fit: the message names it, what it expects and what it gets from which other.
+        If a layer does not fit: the message names it, what it expects and what it gets from which other. All layers are
+        then as they were, and so is `rng`.
 
     Examples
     --------
