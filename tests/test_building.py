@@ -696,6 +696,15 @@ def test_a_network_whose_construction_is_refused_leaves_nothing(last):
     np.testing.assert_array_equal(network.params["W1"], Network([Affine(units=4)], (3,), seed=0).params["W1"])
 
 
+def test_a_block_that_is_refused_by_hand_leaves_nothing():
+    block, rng = Residual([Affine(units=4), Sigmoid(), Affine(units=5)]), np.random.default_rng(0)
+    before, drawn = attributes([block]), rng.bit_generator.state
+    with pytest.raises(ValueError, match="expects branches of one shape"):
+        block.build((3,), rng, np.dtype(np.float32))
+    assert_unchanged(before)
+    assert rng.bit_generator.state == drawn
+
+
 UNBUILT = [
     lambda: Affine(units=3),
     lambda: Convolution(filters=4, size=(3, 2), stride=2, pad="same", groups=2),

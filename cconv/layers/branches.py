@@ -5,7 +5,7 @@ from collections import OrderedDict
 from .._arrays import as_input
 from ..functional import add
 from .layer import Layer
-from .stack import BuildError, backward, build, describe, forward, multiply_adds, named, nested, output_shapes
+from .stack import BuildError, backward, build, describe, forward, multiply_adds, named, nested, output_shapes, undone
 
 __all__ = ["Branches"]
 
@@ -52,7 +52,10 @@ class Branches(Layer):
         raise NotImplementedError(f"{type(self).__name__} must define join_shapes(shapes)")
 
     def build(self, input_shape, rng, dtype):
-        return self._joined(input_shape, lambda layers: build(layers, input_shape, rng, dtype))
+        def built():
+            return self._joined(input_shape, lambda layers: build(layers, input_shape, rng, dtype))
+
+        return undone([layer for _, layer in nested(self.layers)], built, rng)
 
     def output_shape(self, input_shape):
         return self._joined(input_shape, lambda layers: output_shapes(layers, input_shape))

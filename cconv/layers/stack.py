@@ -10,7 +10,6 @@ from .layer import Layer
 
 __all__ = [
     "BuildError",
-    "Held",
     "backward",
     "build",
     "call",
@@ -23,6 +22,7 @@ __all__ = [
     "param_names",
     "step_back",
     "trains",
+    "undone",
 ]
 
 SHORT = {
@@ -91,27 +91,28 @@ def nested(layers):
     return found
 
 
-class Held:
-    """What layers hold: to be put back where a step over them does not come to its end.
+def undone(layers, action, rng=None):
+    """Return what an action over layers does; whatever ends it early, an interrupt too, leaves them as they were.
 
-    That is what their attributes are, and the values of the arrays that they name in `buffer_names`. What a forward
-    left for its backward is not held, as its memory is wanted again: there is none afterwards.
+    That is what their attributes are, what the arrays hold that they name in `buffer_names`, and what the generator
+    draws next. What a forward left for its backward is not held, as its memory is wanted again: there is none then.
     """
-
-    def __init__(self, layers):
-        self._attributes = [(layer, layer.__dict__.copy()) for layer in layers if hasattr(layer, "__dict__")]
-        for _, attributes in self._attributes:
-            attributes.pop("_saved", None)
-        buffers = (getattr(layer, name, None) for layer in layers for name in getattr(layer, "buffer_names", ()))
-        self._buffers = [
-            (array, array.copy()) for array in buffers if isinstance(array, np.ndarray) and array.flags.writeable
-        ]
-
-    def put_back(self):
-        for layer, attributes in self._attributes:
-            layer.__dict__ = attributes  # in one piece, whatever interrupts
-        for array, values in self._buffers:
-            array[...] = values
+    attributes = [(layer, layer.__dict__.copy()) for layer in layers if hasattr(layer, "__dict__")]
+    for _, held in attributes:
+        held.pop("_saved", None)
+    buffers = [getattr(layer, name, None) for layer in layers for name in getattr(layer, "buffer_names", ())]
+    values = [(array, array.copy()) for array in buffers if isinstance(array, np.ndarray) and array.flags.writeable]
+    state = None if rng is None else rng.bit_generator.state
+    try:
+        return action()
+    except BaseException:
+        for layer, held in attributes:
+            layer.__dict__ = held  # in one piece, whatever interrupts
+        for array, held in values:
+            array[...] = held
+        if rng is not None:
+            rng.bit_generator.state = state
+        raise
 
 
 class BuildError(ValueError):
@@ -142,7 +143,7 @@ def build(layers, shape, rng, dtype):
     Raises
     ------
     BuildError
-        If a layer refuses what comes from the one before.
+        If a layer refuses what comes from the one before; layers and generator are then as they were.
     """
 
     def built(layer, shape):
@@ -151,7 +152,7 @@ def build(layers, shape, rng, dtype):
             layer._built_shapes = tuple(shape), tuple(out)
         return out
 
-    return _through(layers, shape, built)
+    return undone([layer for _, layer in nested(layers)], lambda: _through(layers, shape, built), rng)
 
 
 def output_shapes(layers, shape):

@@ -9,7 +9,7 @@ from .._random import generator
 from ..geometry import integer
 from ..gradient import numerical_gradient
 from ..layers import SoftmaxWithLoss
-from ..layers.stack import Held, backward, build, describe, forward, named, nested
+from ..layers.stack import backward, build, describe, forward, named, nested, undone
 from ..serialization import load_params, save_params
 from . import fusion, summary
 from .parameters import Parameters
@@ -78,15 +78,7 @@ class Network:
             raise ValueError("input_shape must have at least one size, got ()")
         self.dtype = _float_dtype(dtype)
         self.training = True
-        layers = [layer for _, layer in nested(self.layers)]
-        rng = generator(rng, seed)
-        held, state = Held(layers), rng.bit_generator.state
-        try:
-            self.output_shapes = build(self.layers, self.input_shape, rng, self.dtype)
-        except BaseException:
-            held.put_back()
-            rng.bit_generator.state = state
-            raise
+        self.output_shapes = build(self.layers, self.input_shape, generator(rng, seed), self.dtype)
 
     @property
     def params(self):
@@ -184,15 +176,14 @@ class Network:
         """
         layers = [layer for _, layer in nested(self.layers)]
         x = self._images(x)
-        held = Held([*layers, self.last_layer])
-        try:
+
+        def step():
             scores, steps = fusion.forward(self.layers, x, self.training)
             self.last_layer.forward(scores, t)
             backward(steps, self.last_layer.backward())
             return self.trainable_params.gradients()
-        except BaseException:
-            held.put_back()
-            raise
+
+        return undone([*layers, self.last_layer], step)
 
     def train(self, mode=True):
         """Put all layers into training (the state a network begins in): dropout drops, batch statistics count.
