@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import kernels
 from .._arrays import as_input
-from ..geometry import checked_size, image_shape, padding, scale_pair, scaled_size
+from ..geometry import LONGEST, checked_size, image_shape, padding, scale_pair, scaled_size
 
 __all__ = ["upsample", "upsample_backward", "zero_pad", "zero_pad_backward"]
 
@@ -58,8 +58,7 @@ def upsample(x, scale, *, mode="nearest", align_corners=False):
     [[[[1.0, 1.5, 2.5, 3.0]]]]
     """
     x = as_input(x, "x", 4)
-    _checked(mode, align_corners)
-    size = scaled_size(x.shape[2:], scale)
+    size = _scaled(x.shape[2:], scale, mode, align_corners)
     shape = x.shape[:2] + size
     checked_size(*shape, itemsize=8)
     out = kernels.memory.empty(shape, x.dtype)
@@ -98,8 +97,7 @@ def upsample_backward(dout, input_shape, scale, *, mode="nearest", align_corners
     """
     dout = as_input(dout, "dout", 4)
     input_shape = image_shape(input_shape)
-    _checked(mode, align_corners)
-    size = scaled_size(input_shape[2:], scale)
+    size = _scaled(input_shape[2:], scale, mode, align_corners)
     if dout.shape != input_shape[:2] + size:
         raise ValueError(f"dout must have the output's shape {input_shape[:2] + size}, got {dout.shape}")
     dx = kernels.memory.empty(input_shape, dout.dtype)
@@ -183,12 +181,16 @@ def _padded(shape, pad):
     return (N, C, H + top + bottom, W + left + right), top, left
 
 
-def _checked(mode, align_corners):
-    """Refuse what is no way to interpolate."""
+def _scaled(size, scale, mode, align_corners):
+    """Return the (height, width) of the output, having checked all that decides about it."""
     if mode not in ("nearest", "bilinear"):
         raise ValueError(f"mode must be 'nearest' or 'bilinear', got {mode!r}")
     if align_corners and mode == "nearest":
         raise ValueError("align_corners is for mode='bilinear', got mode='nearest'")
+    out = scaled_size(size, scale)
+    if max(*size, *out) > LONGEST:
+        raise ValueError(f"scale must leave images of at most {LONGEST} rows or columns, got {scale!r} for {size}")
+    return out
 
 
 def _tables(size, out, scale, mode, align_corners):

@@ -6,9 +6,10 @@ kernel together:
     Convolution, Relu, Pooling(2, 2, stride=2)    the convolution's output never exists for the whole batch
     Affine, Relu                                  one pass less
 
-Their forward has the bits of the layers run one by one, for any input. Which of them run together follows from their
-kinds and settings alone: an error of a kernel, or of its door, is one of the pass. Everything is looked up at each
-call, so that a layer that was replaced, subclassed or overridden, on its class or on the object, is run as it is.
+Their forward has the bits of the layers run one by one, for any input; only the sign of a NaN, which arithmetic leaves
+open, may be another. Which of them run together follows from their kinds and settings alone: an error of a kernel, or
+of its door, is one of the pass. Everything is looked up at each call, so that a layer that was replaced, subclassed or
+overridden, on its class or on the object, is run as it is.
 """
 
 from functools import partial
