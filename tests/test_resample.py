@@ -86,7 +86,7 @@ def test_images_too_large_to_hold_are_refused_before_anything_is_made_for_them(m
     x, options = np.ones((1, 1, 3, 3)), {"mode": mode, "align_corners": corners}
     with pytest.raises(MemoryError, match="cannot allocate"):
         upsample(x, 2e7, **options)
-    with pytest.raises(ValueError, match="scale must leave images of at most 1073741824 rows or columns, got 1e"):
+    with pytest.raises(ValueError, match="scale must leave images of at most 1073741824 rows or columns, got 10"):
         upsample(x, 1e12, **options)
     with pytest.raises(ValueError, match="dout must have the output's shape"):
         upsample_backward(x, x.shape, 2e7, **options)
