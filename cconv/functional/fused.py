@@ -157,7 +157,7 @@ def convolution_relu_max_pool_backward(
     if algorithm == "windows":
         threads = kernels.cpu.threads_for(WINDOW_COST * dout.size * weights.shape[1] * weights.shape[2])
         kernels.conv.backward_windows(dout, out, argmax, x, dW, db, out_h, out_w, steps, threads)
-    else:
+    elif algorithm == "listed":
         threads = kernels.cpu.threads_for(COST * multiply_adds / 4)
         kernels.conv.backward_listed(dout, out, argmax, x, W, dW, db, dx, out_h, out_w, steps, threads)
     return in_dtype_of(given[0], dx), in_dtype_of(given[1], dW), in_dtype_of(given[1], db)
