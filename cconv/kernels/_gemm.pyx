@@ -32,10 +32,12 @@ from libc.string cimport memcpy, memset
 from cconv.kernels.division cimport ceil_div, deal, round_up
 from cconv.kernels.pieces cimport deal_pieces, shared_pieces, take_piece
 from cconv.kernels.tile cimport (
-    TILE_BYTES, TILE_MAX_V, Ahead, cconv_ftz_on, cconv_ftz_restore, look_ahead, pad, plan_lines, run_rows, tile_ahead,
+    PLANS_CHECKED, TILE_BYTES, TILE_MAX_V, Ahead, cconv_ftz_on, cconv_ftz_restore, look_ahead, pad, plan_lines, run_rows, tile_ahead,
     tile_cost, tile_product, tile_rows, tile_rows_product, turn, turn_padded
 )
 from cconv.kernels.zeros cimport share_nonzero
+
+import numpy as np
 
 from cconv.kernels._memory import empty
 
@@ -73,6 +75,7 @@ cdef struct Product:
     Py_ssize_t rows, K, columns
     Py_ssize_t chunk, chunks  # steps of k in a chunk, and how many of these there are
     Py_ssize_t row_step, k_step  # of the left factor
+    bint transposed  # whether that is x^T: its rows lie side by side, its steps k whole samples apart
     Py_ssize_t b_step  # from row to row of the right factor; with `turned`, from column to column
     bint turned
     bint whole  # whether all blocks of the right factor are packed one behind the other, for several parts of the rows
@@ -81,6 +84,9 @@ cdef struct Product:
     Py_ssize_t step  # from row to row of sums: where these are added up, whole vectors
     Py_ssize_t strip, right  # values of scratch for a strip of sums and for a block of the right factor,
     Py_ssize_t apart  # and where in it sums begin that do not lie in the result
+    Py_ssize_t private  # values of scratch for one thread
+    bint few  # whether the right factor is read in place, for a few rows,
+    bint by_chunks  # or threads share the chunks
 
 
 cdef inline Py_ssize_t vectors_of(Product* g, Py_ssize_t block) noexcept nogil:
@@ -89,7 +95,7 @@ cdef inline Py_ssize_t vectors_of(Product* g, Py_ssize_t block) noexcept nogil:
 
 cdef inline Py_ssize_t most_rows(Product* g, Py_ssize_t V) noexcept nogil:
     """The most rows of a tile with V vectors."""
-    return run_rows(<int>V) if g.row_step == 1 else tile_rows(<int>V)
+    return run_rows(<int>V) if g.transposed else tile_rows(<int>V)
 
 
 cdef inline void pack_right(const floating* b, Product* g, Py_ssize_t k, Py_ssize_t count, Py_ssize_t first,
@@ -166,7 +172,7 @@ cdef bint mostly_zero(const floating* a, Product* g, Py_ssize_t rows, Py_ssize_t
     """Whether leaving out the zeros of `rows` rows of the left factor, at steps `first` to `end`, saves time."""
     cdef double share
     a = a + first * g.k_step
-    if g.row_step == 1:
+    if g.transposed:
         share = share_nonzero(a, end - first, g.k_step, rows)
     else:
         share = share_nonzero(a, rows, g.row_step, end - first)
@@ -192,7 +198,7 @@ cdef void some_sparse_rows(const floating* a, const floating* b, Product* g, Py_
         words = ceil_div(count, SPARSE_STEPS)
         left = a + row * g.row_step + k * g.k_step
         a_step = g.row_step
-        if g.row_step == 1:
+        if g.transposed:
             turn(left, g.k_step, count, rows, left_packed, count)
             left = left_packed
             a_step = count
@@ -256,7 +262,7 @@ cdef bint some_rows(const floating* a, const floating* b, Product* g, Py_ssize_t
         left = a + row * g.row_step + k * g.k_step
         # Tiles ask for what comes next: the next rows of a left factor that is copied, and their results; the next
         # chunk of the right one; or its next block and the results there.
-        if g.row_step == 1:
+        if g.transposed:
             pad(a + k * g.k_step, a + g.K * g.k_step, count, g.k_step, 0, -row, rows, 0, count, left_packed)
             left = left_packed
             i = min(rows, g.rows - row - rows)
@@ -288,11 +294,11 @@ cdef bint some_rows(const floating* a, const floating* b, Product* g, Py_ssize_t
                 P = size + (ri < larger)
                 to = sums + r * sums_step + first
                 to_step = sums_step
-                if valid < width or g.row_step == 1 and ki > first_chunk:
+                if valid < width or g.transposed and ki > first_chunk:
                     to = scratch
                     to_step = width
                 look_ahead(&ahead)
-                if g.row_step == 1:
+                if g.transposed:
                     tile_product(P, <int>V, left + r, rows, count, <const floating*>right, to, to_step, &ahead.tile)
                 else:
                     tile_rows_product(P, <int>V, left + r * g.row_step, g.row_step, count, <const floating*>right,
@@ -431,50 +437,41 @@ cdef void product_of_few_rows(const floating* a, const floating* b, floating* bi
     cconv_ftz_restore(state)
 
 
-cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray out, Py_ssize_t rows, Py_ssize_t K,
-              Py_ssize_t columns, Py_ssize_t row_step, Py_ssize_t k_step, bint turned, int num_threads):
-    cdef Product g
-    cdef Py_ssize_t private, V, width = 0, few_rows = min(rows, ROWS), blocks, wide
+cdef void lay_out(Product* g, Py_ssize_t rows, Py_ssize_t K, Py_ssize_t columns, bint transposed, bint turned,
+                  Py_ssize_t itemsize, int num_threads):
+    """Find out how a product of these sizes, all positive, is cut into chunks, blocks and parts, and what scratch it takes."""
+    cdef Py_ssize_t V, width = 0, few_rows = min(rows, ROWS), blocks, wide
     cdef double cost, least = 0
-    cdef void* left = cnp.PyArray_DATA(a)
-    cdef void* right = cnp.PyArray_DATA(b)
-    cdef void* result = cnp.PyArray_DATA(out)
-    cdef void* biases = NULL if bias is None else cnp.PyArray_DATA(<cnp.ndarray>bias)
-    cdef void* work
-    cdef cnp.ndarray scratch
-    cdef bint single = cnp.PyArray_TYPE(out) == cnp.NPY_FLOAT, few, by_chunks
-    g.rows, g.K, g.columns, g.row_step, g.k_step = rows, K, columns, row_step, k_step
-    g.b_step, g.turned, g.lanes = b.shape[1], turned, TILE_BYTES // cnp.PyArray_ITEMSIZE(a)
-    if rows == 0:
-        return
-    if K == 0:
-        out[...] = 0  # the weight gradient of an empty batch
-        return
+    g.rows, g.K, g.columns, g.transposed, g.turned = rows, K, columns, transposed, turned
+    g.row_step = 1 if transposed else K
+    g.k_step = rows if transposed else 1
+    g.b_step = K if turned else columns
+    g.lanes = TILE_BYTES // itemsize
     g.vectors = ceil_div(columns, g.lanes)
     g.blocks = 1
     for V in range(1, min(g.vectors, TILE_MAX_V) + 1):
         blocks = ceil_div(g.vectors, V)
         wide = g.vectors - blocks * (V - 1)  # blocks of V vectors; the others have one less
-        cost = wide * tile_cost(V, ceil_div(few_rows, most_rows(&g, V)), few_rows, 0)
+        cost = wide * tile_cost(V, ceil_div(few_rows, most_rows(g, V)), few_rows, 0)
         if wide < blocks:
-            cost += (blocks - wide) * tile_cost(V - 1, ceil_div(few_rows, most_rows(&g, V - 1)), few_rows, 0)
+            cost += (blocks - wide) * tile_cost(V - 1, ceil_div(few_rows, most_rows(g, V - 1)), few_rows, 0)
         if cost < least or V == 1:
             least = cost
             g.blocks = blocks
             width = V * g.lanes
-    few = rows <= FEW_ROWS and not turned and k_step == 1 and columns >= g.lanes
+    g.few = rows <= FEW_ROWS and not turned and not transposed and columns >= g.lanes
     g.chunks = ceil_div(K, CHUNK)
     if g.chunks > CHUNKS:
         g.chunks = round_up(g.chunks, CHUNKS)
     g.chunk = ceil_div(K, g.chunks)
     g.chunks = ceil_div(K, g.chunk)
-    g.step = g.vectors * g.lanes if g.chunks > 1 and row_step > 1 and not few else columns
-    by_chunks = (not few and not turned and k_step == 1 and rows <= ROWS and 1 < num_threads
-                 and K >= 4 * num_threads * CHUNK
-                 and <double>g.chunks * rows * g.step * cnp.PyArray_ITEMSIZE(a) <= SUMS_BYTES)
+    g.step = g.vectors * g.lanes if g.chunks > 1 and not transposed and not g.few else columns
+    g.by_chunks = (not g.few and not turned and not transposed and rows <= ROWS and 1 < num_threads
+                   and K >= 4 * num_threads * CHUNK
+                   and <double>g.chunks * rows * g.step * itemsize <= SUMS_BYTES)
     # Rows share what is copied of the right factor, blocks of columns what is copied of the left one.
     g.parts, g.items = ceil_div(rows, ROWS), 1
-    if num_threads > 1 and row_step == 1:
+    if num_threads > 1 and transposed:
         g.parts = max(g.parts, min(rows // LEAST_ROWS, PIECES * num_threads))
         g.parts = min(round_up(g.parts, num_threads), rows)
     elif g.parts < PIECES * num_threads and num_threads > 1:
@@ -486,8 +483,65 @@ cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray 
     # `pad` and `turn_padded` write up to a vector too much.
     g.right = max(g.chunk * (g.vectors * g.lanes if g.whole else width),
                   SPARSE_STEPS * SPARSE_MAX_V * g.lanes) + g.lanes
-    g.apart = g.strip + g.right + (g.chunk * ROWS + g.lanes if row_step == 1 else 0)
-    private = g.apart + (few_rows * g.step if g.step > columns and not by_chunks else 0)
+    g.apart = g.strip + g.right + (g.chunk * ROWS + g.lanes if transposed else 0)
+    g.private = g.apart + (few_rows * g.step if g.step > columns and not g.by_chunks else 0)
+
+
+def plan(Py_ssize_t rows, Py_ssize_t K, Py_ssize_t columns, bint transposed, bint turned, Py_ssize_t itemsize,
+         int num_threads, /):
+    """How a product is cut, as a dict of numbers and arrays, which `cconv.kernels.plans` checks without running it."""
+    cdef Product g
+    cdef Py_ssize_t part, item, row, end, block, V, first, r, size = 0
+    cdef int P = 0, larger = 0
+    if min(rows, K, columns) < 1:
+        raise ValueError(f"rows, K and columns must be at least 1, got {rows}, {K} and {columns}")
+    lay_out(&g, rows, K, columns, transposed, turned, itemsize, num_threads)
+    tiles = []
+    for part in range(1 if g.by_chunks or g.few else g.parts):
+        row = 0 if g.by_chunks or g.few else part * g.rows // g.parts
+        end = rows if g.by_chunks or g.few else (part + 1) * g.rows // g.parts
+        for block in range(g.blocks):
+            first, V = block * g.vectors // g.blocks * g.lanes, vectors_of(&g, block)
+            for r in range(deal(end - row, <int>most_rows(&g, V), &P, &larger)):
+                size = P + (r < larger)
+                tiles.append((row, size, first, V, most_rows(&g, V), part, block * g.items // g.blocks))
+                row += size
+            row = 0 if g.by_chunks or g.few else part * g.rows // g.parts
+    return {
+        "pass": "product", "source": (rows, K), "filters": (K, columns), "target": (rows, columns),
+        "steps": (transposed, turned), "groups": num_threads, "itemsize": itemsize, "few": g.few,
+        "by_chunks": g.by_chunks, "whole": g.whole, "chunk": g.chunk, "chunks": g.chunks, "lanes": g.lanes,
+        "vectors": g.vectors, "blocks": g.blocks, "parts": g.parts, "items": g.items, "step": g.step,
+        "row_step": g.row_step, "k_step": g.k_step, "b_step": g.b_step, "strip": g.strip, "right": g.right,
+        "apart": g.apart, "private": g.private, "tiles": np.array(tiles, np.intp),
+        "longest": CHUNK, "most_rows": ROWS, "most_vectors": TILE_MAX_V,
+    }
+
+
+cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray out, bint transposed, bint turned,
+              int num_threads):
+    """Write a times b, either of them transposed, plus a bias or None, into out."""
+    cdef Product g
+    cdef Py_ssize_t rows = a.shape[1 if transposed else 0], K = a.shape[0 if transposed else 1]
+    cdef Py_ssize_t columns = b.shape[0 if turned else 1], private
+    cdef void* left = cnp.PyArray_DATA(a)
+    cdef void* right = cnp.PyArray_DATA(b)
+    cdef void* result = cnp.PyArray_DATA(out)
+    cdef void* biases = NULL if bias is None else cnp.PyArray_DATA(<cnp.ndarray>bias)
+    cdef void* work
+    cdef cnp.ndarray scratch
+    cdef bint single = cnp.PyArray_TYPE(out) == cnp.NPY_FLOAT, few, by_chunks
+    if rows == 0 or columns == 0:
+        return
+    if K == 0:
+        out[...] = 0  # the weight gradient of an empty batch
+        return
+    lay_out(&g, rows, K, columns, transposed, turned, cnp.PyArray_ITEMSIZE(a), num_threads)
+    if PLANS_CHECKED:
+        from cconv.kernels.plans import check_product
+
+        check_product(plan(rows, K, columns, transposed, turned, cnp.PyArray_ITEMSIZE(a), num_threads))
+    few, by_chunks, private = g.few, g.by_chunks, g.private
     scratch = empty((g.chunks * rows * g.step * (few or by_chunks) + private * num_threads * (not few),), a.dtype)
     work = cnp.PyArray_DATA(scratch)
     with nogil:
@@ -523,7 +577,7 @@ cdef void column_sums(const floating* a, Py_ssize_t rows, Py_ssize_t columns, fl
 
 def affine(cnp.ndarray x, cnp.ndarray W, cnp.ndarray b, cnp.ndarray out, bint relu, int num_threads, /):
     """Write x (N, D) times W (D, M), plus b (M,) or None, into out (N, M)."""
-    run(x, W, b, relu, out, x.shape[0], x.shape[1], W.shape[1], x.shape[1], 1, False, num_threads)
+    run(x, W, b, relu, out, False, False, num_threads)
 
 
 def affine_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray W, cnp.ndarray dx, cnp.ndarray dW, cnp.ndarray db,
@@ -532,9 +586,9 @@ def affine_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray W, cnp.ndarray 
     dout's column sums into db; what is None is left out."""
     cdef void* gradient = cnp.PyArray_DATA(dout)
     if dx is not None:
-        run(dout, W, None, False, dx, dout.shape[0], W.shape[1], W.shape[0], W.shape[1], 1, True, num_threads)
+        run(dout, W, None, False, dx, False, True, num_threads)
     if dW is not None:
-        run(x, dout, None, False, dW, x.shape[1], x.shape[0], dout.shape[1], 1, x.shape[1], False, num_threads)
+        run(x, dout, None, False, dW, True, False, num_threads)
     if db is None:
         return
     if cnp.PyArray_TYPE(db) == cnp.NPY_FLOAT:

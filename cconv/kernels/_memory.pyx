@@ -10,6 +10,10 @@
 # exceed its bounds, the oldest blocks go back to the system. One lock guards it; nothing that could run Python code
 # happens under the lock. A forked child drops the list, since writing into pages shared with the parent would copy
 # them.
+#
+# With the environment variable CCONV_POISON=1, read once at import, every new array is filled with what no result may
+# depend on: signalling NaNs in floats, bytes of 0xA5 elsewhere. All outputs and scratch of the kernels come from here,
+# so that a kernel which reads what it has not written, or leaves an output unwritten, gives NaN.
 
 import os
 
@@ -17,9 +21,9 @@ cimport cython
 cimport numpy as cnp
 from cpython.pyport cimport PY_SSIZE_T_MAX
 from cpython.ref cimport Py_INCREF
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, qsort
-from libc.string cimport memmove
+from libc.string cimport memmove, memset
 
 import numpy as np
 
@@ -64,6 +68,30 @@ def _physical_memory():
 #: The most bytes the free list keeps: an eighth of the machine's memory, at most 1 GiB.
 cache_limit = min(_physical_memory() // 8, 1 << 30)
 cdef size_t max_free_bytes = cache_limit
+
+
+def _poison(environ):
+    """Whether the environment asks for arrays that are filled."""
+    value = environ.get("CCONV_POISON", "")
+    if value not in ("", "0", "1"):
+        raise ValueError(f"CCONV_POISON must be 0 or 1, got {value!r}")
+    return value == "1"
+
+
+cdef bint poison = _poison(os.environ)
+
+
+cdef void fill(void* data, size_t size, char kind, int itemsize) noexcept nogil:
+    """Write what no result may depend on."""
+    cdef size_t i
+    if kind == b"f" and itemsize == 4:
+        for i in range(size // 4):
+            (<uint32_t*>data)[i] = 0x7FA5A5A5
+    elif kind == b"f" and itemsize == 8:
+        for i in range(size // 8):
+            (<uint64_t*>data)[i] = 0x7FF4A5A5A5A5A5A5
+    else:
+        memset(data, 0xA5, size)
 
 
 cdef void remove_free_block(Py_ssize_t index) noexcept nogil:
@@ -161,6 +189,7 @@ def empty(tuple shape, dtype):
     cdef Py_ssize_t ndim = len(shape), axis
     cdef size_t size = descr.itemsize, dimension
     cdef bint overflow = False, is_empty = False
+    cdef cnp.ndarray array
     cdef _Block block
     if ndim > MAX_DIMENSIONS:
         raise ValueError(f"shape must have at most {MAX_DIMENSIONS} dimensions, got {ndim}")
@@ -181,12 +210,15 @@ def empty(tuple shape, dtype):
         raise MemoryError(f"an array of shape {shape} and dtype {descr} does not fit the address space")
     Py_INCREF(descr)  # both constructors steal a reference
     if is_empty or size < SMALLEST_BLOCK:
-        return PyArray_NewFromDescr(cnp.ndarray, descr, <int>ndim, dims, NULL, NULL, 0, None)
-    block = new_block(size)
-    array = PyArray_NewFromDescr(
-        cnp.ndarray, descr, <int>ndim, dims, NULL, block.data, cnp.NPY_ARRAY_CARRAY, None
-    )
-    cnp.set_array_base(array, block)
+        array = PyArray_NewFromDescr(cnp.ndarray, descr, <int>ndim, dims, NULL, NULL, 0, None)
+    else:
+        block = new_block(size)
+        array = PyArray_NewFromDescr(
+            cnp.ndarray, descr, <int>ndim, dims, NULL, block.data, cnp.NPY_ARRAY_CARRAY, None
+        )
+        cnp.set_array_base(array, block)
+    if poison and not is_empty:
+        fill(cnp.PyArray_DATA(array), size, descr.kind, descr.itemsize)
     return array
 
 

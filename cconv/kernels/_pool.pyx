@@ -19,12 +19,13 @@ from cython cimport floating
 from cython.parallel cimport parallel, prange
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, uint8_t
-from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from cconv.kernels.division cimport ceil_div
 from cconv.kernels.pieces cimport deal_pieces, shared_pieces, take_piece
 from cconv.kernels.tile cimport cconv_ftz_on, cconv_ftz_restore
+
+from cconv.kernels._memory import empty
 
 cnp.import_array()
 
@@ -387,16 +388,15 @@ cdef void divisors(const Geometry* g, Py_ssize_t below, Py_ssize_t right, bint c
 
 
 cdef void average(floating* x, floating* out, Geometry g, Py_ssize_t below, Py_ssize_t right, bint count_include_pad,
-                  bint backward, int num_threads) noexcept nogil:
+                  bint backward, floating* rows, int num_threads) noexcept nogil:
+    """Run either way; rows has room for OH + OW + SPARE divisors, or is NULL: windows are added one by one then."""
     cdef Py_ssize_t size = g.H * g.W, part = g.OH * g.OW, groups = ceil_div(g.planes * size, GROUP)
     cdef Py_ssize_t c, t, p, first, last
     cdef floating* image
     cdef floating* pooled
     cdef shared_pieces shared
     cdef unsigned state = 0
-    cdef bint quarters = window_quarters(&g), fits = not quarters and window_sums(&g)
-    # Without memory for the divisors, which a few thousand bytes hold, windows are added one by one.
-    cdef floating* rows = <floating*>malloc((g.OH + g.OW + SPARE) * sizeof(floating)) if fits else NULL
+    cdef bint quarters = window_quarters(&g)
     cdef floating* columns = NULL
     if rows != NULL:
         columns = rows + g.OH
@@ -422,7 +422,6 @@ cdef void average(floating* x, floating* out, Geometry g, Py_ssize_t below, Py_s
                 else:
                     sum_windows(image, last - first, &g, rows, columns, pooled)
         cconv_ftz_restore(state)
-    free(rows)
 
 
 cdef void adaptive_plane(floating* x, floating* out, Geometry g, bint backward) noexcept nogil:
@@ -516,12 +515,19 @@ cdef void run_average(cnp.ndarray x, cnp.ndarray out, Geometry g, Py_ssize_t bel
                       bint count_include_pad, bint backward, int num_threads):
     cdef void* image = cnp.PyArray_DATA(x)
     cdef void* pooled = cnp.PyArray_DATA(out)
+    cdef void* rows = NULL
     cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
+    cdef cnp.ndarray scratch
+    if window_sums(&g) and not window_quarters(&g):
+        scratch = empty((g.OH + g.OW + SPARE,), x.dtype)
+        rows = cnp.PyArray_DATA(scratch)
     with nogil:
         if single:
-            average[float](<float*>image, <float*>pooled, g, below, right, count_include_pad, backward, num_threads)
+            average[float](<float*>image, <float*>pooled, g, below, right, count_include_pad, backward, <float*>rows,
+                           num_threads)
         else:
-            average[double](<double*>image, <double*>pooled, g, below, right, count_include_pad, backward, num_threads)
+            average[double](<double*>image, <double*>pooled, g, below, right, count_include_pad, backward,
+                            <double*>rows, num_threads)
 
 
 def average_pool(cnp.ndarray x, cnp.ndarray out, int fh, int fw, int sh, int sw, int pt, int pl, int pb, int pr,

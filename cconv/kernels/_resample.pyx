@@ -12,10 +12,11 @@ cimport numpy as cnp
 from cython cimport floating
 from cython.parallel cimport parallel, prange
 from libc.stdint cimport int32_t
-from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from cconv.kernels.tile cimport cconv_ftz_on, cconv_ftz_restore
+
+from cconv.kernels._memory import empty
 
 cnp.import_array()
 
@@ -73,26 +74,20 @@ cdef inline void backward_plane(const floating* dout, floating* dx, floating* mi
             lower[z] += w * mixed[z]
 
 
-cdef bint resample(floating* x, floating* out, Py_ssize_t planes, Axis rows, Axis columns, bint backward,
-                   int num_threads) noexcept nogil:
-    """Run either way; return False when there is no memory for a row per thread."""
-    cdef Py_ssize_t p, image = rows.size * columns.size, result = rows.out * columns.out
-    cdef Py_ssize_t failed = 0
-    cdef floating* mixed = NULL
+cdef void resample(floating* x, floating* out, Py_ssize_t planes, Axis rows, Axis columns, bint backward,
+                   floating* mixed, int num_threads) noexcept nogil:
+    """Run either way; mixed has room for a row per thread."""
+    cdef Py_ssize_t p, t, image = rows.size * columns.size, result = rows.out * columns.out
     cdef unsigned state = 0
     with parallel(num_threads=num_threads):
         state = cconv_ftz_on()
-        mixed = <floating*>malloc(columns.size * sizeof(floating))
-        for p in prange(planes, schedule="static"):
-            if mixed == NULL:
-                failed += 1
-            elif backward:
-                backward_plane(out + p * result, x + p * image, mixed, rows, columns)
-            else:
-                forward_plane(x + p * image, out + p * result, mixed, rows, columns)
-        free(mixed)
+        for t in prange(num_threads, schedule="static"):
+            for p in range(t * planes // num_threads, (t + 1) * planes // num_threads):
+                if backward:
+                    backward_plane(out + p * result, x + p * image, mixed + t * columns.size, rows, columns)
+                else:
+                    forward_plane(x + p * image, out + p * result, mixed + t * columns.size, rows, columns)
         cconv_ftz_restore(state)
-    return failed == 0
 
 
 cdef Axis axis(Py_ssize_t size, Py_ssize_t out, tuple table):
@@ -111,15 +106,15 @@ cdef run(cnp.ndarray x, cnp.ndarray out, tuple row_table, tuple column_table, bi
     cdef Py_ssize_t planes = x.shape[0] * x.shape[1]
     cdef void* image = cnp.PyArray_DATA(x)
     cdef void* result = cnp.PyArray_DATA(out)
+    cdef cnp.ndarray scratch = empty((num_threads * columns.size,), x.dtype)
+    cdef void* mixed = cnp.PyArray_DATA(scratch)
     cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
-    cdef bint done
     with nogil:
         if single:
-            done = resample[float](<float*>image, <float*>result, planes, rows, columns, backward, num_threads)
+            resample[float](<float*>image, <float*>result, planes, rows, columns, backward, <float*>mixed, num_threads)
         else:
-            done = resample[double](<double*>image, <double*>result, planes, rows, columns, backward, num_threads)
-    if not done:
-        raise MemoryError
+            resample[double](<double*>image, <double*>result, planes, rows, columns, backward, <double*>mixed,
+                             num_threads)
 
 
 def upsample(cnp.ndarray x, cnp.ndarray out, tuple rows, tuple columns, int num_threads, /):

@@ -155,6 +155,7 @@ static void NAME(add_listed)(int R, int J, const T *image, ptrdiff_t row, const 
 #if TILE_REGISTERS >= 26
         MOST(ADD)
 #endif
+        default: abort();
     }
 }
 
@@ -170,6 +171,7 @@ static void NAME(spread_listed)(int R, int J, T *image, ptrdiff_t row, const int
 #if TILE_REGISTERS >= 26
         MOST(SPREAD)
 #endif
+        default: abort();
     }
 }
 #undef ADD

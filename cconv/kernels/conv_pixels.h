@@ -292,13 +292,19 @@ static void NAME(filter_pixels)(int F, int P, const T *image, const ptrdiff_t *f
                                 ptrdiff_t plane, ptrdiff_t taps, const ptrdiff_t *table, const T *W, ptrdiff_t W_step,
                                 const T *bias, T *out, ptrdiff_t out_step, const ptrdiff_t *to)
 {
-    switch (F * 16 + P) { ALL_SIDES(FILTERS) }
+    switch (F * 16 + P) {
+        ALL_SIDES(FILTERS)
+        default: abort();
+    }
 }
 
 static void NAME(weigh_pixels)(int F, int K, const T *image, const ptrdiff_t *off, ptrdiff_t row_step, const T *dout,
                                ptrdiff_t dout_step, ptrdiff_t rows, ptrdiff_t width, T *totals, ptrdiff_t totals_step)
 {
-    switch (F * 16 + K) { ALL_SIDES(WEIGHTS) }
+    switch (F * 16 + K) {
+        ALL_SIDES(WEIGHTS)
+        default: abort();
+    }
 }
 #undef FILTERS
 #undef WEIGHTS

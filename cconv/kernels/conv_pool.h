@@ -254,7 +254,10 @@ static void NAME(add_values)(const T *value, ptrdiff_t n, T *sum)
 static void NAME(add_windows)(int R, int FW, const T *image, const ptrdiff_t *rows, const int32_t *at, const T *value,
                               ptrdiff_t n, T *sum)
 {
-    switch (R) { WINDOWS(1) WINDOWS(2) WINDOWS(3) WINDOWS(4) WINDOWS(5) WINDOWS(6) WINDOWS(7) WINDOWS(8) }
+    switch (R) {
+        WINDOWS(1) WINDOWS(2) WINDOWS(3) WINDOWS(4) WINDOWS(5) WINDOWS(6) WINDOWS(7) WINDOWS(8)
+        default: abort();
+    }
 }
 #undef WINDOWS
 #undef WIDTH

@@ -57,7 +57,10 @@ TILE_INLINE void NAME(row_body)(const int V, const T *a, ptrdiff_t count, const 
 
 static void NAME(row)(int V, const T *a, ptrdiff_t count, const T *b, ptrdiff_t b_step, ptrdiff_t last, T *out)
 {
-    switch (V) { ROW(1) ROW(2) ROW(3) ROW(4) ROW(5) ROW(6) ROW(7) ROW(8) }
+    switch (V) {
+        ROW(1) ROW(2) ROW(3) ROW(4) ROW(5) ROW(6) ROW(7) ROW(8)
+        default: abort();
+    }
 }
 #undef ROW
 

@@ -111,7 +111,10 @@ TILE_INLINE void NAME(sparse_body)(const int V, ptrdiff_t rows, const T *a, ptrd
 static void NAME(sparse_rows)(int V, ptrdiff_t rows, const T *a, ptrdiff_t a_step, const uint64_t *bits, ptrdiff_t words,
                               const T *b, const T *from, T *to, ptrdiff_t to_step, ptrdiff_t last, int add)
 {
-    switch (V) { SPARSE(1) SPARSE(2) SPARSE(3) SPARSE(4) SPARSE(5) SPARSE(6) SPARSE(7) }
+    switch (V) {
+        SPARSE(1) SPARSE(2) SPARSE(3) SPARSE(4) SPARSE(5) SPARSE(6) SPARSE(7)
+        default: abort();
+    }
 }
 #undef SPARSE
 

@@ -38,6 +38,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #if defined(__AVX512F__)
@@ -59,6 +60,13 @@
 #define TILE_REGISTERS 12
 #define TILE_MAX_V 3
 #endif
+/* Whether each plan is checked when it is made (plans.py). */
+#if defined(CCONV_DEBUG)
+#define PLANS_CHECKED 1
+#else
+#define PLANS_CHECKED 0
+#endif
+
 #define TILE_ROWS 9
 #define TILE_RUN 14
 #ifndef TILE_SIDE
@@ -470,7 +478,10 @@ TILE_ONCE void NAME(tile)(int P, int V, const T *a, const ptrdiff_t *off, ptrdif
                           ptrdiff_t inner, const ptrdiff_t *table, const T *b, ptrdiff_t b_jump, ptrdiff_t b_step,
                           T *out, ptrdiff_t out_step, int add)
 {
-    switch (V * 64 + P) { PLACES(TILE) }
+    switch (V * 64 + P) {
+        PLACES(TILE)
+        default: abort();
+    }
 }
 
 /* The same for p that are row_step apart, each with `steps` values side by side, times vectors that are b_step apart. */
@@ -478,7 +489,10 @@ TILE_ONCE void NAME(tile_rows_product)(int P, int V, const T *a, ptrdiff_t row_s
                                        ptrdiff_t b_step, T *out, ptrdiff_t out_step, int add,
                                        const struct tile_ahead *ahead)
 {
-    switch (V * 64 + P) { PLACES(ROWS_PRODUCT) }
+    switch (V * 64 + P) {
+        PLACES(ROWS_PRODUCT)
+        default: abort();
+    }
 }
 
 /* The tile of `P` values side by side and `V` vectors; 1 <= P <= run_rows(V), or where there is a loop for
@@ -495,14 +509,20 @@ TILE_ONCE void NAME(tile_run)(int P, int V, const T *a, ptrdiff_t outer, ptrdiff
     if (side == 5) switch (V * 64 + P) { SINGLES(5) }
 #endif
 #endif
-    switch (V * 64 + P) { RUNS(RUN) }
+    switch (V * 64 + P) {
+        RUNS(RUN)
+        default: abort();
+    }
 }
 
 /* The same for `steps` values of each p, a_step apart, times vectors that follow each other: 1 <= P <= run_rows(V). */
 TILE_ONCE void NAME(tile_product)(int P, int V, const T *a, ptrdiff_t a_step, ptrdiff_t steps, const T *b, T *out,
                                   ptrdiff_t out_step, const struct tile_ahead *ahead)
 {
-    switch (V * 64 + P) { RUNS(PRODUCT) }
+    switch (V * 64 + P) {
+        RUNS(PRODUCT)
+        default: abort();
+    }
 }
 #if TILE_SIDE
 /* P channels and `side` taps side by side, for which a value is broadcast once: see `tile_weights`. */
@@ -511,11 +531,11 @@ TILE_INLINE void NAME(weights_body)(const int P, const int V, const int side, co
                                     ptrdiff_t d_step, ptrdiff_t lanes, T *out, ptrdiff_t out_step)
 {
     /* Pixels from `first` to `end` lie under all taps of some outputs. */
-    const ptrdiff_t first = left < side - 1 ? side - 1 - left : 0, stop = width + side - 1 - left;
-    const ptrdiff_t last = columns < stop ? columns : stop;
-    ptrdiff_t end = width - left < columns ? width - left : columns;
+    const ptrdiff_t stop = width + side - 1 - left, last = columns < stop ? columns : stop;
+    ptrdiff_t first = left < side - 1 ? side - 1 - left : 0, end = width - left < columns ? width - left : columns;
     NAME(vec) sum[TILE_WEIGHTS];
     const T *at[TILE_WEIGHTS];
+    if (first > last) first = last; /* a row may end before a pixel lies under all taps */
     if (end < first) end = first;
     TILE_UNROLL
     for (int i = 0; i < P * side * V; i++) sum[i] = NAME(spread)(0);
@@ -603,9 +623,12 @@ TILE_ONCE void NAME(tile_weights)(int P, int V, int side, const T *x, ptrdiff_t 
         WEIGHTS(3, 1, 2) WEIGHTS(3, 3, 2) WEIGHTS(3, 4, 2)
         WEIGHTS(5, 1, 1) WEIGHTS(5, 3, 1) WEIGHTS(5, 4, 1) WEIGHTS(5, 1, 2) WEIGHTS(5, 2, 2)
     }
+    if (P < 2 || P > weight_channels(V, side)) abort();
     for (int p = 0; p < P; p++) /* few channels, which are rare: see TAP_CHANNELS */
         NAME(tile_weights)(1, V, side, x + p * plane, plane, rows, x_step, columns, left, width, d, d_step, lanes,
                            out + p * out_step, out_step);
+#else
+    abort(); /* where TILE_SIDE is 0, no plan has taps side by side */
 #endif
 }
 #undef WEIGHTS

@@ -1,0 +1,84 @@
+"""Arrays between pages that cannot be touched: the tool finds what it is for; a short draw of cases finds nothing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import guard_pages
+import pytest
+
+TESTS = Path(__file__).parent
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pages are protected as Linux does it")
+
+PROGRAM = """
+import sys
+import differential, guard_pages
+import numpy as np
+
+draws = differential.prepare(sys.argv[1])
+kernels, guard = draws.kernels, guard_pages.Guard()
+guard_pages.install(draws, guard)
+
+def given(*shape):
+    return guard.place(np.ones(shape, np.float32))
+
+def empty(*shape):
+    return kernels.memory.empty(shape, np.float32)
+
+out = empty(1001)
+kernels.elementwise.relu(given(1001), out, 1)
+assert (out == 1).all()
+print("begun", flush=True)
+"""
+
+# Kernels trust their arguments: these tell of more than there is.
+FAULTS = {
+    "a write beyond the end": "kernels.elementwise.relu(given(1001), empty(1000), 1)",
+    "a read beyond the end": "kernels.elementwise.relu_backward(given(1000), given(1001), empty(1001), 1)",
+    "a read before the beginning": "guard.at_end = False\n"
+    "kernels.resample.crop(given(1, 1, 4, 4), empty(1, 1, 4, 4), -1, 0, 1)",
+    "a write into an input": "x = given(1001)\nkernels.elementwise.relu(x, x, 1)",
+}
+
+
+def run(*arguments):
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=300, cwd=TESTS)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_is_a_fault(fault, cpu_level):
+    done = run("-c", PROGRAM + FAULTS[fault], cpu_level)
+    assert done.stdout == "begun\n" and done.returncode < 0, done.stderr
+    assert run("-c", PROGRAM, cpu_level).returncode == 0
+
+
+CHILD = f"""
+import sys
+sys.path.insert(0, {str(TESTS)!r})
+import ctypes, draws, guard_pages
+
+def joining(case):
+    if case.id.endswith("1"):
+        case.stage("string_at")
+        ctypes.string_at(0)
+
+draws.KINDS["joining"] = joining, 1
+sys.exit(guard_pages.main())
+"""
+
+
+def test_a_fault_is_a_failed_case_and_the_next_case_runs(tmp_path, monkeypatch, capsys):
+    script = tmp_path / "child.py"
+    script.write_text(CHILD)
+    monkeypatch.setattr(guard_pages, "__file__", str(script))
+    monkeypatch.setattr(sys, "argv", ["guard_pages.py", "--only", "joining", "--cases", "13", "--seed", "4"])
+    assert guard_pages.main() == 1
+    out = capsys.readouterr().out
+    assert "joining:4:1 | SIGSEGV in string_at" in out and "joining:4:11 | SIGSEGV" in out
+    assert "joining: 13 cases, 2 failed" in out
+
+
+def test_cases(cpu_level):
+    done = run(TESTS / "guard_pages.py", "--level", cpu_level, "--cases", "12")
+    assert done.returncode == 0, done.stdout + done.stderr
