@@ -835,9 +835,7 @@ def normalization(case):
     more = {"eps": eps} | ({"fixed": fixed} if which == "batch" else {})
     if not x.size and not fixed:
         return
-    out, *found = case.run(
-        "output", forward, x, gamma, beta, *given, *extra, eps=eps, return_statistics=True
-    )
+    out, *found = case.run("output", forward, x, gamma, beta, *given, *extra, eps=eps, return_statistics=True)
     # Beside the rounding of x itself, which the deviation makes larger, a few roundings of the result.
     unit = np.finfo(case.dtype).eps
     root = 1 / np.sqrt(var + eps)

@@ -143,9 +143,7 @@ def run_input_gradient(dout, W, dx, steps, groups, threads, b=None, *, algorithm
     """Write the gradient with respect to a convolution's input, plus a bias per channel of it, into dx."""
     conv = kernels.conv
     # From dout to the input, each product is one of the formula's: no infinite weight meets a zero beside dout.
-    if algorithm == "scattered" or (
-        algorithm is None and (conv.scatters(W, steps, groups) or not conv.finite(W))
-    ):
+    if algorithm == "scattered" or (algorithm is None and (conv.scatters(W, steps, groups) or not conv.finite(W))):
         conv.backward_scattered(dout, W, dx, steps, groups, threads, b)
     else:
         kernel = passes(dout, W, dx, steps, groups, algorithm, backward=True)
