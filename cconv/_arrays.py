@@ -149,7 +149,9 @@ def number(value, name, *, positive=False):
     2.0
     """
     try:
-        result = None if isinstance(value, (bool, str, bytes)) else float(value)
+        result = None if isinstance(value, (bool, str, bytes)) or getattr(value, "ndim", 0) else float(value)
+    except OverflowError:  # an integer beyond all floats
+        result = math.inf
     except (TypeError, ValueError):
         result = None
     if result is None:

@@ -1,8 +1,11 @@
 """Checks of numbers and of state dicts; each names what it checks."""
 
-from ._arrays import number
+import sys
 
-__all__ = ["checked_dict", "fraction", "nonnegative", "optional_positive", "positive", "share"]
+from ._arrays import number
+from .geometry import integer
+
+__all__ = ["checked_dict", "count", "fraction", "nonnegative", "optional_positive", "positive", "share"]
 
 
 def positive(value, name):
@@ -34,6 +37,14 @@ def share(value, name):
     return value
 
 
+def count(value, name):
+    """Return an int, at least 0 and no larger than counts are: floats can be raised to it."""
+    value = integer(value, name, 0)
+    if value > sys.maxsize:
+        raise ValueError(f"{name} must be at most {sys.maxsize}, got a larger integer")
+    return value
+
+
 def optional_positive(value, name):
     """Return None or a finite float above 0."""
     return None if value is None else positive(value, name)
@@ -59,6 +70,6 @@ def checked_dict(value, name, kinds):
     if value.keys() != kinds.keys():
         raise ValueError(f"{name} must have the keys {', '.join(kinds)}, got {', '.join(map(str, value))}")
     for key, kind in kinds.items():
-        if not isinstance(value[key], kind):
+        if not isinstance(value[key], kind) or (kind is int and isinstance(value[key], bool)):
             raise TypeError(f"{name}[{key!r}] must be {kind.__name__}, got {type(value[key]).__name__}")
     return dict(value)

@@ -8,7 +8,7 @@ import numpy as np
 
 from . import kernels
 from ._arrays import as_float, made_ready
-from ._checks import checked_dict, fraction, nonnegative, optional_positive, positive
+from ._checks import checked_dict, count, fraction, nonnegative, optional_positive, positive
 
 __all__ = [
     "SGD",
@@ -58,10 +58,10 @@ class Numbers(NamedTuple):
 class Optimizer:
     r"""What all optimizers share: updates of parameters in place, state for each of them, weight decay and clipping.
 
-    A subclass names its state arrays in `state_names` and its hyperparameters beside lr in `setting_names`. One that
-    has a rule in the kernel names that in `rule` and says in `_numbers` what goes into it; another writes `_step`.
-    State begins at 0 when a parameter is seen first, and again when it comes back with another shape or dtype. A
-    parameter that is a Python float is replaced in the dict.
+    A subclass names its state arrays in `state_names`, those that hold squares in `square_names` too, and its
+    hyperparameters beside lr in `setting_names`. One that has a rule in the kernel names that in `rule` and says in
+    `_numbers` what goes into it; another writes `_step`. State begins at 0 when a parameter is seen first, and again
+    when it comes back with another shape or dtype. A parameter that is a Python float is replaced in the dict.
 
     Parameters
     ----------
@@ -83,6 +83,7 @@ class Optimizer:
 
     rule = ""
     state_names: tuple[str, ...] = ()
+    square_names: tuple[str, ...] = ()
     setting_names: tuple[str, ...] = ()
 
     def __init__(self, lr, *, weight_decay=0.0, exclude=None, clip_value=None, clip_norm=None):
@@ -93,8 +94,7 @@ class Optimizer:
         self.exclude = exclude
         self.clip_value = optional_positive(clip_value, "clip_value")
         self.clip_norm = optional_positive(clip_norm, "clip_norm")
-        if clip_value is not None and clip_norm is not None:
-            raise ValueError(f"give clip_value or clip_norm, not both; got {clip_value} and {clip_norm}")
+        _check_clipping(clip_value, clip_norm)
         self.state = {}
 
     def update(self, params, grads):
@@ -207,13 +207,13 @@ class Optimizer:
             raise ValueError(f"state_dict must be of {kind}, got one of {found['type']}")
         settings = checked_dict(found["settings"], "settings", dict.fromkeys(self._all_settings(), object))
         settings = {name: CHECKS[name](value, name) if name in CHECKS else value for name, value in settings.items()}
+        _check_clipping(settings["clip_value"], settings["clip_norm"])
         return settings | {"state": {key: self._checked_entry(key, entry) for key, entry in found["state"].items()}}
 
     def _checked_entry(self, key, entry):
         place = f"state[{key!r}]"
         entry = checked_dict(entry, place, {"step": int} | dict.fromkeys(self.state_names, np.ndarray))
-        if entry["step"] < 0:
-            raise ValueError(f"{place} must count steps from 0, got {entry['step']}")
+        count(entry["step"], f"{place}['step']")
         arrays = {name: np.array(entry[name], order="C") for name in self.state_names}
         first = next(iter(arrays.values()), None)
         for name, array in arrays.items():
@@ -222,10 +222,17 @@ class Optimizer:
                     f"{place} must hold float32 or float64 arrays of one shape and dtype, got {array.dtype} of shape "
                     f"{array.shape} for {name}"
                 )
+            if name in self.square_names and (array < 0).any():
+                raise ValueError(f"{place}[{name!r}] must hold squares, got {array.min()}")
         return entry | arrays
 
     def _all_settings(self):
         return ("lr", *self.setting_names, "weight_decay", "clip_value", "clip_norm")
+
+
+def _check_clipping(clip_value, clip_norm):
+    if clip_value is not None and clip_norm is not None:
+        raise ValueError(f"give clip_value or clip_norm, not both; got {clip_value} and {clip_norm}")
 
 
 def _prepare(key, p, g, owners):
@@ -466,7 +473,7 @@ class AdaGrad(Optimizer):
     """
 
     rule = "adagrad"
-    state_names = ("h",)
+    state_names = square_names = ("h",)
 
     def __init__(self, lr=0.01, **options):
         super().__init__(lr, **options)
@@ -496,7 +503,7 @@ class RMSprop(Optimizer):
     """
 
     rule = "rmsprop"
-    state_names = ("h",)
+    state_names = square_names = ("h",)
     setting_names = ("decay_rate",)
 
     def __init__(self, lr=0.01, decay_rate=0.99, **options):
@@ -537,6 +544,7 @@ class Adam(Optimizer):
 
     rule = "adam"
     state_names: tuple[str, ...] = ("m", "v")
+    square_names = ("v", "h")
     setting_names: tuple[str, ...] = ("beta1", "beta2")
 
     def __init__(self, lr=0.001, beta1=0.9, beta2=0.999, *, amsgrad=False, **options):

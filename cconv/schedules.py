@@ -1,9 +1,12 @@
 """Schedules of the learning rate: an object whose `step()` sets `optimizer.lr`."""
 
 import bisect
+import copy
 import math
 
-from ._checks import checked_dict, fraction, nonnegative, positive, share
+import numpy as np
+
+from ._checks import checked_dict, count, fraction, nonnegative, positive, share
 from .geometry import integer
 from .optimizers import Optimizer
 
@@ -91,13 +94,21 @@ class Schedule:
             raise ValueError(f"state_dict must be of {own['type']}, got one of {found['type']}")
         settings = checked_dict(found["settings"], "settings", dict.fromkeys(own["settings"], object))
         for name, value in own["settings"].items():
-            if settings[name] != value:
+            if isinstance(settings[name], np.ndarray) or settings[name] != value:
                 raise ValueError(f"{name} must be {value} as here, got {settings[name]}")
         progress = checked_dict(found["progress"], "progress", self.progress)
         for name, kind in self.progress.items():
-            if kind is int and progress[name] < 0:
-                raise ValueError(f"{name} must be at least 0, got {progress[name]}")
+            if kind is int:
+                count(progress[name], name)
+            elif kind is float and math.isnan(progress[name]):
+                raise ValueError(f"{name} must be a number, got nan")
         nonnegative(progress["base_lr"], "base_lr")
+        twin = copy.copy(self)
+        twin.__dict__.update(progress)
+        try:
+            nonnegative(twin.learning_rate(), "the learning rate")
+        except OverflowError as error:  # of a power
+            raise ValueError(f"progress must lead to a learning rate, got {progress}: {error}") from None
         return progress
 
 

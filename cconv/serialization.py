@@ -1,9 +1,16 @@
 """Parameters and checkpoints in safetensors files, written all or not at all, read only into what they came from."""
 
 import json
+import math
 import os
+import stat
+from typing import NamedTuple
 
 import numpy as np
+
+from ._checks import checked_dict
+from ._files import path_of, write
+from .geometry import integer
 
 __all__ = ["load_params", "put", "read_checkpoint", "save_checkpoint", "save_params"]
 
@@ -11,20 +18,38 @@ PARAMS = "cconv-params"
 CHECKPOINT = "cconv-checkpoint"
 VERSION = 1
 PICKLE_STARTS = (b"\x80", b"(", b"}", b"c")  # a binary protocol; a dict, or an OrderedDict, in protocols 0 and 1
+LONGEST_HEAD = 100_000_000  # bytes, as safetensors has it
+MOST_DIMENSIONS = 64  # as NumPy has it
+DEEPEST = 100  # nesting of JSON values: far less than Python's recursion takes
+DTYPES = {
+    **{f"F{bits}": np.dtype(f"<f{bits // 8}") for bits in (16, 32, 64)},
+    **{f"{kind.upper()}{bits}": np.dtype(f"<{kind}{bits // 8}") for kind in "iu" for bits in (8, 16, 32, 64)},
+    "BOOL": np.dtype(bool),
+    "C64": np.dtype("<c8"),
+}
 
 
 def save_params(file_name, params, architecture):
-    """Write parameters to a safetensors file.
+    """Write parameters to a safetensors file, all of it or nothing.
 
-    The file appears under its name only when it is complete: it is written beside it and then renamed.
+    The file appears under its name only when it is complete: it is written beside it and then renamed. A pipe or a
+    device is written into.
 
     Parameters
     ----------
-    file_name : str or path
-        Used as given, whatever its ending.
+    file_name : str, bytes or path
+        Used as given, whatever its ending. A file that is replaced hands on its mode; a link stays one.
     params : mapping of str to ndarray
     architecture : dict
         JSON values that a network must agree with to load the file.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If no file can have that name, an array is none or of a dtype that safetensors does not have, or what else is
+        written does not consist of JSON values.
+    OSError
+        If the file cannot be written; one of this name that was there is left as it was.
     """
     _write(file_name, PARAMS, params, architecture=architecture)
 
@@ -34,12 +59,17 @@ def save_checkpoint(file_name, params, architecture, rest):
 
     Parameters
     ----------
-    file_name : str or path
+    file_name : str, bytes or path
     params : mapping of str to ndarray
     architecture : dict
         JSON values that a network must agree with to load the file.
     rest : dict
         Of JSON values, arrays and dicts of these.
+
+    Raises
+    ------
+    TypeError, ValueError, OSError
+        As `save_params` does.
     """
     arrays = {f"network.{name}": value for name, value in params.items()}
     rest = _without_arrays(rest, "rest", arrays)
@@ -49,10 +79,24 @@ def save_checkpoint(file_name, params, architecture, rest):
 def _write(file_name, kind, arrays, **metadata):
     from safetensors.numpy import save
 
-    metadata = {name: json.dumps(value, sort_keys=True) for name, value in metadata.items()}
+    path = path_of(file_name)
+    for name, value in arrays.items():
+        if not isinstance(value, np.ndarray) or _native(value.dtype) not in map(_native, DTYPES.values()):
+            got = getattr(value, "dtype", type(value).__name__)
+            raise TypeError(f"{name} must be an array of a dtype that safetensors has, got {got}")
+    metadata = {name: _text(name, value) for name, value in metadata.items()}
     metadata |= {"format": kind, "version": str(VERSION)}
-    data = save({name: np.require(value, requirements="C") for name, value in arrays.items()}, metadata)
-    write_atomically(file_name, data)
+    write(path, save({name: np.require(value, requirements="C") for name, value in arrays.items()}, metadata))
+
+
+def _text(name, value):
+    """Return a value as a JSON text that can be read again."""
+    try:
+        text = json.dumps(value, sort_keys=True)
+        _json(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise type(error)(f"{name} must hold JSON values: {error}") from None
+    return text
 
 
 def _without_arrays(tree, place, arrays):
@@ -73,29 +117,14 @@ def _with_arrays(tree, arrays):
     return tree
 
 
-def write_atomically(file_name, data):
-    """Write `data` beside `file_name` and rename it: whoever looks finds the old file or the new, never a part."""
-    path = os.path.realpath(file_name)  # through a link, which would be replaced itself
-    folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name[:64]}.{os.urandom(8).hex()}")
-    file = open(temporary, "xb")
-    try:
-        with file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
 def load_params(file_name, params, architecture):
     """Read parameters that `save_params` wrote, into the arrays of `params`, in place.
 
+    The head of the file is checked before its data are read.
+
     Parameters
     ----------
-    file_name : str or path
+    file_name : str, bytes or path
     params : mapping of str to ndarray
         Floats are cast to the dtype of these arrays; any others must have it.
     architecture : dict
@@ -103,17 +132,21 @@ def load_params(file_name, params, architecture):
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
+    OSError
+        If the file cannot be read: FileNotFoundError if there is none.
+    TypeError
+        If `file_name` is no name of a file.
     ValueError
-        If it is not such a file, is damaged, or belongs to another architecture, or an array is read-only; nothing has
-        changed then.
+        If it is not such a file, is damaged, or belongs to another architecture, holds numbers too large for the dtype,
+        or an array is read-only; nothing has changed then.
     """
-    path = os.fspath(file_name)
-    arrays, metadata = _read(path, PARAMS)
-    _compare(path, metadata, architecture)
-    _check(path, arrays, params)
-    put(arrays, params)
+    path = path_of(file_name)
+    with open(path, "rb") as file:
+        entries, metadata = _read_head(file, path, PARAMS)
+        _compare(path, metadata, architecture)
+        _check(path, entries, params)
+        arrays = _read_arrays(file, path, entries)
+    put({name: _cast(array, params[name].dtype, f"{path}: {name}") for name, array in arrays.items()}, params)
 
 
 def read_checkpoint(file_name, params, architecture):
@@ -121,7 +154,7 @@ def read_checkpoint(file_name, params, architecture):
 
     Parameters
     ----------
-    file_name : str or path
+    file_name : str, bytes or path
     params : mapping of str to ndarray
         What the file's parameters are for: their names, shapes and dtypes must be these.
     architecture : dict
@@ -135,19 +168,21 @@ def read_checkpoint(file_name, params, architecture):
 
     Raises
     ------
-    FileNotFoundError, ValueError
+    OSError, TypeError, ValueError
         As `load_params` does.
     """
-    path = os.fspath(file_name)
-    arrays, metadata = _read(path, CHECKPOINT)
-    _compare(path, metadata, architecture)
+    path = path_of(file_name)
+    with open(path, "rb") as file:
+        entries, metadata = _read_head(file, path, CHECKPOINT)
+        _compare(path, metadata, architecture)
+        names = {key: key.removeprefix("network.") for key in entries if key.startswith("network.")}
+        _check(path, {name: entries[key] for key, name in names.items()}, params, exact=True)
+        arrays = _read_arrays(file, path, entries)
     try:
-        rest = _with_arrays(json.loads(metadata["rest"]), arrays)
-    except (ValueError, KeyError):
-        raise ValueError(f"{path} is damaged: the state of the training is not in it") from None
-    arrays = {key.removeprefix("network."): value for key, value in arrays.items() if key.startswith("network.")}
-    _check(path, arrays, params, exact=True)
-    return arrays, rest
+        rest = _with_arrays(_json(metadata["rest"]), arrays)
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"{path} is damaged: the state of the training is not in it: {error}") from None
+    return {name: arrays[key] for key, name in names.items()}, rest
 
 
 def put(arrays, params):
@@ -159,7 +194,7 @@ def put(arrays, params):
 def _compare(path, metadata, architecture):
     """Refuse the file of another network."""
     try:
-        stored = json.loads(metadata["architecture"])
+        stored = _json(metadata["architecture"])
     except (ValueError, KeyError):
         raise ValueError(f"{path} is damaged: it does not say which architecture it is of") from None
     expected = json.loads(json.dumps(architecture))
@@ -167,18 +202,16 @@ def _compare(path, metadata, architecture):
         raise ValueError(f"{path} holds parameters of another network: {'; '.join(_differences(expected, stored))}")
 
 
-def _check(path, arrays, params, exact=False):
+def _check(path, entries, params, exact=False):
     """Refuse arrays that `params` cannot take; unless it must be exact, floats of another precision will do."""
-    if arrays.keys() != params.keys():
-        raise ValueError(f"{path} must hold the parameters {sorted(params)}, got {sorted(arrays)}")
+    if entries.keys() != params.keys():
+        raise ValueError(f"{path} must hold the parameters {sorted(params)}, got {sorted(entries)}")
     for name, value in params.items():
-        array = arrays[name]
+        shape, dtype = entries[name].shape, _native(entries[name].dtype)
         cast = value.dtype.kind == "f" and not exact
-        if array.shape != value.shape or (array.dtype.kind != "f" if cast else array.dtype != _native(value.dtype)):
+        if shape != value.shape or (dtype.kind != "f" if cast else dtype != _native(value.dtype)):
             kind = "floats" if cast else _native(value.dtype)
-            raise ValueError(
-                f"{path}: {name} must have shape {value.shape} and hold {kind}, got {array.shape} of {array.dtype}"
-            )
+            raise ValueError(f"{path}: {name} must have shape {value.shape} and hold {kind}, got {shape} of {dtype}")
         if not value.flags.writeable:
             raise ValueError(f"{name} must be writeable to load parameters into it, got a read-only array")
 
@@ -187,29 +220,52 @@ def _native(dtype):
     return dtype.newbyteorder("=")
 
 
-def _read(path, kind):
-    """Return the arrays and the metadata of a file of this kind."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    with open(path, "rb") as file:
-        data = file.read()
-    if data[:1] in PICKLE_STARTS and data[-1:] == b"." and data[8:9] != b"{":  # safetensors has its header at byte 8
-        raise ValueError(
-            f"{path} is a pickle, and loading one runs whatever code it holds; cconv reads safetensors. If you trust "
-            "the file, convert it once:\n"
-            "    import pickle\n"
-            f"    with open({path!r}, 'rb') as file:\n"
-            "        params = pickle.load(file)\n"
-            "    for name, value in params.items():\n"
-            "        network.params[name][...] = value\n"
-            "    network.save_params('params.safetensors')"
-        )
+def _cast(array, dtype, name):
+    """Return an array in a dtype that may be narrower, but not too narrow for its values."""
     try:
-        arrays = load(data)
-        length = int.from_bytes(data[:8], "little")
-        metadata = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        with np.errstate(over="raise", invalid="ignore"):
+            return array.astype(dtype, copy=False)
+    except FloatingPointError:
+        raise ValueError(f"{name} must hold numbers that fit {_native(dtype)}, got larger ones") from None
+
+
+class _Entry(NamedTuple):
+    """An array of a file: what it is, and where its values lie behind the head."""
+
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+def _read_head(file, path, kind):
+    """Return the entries of a file of this kind, by name in the order of their data, and its metadata.
+
+    Nothing behind the head is read, and it must agree with the size of the file, where that has one.
+    """
+    status = os.fstat(file.fileno())
+    size = status.st_size if stat.S_ISREG(status.st_mode) else math.inf
+    try:
+        start = _read_exactly(file, 9)
+        length = int.from_bytes(start[:8], "little")
+        if start[8:] != b"{" or not 0 < length <= min(LONGEST_HEAD, size - 8):
+            raise ValueError(f"it must begin with the length of its head and {{, got {start}")
+        entries, metadata = _parse_head(b"{" + _read_exactly(file, length - 1))
+        end = 8 + length + max((entry.end for entry in entries.values()), default=0)
+        if size not in (end, math.inf):
+            raise ValueError(f"its head tells of {end} bytes, the file has {size}")
+    except (TypeError, ValueError) as error:
+        if _is_pickle(file):
+            raise ValueError(
+                f"{path} is a pickle, and loading one runs whatever code it holds; cconv reads safetensors. If you "
+                "trust the file, convert it once:\n"
+                "    import pickle\n"
+                f"    with open({path!r}, 'rb') as file:\n"
+                "        params = pickle.load(file)\n"
+                "    for name, value in params.items():\n"
+                "        network.params[name][...] = value\n"
+                "    network.save_params('params.safetensors')"
+            ) from None
         raise ValueError(f"{path} is not a safetensors file, or it is damaged: {error}") from None
     if metadata.get("format") != kind:
         if metadata.get("format") in (PARAMS, CHECKPOINT):
@@ -217,7 +273,81 @@ def _read(path, kind):
         raise ValueError(f"{path} was not written by cconv: its format is {metadata.get('format')!r}, not {kind!r}")
     if metadata.get("version") != str(VERSION):
         raise ValueError(f"{path} has format version {metadata.get('version')}, this cconv reads version {VERSION}")
-    return arrays, metadata
+    return entries, metadata
+
+
+def _parse_head(data):
+    head = _json(data.decode())
+    metadata = head.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise TypeError("its metadata must be a dict of strings")
+    entries = {name: _entry(name, value) for name, value in head.items()}
+    entries = dict(sorted(entries.items(), key=lambda item: item[1][2:]))
+    end = 0
+    for name, entry in entries.items():
+        # One array behind the other, without gaps.
+        if entry.begin != end or entry.end - end != entry.dtype.itemsize * math.prod(entry.shape):
+            raise ValueError(f"{name} cannot lie at {entry.begin} to {entry.end}")
+        end = entry.end
+    return entries, metadata
+
+
+def _entry(name, value):
+    value = checked_dict(value, name, {"dtype": str, "shape": list, "data_offsets": list})
+    if value["dtype"] not in DTYPES or len(value["data_offsets"]) != 2 or len(value["shape"]) > MOST_DIMENSIONS:
+        raise ValueError(f"{name} must have a known dtype, at most {MOST_DIMENSIONS} dimensions and two offsets")
+    shape, (begin, end) = ([integer(n, name, 0) for n in value[key]] for key in ("shape", "data_offsets"))
+    return _Entry(DTYPES[value["dtype"]], tuple(shape), begin, end)
+
+
+def _read_exactly(file, length):
+    data = file.read(length)
+    if len(data) != length:
+        raise ValueError(f"{length} bytes were expected, got {len(data)}")
+    return data
+
+
+def _read_arrays(file, path, entries):
+    """Return the arrays that follow the head."""
+    arrays = {}
+    for name, entry in entries.items():
+        try:
+            array = np.empty(entry.shape, entry.dtype)
+        except ValueError as error:  # larger ones beside a 0 than NumPy has
+            raise ValueError(f"{path} is damaged: {name} cannot have shape {entry.shape}: {error}") from None
+        if file.readinto(array.reshape(-1).view(np.uint8)) != array.nbytes:
+            raise ValueError(f"{path} is damaged: it ends within {name}")
+        arrays[name] = array.astype(_native(entry.dtype), copy=False)
+    if file.read(1):
+        raise ValueError(f"{path} is damaged: it does not end behind its arrays")
+    return arrays
+
+
+def _is_pickle(file):
+    """Say whether a file that is none of safetensors begins and ends like a pickle."""
+    if not file.seekable():
+        return False
+    file.seek(0)
+    start = file.read(9)
+    if start[:1] not in PICKLE_STARTS or start[8:] == b"{":  # where safetensors has its head
+        return False
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"."
+
+
+def _json(text):
+    """Return the value of a JSON text; what is nested too deeply to be worked with is a ValueError."""
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    level = [value]
+    for _ in range(DEEPEST):
+        inner = (v.values() if isinstance(v, dict) else v for v in level if isinstance(v, (dict, list)))
+        level = [item for items in inner for item in items]
+    if level:
+        raise ValueError(f"it is nested more than {DEEPEST} times")
+    return value
 
 
 def _differences(expected, stored, place=""):

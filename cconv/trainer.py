@@ -7,7 +7,8 @@ from contextlib import nullcontext
 import numpy as np
 
 from . import optimizers
-from ._checks import checked_dict
+from ._checks import checked_dict, count
+from ._files import path_of
 from ._random import generator
 from .averaging import ExponentialMovingAverage
 from .geometry import integer
@@ -30,8 +31,18 @@ OPTIMIZERS = {
     )
 }
 
-
 RECORDED = ("train_loss_list", "train_acc_list", "test_acc_list")
+CHECKPOINTED = ("optimizer", "schedule", "average", "rng", "order", "sizes", "current_iter", "recorded")
+# The largest integers that NumPy's generators have in their states: indices of MT19937 and Philox, a flag, 32 bits, and
+# 128 bits of either PCG64.
+RANDOM_LIMITS = {
+    "pos": 624,
+    "buffer_pos": 4,
+    "has_uint32": 1,
+    "uinteger": 2**32 - 1,
+    "state": 2**128 - 1,
+    "inc": 2**128 - 1,
+}
 
 
 class Trainer:
@@ -163,7 +174,7 @@ class Trainer:
             self._end_epoch()
 
     def _end_epoch(self):
-        if getattr(getattr(self.network, "last_layer", None), "accuracy", True) is not None:
+        if self._has_accuracy():
             limit = self.evaluate_sample_num_per_epoch
             with nullcontext() if self.average is None else self.average.swapped():
                 self.train_acc_list.append(self.network.accuracy(self.x_train[:limit], self.t_train[:limit]))
@@ -171,6 +182,9 @@ class Trainer:
         if self.schedule is not None and self.schedule.every == "epoch":
             losses = self.train_loss_list[-self.iter_per_epoch :]
             self.schedule.step(*[sum(losses) / len(losses)] * self.schedule.takes_metric)
+
+    def _has_accuracy(self):
+        return getattr(getattr(self.network, "last_layer", None), "accuracy", True) is not None
 
     def train(self):
         """Take all steps that are left of `epochs`; print the test accuracy at the end."""
@@ -199,13 +213,15 @@ class Trainer:
 
         Parameters
         ----------
-        file_name : str or path
-            Used as given, whatever its ending.
+        file_name : str, bytes or path
+            Used as given, whatever its ending. A file that is replaced hands on its mode; a link stays one; a pipe or
+            a device is written into.
 
         Raises
         ------
-        TypeError
-            If the network's parameters are not arrays, named by strings.
+        TypeError, ValueError
+            If the network's parameters are not arrays, named by strings, no file can have that name, or what was set
+            or recorded meanwhile could not be loaded again: a learning rate that is not finite, for instance.
         OSError
             If the file cannot be written; one of this name that was there is left as it was.
         """
@@ -219,6 +235,7 @@ class Trainer:
             "current_iter": self.current_iter,
             "recorded": {name: np.array(getattr(self, name), np.float64) for name in RECORDED},
         }
+        self._checked_rest(rest)  # what could not be loaded is not written
         save_checkpoint(file_name, self._arrays(), self._architecture(), rest)
 
     def load_checkpoint(self, file_name):
@@ -230,24 +247,23 @@ class Trainer:
 
         Parameters
         ----------
-        file_name : str or path
+        file_name : str, bytes or path
 
         Raises
         ------
-        FileNotFoundError
-            If there is no such file.
-        TypeError, ValueError
-            If the file does not fit, or is damaged; nothing changes then.
+        OSError
+            If the file cannot be read: FileNotFoundError if there is none.
+        TypeError
+            If `file_name` is no name of a file, or the network's parameters are not arrays, named by strings.
+        ValueError
+            If the file does not fit, or is damaged; it names the file and what is wrong in it. Nothing changes then.
         """
         params = self._arrays()
         arrays, rest = read_checkpoint(file_name, params, self._architecture())
-        changes = [(self, self._checked_rest(rest)), (self.optimizer, self._checked_optimizer(rest["optimizer"]))]
-        for name, here in (("schedule", self.schedule), ("average", self.average)):
-            if (rest[name] is None) != (here is None):
-                has = (f"no {name}", f"its {name}")
-                raise ValueError(f"{file_name} must hold {has[here is not None]} as here, got {has[here is None]}")
-            if here is not None:
-                changes.append((here, here.checked_state(rest[name])))
+        try:
+            changes = self._checked_rest(rest)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path_of(file_name)} does not fit this trainer, or is damaged: {error}") from error
         put(arrays, params)
         self.rng.bit_generator.state = rest["rng"]
         for target, values in changes:
@@ -264,37 +280,70 @@ class Trainer:
     def _architecture(self):
         return self.network.architecture() if hasattr(self.network, "architecture") else {}
 
-    def _checked_optimizer(self, state):
-        values = self.optimizer.checked_state(state)
+    def _checked_rest(self, rest):
+        """Return the attributes that what a checkpoint holds beside the network sets, with the objects that have them.
+
+        The random state is checked too, but is no attribute.
+        """
+        rest = checked_dict(rest, "the checkpoint", dict.fromkeys(CHECKPOINTED, object) | {"current_iter": int})
+        _check_random_state(self.rng, rest["rng"])
+        changes = [(self, self._checked_progress(rest))]
+        for name, here in (("optimizer", self.optimizer), ("schedule", self.schedule), ("average", self.average)):
+            if (rest[name] is None) != (here is None):
+                has = (f"no {name}", f"its {name}")
+                raise ValueError(f"it must hold {has[here is not None]} as here, got {has[here is None]}")
+            if here is not None:
+                try:
+                    changes.append((here, here.checked_state(rest[name])))
+                except (TypeError, ValueError) as error:
+                    raise ValueError(f"{name}: {error}") from error
+        self._check_states(rest["optimizer"]["state"])
+        return changes
+
+    def _check_states(self, states):
+        """Refuse states of the optimizer that are of other parameters than the network's."""
         params = self.network.params
-        for name, entry in values["state"].items():
+        for name, entry in states.items():
             if name not in params:
                 raise ValueError(f"the optimizer's state must be of {', '.join(params)}, got one of {name}")
             for key in self.optimizer.state_names:
                 shape, dtype = params[name].shape, params[name].dtype.newbyteorder("=")
                 if (entry[key].shape, entry[key].dtype) != (shape, dtype):
-                    raise ValueError(f"the optimizer's state of {name} must have shape {shape} and hold {dtype}")
-        return values
+                    raise ValueError(
+                        f"the optimizer's state of {name} must have shape {shape} and hold {dtype}, got "
+                        f"{entry[key].shape} of {entry[key].dtype} for {key}"
+                    )
 
-    def _checked_rest(self, rest):
+    def _checked_progress(self, rest):
         """Return the attributes of the trainer itself that a checkpoint sets."""
-        keys = ("optimizer", "schedule", "average", "rng", "order", "sizes", "current_iter", "recorded")
-        rest = checked_dict(rest, "the checkpoint", dict.fromkeys(keys, object) | {"sizes": dict, "current_iter": int})
-        for name, here in (("samples", self.train_size), ("mini_batch_size", self.batch_size)):
-            if rest["sizes"].get(name) != here:
-                raise ValueError(f"{name} must be {here} as here, got {rest['sizes'].get(name)}")
+        here = {"samples": self.train_size, "mini_batch_size": self.batch_size}
+        sizes = checked_dict(rest["sizes"], "sizes", dict.fromkeys(here, int))
+        for name, size in here.items():
+            if sizes[name] != size:
+                raise ValueError(f"{name} must be {size} as here, got {sizes[name]}")
+        steps = count(rest["current_iter"], "current_iter")
+        epochs = steps // self.iter_per_epoch
         recorded = checked_dict(rest["recorded"], "recorded", dict.fromkeys(RECORDED, np.ndarray))
-        epochs = rest["current_iter"] // self.iter_per_epoch
-        lengths = {len(recorded["train_acc_list"]), len(recorded["test_acc_list"])}
-        if len(recorded["train_loss_list"]) != rest["current_iter"] or not lengths <= {0, epochs}:
-            raise ValueError(f"the checkpoint must have recorded {rest['current_iter']} steps and {epochs} epochs")
-        order = rest["order"]
-        if order is not None and not np.array_equal(np.sort(order), np.arange(self.train_size)):
-            raise ValueError(f"the checkpoint must hold an order of {self.train_size} samples")
-        values = {name: recorded[name].tolist() for name in RECORDED}
-        values |= {"current_iter": rest["current_iter"], "current_epoch": epochs, "_order": order}
-        _check_random_state(self.rng, rest["rng"])
-        return values
+        for name, values in recorded.items():
+            length = steps if name == "train_loss_list" else epochs * self._has_accuracy()
+            if values.shape != (length,) or values.dtype != np.float64:
+                raise ValueError(
+                    f"{name} must have recorded {steps} steps and {epochs} epochs, as current_iter says, in float64, "
+                    f"got {values.dtype} of shape {values.shape}"
+                )
+        values = {name: values.tolist() for name, values in recorded.items()}
+        order = self._checked_order(rest["order"], steps)
+        return values | {"current_iter": steps, "current_epoch": epochs, "_order": order}
+
+    def _checked_order(self, order, steps):
+        if order is None and steps == 0:
+            return None
+        if not isinstance(order, np.ndarray) or order.dtype.kind not in "iu" or order.shape != (self.train_size,):
+            got = f"{order.dtype} of shape {order.shape}" if isinstance(order, np.ndarray) else type(order).__name__
+            raise ValueError(f"order must be integers, an order of {self.train_size} samples, got {got}")
+        if not np.array_equal(np.sort(order), np.arange(self.train_size)):
+            raise ValueError(f"order must be an order of {self.train_size} samples, got some of them twice or none")
+        return order
 
     def _progress_bar(self):
         if not self.verbose or not sys.stderr.isatty():
@@ -352,11 +401,32 @@ def _check_random_state(rng, state):
     """Refuse a state that the generator cannot take."""
     kind = type(rng.bit_generator)
     try:
-        if state["bit_generator"] != kind.__name__:
-            raise ValueError(f"it is a {state['bit_generator']}, not a {kind.__name__}")
+        name = state.get("bit_generator") if isinstance(state, dict) else None
+        if isinstance(name, str) and name != kind.__name__:
+            raise ValueError(f"by its bit_generator it is a {name}, not a {kind.__name__}")
+        _check_alike(state, rng.bit_generator.state, "rng")
         kind().state = state
     except (TypeError, ValueError, KeyError, OverflowError) as error:
-        raise ValueError(f"the checkpoint's random generator does not fit: {error}") from None
+        raise ValueError(f"the random generator does not fit: {error}") from None
+
+
+def _check_alike(value, own, name):
+    """Refuse what is not made like the random state `own`, or has an index that NumPy itself does not check."""
+    key = name.rpartition(".")[2]
+    if type(value) is not type(own):
+        raise TypeError(f"{name} must be {type(own).__name__}, got {type(value).__name__}")
+    if isinstance(own, dict):
+        checked_dict(value, name, dict.fromkeys(own, object))
+        for inner in own:
+            _check_alike(value[inner], own[inner], f"{name}.{inner}")
+    elif isinstance(own, np.ndarray):
+        if (value.shape, value.dtype) != (own.shape, own.dtype):
+            got = f"{value.shape} of {value.dtype}"
+            raise ValueError(f"{name} must have shape {own.shape} and hold {own.dtype}, got {got}")
+    elif isinstance(own, int):
+        # An increment is odd: with an even one, the numbers may all be the same.
+        if not 0 <= value <= RANDOM_LIMITS.get(key, value) or (key == "inc" and value % 2 == 0):
+            raise ValueError(f"{name} is out of range, got {value}")
 
 
 def _samples(x, t, name):

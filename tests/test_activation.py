@@ -207,6 +207,8 @@ def test_a_denormal_is_flushed(cpu_level, dtype):
         (lambda x: functional.leaky_relu(x, "steep"), TypeError, "negative_slope must be a number, got 'steep'"),
         (lambda x: functional.leaky_relu_backward(x, x, np.inf), ValueError, "negative_slope must be a finite number"),
         (lambda x: functional.elu(x, np.nan), ValueError, "alpha must be a finite number, got nan"),
+        (lambda x: functional.elu(x, 2**1100), ValueError, "alpha must be a finite number, got 135"),
+        (lambda x: functional.elu(x, np.ones(1)), TypeError, "alpha must be a number, got array"),
         (lambda x: functional.elu_backward(x, x, None), TypeError, "alpha must be a number, got None"),
         (lambda x: functional.gelu(x, "erf"), ValueError, "approximate must be 'none' or 'tanh', got 'erf'"),
         (lambda x: functional.gelu_backward(x, x, None), ValueError, "approximate must be 'none' or 'tanh', got None"),

@@ -1,12 +1,19 @@
 """Convolution and its gradients against the oracle, at every CPU level, in both dtypes, on several threads."""
 
+import functools
+
 import numpy as np
 import oracles
 import pytest
 
-from cconv import kernels
-from cconv.functional import convolution, convolution_backward, convolution_relu_max_pool
+from cconv import functional, kernels
+from cconv.functional import convolution_relu_max_pool
 from cconv.functional.convolution import lists_fit
+
+# Few channels would take the kernels of test_conv_pixels.py and test_conv_scatter.py.
+CHANNELS = {"input_algorithm": "channels", "weight_algorithm": "channels"}
+convolution = functools.partial(functional.convolution, algorithm="channels")
+convolution_backward = functools.partial(functional.convolution_backward, **CHANNELS)
 
 GEOMETRIES = [  # N, C, H, W, FN, FH, FW, stride, pad, dilation, groups
     (1, 1, 4, 4, 1, 3, 3, (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
@@ -55,14 +62,6 @@ GEOMETRIES = [  # N, C, H, W, FN, FH, FW, stride, pad, dilation, groups
     (2, 72, 14, 1, 54, 1, 1, (1, 3), ((0, 0), (1, 1)), (1, 1), 3),
     (2, 5, 9, 1, 4, 3, 1, (1, 3), ((0, 0), (1, 1)), (1, 1), 1),
 ]
-
-
-@pytest.fixture(autouse=True)
-def lanes_are_channels(monkeypatch):
-    """Few channels would take the kernels of test_conv_pixels.py and test_conv_scatter.py."""
-    for level in kernels.levels():
-        monkeypatch.setattr(kernels.load(level).conv_pixels, "suits", lambda *_, **__: False)
-        monkeypatch.setattr(kernels.load(level).conv, "scatters", lambda *_: False)
 
 
 def arrays(geometry, dtype, seed=0):
@@ -126,7 +125,7 @@ def test_an_image_does_not_feel_its_batch(geometry, cpu_level, num_threads):
 
 
 # Those of few channels and taps, for which lists are made, and one with more outputs than a list holds.
-LISTED = [geometry for geometry in GEOMETRIES if geometry[1] * geometry[5] <= 8]
+LISTED = [g for g in GEOMETRIES if g[1] * g[5] <= 8 and g[6] <= 8 and g[9][1] == g[10] == 1]
 LISTED.append((1, 1, 30, 75, 3, 2, 7, *GEOMETRIES[0][7:]))
 # Those of more channels, whose lists both gradients come from: windows in one piece and in many, and none at the edge.
 MANY_CHANNELS = [
@@ -141,8 +140,14 @@ MANY_CHANNELS = [
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("density", [0.2, 0.0])
-@pytest.mark.parametrize("geometry", LISTED + MANY_CHANNELS, ids=str)
-def test_gradients_of_a_few_outputs(geometry, density, dtype, cpu_level, monkeypatch):
+@pytest.mark.parametrize(
+    ("geometry", "names"),
+    [(geometry, ("channels", "windows")) for geometry in LISTED]
+    + [(geometry, ("listed", "listed")) for geometry in LISTED + MANY_CHANNELS],
+    ids=str,
+)
+def test_gradients_of_a_few_outputs(geometry, names, density, dtype, cpu_level, monkeypatch):
+    named = dict(zip(CHANNELS, names, strict=True))
     x, W, _, dout, _ = arrays(geometry, dtype)
     dout[np.random.default_rng(1).random(dout.shape) >= density] = 0
     options = keywords(geometry)
@@ -152,13 +157,13 @@ def test_gradients_of_a_few_outputs(geometry, density, dtype, cpu_level, monkeyp
     results = []
     for threads in (1, 2, 3, 16):
         monkeypatch.setattr(kernels.cpu, "threads_for", lambda work, threads=threads: threads)
-        results.append(convolution_backward(dout, x, W, **options))
+        results.append(functional.convolution_backward(dout, x, W, **options, **named))
         for actual, wanted, magnitude, count, first in zip(results[-1], oracle, sizes, terms, results[0], strict=True):
             assert_within_bound(actual, wanted, magnitude, count, dtype)
             assert actual.tobytes() == first.tobytes()
-    only = convolution_backward(dout, x, W, parameter_gradient=False, **options)
+    only = functional.convolution_backward(dout, x, W, parameter_gradient=False, **options, **named)
     assert only[0].tobytes() == results[0][0].tobytes() and only[1] is only[2] is None
-    only = convolution_backward(dout, x, W, input_gradient=False, bias=False, **options)
+    only = functional.convolution_backward(dout, x, W, input_gradient=False, bias=False, **options, **named)
     assert only[0] is only[2] is None
     assert_within_bound(only[1], oracle[1], sizes[1], dout.size, dtype)
 
@@ -167,8 +172,9 @@ def test_gradients_of_a_few_outputs(geometry, density, dtype, cpu_level, monkeyp
 def test_few_outputs_of_many_channels_are_listed(geometry, cpu_level):
     x, W, _, dout, _ = arrays(geometry, np.float32)
     steps = (*geometry[7], geometry[8][0][0], geometry[8][1][0], *geometry[9])
-    assert lists_fit(x.shape, W.shape, dout.shape, steps, 1, 4)
-    assert not lists_fit(x.shape, W.shape, dout.shape, steps, 2, 4)
+    assert lists_fit(x.shape, W.shape, dout.shape, steps, 1, 4) == ("", True)
+    reason, worth_while = lists_fit(x.shape, W.shape, dout.shape, steps, 2, 4)
+    assert reason == "groups and the dilation of columns must be 1" and not worth_while
     assert not kernels.conv.few_values(dout, x, W)
     assert kernels.conv.few_values(np.zeros_like(dout), x, W)
     for array in (x, W):
@@ -179,19 +185,54 @@ def test_few_outputs_of_many_channels_are_listed(geometry, cpu_level):
 
 def test_lists_are_for_channels_that_fill_vectors_and_images_that_fit_the_cache():
     steps = (1, 1, 0, 0, 1, 1)
-    assert lists_fit((1, 8, 9, 9), (4, 8, 3, 3), (1, 4, 7, 7), steps, 1, 4)
-    assert not lists_fit((1, 7, 9, 9), (4, 7, 3, 3), (1, 4, 7, 7), steps, 1, 4)
-    assert not lists_fit((1, 16, 4000, 4000), (4, 16, 3, 3), (1, 4, 3998, 3998), steps, 1, 4)
-    assert not lists_fit((1, 512, 9, 9), (512, 512, 3, 3), (1, 512, 7, 7), steps, 1, 4)
+    assert lists_fit((1, 8, 9, 9), (4, 8, 3, 3), (1, 4, 7, 7), steps, 1, 4) == ("", True)
+    assert lists_fit((1, 7, 9, 9), (4, 7, 3, 3), (1, 4, 7, 7), steps, 1, 4) == ("", False)
+    assert lists_fit((1, 16, 4000, 4000), (4, 16, 3, 3), (1, 4, 3998, 3998), steps, 1, 4) == ("", False)
+    assert lists_fit((1, 512, 9, 9), (512, 512, 3, 3), (1, 512, 7, 7), steps, 1, 4) == ("", False)
+    reason, _ = lists_fit((1, 16, 9000, 9000), (4, 16, 3, 3), (1, 4, 8998, 8998), steps, 1, 4)
+    assert reason == "places in the padded image must fit 32 bits"
 
 
 @pytest.mark.parametrize("channels", [1, 16])
 def test_zero_gradients_times_infinite_numbers_are_not_a_number(channels, cpu_level):
     x, W, dout = np.ones((1, channels, 9, 9)), np.ones((3, channels, 3, 3)), np.zeros((1, 3, 7, 7))
     x[0, :, 4, 4] = np.inf
-    assert np.isnan(convolution_backward(dout, x, W)[1]).all()
+    assert np.isnan(functional.convolution_backward(dout, x, W)[1]).all()
     x[...], W[...] = 1, np.inf
-    assert np.isnan(convolution_backward(dout, x, W)[0]).all()
+    assert np.isnan(functional.convolution_backward(dout, x, W)[0]).all()
+
+
+@pytest.mark.parametrize("pad", [1, 2, ((0, 1), (0, 2))])
+@pytest.mark.parametrize("channels", [1, 16])
+def test_padding_times_an_infinite_weight_is_not_a_number(channels, pad, cpu_level):
+    x, W = np.ones((1, channels, 6, 6), np.float32), np.ones((8, channels, 3, 3), np.float32)
+    W[3, :, 0, 2], W[4, 0, 1, 1] = np.inf, np.nan
+    settings = {"pad": pad}
+    (top, bottom), (left, right) = ((pad, pad), (pad, pad)) if isinstance(pad, int) else pad
+    around = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    for name in kernels.conv.algorithms("output"):
+        out = functional.convolution(x, W, algorithm=name, **settings)
+        assert np.isnan(out[:, 3]).any() and np.isinf(out[:, 3]).any()
+        np.testing.assert_array_equal(out, functional.convolution(around, W, algorithm=name))
+    pooled = functional.max_pool(functional.relu(functional.convolution(x, W, **settings)), 2)
+    np.testing.assert_array_equal(functional.convolution_relu_max_pool(x, W, **settings), pooled)
+
+
+def test_an_algorithm_that_is_unknown_or_does_not_apply_is_refused_with_the_reason():
+    x, W, _, dout, _ = arrays(GEOMETRIES[4], np.float64)
+    options = keywords(GEOMETRIES[4])
+    with pytest.raises(ValueError, match="algorithm must be one of 'channels', 'pixels' here, or None, got 'fft'"):
+        functional.convolution(x, W, algorithm="fft", **options)
+    with pytest.raises(ValueError, match=r"weight_algorithm must .* got 'windows' \(filters must have at most"):
+        functional.convolution_backward(dout, x, W, weight_algorithm="windows", **options)
+    x[0, 0, 0, 0] = np.nan
+    with pytest.raises(ValueError, match=r"input_algorithm must .* got 'listed' \(x and W must be finite\)"):
+        functional.convolution_backward(dout, x, W, input_algorithm="listed", **options)
+    for name in (b"pixels", 1, ["pixels"]):
+        with pytest.raises(ValueError, match="algorithm must be one of"):
+            functional.convolution(x, W, algorithm=name, **options)
+    with pytest.raises(ValueError, match="pass must be one of output, pooled_output, input_gradient"):
+        kernels.conv.algorithms("forward")
 
 
 def test_empty_batch(cpu_level):
@@ -284,7 +325,10 @@ def test_dout_must_have_the_outputs_shape():
 @pytest.mark.parametrize(("channels", "width"), [(16, 28), (30, 24), (64, 7), (100, 112), (7, 5), (1, 1)])
 @pytest.mark.parametrize(("stride", "side"), [(1, 0), (1, 3), (1, 5), (2, 0)])
 def test_the_rule_that_chooses_the_tile_fills_registers(channels, width, stride, side, cpu_level):
-    outputs, vectors, lanes = kernels.conv.plan(channels, width, stride, side, 4)
+    filters = channels, 2, 1, side or 2
+    wide = (width - 1) * stride + filters[3]
+    plan = kernels.conv.plan("output", (2, 1, wide), filters, (channels, 1, width), (1, stride, 0, 0, 1, 1), 1, 4)
+    outputs, vectors, lanes = plan["tiles"][plan["tiles"][:, 0] == plan["V"], 4].max(), plan["V"], plan["lanes"]
     most = {16: 28, 8: 12, 4: 24}[lanes]
     assert 1 <= vectors <= min(4, -(-channels // lanes))
     assert 1 <= outputs <= min(most // vectors, width, 9 if stride > 1 else most)

@@ -136,8 +136,12 @@ def suits(C, size, FN, k=3, stride=1, groups=1, dtype=np.float32, **which):
     source, target = (out, x) if which.get("backward") else (x, out)
     W = np.empty((FN, C // groups, k, k), dtype)
     steps = stride, stride, k // 2, k // 2, 1, 1
-    assert passes(source, W, target, steps, groups, **which) in (kernels.conv, kernels.conv_pixels)
-    return kernels.conv_pixels.suits(source, W, target, steps, groups, **which)
+    assert passes(source, W, target, steps, groups, "pixels", **which) is kernels.conv_pixels
+    assert passes(source, W, target, steps, groups, "channels", **which) is kernels.conv
+    suits = kernels.conv_pixels.suits(source, W, target, steps, groups, **which)
+    chosen = passes(source, W, target, steps, groups, None, **which)
+    assert chosen is (kernels.conv_pixels if suits else kernels.conv)
+    return suits
 
 
 @pytest.mark.parametrize("which", [{}, {"backward": True}, {"weights": True}], ids=str)

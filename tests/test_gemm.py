@@ -14,7 +14,7 @@ SHAPES = [
     (7, 2100, 19), (112, 2304, 5), (113, 2100, 6),  # threads share the chunks, of up to 112 rows
     (112, 2100, 400),  # whose sums would take too much memory
     (9, 64, 16), (30, 65, 113), (113, 300, 129),
-    (2, 3, 1), (300, 20, 1), (5, 1, 1), (300, 1, 15), (120, 300, 1), (120, 1, 300), (1, 300, 1),  # one output or feature
+    (2, 3, 1), (300, 20, 1), (5, 1, 1), (300, 1, 15), (120, 300, 1), (120, 1, 300),  # one output or feature
 ]  # fmt: skip
 
 

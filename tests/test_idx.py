@@ -2,7 +2,9 @@
 
 import gzip
 import io
+import os
 import re
+import threading
 import tracemalloc
 
 import numpy as np
@@ -51,8 +53,23 @@ def test_round_trip(write, dtype, shape):
     np.testing.assert_array_equal(array, values)
 
 
-def test_path_may_be_a_string(write):
-    assert read_idx(str(write(idx(np.arange(3, dtype=np.uint8))))).tolist() == [0, 1, 2]
+@pytest.mark.parametrize("kind", [str, os.fsencode])
+def test_path_may_be_a_string_or_bytes(write, kind):
+    assert read_idx(kind(write(idx(np.arange(3, dtype=np.uint8))))).tolist() == [0, 1, 2]
+    path = write(b"")
+    with pytest.raises(ValueError, match=f"^{re.escape(str(path))}: not an IDX file"):
+        read_idx(kind(path))
+
+
+@pytest.mark.parametrize("path", [1, None, 1.5, [], io.BytesIO()], ids=lambda path: type(path).__name__)
+def test_what_is_no_path(write, path):
+    labels = write(idx(LABELS))
+    with pytest.raises(TypeError, match="^path must be a str, bytes or a path, got"):
+        read_idx(path)
+    with pytest.raises(TypeError, match="^images_path must be a str, bytes or a path, got"):
+        read_idx_pair(path, labels)
+    with pytest.raises(TypeError, match="^labels_path must be a str, bytes or a path, got"):
+        read_idx_pair(labels, path)
 
 
 def test_more_than_one_chunk(write):
@@ -95,6 +112,8 @@ def test_more_than_max_bytes(write):
     path = write(idx(np.zeros((10, 10), np.uint8)))
     assert read_idx(path, max_bytes=100).shape == (10, 10)
     refuses(path, "100 bytes, more than max_bytes = 99", max_bytes=99)
+    with pytest.raises(TypeError, match="max_bytes must be an integer, got '99'"):
+        read_idx(path, max_bytes="99")
     refuses(write(idx(np.zeros(4, np.uint8), shape=(1 << 31, 1 << 31, 1 << 31))), "more than max_bytes")
 
 
@@ -123,6 +142,17 @@ def test_damaged_gzip(tmp_path, name):
     path = tmp_path / "file.gz"
     path.write_bytes(damaged(idx(np.random.default_rng(0).integers(0, 256, 1000, dtype=np.uint8)), name))
     refuses(path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes are POSIX's")
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_pipe(tmp_path, pack):
+    values = np.arange(200_000, dtype=np.int32)
+    os.mkfifo(tmp_path / "pipe")
+    thread = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes(pack(idx(values))))
+    thread.start()
+    np.testing.assert_array_equal(read_idx(tmp_path / "pipe"), values)
+    thread.join()
 
 
 def test_missing_file(tmp_path):
@@ -205,3 +235,5 @@ def test_number_of_classes(write):
     assert read_idx_pair(*paths, num_classes=47)[1].tolist() == [0, 46]
     with pytest.raises(ValueError, match="labels must be 0 to 45, got 46 at index 1"):
         read_idx_pair(*paths, num_classes=46)
+    with pytest.raises(TypeError, match="num_classes must be an integer, got 2.5"):
+        read_idx_pair(*paths, num_classes=2.5)

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import http.server
+import os
 import re
 import socket
 import sys
@@ -118,6 +119,13 @@ def test_names_and_compression(tmp_path, rename, pack, ending):
     check(cconv.load_mnist(data_dir=str(fill(tmp_path, pack, ending, rename))))
 
 
+def test_data_dir_is_a_str_bytes_or_a_path(tmp_path):
+    fill(tmp_path)
+    check(cconv.load_mnist(data_dir=str(tmp_path).encode()))
+    with pytest.raises(TypeError, match="data_dir must be a str, bytes or a path, got int"):
+        cconv.load_mnist(data_dir=1)
+
+
 def test_order_of_places(tmp_path, monkeypatch, cache, mirror):
     fill(tmp_path / "argument")
     fill(tmp_path / "environment")
@@ -147,6 +155,22 @@ def test_download(cache, mirror):
     assert len(mirror.asked) == 4
     check(cconv.load_mnist())
     assert len(mirror.asked) == 4  # the second time from the cache
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permission bits are POSIX's")
+@pytest.mark.parametrize("mask", [0o022, 0o007, 0o077])
+def test_the_umask_decides_who_reads_what_was_downloaded(cache, mirror, mask):
+    fill(cache, t10k_labels_idx1_ubyte=b"damaged", train_labels_idx1_ubyte=None)
+    for path in cache.iterdir():
+        path.chmod(0o600)
+    old = os.umask(mask)
+    try:
+        check(cconv.load_mnist())
+    finally:
+        os.umask(old)
+    modes = {path.name.removesuffix("-ubyte.gz"): path.stat().st_mode & 0o777 for path in cache.iterdir()}
+    assert modes["train-labels-idx1"] == modes["t10k-labels-idx1"] == 0o666 & ~mask
+    assert modes["train-images-idx3"] == 0o600  # was not downloaded
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,15 @@ def test_the_state_of_a_plateau():
         ),
         (lambda state: state | {"progress": {"base_lr": 1.0, "count": 1.5}}, TypeError, "must be int, got float"),
         (lambda state: state | {"progress": {"base_lr": 1.0, "count": -1}}, ValueError, "count must be at least 0"),
+        (lambda state: state | {"progress": {"base_lr": 1.0, "count": True}}, TypeError, "must be int, got bool"),
+        (lambda state: state | {"progress": {"base_lr": 1.0, "count": 2**1100}}, ValueError, "count must be at most"),
         (lambda state: state | {"progress": {"base_lr": -1.0, "count": 1}}, ValueError, "base_lr"),
+        (lambda state: state | {"progress": {"base_lr": math.nan, "count": 1}}, ValueError, "base_lr"),
+        (
+            lambda state: state | {"settings": state["settings"] | {"gamma": np.zeros(2)}},
+            ValueError,
+            "gamma must be 0.5 as here",
+        ),
     ],
 )
 def test_a_state_dict_that_does_not_fit_changes_nothing(change, error, message):
@@ -130,6 +138,21 @@ def test_a_state_dict_that_does_not_fit_changes_nothing(change, error, message):
     with pytest.raises(error, match=message):
         schedule.load_state_dict(change(schedule.state_dict()))
     assert schedule.state_dict() == before and schedule.optimizer.lr == 0.5
+
+
+def test_a_state_without_a_learning_rate_changes_nothing():
+    schedule = ExponentialDecay(SGD(1.0), 2.0)
+    state = schedule.state_dict()
+    state["progress"]["count"] = 10**6
+    with pytest.raises(ValueError, match="progress must lead to a learning rate, got .*count"):
+        schedule.load_state_dict(state)
+    assert (schedule.count, schedule.optimizer.lr) == (0, 1.0)
+    plateau = ReduceOnPlateau(SGD(1.0))
+    state = plateau.state_dict()
+    state["progress"]["best"] = math.nan
+    with pytest.raises(ValueError, match="best must be a number, got nan"):
+        plateau.load_state_dict(state)
+    assert plateau.best == math.inf
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,11 @@
 """Parameter files: exact, atomic, and refused whole when they do not fit."""
 
+import functools
 import json
 import os
 import pickle
+import re
+import tracemalloc
 from collections import OrderedDict
 
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 import safetensors.numpy
 
 from cconv import Affine, BatchNormalization, Network, Relu, SimpleConvNet
+from cconv.serialization import load_params, save_params
 
 SMALL = {"input_dim": (2, 9, 7), "conv_param": {"filter_num": 3, "filter_size": 2}, "hidden_size": 5, "output_size": 4}
 
@@ -261,6 +265,170 @@ def test_links_are_followed_and_the_umask_holds(tmp_path):
         os.umask(old)
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "target").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permission bits are POSIX's")
+def test_a_file_that_is_replaced_keeps_its_mode(tmp_path):
+    network(0).save_params(tmp_path / "p")
+    (tmp_path / "p").chmod(0o600)
+    network(1).save_params(tmp_path / "p")
+    assert (tmp_path / "p").stat().st_mode & 0o777 == 0o600
+
+
+def peak(call, *arguments):
+    """Return the most memory that is held during a call that raises a ValueError, and what that says."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError) as caught:
+            call(*arguments)
+        return tracemalloc.get_traced_memory()[1], str(caught.value)
+    finally:
+        tracemalloc.stop()
+
+
+def with_head(path, head, size=0):
+    """Write a file with this head, and as many zeros behind it: a file with a hole, which takes no room."""
+    head = head if isinstance(head, bytes) else json.dumps(head).encode()
+    path.write_bytes(len(head).to_bytes(8, "little") + head)
+    os.truncate(path, 8 + len(head) + size)
+
+
+GIBIBYTE = 1 << 30
+
+
+def test_zeros_are_refused_without_reading_them(tmp_path):
+    (tmp_path / "p").touch()
+    os.truncate(tmp_path / "p", GIBIBYTE)
+    used, message = peak(network().load_params, tmp_path / "p")
+    assert used < 1 << 20 and "p is not a safetensors file, or it is damaged: it must begin with the length" in message
+
+
+@pytest.mark.parametrize("length", [0, 1, 100_000_001, GIBIBYTE, 2**63, 2**64 - 1])
+def test_a_head_that_is_said_to_be_too_long_is_not_read(tmp_path, length):
+    (tmp_path / "p").write_bytes(length.to_bytes(8, "little") + b"{")
+    os.truncate(tmp_path / "p", GIBIBYTE)
+    used, message = peak(network().load_params, tmp_path / "p")
+    assert used < 1 << 20 and "damaged" in message
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda head: head["__metadata__"].update(format="pt"), "was not written by cconv: its format is 'pt'"),
+        (lambda head: head["__metadata__"].update(version="2"), "has format version 2"),
+        (lambda head: head["__metadata__"].update(architecture="{}"), "holds parameters of another network"),
+        (lambda head: head.update(W9=head.pop("W")), r"must hold the parameters \['W1', .*\], got \['W9'\]"),
+        (lambda head: head.update(W1=head.pop("W")), r"must hold the parameters \['W1', .*\], got \['W1'\]"),
+    ],
+)
+def test_what_does_not_fit_is_refused_without_reading_its_data(tmp_path, edit, words):
+    net = network()
+    net.save_params(tmp_path / "p")
+    head = {
+        "__metadata__": metadata(tmp_path / "p"),
+        "W": {"dtype": "F32", "shape": [GIBIBYTE // 4], "data_offsets": [0, GIBIBYTE]},
+    }
+    edit(head)
+    with_head(tmp_path / "p", head, GIBIBYTE)
+    used, message = peak(net.load_params, tmp_path / "p")
+    assert used < 1 << 20 and re.search(words, message), message
+
+
+def entry(dtype="F32", shape=(2,), offsets=(0, 8), **more):
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": list(offsets)} | more
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"{",
+        b"{}}",
+        b'{"\xff": 1}',
+        "{}".encode("utf-16"),
+        b'{"a":' * 500 + b"1" + b"}" * 500,
+        b'{"a":' * 10**5,
+        b'{"W": ' + b"9" * 5000 + b"}",
+        {"W": None},
+        {"W": []},
+        {"W": {"dtype": "F32", "shape": [2]}},
+        {"W": entry(more=1)},
+        {"W": entry("F31")},
+        {"W": entry(None)},
+        {"W": entry(["F32"])},
+        {"W": entry(shape=(2.0,))},
+        {"W": entry(shape=(True, 2))},
+        {"W": entry(shape=(-2, -1))},
+        {"W": entry(shape=(3,))},
+        {"W": entry(shape=(2**64, 2**64))},
+        {"W": entry(shape=(1,) * 100 + (2,))},
+        {"W": entry(offsets=(0,))},
+        {"W": entry(offsets=(0, 8, 8))},
+        {"W": entry(offsets=(8, 16))},
+        {"W": entry(offsets=(0, 7))},
+        {"W": entry(offsets=(0, 2**70))},
+        {"W": entry(offsets=(-8, 0))},
+        {"W": entry(), "V": entry()},
+        {"W": entry(), "V": entry(offsets=(4, 12))},
+        {"W": entry(), "V": entry(offsets=(9, 17))},
+        {"__metadata__": None, "W": entry()},
+        {"__metadata__": {"format": 1}, "W": entry()},
+        {"__metadata__": {"format": "cconv-params"}, "W": entry(shape=(4,), offsets=(0, 16))},
+    ],
+    ids=lambda head: str(head)[:30],
+)
+def test_a_forged_head_is_refused(tmp_path, head):
+    net = network()
+    before = values(net)
+    with_head(tmp_path / "p", head, 8)
+    with pytest.raises(ValueError, match="p is not a safetensors file, or it is damaged: "):
+        net.load_params(tmp_path / "p")
+    assert_same(net, before)
+
+
+def test_numbers_that_the_narrower_dtype_does_not_hold_are_refused_and_change_nothing(tmp_path):
+    wide, narrow = network(0, dtype="float64"), network(1)
+    before = values(narrow)
+    wide.params["b3"][1] = -1e39
+    wide.save_params(tmp_path / "p")
+    with pytest.raises(ValueError, match="p: b3 must hold numbers that fit float32, got larger ones"):
+        narrow.load_params(tmp_path / "p")
+    assert_same(narrow, before)
+    wide.params["b3"][:3] = np.inf, -np.inf, np.nan  # these fit
+    wide.save_params(tmp_path / "p")
+    narrow.load_params(tmp_path / "p")
+    np.testing.assert_array_equal(narrow.params["b3"][:3], [np.inf, -np.inf, np.nan])
+
+
+@pytest.mark.parametrize("dtype", [np.longdouble, object, "M8[s]", "S3", [("a", "f4")]], ids=str)
+def test_an_array_of_a_dtype_that_no_file_holds_is_refused(tmp_path, dtype):
+    for value in (np.zeros(2, dtype), 1.0):
+        with pytest.raises(TypeError, match="W must be an array of a dtype that safetensors has, got"):
+            save_params(tmp_path / "p", {"W": value}, {})
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("value", [np.float32(1), {1, 2}, {"a": object()}], ids=["scalar", "set", "object"])
+def test_an_architecture_of_other_than_json_values_is_refused(tmp_path, value):
+    with pytest.raises(TypeError, match="architecture must hold JSON values: Object of type"):
+        save_params(tmp_path / "p", {}, {"layers": value})
+    nested = functools.reduce(lambda inner, _: {"layer": inner}, range(200), 1)
+    with pytest.raises(ValueError, match="architecture must hold JSON values: it is nested more than 100 times"):
+        save_params(tmp_path / "p", {}, nested)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?", "c8"])
+@pytest.mark.parametrize("shape", [(), (3,), (2, 0, 3), (2, 3)])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_every_dtype_comes_back(tmp_path, dtype, shape, order):
+    saved = (np.arange(np.prod(shape, dtype=int)) % 5).reshape(shape).astype(order + dtype)
+    save_params(tmp_path / "p", {"W": saved}, {})
+    loaded = {"W": np.full_like(saved, 1)}
+    load_params(tmp_path / "p", loaded, {})
+    assert loaded["W"].dtype == saved.dtype
+    np.testing.assert_array_equal(loaded["W"], saved)
+    if shape:
+        np.testing.assert_array_equal(safetensors.numpy.load_file(tmp_path / "p")["W"], saved)
 
 
 class Factor:

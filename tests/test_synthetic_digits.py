@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from cconv import Adam, Affine, SimpleConvNet, SoftmaxWithLoss, Trainer, load_synthetic_digits
+from cconv.datasets import synthetic_digits
 
 
 def test_forms_and_seeds():
@@ -21,11 +22,39 @@ def test_forms_and_seeds():
 
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
-    [((-1, 1), ValueError, "n_train"), ((1.5, 1), TypeError, "n_train must be an integer")],
+    [
+        ({"n_train": -1}, ValueError, "n_train must be at least 0"),
+        ({"n_test": -1}, ValueError, "n_test must be at least 0"),
+        ({"n_train": 1.5}, TypeError, "n_train must be an integer"),
+        ({"n_test": True}, TypeError, "n_test must be an integer"),
+        ({"n_train": "7"}, TypeError, "n_train must be an integer"),
+        ({"seed": -1}, ValueError, "seed must be at least 0"),
+        ({"seed": None}, TypeError, "seed must be an integer"),
+        ({"distortion": -1}, ValueError, "distortion must be a number that is not negative"),
+        ({"distortion": np.inf}, ValueError, "distortion must be a finite number"),
+        ({"noise": np.nan}, ValueError, "noise must be a finite number"),
+        ({"noise": "x"}, TypeError, "noise must be a number"),
+        ({"distortion": 1e30}, ValueError, "distortion must be at most 100, got 1e"),
+        ({"noise": 1e300}, ValueError, "noise must be at most 100, got 1e"),
+    ],
 )
 def test_errors(arguments, error, message):
     with pytest.raises(error, match=message):
-        load_synthetic_digits(*arguments)
+        load_synthetic_digits(**arguments)
+
+
+def test_the_most_distortion_and_noise():
+    (x, _), _ = load_synthetic_digits(10, 0, distortion=100, noise=100)
+    assert np.isfinite(x).all()
+
+
+@pytest.mark.parametrize("name", ["n_train", "n_test"])
+@pytest.mark.parametrize("n", [2**40, 2**52, 2**62 // 784, 2**63 // 784, 2**63, 2**70, np.iinfo(np.uint64).max])
+@pytest.mark.parametrize("normalize", [True, False])
+def test_more_images_than_memory_holds_are_refused_before_one_is_drawn(monkeypatch, name, n, normalize):
+    monkeypatch.setattr(synthetic_digits, "_draw_block", lambda *arguments: pytest.fail("nothing should be drawn"))
+    with pytest.raises(MemoryError, match=f"{name} must be a number of images that fit in memory, got {n}"):
+        load_synthetic_digits(**{name: n}, normalize=normalize)
 
 
 def test_a_convolution_reads_what_a_linear_model_cannot():

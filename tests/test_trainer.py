@@ -1,6 +1,7 @@
 """The trainer: what it records, in which order it sees the data, and what it asks of a network."""
 
 import copy
+import functools
 import io
 import json
 import os
@@ -416,6 +417,175 @@ def test_a_damaged_checkpoint_changes_nothing(tmp_path, change, words):
     assert_same_training(run, before)
 
 
+def places(tree, path=()):
+    """Yield the path of each entry of a checkpoint, but for what stands for an array."""
+    for name, value in tree.items():
+        yield (*path, name)
+        if isinstance(value, dict) and value.keys() != {"array"}:
+            yield from places(value, (*path, name))
+
+
+def frozen(tree):
+    """Return a nested value with the bytes of its arrays, for a comparison of bits."""
+    if isinstance(tree, np.ndarray):
+        return tree.dtype.str, tree.shape, tree.tobytes()
+    if isinstance(tree, dict):
+        return {name: frozen(value) for name, value in tree.items()}
+    return repr(tree)
+
+
+def everything(run):
+    parts = {name: getattr(run, name).state_dict() for name in ("optimizer", "schedule", "average")}
+    names = ("_order", "train_loss_list", "train_acc_list", "test_acc_list", "current_iter", "current_epoch")
+    own = {name: getattr(run, name) for name in names}
+    return frozen(parts | own | {"rng": run.rng.bit_generator.state, "network": run.network._state()})
+
+
+MISSING = object()
+FORGED = [MISSING, None, True, -1, 2**1100, float("nan"), float("-inf"), "x", [], {}, 1.5, {"array": "forged"}]
+
+
+def is_harmless(place, value):
+    """Say whether an entry may be so all the same: other hyperparameters, nothing of a parameter that was frozen."""
+    if place[:2] == ("optimizer", "state"):
+        return len(place) == 3 and value is MISSING or len(place) == 2 and value == {}
+    return value in {
+        "lr": [1.5],
+        "base_lr": [1.5],
+        "weight_decay": [1.5],
+        "clip_value": [None, 1.5],
+        "clip_norm": [None, 1.5],
+        "best": [-1, 1.5, float("-inf")],
+        "momentum": [None],
+    }.get(place[-1], [])
+
+
+RUNS = [
+    {"average": 0.9, "schedule": lambda o: OneCycle(o, 0.01, 20, momentum=(0.8, 0.9))},
+    {"average": 0.9, "optimizer": "Momentum", "schedule": lambda o: ReduceOnPlateau(o, 0.5, 0)},
+]
+every_generator = pytest.mark.parametrize("kind", [np.random.MT19937, np.random.Philox, np.random.SFC64])
+
+
+def two_runs(path, kind=np.random.PCG64, **options):
+    """Return a trainer after some steps, and the metadata and the arrays of the checkpoint of another one."""
+    runs = [resumable(small(n), seed=None, rng=np.random.Generator(kind(n)), **options) for n in range(2)]
+    for run in runs:
+        for _ in range(7):
+            run.train_step()
+    runs[1].save_checkpoint(path)
+    data = path.read_bytes()
+    metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+    return runs[0], metadata, safetensors.numpy.load(data)
+
+
+def refused(run, path, entry, before):
+    """Check that the trainer refuses the checkpoint, says where and why, and stays as it was."""
+    with pytest.raises(ValueError) as caught:
+        run.load_checkpoint(path)
+    message = str(caught.value)
+    assert str(path) in message and entry in message, message
+    assert len(message) < 1000
+    assert everything(run) == before, entry
+
+
+def try_forged_entries(path, run, metadata, arrays, section=None):
+    """Forge each entry of a checkpoint, or each below one of them, in every way; return how often it was refused."""
+    arrays["forged"] = np.zeros(3, np.float16)
+    before, tried = everything(run), 0
+    for place in places(json.loads(metadata["rest"])):
+        if section not in (None, place[0]):
+            continue
+        for value in FORGED:
+            if is_harmless(place, value):
+                continue
+            rest = json.loads(metadata["rest"])
+            target = functools.reduce(dict.__getitem__, place[:-1], rest)
+            if value is MISSING:
+                del target[place[-1]]
+            else:
+                target[place[-1]] = value
+            path.write_bytes(safetensors.numpy.save(arrays, metadata | {"rest": json.dumps(rest)}))
+            refused(run, path, "must be of" if place[-1] == "type" and value == "x" else place[-1], before)
+            tried += 1
+    return tried
+
+
+@pytest.mark.parametrize("options", RUNS, ids=["OneCycle", "plateau"])
+def test_every_forged_entry_of_a_checkpoint_is_refused(tmp_path, options):
+    assert try_forged_entries(tmp_path / "c", *two_runs(tmp_path / "c", **options)) > 500
+
+
+@every_generator
+def test_every_forged_entry_of_a_random_state_is_refused(tmp_path, kind):
+    assert try_forged_entries(tmp_path / "c", *two_runs(tmp_path / "c", kind, **RUNS[0]), "rng") > 40
+
+
+def forged_arrays(name, array):
+    yield None
+    yield (array % 2).astype(np.float16)
+    yield (array % 2).astype(np.int8 if array.dtype.kind == "f" else np.float64)
+    yield array[None]
+    yield np.append(array, array[:1], axis=0)
+    yield array[:0]
+    if name == "rest.order":
+        for value in (-1, 23, 2**62, array[1]):
+            changed = array.copy()
+            changed[0] = value
+            yield changed
+
+
+def try_forged_arrays(path, run, metadata, arrays, section=""):
+    before = everything(run)
+    for name, array in arrays.items():
+        if name.startswith(section):
+            for changed in forged_arrays(name, array):
+                forged = {key: value for key, value in arrays.items() if key != name}
+                if changed is not None:
+                    forged[name] = np.ascontiguousarray(changed)
+                path.write_bytes(safetensors.numpy.save(forged, metadata))
+                refused(run, path, name.rpartition(".")[2], before)
+
+
+@pytest.mark.parametrize("options", RUNS, ids=["OneCycle", "plateau"])
+def test_every_forged_array_of_a_checkpoint_is_refused(tmp_path, options):
+    try_forged_arrays(tmp_path / "c", *two_runs(tmp_path / "c", **options))
+
+
+@every_generator
+def test_every_forged_array_of_a_random_state_is_refused(tmp_path, kind):
+    try_forged_arrays(tmp_path / "c", *two_runs(tmp_path / "c", kind, **RUNS[0]), "rest.rng")
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "value"),
+    [
+        (np.random.MT19937, ("state", "pos"), 625),
+        (np.random.Philox, ("buffer_pos",), 5),
+        (np.random.PCG64, ("has_uint32",), 2),
+        (np.random.PCG64, ("uinteger",), 2**32),
+        (np.random.PCG64, ("state", "state"), 2**128),
+        (np.random.PCG64, ("state", "inc"), 2),
+    ],
+)
+def test_a_random_state_that_numpy_would_take_is_refused(tmp_path, kind, place, value):
+    """An index that lies outside of an array, or what makes all numbers the same and a shuffle endless."""
+    path = tmp_path / "c"
+    run, metadata, arrays = two_runs(path, kind, **RUNS[0])
+    rest = json.loads(metadata["rest"])
+    functools.reduce(dict.__getitem__, place[:-1], rest["rng"])[place[-1]] = value
+    path.write_bytes(safetensors.numpy.save(arrays, metadata | {"rest": json.dumps(rest)}))
+    refused(run, path, "random generator", everything(run))
+
+
+@pytest.mark.parametrize("rest", ["", "[", "null", "[]", "7", '"x"', "{" * 10**5, '{"a":' * 500 + "1" + "}" * 500])
+def test_the_rest_of_a_checkpoint_must_be_a_dict(tmp_path, rest):
+    path = tmp_path / "c"
+    run, metadata, arrays = two_runs(path, **RUNS[0])
+    path.write_bytes(safetensors.numpy.save(arrays, metadata | {"rest": rest}))
+    refused(run, path, "", everything(run))
+
+
 def test_files_of_other_kinds_are_told_apart(tmp_path):
     run = resumable()
     run.network.save_params(tmp_path / "params")
@@ -435,6 +605,27 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path, monkey
     run.train_step()
     monkeypatch.setattr(os, "replace", lambda *paths: (_ for _ in ()).throw(OSError("no space left")))
     with pytest.raises(OSError, match="no space left"):
+        run.save_checkpoint(tmp_path / "c")
+    assert (tmp_path / "c").read_bytes() == before and os.listdir(tmp_path) == ["c"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda run: setattr(run.optimizer, "lr", float("nan")), "optimizer: lr must be a finite number"),
+        (lambda run: setattr(run.optimizer, "lr", np.float32(0.1)), "rest must hold JSON values"),
+        (lambda run: vars(run.optimizer).update(clip_value=1.0, clip_norm=1.0), "clip_value or clip_norm, not both"),
+        (lambda run: run.train_loss_list.clear(), "train_loss_list must have recorded 1 steps"),
+        (lambda run: run.optimizer.state.update(W9={"step": 1}), r"state\['W9'\] must have the keys step, m, v"),
+    ],
+)
+def test_a_checkpoint_that_could_not_be_loaded_is_not_written(tmp_path, change, words):
+    run = resumable()
+    run.train_step()
+    run.save_checkpoint(tmp_path / "c")
+    before = (tmp_path / "c").read_bytes()
+    change(run)
+    with pytest.raises((TypeError, ValueError), match=words):
         run.save_checkpoint(tmp_path / "c")
     assert (tmp_path / "c").read_bytes() == before and os.listdir(tmp_path) == ["c"]
 

@@ -5,9 +5,11 @@ An IDX file is a four-byte magic number (two zeros, a type code, the number of d
 """
 
 import math
-import os
 
 import numpy as np
+
+from .._files import path_of
+from ..geometry import integer
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -23,7 +25,7 @@ def read_idx(path, *, max_bytes=1 << 32):
 
     Parameters
     ----------
-    path : str or os.PathLike
+    path : str, bytes or os.PathLike
         The file. Compression is recognised by content, not by name.
     max_bytes : int, default 2**32
         The most that the header may promise: a small gzip file can hold any number of zeros.
@@ -39,6 +41,8 @@ def read_idx(path, *, max_bytes=1 << 32):
     ValueError
         When the file is not IDX, its header is cut short or promises more than `max_bytes`, when it holds
         fewer or more bytes than the header promises, or its gzip stream is damaged. The message names the file.
+    TypeError
+        When `path` is no name of a file, or `max_bytes` not an integer.
     OSError
         When the file cannot be opened.
 
@@ -53,11 +57,10 @@ def read_idx(path, *, max_bytes=1 << 32):
     import gzip  # here, since they would slow the import of cconv
     import zlib
 
-    path = os.fspath(path)
+    path = path_of(path, "path")
+    max_bytes = integer(max_bytes, "max_bytes", 0)
     with open(path, "rb") as raw:
-        compressed = raw.read(2) == _GZIP_MAGIC
-        raw.seek(0)
-        if not compressed:
+        if raw.peek(2)[:2] != _GZIP_MAGIC:
             return _read(raw, path, max_bytes)
         try:
             with gzip.GzipFile(fileobj=raw) as stream:
@@ -112,9 +115,9 @@ def read_idx_pair(images_path, labels_path, *, num_classes=10):
 
     Parameters
     ----------
-    images_path : str or os.PathLike
+    images_path : str, bytes or os.PathLike
         An IDX file of shape (N, H, W), uint8.
-    labels_path : str or os.PathLike
+    labels_path : str, bytes or os.PathLike
         An IDX file of shape (N,), uint8.
     num_classes : int, default 10
         Labels are 0 to `num_classes` - 1.
@@ -126,6 +129,8 @@ def read_idx_pair(images_path, labels_path, *, num_classes=10):
 
     Raises
     ------
+    TypeError, OSError
+        As `read_idx` does.
     ValueError
         When a file is malformed (see `read_idx`), has another type or number of dimensions, when the two
         files disagree in number, or when a label is out of range.
@@ -145,7 +150,8 @@ def read_idx_pair(images_path, labels_path, *, num_classes=10):
     (array([[[9, 8],
              [7, 6]]], dtype=uint8), array([3], dtype=uint8))
     """
-    images_path, labels_path = os.fspath(images_path), os.fspath(labels_path)
+    images_path, labels_path = path_of(images_path, "images_path"), path_of(labels_path, "labels_path")
+    num_classes = integer(num_classes, "num_classes", 1)
     images, labels = read_idx(images_path), read_idx(labels_path)
     check_pair(images, labels, images_path, labels_path, num_classes)
     return images, labels

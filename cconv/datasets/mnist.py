@@ -3,6 +3,7 @@
 import os
 from typing import NamedTuple
 
+from .._files import path_of, replacing
 from ._presentation import present
 from .idx import check_pair, read_idx
 
@@ -67,7 +68,7 @@ def load_mnist(normalize=True, flatten=True, one_hot_label=False, *, data_dir=No
         Images of shape (N, 784); otherwise (N, 1, 28, 28).
     one_hot_label : bool, default False
         Labels as float32 of shape (N, 10); otherwise uint8 of shape (N,).
-    data_dir : str or os.PathLike, optional
+    data_dir : str, bytes or os.PathLike, optional
         A folder with the four files, compressed with gzip (``.gz``) or plain; ``train-images-idx3-ubyte`` may also
         be spelt ``train-images.idx3-ubyte``.
 
@@ -108,7 +109,10 @@ def _folders(data_dir):
     """The folders to look in, each with the name a reader knows it by."""
     from pathlib import Path
 
-    folders = [] if data_dir is None else [(f"data_dir={os.fspath(data_dir)!r}", Path(data_dir).expanduser())]
+    folders = []
+    if data_dir is not None:
+        value = path_of(data_dir, "data_dir")
+        folders.append((f"data_dir={value!r}", Path(value).expanduser()))
     if os.environ.get("CCONV_DATA"):
         value = os.environ["CCONV_DATA"]
         folders.append((f"CCONV_DATA={value!r}", Path(value).expanduser()))
@@ -172,7 +176,7 @@ def _find(file, folder):
 
 def _check(file, path, array):
     """Raise unless `array`, read from `path`, is what MNIST's `file` holds."""
-    import hashlib  # with tempfile and urlsplit below, a tenth of the time that importing cconv would take
+    import hashlib  # with urlsplit below, a tenth of the time that importing cconv would take
 
     digest = hashlib.sha256(bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape))
     digest.update(array.data)
@@ -245,20 +249,10 @@ def _download(pooch, mirror, file, path):
 
     _reach(mirror)
     path.parent.mkdir(parents=True, exist_ok=True)
-    import tempfile
-
-    descriptor, part = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".part", dir=path.parent)
-    try:
-        with (
-            os.fdopen(descriptor, "wb") as stream,
-            tqdm(desc=path.name, total=file.size, unit="B", unit_scale=True, disable=None) as bar,
-        ):
+    with replacing(path) as stream:
+        with tqdm(desc=path.name, total=file.size, unit="B", unit_scale=True, disable=None) as bar:
             fetch = pooch.HTTPDownloader(progressbar=bar, timeout=_TIMEOUT)
             # Compressed or not, a file takes no more than its size and what gzip adds where it cannot compress.
             fetch(mirror + path.name, _Bounded(stream, file.size + file.size // 100 + 1000), None)
-        array = _read_checked(file, part)
-        os.replace(part, path)  # within one folder: the file is there whole or not at all
-        return array
-    finally:
-        if os.path.exists(part):
-            os.unlink(part)
+        stream.flush()
+        return _read_checked(file, stream.name)

@@ -10,7 +10,9 @@ import os
 
 import numpy as np
 
+from .._checks import nonnegative
 from .._extras import require
+from ..geometry import checked_size, integer
 from ._presentation import present
 
 # By file, not by family: the fonts of the system, which differ from machine to machine, are never asked.
@@ -34,6 +36,7 @@ _SHEAR = 0.2
 _SCALING = 0.25  # logarithm, each axis for itself
 _ELASTIC = 0.3  # standard deviation, pixels
 _KNOTS = 7  # of the elastic displacement along a side
+_MOST = 100  # of distortion and of noise, whose exponentials and sums float32 holds
 _BLOCK = 250  # images drawn at a time, each block from its own generator
 
 
@@ -63,9 +66,9 @@ def load_synthetic_digits(
     normalize, flatten, one_hot_label : bool
         As in `load_mnist`.
     distortion : float, default 1.0
-        Scales every geometric distortion; 0 leaves each font's digit upright and centred.
+        Scales every geometric distortion, by up to 100; 0 leaves each font's digit upright and centred.
     noise : float, default 0.04
-        Standard deviation of the noise of a pixel, in units of the full range.
+        Standard deviation of the noise of a pixel, in units of the full range, up to 100.
 
     Returns
     -------
@@ -76,8 +79,11 @@ def load_synthetic_digits(
     ------
     ImportError
         When matplotlib is not installed.
-    ValueError
-        When a count, the seed, `distortion` or `noise` is negative.
+    TypeError, ValueError
+        When a count or the seed is not an integer, one of them, `distortion` or `noise` is negative, or one of the
+        latter is not a number or above 100.
+    MemoryError
+        When so many images do not fit in memory; nothing has been drawn then.
 
     Notes
     -----
@@ -91,24 +97,28 @@ def load_synthetic_digits(
     >>> x_train.shape, t_train.shape
     ((100, 1, 28, 28), (100,))
     """
-    for name, value in (("n_train", n_train), ("n_test", n_test), ("seed", seed)):
-        if not isinstance(value, (int, np.integer)):
-            raise TypeError(f"{name} must be an integer, got {value!r}")
-    for name, value in (
-        ("n_train", n_train),
-        ("n_test", n_test),
-        ("seed", seed),
-        ("distortion", distortion),
-        ("noise", noise),
-    ):
-        if not value >= 0:
-            raise ValueError(f"{name} must not be negative, got {value!r}")
+    flags = normalize, flatten, one_hot_label
+    # Before anything is drawn: what does not fit in memory is refused at once.
+    pairs = [_empty(integer(n, name, 0), name, flags) for name, n in (("n_train", n_train), ("n_test", n_test))]
+    sequences = np.random.SeedSequence(integer(seed, "seed", 0)).spawn(2)
+    for name, value in (("distortion", distortion), ("noise", noise)):
+        if nonnegative(value, name) > _MOST:
+            raise ValueError(f"{name} must be at most {_MOST}, got {value}")
     fields = _distance_fields()
-    train, test = (
-        present(*_draw(n, sequence, fields, distortion, noise), normalize, flatten, one_hot_label)
-        for n, sequence in zip((n_train, n_test), np.random.SeedSequence(seed).spawn(2), strict=True)
-    )
-    return train, test
+    for pair, sequence in zip(pairs, sequences, strict=True):
+        _draw(*pair, sequence, fields, distortion, noise, flags)
+    return tuple(pairs)
+
+
+def _empty(n, name, flags):
+    """The images and labels to be drawn, in the form that the flags ask for."""
+    one = present(np.zeros((1, _SIZE, _SIZE), np.uint8), np.zeros(1, np.uint8), *flags)
+    try:
+        for array in one:
+            checked_size(n, *array.shape[1:], itemsize=array.itemsize)
+        return tuple(np.empty((n, *array.shape[1:]), array.dtype) for array in one)
+    except (MemoryError, ValueError) as error:
+        raise MemoryError(f"{name} must be a number of images that fit in memory, got {n}: {error}") from None
 
 
 @functools.cache
@@ -151,15 +161,13 @@ def _distance_field(segments):
     return np.where(winding != 0, distance, -distance).astype(np.float32)
 
 
-def _draw(n, sequence, fields, distortion, noise):
-    """`n` uint8 images (n, 28, 28) and labels (n,), drawn in whole blocks and cut to length."""
-    blocks = [
-        _draw_block(np.random.default_rng(child), fields, distortion, noise)
-        for child in sequence.spawn(-(-n // _BLOCK))
-    ]
-    images = np.concatenate([np.empty((0, _SIZE, _SIZE), np.uint8), *(images for images, _ in blocks)])
-    labels = np.concatenate([np.empty(0, np.uint8), *(labels for _, labels in blocks)])
-    return images[:n], labels[:n]
+def _draw(images, labels, sequence, fields, distortion, noise, flags):
+    """Fill `images` and `labels` with what is drawn in whole blocks and cut to length."""
+    for start in range(0, len(labels), _BLOCK):
+        (child,) = sequence.spawn(1)
+        drawn = present(*_draw_block(np.random.default_rng(child), fields, distortion, noise), *flags)
+        for array, block in zip((images, labels), drawn, strict=True):
+            array[start : start + _BLOCK] = block[: len(labels) - start]
 
 
 def _draw_block(rng, fields, distortion, noise):

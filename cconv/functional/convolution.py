@@ -4,6 +4,8 @@ import math
 from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
+
 from .. import kernels
 from .._arrays import as_input, in_dtype_of, promote, with_weights
 from ..geometry import checked_size, hashable, integer, window
@@ -21,8 +23,10 @@ class Geometry(NamedTuple):
     steps: tuple  # what every kernel takes beside the arrays,
     groups: int  # and this
     multiply_adds: int
-    windows: bool  # whether the weight gradient may come from `backward_windows`,
-    lists: bool  # and both from `backward_listed`
+    around: tuple  # rows and columns of padding that the filters reach, as np.pad takes them; () where there are none
+    windows: str  # why the weight gradient cannot come from `backward_windows`, or '',
+    lists: str  # and both from `backward_listed`,
+    cached: bool  # and whether what a list is about stays in the cache, so that it may be faster
 
 
 def geometry(x, W, b, stride, pad, dilation, groups):
@@ -54,58 +58,119 @@ def _geometry(x_shape, W_shape, b_shape, itemsize, stride, pad, dilation, groups
     out_h, out_w, steps = window(height, width, filter_h, filter_w, stride, pad, dilation)
     shape = N, filters, out_h, out_w
     checked_size(*shape, itemsize=itemsize)
+    sh, sw, top, left, dh, dw = steps
+    bottom = (out_h - 1) * sh + (filter_h - 1) * dh + 1 - top - height
+    right = (out_w - 1) * sw + (filter_w - 1) * dw + 1 - left - width
+    around = (0, 0), (0, 0), (top, max(bottom, 0)), (left, max(right, 0))
     return Geometry(
         shape,
         steps,
         groups,
         math.prod(shape) * own * filter_h * filter_w,
+        around if any(map(any, around)) else (),
         windows_fit(x_shape, W_shape, shape, steps, groups),
-        lists_fit(x_shape, W_shape, shape, steps, groups, itemsize),
+        *lists_fit(x_shape, W_shape, shape, steps, groups, itemsize),
     )
 
 
 def windows_fit(x_shape, W_shape, shape, steps, groups):
-    """Say whether a row of taps, and all rows of a window, fit registers, and places in two padded images 32 bits."""
+    """Say why a row of taps, or all rows of a window, do not fit registers, or places in two padded images 32 bits."""
     _, channels, height, width = x_shape
     _, _, filter_h, filter_w = W_shape
     sh, sw, _, _, dh, dw = steps
     taps, rows, gap = kernels.conv.WINDOW
+    if not groups == dw == 1:
+        return "groups and the dilation of columns must be 1"
+    if filter_w > taps or channels * filter_h > rows:
+        return f"filters must have at most {taps} columns, and {rows} rows over all channels"
     area = max(height, shape[2] * sh + filter_h * dh) * (max(width, shape[3] * sw + filter_w) + gap)
-    return groups == dw == 1 and filter_w <= taps and channels * filter_h <= rows and 2 * channels * area < 1 << 31
+    return "" if 2 * channels * area < 1 << 31 else "places in the padded image must fit 32 bits"
 
 
 def lists_fit(x_shape, W_shape, shape, steps, groups, itemsize):
-    """Say whether gradients from a list are worth while where dout is mostly 0.
+    """Say why gradients cannot come from a list, and whether that is worth while where dout is mostly 0.
 
     There must be channels for half a vector of 64 bytes; an image, with its gradient, and filters stay in the cache.
     """
     filters, channels, filter_h, filter_w = W_shape
     sh, sw, _, _, dh, dw = steps
+    if not groups == dw == 1:
+        return "groups and the dilation of columns must be 1", False
     area = ((shape[2] - 1) * sh + (filter_h - 1) * dh + 1) * ((shape[3] - 1) * sw + filter_w)
     pixel = -(-channels * itemsize // 64) * 64  # bytes
+    if area * pixel >= 1 << 31:
+        return "places in the padded image must fit 32 bits", False
     size = filters * filter_h * filter_w * pixel
-    return groups == dw == 1 and channels * itemsize >= 32 and area * pixel <= 1 << 20 and size <= 1 << 18
+    return "", channels * itemsize >= 32 and area * pixel <= 1 << 20 and size <= 1 << 18
 
 
-def passes(source, W, target, steps, groups, **which):
-    """The kernels that are the faster ones for a pass: lanes = pixels where channels would leave many lanes empty.
+def select(which, name, argument, refused):
+    """Check that a pass has the algorithm that an argument names, and that it applies.
 
-    Both give the same bits of output; see the essays that open their sources.
+    `refused` has the reasons why some of them do not, or ''.
+    """
+    known = kernels.conv.algorithms(which)
+    if name in known and not refused.get(name):
+        return name
+    applying = ", ".join(repr(known) for known in known if not refused.get(known))
+    reason = f" ({refused[name]})" if name in known else ""
+    raise ValueError(f"{argument} must be one of {applying} here, or None, got {name!r}{reason}")
+
+
+def passes(source, W, target, steps, groups, algorithm, **which):
+    """The kernels of 'channels' or 'pixels'; without a name, the faster ones.
+
+    Lanes are pixels where channels would leave many of them empty. Both give the same bits of output; see the essays
+    that open their sources.
     """
     pixels = kernels.conv_pixels
-    return pixels if pixels.suits(source, W, target, steps, groups, **which) else kernels.conv
+    if algorithm is None:
+        return pixels if pixels.suits(source, W, target, steps, groups, **which) else kernels.conv
+    return {"channels": kernels.conv, "pixels": pixels}[algorithm]
 
 
-def backward_input(dout, W, dx, steps, groups, threads, b=None):
+def padded(x, W, around, steps):
+    """Return x and steps for filters that are not all finite: with padding written out, where there is any.
+
+    Kernels leave out taps that lie in the padding. An infinite weight times a zero of it is not a number.
+    """
+    if not around or kernels.conv.finite(W):
+        return x, steps
+    return np.pad(x, around), (*steps[:2], 0, 0, *steps[4:])
+
+
+def run_input_gradient(dout, W, dx, steps, groups, threads, b=None, *, algorithm=None):
     """Write the gradient with respect to a convolution's input, plus a bias per channel of it, into dx."""
     conv = kernels.conv
-    if conv.scatters(W, steps, groups):
+    # From dout to the input, each product is one of the formula's: no infinite weight meets a zero beside dout.
+    if algorithm == "scattered" or (
+        algorithm is None and (conv.scatters(W, steps, groups) or not conv.finite(W))
+    ):
         conv.backward_scattered(dout, W, dx, steps, groups, threads, b)
     else:
-        passes(dout, W, dx, steps, groups, backward=True).backward_input(dout, W, dx, steps, groups, threads, b)
+        kernel = passes(dout, W, dx, steps, groups, algorithm, backward=True)
+        kernel.backward_input(dout, W, dx, steps, groups, threads, b)
 
 
-def convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1):
+def run_weight_gradient(dout, x, dW, db, steps, groups, threads, *, windows=False, algorithm=None):
+    """Write the gradient with respect to the filters, and unless db is None that of the bias.
+
+    `windows` tells whether it may come from the values of dout that are not 0, where these are few.
+    """
+    conv = kernels.conv
+    if algorithm is None:
+        kernel = passes(x, dW, dout, steps, groups, None, weights=True)
+        if windows and kernel is conv and conv.few_windows(dout, x, dW):
+            algorithm = "windows"
+    elif algorithm != "windows":
+        kernel = passes(x, dW, dout, steps, groups, algorithm)
+    if algorithm == "windows":
+        conv.backward_windows(dout, None, None, x, dW, db, *dout.shape[2:], steps, threads)
+    else:
+        kernel.backward_weights(dout, x, dW, db, steps, groups, threads)
+
+
+def convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1, algorithm=None):
     r"""Cross-correlate images with filters.
 
     .. math:: out_{n,f,y,z} = b_f + \sum_{c,i,j} W_{f,c,i,j}\; x_{n,\,c,\,y s_h - p_t + i d_h,\,z s_w - p_l + j d_w}
@@ -126,6 +191,8 @@ def convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1):
         Zeros around the image. 'same' gives ceil(H / stride) outputs, the odd zero at the bottom and the right.
     groups : int, default 1
         Parts into which channels and filters are divided; C = groups is a depthwise convolution.
+    algorithm : {'channels', 'pixels'}, optional
+        What a vector's lanes are; the faster one when not given. Both give the same bits.
 
     Returns
     -------
@@ -138,7 +205,8 @@ def convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1):
     TypeError
         If an array is not of floats (integers are refused: scale images first) or a step is not an integer.
     ValueError
-        If shapes disagree, a step is below 1, a pad is negative or the filter is larger than the padded image.
+        If shapes disagree, a step is below 1, a pad is negative or the filter is larger than the padded image, or if
+        there is no algorithm of that name.
 
     Notes
     -----
@@ -155,15 +223,30 @@ def convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1):
              [ 6., 15.]]]], dtype=float32)
     """
     x, W, b = with_weights(x, W, b, 4)
-    shape, steps, groups, multiply_adds, *_ = geometry(x, W, b, stride, pad, dilation, groups)
+    shape, steps, groups, multiply_adds, around, *_ = geometry(x, W, b, stride, pad, dilation, groups)
+    if algorithm is not None:
+        select("output", algorithm, "algorithm", {})
+    x, steps = padded(x, W, around, steps)
     out = kernels.memory.empty(shape, x.dtype)
     threads = kernels.cpu.threads_for(COST * multiply_adds)
-    passes(x, W, out, steps, groups).forward(x, W, b, out, steps, groups, threads)
+    passes(x, W, out, steps, groups, algorithm).forward(x, W, b, out, steps, groups, threads)
     return out
 
 
 def convolution_backward(
-    dout, x, W, *, stride=1, pad=0, dilation=1, groups=1, bias=True, input_gradient=True, parameter_gradient=True
+    dout,
+    x,
+    W,
+    *,
+    stride=1,
+    pad=0,
+    dilation=1,
+    groups=1,
+    bias=True,
+    input_gradient=True,
+    parameter_gradient=True,
+    input_algorithm=None,
+    weight_algorithm=None,
 ):
     r"""Return the gradients of `convolution`.
 
@@ -185,6 +268,11 @@ def convolution_backward(
         Whether dx is wanted; the first layer of a network does without.
     parameter_gradient : bool, default True
         Whether dW and db are wanted; a frozen layer does without.
+    input_algorithm : {'channels', 'pixels', 'scattered', 'listed'}, optional
+        How dx is computed; the fastest one when not given. Lanes are channels or pixels; 'scattered' goes from dout to
+        the input, 'listed' visits the values of dout that are not 0.
+    weight_algorithm : {'channels', 'pixels', 'windows', 'listed'}, optional
+        How dW and db are computed; 'windows' and 'listed' visit the values of dout that are not 0.
 
     Returns
     -------
@@ -196,7 +284,8 @@ def convolution_backward(
     Raises
     ------
     TypeError, ValueError
-        As `convolution`, and if `dout` does not have the output's shape.
+        As `convolution`, if `dout` does not have the output's shape, and if an algorithm is unknown or does not apply:
+        the text says why, and which ones do.
 
     Examples
     --------
@@ -209,23 +298,31 @@ def convolution_backward(
     given = x, W
     x, W, _ = with_weights(x, W, None, 4)
     dout, x, W = promote(as_input(dout, "dout", 4), x, W)
-    shape, steps, groups, multiply_adds, windows, lists = geometry(x, W, None, stride, pad, dilation, groups)
+    shape, steps, groups, multiply_adds, _, windows, lists, cached = geometry(x, W, None, stride, pad, dilation, groups)
     if dout.shape != shape:
         raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
+    conv = kernels.conv
+    if input_algorithm is weight_algorithm is None:
+        if cached and conv.few_values(dout, x, W):
+            input_algorithm = weight_algorithm = "listed"
+    else:
+        finite = conv.finite(x) and conv.finite(W)
+        lists, windows = (reason or ("" if finite else "x and W must be finite") for reason in (lists, windows))
+        if input_algorithm is not None:
+            select("input_gradient", input_algorithm, "input_algorithm", {"listed": lists})
+        if weight_algorithm is not None:
+            select("weight_gradient", weight_algorithm, "weight_algorithm", {"listed": lists, "windows": windows})
     threads = kernels.cpu.threads_for(COST * multiply_adds)
     empty = kernels.memory.empty
     dx = empty(x.shape, x.dtype) if input_gradient else None
     dW = empty(W.shape, W.dtype) if parameter_gradient else None
     db = empty(W.shape[:1], W.dtype) if bias and parameter_gradient else None
-    if lists and kernels.conv.few_values(dout, x, W):
-        kernels.conv.backward_listed(dout, None, None, x, W, dW, db, dx, *shape[2:], steps, threads)
-    else:
-        if input_gradient:
-            backward_input(dout, W, dx, steps, groups, threads)
-        if parameter_gradient:
-            kernel = passes(x, W, dout, steps, groups, weights=True)
-            if windows and kernel is kernels.conv and kernel.few_windows(dout, x, W):
-                kernel.backward_windows(dout, None, None, x, dW, db, *shape[2:], steps, threads)
-            else:
-                kernel.backward_weights(dout, x, dW, db, steps, groups, threads)
+    listed_dx = dx if input_algorithm == "listed" else None
+    parameters = (dW, db) if weight_algorithm == "listed" else (None, None)
+    if listed_dx is not None or parameters[0] is not None:
+        conv.backward_listed(dout, None, None, x, W, *parameters, listed_dx, *shape[2:], steps, threads)
+    if input_gradient and input_algorithm != "listed":
+        run_input_gradient(dout, W, dx, steps, groups, threads, algorithm=input_algorithm)
+    if parameter_gradient and weight_algorithm != "listed":
+        run_weight_gradient(dout, x, dW, db, steps, groups, threads, windows=not windows, algorithm=weight_algorithm)
     return in_dtype_of(given[0], dx), in_dtype_of(given[1], dW), in_dtype_of(given[1], db)

@@ -5,7 +5,7 @@ import numpy as np
 from .. import kernels
 from .._arrays import as_input, in_dtype_of, promote, with_weights
 from .activation import relu_backward
-from .convolution import COST, convolution_backward, geometry
+from .convolution import COST, convolution_backward, geometry, padded, select
 from .pooling import as_places, max_pool_backward
 
 __all__ = ["convolution_relu_max_pool", "convolution_relu_max_pool_backward"]
@@ -15,7 +15,9 @@ WINDOW_COST = 0.3
 UINT8 = np.dtype(np.uint8)
 
 
-def convolution_relu_max_pool(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1, return_argmax=False):
+def convolution_relu_max_pool(
+    x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1, return_argmax=False, algorithm=None
+):
     r"""Compute ``max_pool(relu(convolution(x, W, b)), 2)`` without ever holding the convolution's output of the batch.
 
     .. math:: out_{n,f,y,z} = \max_{i,j \in \{0, 1\}} \max(conv_{n,f,2y+i,2z+j}, 0)
@@ -28,6 +30,8 @@ def convolution_relu_max_pool(x, W, b=None, *, stride=1, pad=0, dilation=1, grou
         As `convolution`.
     return_argmax : bool, default False
         Also return where each maximum lies, as `max_pool` does.
+    algorithm : {'channels'}, optional
+        There is one so far.
 
     Returns
     -------
@@ -38,7 +42,7 @@ def convolution_relu_max_pool(x, W, b=None, *, stride=1, pad=0, dilation=1, grou
     Raises
     ------
     TypeError, ValueError
-        As `convolution`, and if the convolution's output is smaller than the window.
+        As `convolution`, and if the convolution's output is smaller than the window or there is no such algorithm.
 
     Examples
     --------
@@ -48,9 +52,13 @@ def convolution_relu_max_pool(x, W, b=None, *, stride=1, pad=0, dilation=1, grou
     array([[[[3.]]]])
     """
     x, W, b = with_weights(x, W, b, 4)
-    (N, filters, out_h, out_w), steps, groups, multiply_adds, *_ = geometry(x, W, b, stride, pad, dilation, groups)
+    full, steps, groups, multiply_adds, around, *_ = geometry(x, W, b, stride, pad, dilation, groups)
+    N, filters, out_h, out_w = full
+    if algorithm is not None:
+        select("pooled_output", algorithm, "algorithm", {})
     if out_h < 2 or out_w < 2:
         raise ValueError(f"x must be large enough for an output of 2 x 2 before pooling, got {out_h} x {out_w}")
+    x, steps = padded(x, W, around, steps)
     shape = N, filters, out_h // 2, out_w // 2
     out = kernels.memory.empty(shape, x.dtype)
     argmax = kernels.memory.empty(shape, UINT8) if return_argmax else None
@@ -73,6 +81,7 @@ def convolution_relu_max_pool_backward(
     bias=True,
     input_gradient=True,
     parameter_gradient=True,
+    algorithm=None,
 ):
     """Return the gradients of `convolution_relu_max_pool`.
 
@@ -91,6 +100,9 @@ def convolution_relu_max_pool_backward(
         Whether db and dx are wanted.
     parameter_gradient : bool, default True
         Whether dW and db are wanted; a frozen layer does without.
+    algorithm : {'windows', 'listed', 'unpooled'}, optional
+        'windows' and 'listed' visit the maxima alone, 'unpooled' computes the gradient of the convolution's own output
+        and goes on from there; the fastest one when not given.
 
     Returns
     -------
@@ -101,7 +113,8 @@ def convolution_relu_max_pool_backward(
     Raises
     ------
     TypeError, ValueError
-        As `convolution`, and if `dout`, `out` or `argmax` does not have the output's shape.
+        As `convolution`, if `dout`, `out` or `argmax` does not have the output's shape, and if the algorithm is unknown
+        or does not apply.
 
     Examples
     --------
@@ -113,11 +126,19 @@ def convolution_relu_max_pool_backward(
     ([[[[1.0, 1.0], [1.0, 1.0]]]], array([1.]))
     """
     image, weights, _ = with_weights(x, W, None, 4)
-    full, steps, _, multiply_adds, windows, lists = geometry(image, weights, None, stride, pad, dilation, groups)
+    sizes = geometry(image, weights, None, stride, pad, dilation, groups)
+    full, steps, _, multiply_adds, _, windows, lists, cached = sizes
     N, filters, out_h, out_w = full
     shape = N, filters, out_h // 2, out_w // 2
-    first = windows and parameter_gradient and not input_gradient  # a first layer, most often
-    if not first and not lists:
+    if input_gradient or not parameter_gradient:
+        windows = windows or "it gives the gradients of parameters alone"
+    if algorithm is not None:
+        select("pooled_gradients", algorithm, "algorithm", {"windows": windows, "listed": lists})
+    elif not windows:  # a first layer, most often
+        algorithm = "windows"
+    else:
+        algorithm = "listed" if cached else "unpooled"
+    if algorithm == "unpooled":
         # The maximum is positive where relu passed it, so relu's gradient is taken on a quarter of the values.
         dout = max_pool_backward(relu_backward(dout, out), argmax, full, 2)
         settings = {"stride": stride, "pad": pad, "dilation": dilation, "groups": groups}
@@ -133,10 +154,10 @@ def convolution_relu_max_pool_backward(
     dx = empty(x.shape, x.dtype) if input_gradient else None
     dW = empty(W.shape, W.dtype) if parameter_gradient else None
     db = empty((filters,), W.dtype) if bias and parameter_gradient else None
-    if first:
+    if algorithm == "windows":
         threads = kernels.cpu.threads_for(WINDOW_COST * dout.size * weights.shape[1] * weights.shape[2])
         kernels.conv.backward_windows(dout, out, argmax, x, dW, db, out_h, out_w, steps, threads)
-    else:
+    elif algorithm == "listed":
         threads = kernels.cpu.threads_for(COST * multiply_adds / 4)
         kernels.conv.backward_listed(dout, out, argmax, x, W, dW, db, dx, out_h, out_w, steps, threads)
     return in_dtype_of(given[0], dx), in_dtype_of(given[1], dW), in_dtype_of(given[1], db)

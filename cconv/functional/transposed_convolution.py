@@ -5,9 +5,12 @@ import numpy as np
 from .. import kernels
 from .._arrays import as_input, promote
 from ..geometry import checked_size, integer, transposed_window
-from .convolution import COST, backward_input, passes
+from .convolution import COST, passes, run_input_gradient, run_weight_gradient, select
 
 __all__ = ["transposed_convolution", "transposed_convolution_backward"]
+
+# Why these do not apply.
+NO_LISTS = dict.fromkeys(("listed", "windows"), "a transposed convolution has no list of values that are not 0")
 
 
 def _door(x, W, groups):
@@ -27,7 +30,9 @@ def _door(x, W, groups):
     return x, W, groups
 
 
-def transposed_convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1, output_padding=0):
+def transposed_convolution(
+    x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1, output_padding=0, algorithm=None
+):
     r"""Spread images with filters: the adjoint of `convolution` with the same settings, plus a bias.
 
     .. math:: out_{n,f,\,y s_h - p_t + i d_h,\,z s_w - p_l + j d_w} = b_f + \sum x_{n,c,y,z}\; W_{c,f,i,j}
@@ -52,6 +57,8 @@ def transposed_convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=
     output_padding : int or (int, int), default 0
         Rows at the bottom and columns at the right that the output has more, below the stride or the dilation: which of
         the sizes that a strided convolution makes equal is meant.
+    algorithm : {'channels', 'pixels', 'scattered'}, optional
+        As the `input_algorithm` of `convolution_backward`.
 
     Returns
     -------
@@ -64,7 +71,8 @@ def transposed_convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=
     TypeError
         If an array is not of floats (integers are refused: scale images first) or a step is not an integer.
     ValueError
-        If shapes disagree, a step is below 1, a pad is negative or nothing of the output is left.
+        If shapes disagree, a step is below 1, a pad is negative or nothing of the output is left, or if the algorithm
+        is unknown or does not apply.
 
     Notes
     -----
@@ -86,11 +94,13 @@ def transposed_convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=
             raise ValueError(f"b must have one value for each of the {filters} output channels, got shape {b.shape}")
         x, W, b = promote(x, W, b)
     place = transposed_window(*x.shape[2:], *W.shape[2:], stride, pad, dilation, output_padding)
+    if algorithm is not None:
+        select("input_gradient", algorithm, "algorithm", NO_LISTS)
     shape = len(x), filters, place.out_h, place.out_w
     checked_size(*shape, itemsize=x.itemsize)
     out = kernels.memory.empty(shape, x.dtype)
     threads = kernels.cpu.threads_for(COST * x.size * W[0].size)
-    backward_input(x, W, out, place.steps, groups, threads, b)
+    run_input_gradient(x, W, out, place.steps, groups, threads, b, algorithm=algorithm)
     return out
 
 
@@ -107,6 +117,8 @@ def transposed_convolution_backward(
     bias=True,
     input_gradient=True,
     parameter_gradient=True,
+    input_algorithm=None,
+    weight_algorithm=None,
 ):
     r"""Return the gradients of `transposed_convolution`.
 
@@ -128,6 +140,8 @@ def transposed_convolution_backward(
         Whether dx is wanted; the first layer of a network does without.
     parameter_gradient : bool, default True
         Whether dW and db are wanted; a frozen layer does without.
+    input_algorithm, weight_algorithm : {'channels', 'pixels'}, optional
+        What a vector's lanes are; the faster one when not given.
 
     Returns
     -------
@@ -139,7 +153,8 @@ def transposed_convolution_backward(
     Raises
     ------
     TypeError, ValueError
-        As `transposed_convolution`, and if `dout` does not have the output's shape.
+        As `transposed_convolution`, if `dout` does not have the output's shape, and if an algorithm is unknown or does
+        not apply.
 
     Examples
     --------
@@ -156,18 +171,21 @@ def transposed_convolution_backward(
     shape = len(x), W.shape[1] * groups, place.out_h, place.out_w
     if dout.shape != shape:
         raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
+    if input_algorithm is not None:
+        select("output", input_algorithm, "input_algorithm", {})
+    if weight_algorithm is not None:
+        select("weight_gradient", weight_algorithm, "weight_algorithm", NO_LISTS)
     threads = kernels.cpu.threads_for(COST * x.size * W[0].size)
     dx = db = None
     if input_gradient:
         dx = kernels.memory.empty(x.shape, x.dtype)
-        kernel = passes(dout, W, dx, place.steps, groups)
+        kernel = passes(dout, W, dx, place.steps, groups, input_algorithm)
         kernel.forward(dout, W, None, dx, place.steps, groups, threads)
         dx = dx.astype(x_dtype or dx.dtype, copy=False)
     if not parameter_gradient:
         return dx, None, None
     dW = kernels.memory.empty(W.shape, W.dtype)
-    kernel = passes(dout, W, x, place.steps, groups, weights=True)
-    kernel.backward_weights(x, dout, dW, None, place.steps, groups, threads)
+    run_weight_gradient(x, dout, dW, None, place.steps, groups, threads, algorithm=weight_algorithm)
     if bias:
         db = dout.sum(axis=(2, 3)).sum(axis=0, dtype=np.float64).astype(W_dtype or W.dtype)
     return dx, dW.astype(W_dtype or dW.dtype, copy=False), db

@@ -5,7 +5,21 @@ from numpy.typing import NDArray
 # Of `backward_windows`: the most taps in a row, the most rows of them, more values than rows of pixels are filled by.
 WINDOW: Final[tuple[int, int, int]]
 
-def plan(channels: int, width: int, stride: int, side: int, itemsize: int, /) -> tuple[int, int, int]: ...
+# The passes that have a plan.
+PASSES: Final[tuple[str, ...]]
+
+def algorithms(which: str, /) -> tuple[str, ...]: ...
+def plan(
+    which: str,
+    source: tuple[int, int, int],
+    filters: tuple[int, int, int, int],
+    target: tuple[int, int, int],
+    steps: tuple[int, ...],
+    groups: int,
+    itemsize: int,
+    /,
+) -> dict[str, Any]: ...
+def finite(array: NDArray[Any], /) -> bool: ...
 def forward(
     x: NDArray[Any],
     W: NDArray[Any],

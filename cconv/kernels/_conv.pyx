@@ -40,16 +40,16 @@ cimport numpy as cnp
 from libc.stdint cimport int32_t, uint8_t, uint16_t
 
 from cconv.kernels.conv_gather cimport (
-    ALIGNMENT, STRIP, Gather, Pass, gather, most_outputs, shares, splits, strip_size, tile_width
+    ALIGNMENT, STRIP, Gather, Pass, gather, most_outputs, pass_of, shares, splits, strip_size, tile_width
 )
 from cconv.kernels.conv_list cimport (
     WINDOW_BYTES, WINDOW_LANES, WINDOW_ROWS, WINDOWS, List, cut_windows, list_gradient, window_gradient
 )
 from cconv.kernels.conv_scatter cimport Scatter, scatter_all
 from cconv.kernels.conv_weights cimport weight_gradient
-from cconv.kernels.division cimport ceil_div, floor_div, round_up
+from cconv.kernels.division cimport ceil_div, deal, floor_div, round_up
 from cconv.kernels.tile cimport (
-    CACHE_LINE, TILE_ASKED, TILE_ASKING, TILE_BYTES, TILE_ROWS, TILE_SIDE, TILE_SIDE_V, cconv_ftz_on,
+    CACHE_LINE, PLANS_CHECKED, TILE_ASKED, TILE_ASKING, TILE_BYTES, TILE_ROWS, TILE_SIDE, TILE_SIDE_V, cconv_ftz_on,
     cconv_ftz_restore, tile_rows
 )
 from cconv.kernels.zeros cimport all_finite, share_nonzero
@@ -79,15 +79,37 @@ cdef enum:
 WINDOW = WINDOW_LANES, WINDOW_ROWS, CACHE_LINE  # for those who ask whether `backward_windows` can do it
 
 
-def plan(Py_ssize_t channels, Py_ssize_t width, Py_ssize_t stride, int side, Py_ssize_t itemsize, /):
-    """The tile that a pass with this many output channels and outputs per row uses, as (outputs, vectors, lanes)."""
-    cdef Py_ssize_t lanes = TILE_BYTES // itemsize
-    cdef Py_ssize_t V = tile_width(ceil_div(channels, lanes), width, stride, side, lanes)
-    return ceil_div(width, ceil_div(width, most_outputs(V, stride, side, lanes))), V, lanes
-
-
 cdef enum Kind:
     OUTPUT, POOLED_OUTPUT, INPUT_GRADIENT, WEIGHT_GRADIENT, WINDOW_GRADIENT
+
+PASSES = "output", "pooled_output", "input_gradient", "weight_gradient", "window_gradient"
+
+cdef dict ALGORITHMS = {
+    "output": ("channels", "pixels"),
+    "pooled_output": ("channels",),
+    "input_gradient": ("channels", "pixels", "scattered", "listed"),
+    "weight_gradient": ("channels", "pixels", "windows", "listed"),
+    "pooled_gradients": ("windows", "listed", "unpooled"),
+}
+
+
+def algorithms(object which, /):
+    """The names of the algorithms for a pass; `cconv.functional.convolution` knows when each applies and is chosen."""
+    if not isinstance(which, str) or which not in ALGORITHMS:
+        raise ValueError(f"pass must be one of {', '.join(ALGORITHMS)}, got {which!r}")
+    return ALGORITHMS[which]
+
+
+def plan(str which, tuple source, tuple filters, tuple target, tuple steps, Py_ssize_t groups, Py_ssize_t itemsize, /):
+    """The tables of a pass as a dict of numbers and arrays, which `cconv.kernels.plans` checks without running them.
+
+    `source`, `filters` and `target` are (C, H, W) of what is read, the filters' shape and (C, H, W) of what is written;
+    for gradients of weights, source and target are those of the output pass.
+    """
+    if which not in PASSES:
+        raise ValueError(f"pass must be one of {', '.join(PASSES)}, got {which!r}")
+    cdef Plan made = Plan(source, filters, target, *steps, groups, itemsize, PASSES.index(which))
+    return made.describe(source, filters, target, steps)
 
 
 cdef class Plan:
@@ -132,8 +154,10 @@ cdef class Plan:
         room = g.taps + 2 * rows * g.pw
         if kind == INPUT_GRADIENT:
             self.plan_input_gradient(FH, FW, sh, sw, pt, pl, dh, dw, room)
-        else:
+        elif kind in (OUTPUT, POOLED_OUTPUT, WEIGHT_GRADIENT, WINDOW_GRADIENT):
             self.plan_output(FH, FW, sh, sw, pt, pl, dh, dw, room)
+        else:
+            raise ValueError(f"a pass of kind {<int>kind} has no plan")
         g.step = g.PW
         for y in range(H):
             for z in range(W):
@@ -252,6 +276,63 @@ cdef class Plan:
                 if g.split == 1 or pz == g.split - 1:
                     g.weights += g.C * p.taps * g.vectors * g.lanes
 
+    cdef dict describe(self, tuple source, tuple filters, tuple target, tuple steps):
+        """The tables as arrays, for those who check them: see plans.py."""
+        cdef Gather* g = &self.g
+        cdef Pass* p
+        cdef Py_ssize_t s, most = filters[2] * filters[3]
+        each = []
+        for s in range(g.ph * g.pw):
+            p = g.each + s
+            each.append({
+                "width": p.width, "side": p.side, "weights": p.weights, "table": view(p.table, p.taps),
+                "row": view(p.row, p.taps), "tap": view(p.tap, p.taps),
+                "kept": np.array(<uint16_t[:4, :most, :2]>p.kept)[:, :p.taps] != 0,
+            })
+        return {
+            "pass": PASSES[self.kind], "source": source, "filters": filters, "target": target, "steps": steps,
+            "groups": g.groups, "C": g.C, "F": g.F, "top": g.top, "left": g.left, "PH": g.PH, "PW": g.PW,
+            "plane": g.plane, "split": g.split, "copied": g.copied, "folded": g.folded, "compact": g.compact,
+            "most": g.most, "by_tap": g.by_tap, "area": g.area, "width": g.width, "rows": g.rows, "row": g.row,
+            "step": g.step, "down": g.down, "up": g.up, "across": g.across, "lowest": g.lowest, "highest": g.highest,
+            "ph": g.ph, "pw": g.pw, "lanes": g.lanes, "vectors": g.vectors, "V": g.V, "weights": g.weights,
+            "itemsize": self.itemsize, "each": each, "off": view(g.off, g.area),
+            "taps": view(g.taps, 2 * g.rows * g.pw).reshape(g.rows, g.pw, 2), "tiles": self.find_tiles(),
+        }
+
+    cdef cnp.ndarray find_tiles(self):
+        """Every tile of a group's outputs, for the first and the last block of vectors: V, row, phase, output, outputs.
+
+        These are the loops of `gather_rows`, `gather_pooled` and `gather_phase`.
+        """
+        cdef Gather* g = &self.g
+        cdef Py_ssize_t units = ceil_div(g.row, g.pw), pieces = ceil_div(units, max(STRIP // g.pw, 1)), V, y, i, z
+        cdef Py_ssize_t z0, z1, first, count, k, end = g.row, rows = g.rows
+        cdef int size = 0, larger = 0
+        cdef list found = []
+        if self.kind == POOLED_OUTPUT:
+            pieces, end, rows = 1, g.width // 2 * 2, g.rows // 2 * 2
+        elif self.kind not in (OUTPUT, INPUT_GRADIENT):
+            rows = 0
+        for V in {min(g.V, g.vectors), g.vectors - (g.vectors - 1) // g.V * g.V}:
+            for y in range(rows):
+                for i in range(pieces):
+                    z0 = i * units // pieces * g.pw
+                    z1 = min(min((i + 1) * units // pieces * g.pw, end), g.area - y * g.row)
+                    for z in range(min(g.pw, z1 - z0)):
+                        first = z0 // g.pw
+                        count = ceil_div(z1 - z0 - z, g.pw)
+                        k = g.most if g.compact else most_outputs(V, g.across, pass_of(g, y, z).side, g.lanes)
+                        for k in range(deal(count, <int>k, &size, &larger)):
+                            found.append((V, y, z, first, size + (k < larger)))
+                            first += size + (k < larger)
+        return np.array(found, np.intp).reshape(-1, 5)
+
+
+cdef cnp.ndarray view(Py_ssize_t* values, Py_ssize_t count):
+    """A copy of a table."""
+    return np.array(<Py_ssize_t[:count]>values) if count > 0 else np.empty(0, np.intp)
+
 
 cdef void set_planes(Gather* g, bint padded, bint whole):
     """Find out whether images are copied, and how far apart their channels lie.
@@ -348,7 +429,7 @@ cdef void find_taps(Gather* g, Py_ssize_t y, Pass* p, Py_ssize_t* taps):
             taps[1] = t + 1
 
 
-cdef dict plans = {}
+cdef dict found_plans = {}
 
 
 cdef inline tuple sizes(cnp.ndarray images):
@@ -360,12 +441,16 @@ cdef Plan find_plan(cnp.ndarray source, cnp.ndarray W, tuple target, tuple steps
     """Return the plan of a geometry, from the last few that were used."""
     cdef tuple key = (source.shape[1], source.shape[2], source.shape[3], W.shape[0], W.shape[2], W.shape[3],
                       target, steps, groups, cnp.PyArray_ITEMSIZE(W), kind)
-    found = plans.get(key)
+    found = found_plans.get(key)
     if found is None:
         found = Plan(sizes(source), (<object>W).shape, target, *steps, groups, cnp.PyArray_ITEMSIZE(W), kind)
-        if len(plans) >= 256:
-            plans.clear()
-        plans[key] = found
+        if PLANS_CHECKED:
+            from cconv.kernels.plans import check
+
+            check((<Plan>found).describe(sizes(source), (<object>W).shape, target, steps))
+        if len(found_plans) >= 256:
+            found_plans.clear()
+        found_plans[key] = found
     return <Plan>found
 
 
@@ -609,6 +694,11 @@ cdef bint all_numbers(cnp.ndarray array):
     if cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT:
         return all_finite(<const float*>cnp.PyArray_DATA(array), cnp.PyArray_SIZE(array))
     return all_finite(<const double*>cnp.PyArray_DATA(array), cnp.PyArray_SIZE(array))
+
+
+def finite(cnp.ndarray array, /):
+    """Whether no value is infinite or not a number."""
+    return all_numbers(array)
 
 
 cdef double share(cnp.ndarray dout):

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from ._conv import backward_input as backward_input
 from ._conv import backward_weights as backward_weights
 from ._conv import forward as forward
+from ._conv import plan as plan
 
 def suits(
     source: NDArray[Any],

@@ -35,7 +35,7 @@ from libc.string cimport memcpy, memset
 
 from cconv.kernels.division cimport ceil_div, deal, floor_div, quotient, round_up
 from cconv.kernels.pieces cimport deal_pieces, shared_pieces, take_piece
-from cconv.kernels.tile cimport TILE_BYTES, cconv_ftz_on, cconv_ftz_restore
+from cconv.kernels.tile cimport PLANS_CHECKED, TILE_BYTES, cconv_ftz_on, cconv_ftz_restore
 
 import numpy as np
 
@@ -401,7 +401,39 @@ cdef class Plan:
                 p.taps += 1
 
 
-cdef dict plans = {}
+    cdef dict describe(self, str which, tuple source, tuple filters, tuple target, tuple steps, Py_ssize_t itemsize):
+        """The tables as arrays, for those who check them: see plans.py."""
+        cdef Gather* g = &self.g
+        cdef Pass* p
+        cdef Py_ssize_t s
+        each = []
+        for s in range(g.passes):
+            p = g.each + s
+            each.append({"where": view(p.where, p.vectors), "to": view(p.to, p.vectors), "table": view(p.table, p.taps),
+                         "tap": view(p.tap, p.taps), "weights": p.weights})
+        return {
+            "pass": which, "source": source, "filters": filters, "target": target, "steps": steps, "groups": g.groups,
+            "itemsize": itemsize, "C": g.C, "F": g.F, "sh": g.split.sh, "sw": g.split.sw, "top": g.split.top,
+            "left": g.split.left, "split_rows": g.split.rows, "pitch": g.split.pitch, "in_place": g.in_place,
+            "in_rows": g.in_rows, "plane": g.plane, "row_step": g.row_step, "th": g.th, "tw": g.tw, "strip": g.strip,
+            "lanes": TILE_BYTES // itemsize, "spare": 0 if g.in_place else ALIGNMENT, "each": each,
+        }
+
+
+cdef cnp.ndarray view(Py_ssize_t* values, Py_ssize_t count):
+    """A copy of a table."""
+    return np.array(<Py_ssize_t[:count]>values) if count > 0 else np.empty(0, np.intp)
+
+
+def plan(str which, tuple source, tuple filters, tuple target, tuple steps, Py_ssize_t groups, Py_ssize_t itemsize, /):
+    """The tables of a pass as a dict of numbers and arrays, as those of `kernels.conv.plan`."""
+    if which not in ("output", "input_gradient", "weight_gradient"):
+        raise ValueError(f"pass must be output, input_gradient or weight_gradient, got {which!r}")
+    cdef Plan made = Plan(source, filters, target, *steps, groups, itemsize, which == "input_gradient")
+    return made.describe(which, source, filters, target, steps, itemsize)
+
+
+cdef dict found_plans = {}
 
 
 cdef inline tuple sizes(cnp.ndarray images):
@@ -414,13 +446,19 @@ cdef Plan find_plan(cnp.ndarray source, cnp.ndarray W, cnp.ndarray target, tuple
     """Return the plan of a geometry, from the last few that were used."""
     cdef tuple key = (sizes(source), W.shape[2], W.shape[3], sizes(target), steps, groups, cnp.PyArray_ITEMSIZE(W),
                       backward)
-    found = plans.get(key)
+    found = found_plans.get(key)
     if found is None:
         found = Plan(sizes(source), (<object>W).shape, sizes(target), *steps, groups, cnp.PyArray_ITEMSIZE(W),
                      backward)
-        if len(plans) >= 256:
-            plans.clear()
-        plans[key] = found
+        if PLANS_CHECKED:
+            from cconv.kernels.plans import check_pixels
+
+            which = "input_gradient" if backward else "output"
+            check_pixels((<Plan>found).describe(which, sizes(source), (<object>W).shape, sizes(target), steps,
+                                                cnp.PyArray_ITEMSIZE(W)))
+        if len(found_plans) >= 256:
+            found_plans.clear()
+        found_plans[key] = found
     return <Plan>found
 
 

@@ -2,6 +2,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+def plan(
+    rows: int, K: int, columns: int, transposed: bool, turned: bool, itemsize: int, num_threads: int, /
+) -> dict[str, Any]: ...
 def affine(
     x: NDArray[Any], W: NDArray[Any], b: NDArray[Any] | None, out: NDArray[Any], relu: bool, num_threads: int, /
 ) -> None: ...

@@ -32,10 +32,12 @@ from libc.string cimport memcpy, memset
 from cconv.kernels.division cimport ceil_div, deal, round_up
 from cconv.kernels.pieces cimport deal_pieces, shared_pieces, take_piece
 from cconv.kernels.tile cimport (
-    TILE_BYTES, TILE_MAX_V, Ahead, cconv_ftz_on, cconv_ftz_restore, look_ahead, pad, plan_lines, run_rows, tile_ahead,
+    PLANS_CHECKED, TILE_BYTES, TILE_MAX_V, Ahead, cconv_ftz_on, cconv_ftz_restore, look_ahead, pad, plan_lines, run_rows, tile_ahead,
     tile_cost, tile_product, tile_rows, tile_rows_product, turn, turn_padded
 )
 from cconv.kernels.zeros cimport share_nonzero
+
+import numpy as np
 
 from cconv.kernels._memory import empty
 
@@ -82,6 +84,9 @@ cdef struct Product:
     Py_ssize_t step  # from row to row of sums: where these are added up, whole vectors
     Py_ssize_t strip, right  # values of scratch for a strip of sums and for a block of the right factor,
     Py_ssize_t apart  # and where in it sums begin that do not lie in the result
+    Py_ssize_t private  # values of scratch for one thread
+    bint few  # whether the right factor is read in place, for a few rows,
+    bint by_chunks  # or threads share the chunks
 
 
 cdef inline Py_ssize_t vectors_of(Product* g, Py_ssize_t block) noexcept nogil:
@@ -432,52 +437,38 @@ cdef void product_of_few_rows(const floating* a, const floating* b, floating* bi
     cconv_ftz_restore(state)
 
 
-cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray out, bint transposed, bint turned,
-              int num_threads):
-    """Write a times b, either of them transposed, plus a bias or None, into out."""
-    cdef Product g
-    cdef Py_ssize_t rows = a.shape[1 if transposed else 0], K = a.shape[0 if transposed else 1]
-    cdef Py_ssize_t columns = b.shape[0 if turned else 1]
-    cdef Py_ssize_t private, V, width = 0, few_rows = min(rows, ROWS), blocks, wide
+cdef void lay_out(Product* g, Py_ssize_t rows, Py_ssize_t K, Py_ssize_t columns, bint transposed, bint turned,
+                  Py_ssize_t itemsize, int num_threads):
+    """Find out how a product of these sizes, all positive, is cut into chunks, blocks and parts, and what scratch it takes."""
+    cdef Py_ssize_t V, width = 0, few_rows = min(rows, ROWS), blocks, wide
     cdef double cost, least = 0
-    cdef void* left = cnp.PyArray_DATA(a)
-    cdef void* right = cnp.PyArray_DATA(b)
-    cdef void* result = cnp.PyArray_DATA(out)
-    cdef void* biases = NULL if bias is None else cnp.PyArray_DATA(<cnp.ndarray>bias)
-    cdef void* work
-    cdef cnp.ndarray scratch
-    cdef bint single = cnp.PyArray_TYPE(out) == cnp.NPY_FLOAT, few, by_chunks
-    g.rows, g.K, g.columns, g.transposed = rows, K, columns, transposed
+    g.rows, g.K, g.columns, g.transposed, g.turned = rows, K, columns, transposed, turned
     g.row_step = 1 if transposed else K
     g.k_step = rows if transposed else 1
-    g.b_step, g.turned, g.lanes = b.shape[1], turned, TILE_BYTES // cnp.PyArray_ITEMSIZE(a)
-    if rows == 0:
-        return
-    if K == 0:
-        out[...] = 0  # the weight gradient of an empty batch
-        return
+    g.b_step = K if turned else columns
+    g.lanes = TILE_BYTES // itemsize
     g.vectors = ceil_div(columns, g.lanes)
     g.blocks = 1
     for V in range(1, min(g.vectors, TILE_MAX_V) + 1):
         blocks = ceil_div(g.vectors, V)
         wide = g.vectors - blocks * (V - 1)  # blocks of V vectors; the others have one less
-        cost = wide * tile_cost(V, ceil_div(few_rows, most_rows(&g, V)), few_rows, 0)
+        cost = wide * tile_cost(V, ceil_div(few_rows, most_rows(g, V)), few_rows, 0)
         if wide < blocks:
-            cost += (blocks - wide) * tile_cost(V - 1, ceil_div(few_rows, most_rows(&g, V - 1)), few_rows, 0)
+            cost += (blocks - wide) * tile_cost(V - 1, ceil_div(few_rows, most_rows(g, V - 1)), few_rows, 0)
         if cost < least or V == 1:
             least = cost
             g.blocks = blocks
             width = V * g.lanes
-    few = rows <= FEW_ROWS and not turned and not transposed and columns >= g.lanes
+    g.few = rows <= FEW_ROWS and not turned and not transposed and columns >= g.lanes
     g.chunks = ceil_div(K, CHUNK)
     if g.chunks > CHUNKS:
         g.chunks = round_up(g.chunks, CHUNKS)
     g.chunk = ceil_div(K, g.chunks)
     g.chunks = ceil_div(K, g.chunk)
-    g.step = g.vectors * g.lanes if g.chunks > 1 and not transposed and not few else columns
-    by_chunks = (not few and not turned and not transposed and rows <= ROWS and 1 < num_threads
-                 and K >= 4 * num_threads * CHUNK
-                 and <double>g.chunks * rows * g.step * cnp.PyArray_ITEMSIZE(a) <= SUMS_BYTES)
+    g.step = g.vectors * g.lanes if g.chunks > 1 and not transposed and not g.few else columns
+    g.by_chunks = (not g.few and not turned and not transposed and rows <= ROWS and 1 < num_threads
+                   and K >= 4 * num_threads * CHUNK
+                   and <double>g.chunks * rows * g.step * itemsize <= SUMS_BYTES)
     # Rows share what is copied of the right factor, blocks of columns what is copied of the left one.
     g.parts, g.items = ceil_div(rows, ROWS), 1
     if num_threads > 1 and transposed:
@@ -493,7 +484,64 @@ cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray 
     g.right = max(g.chunk * (g.vectors * g.lanes if g.whole else width),
                   SPARSE_STEPS * SPARSE_MAX_V * g.lanes) + g.lanes
     g.apart = g.strip + g.right + (g.chunk * ROWS + g.lanes if transposed else 0)
-    private = g.apart + (few_rows * g.step if g.step > columns and not by_chunks else 0)
+    g.private = g.apart + (few_rows * g.step if g.step > columns and not g.by_chunks else 0)
+
+
+def plan(Py_ssize_t rows, Py_ssize_t K, Py_ssize_t columns, bint transposed, bint turned, Py_ssize_t itemsize,
+         int num_threads, /):
+    """How a product is cut, as a dict of numbers and arrays, which `cconv.kernels.plans` checks without running it."""
+    cdef Product g
+    cdef Py_ssize_t part, item, row, end, block, V, first, r, size = 0
+    cdef int P = 0, larger = 0
+    if min(rows, K, columns) < 1:
+        raise ValueError(f"rows, K and columns must be at least 1, got {rows}, {K} and {columns}")
+    lay_out(&g, rows, K, columns, transposed, turned, itemsize, num_threads)
+    tiles = []
+    for part in range(1 if g.by_chunks or g.few else g.parts):
+        row = 0 if g.by_chunks or g.few else part * g.rows // g.parts
+        end = rows if g.by_chunks or g.few else (part + 1) * g.rows // g.parts
+        for block in range(g.blocks):
+            first, V = block * g.vectors // g.blocks * g.lanes, vectors_of(&g, block)
+            for r in range(deal(end - row, <int>most_rows(&g, V), &P, &larger)):
+                size = P + (r < larger)
+                tiles.append((row, size, first, V, most_rows(&g, V), part, block * g.items // g.blocks))
+                row += size
+            row = 0 if g.by_chunks or g.few else part * g.rows // g.parts
+    return {
+        "pass": "product", "source": (rows, K), "filters": (K, columns), "target": (rows, columns),
+        "steps": (transposed, turned), "groups": num_threads, "itemsize": itemsize, "few": g.few,
+        "by_chunks": g.by_chunks, "whole": g.whole, "chunk": g.chunk, "chunks": g.chunks, "lanes": g.lanes,
+        "vectors": g.vectors, "blocks": g.blocks, "parts": g.parts, "items": g.items, "step": g.step,
+        "row_step": g.row_step, "k_step": g.k_step, "b_step": g.b_step, "strip": g.strip, "right": g.right,
+        "apart": g.apart, "private": g.private, "tiles": np.array(tiles, np.intp),
+        "longest": CHUNK, "most_rows": ROWS, "most_vectors": TILE_MAX_V,
+    }
+
+
+cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray out, bint transposed, bint turned,
+              int num_threads):
+    """Write a times b, either of them transposed, plus a bias or None, into out."""
+    cdef Product g
+    cdef Py_ssize_t rows = a.shape[1 if transposed else 0], K = a.shape[0 if transposed else 1]
+    cdef Py_ssize_t columns = b.shape[0 if turned else 1], private
+    cdef void* left = cnp.PyArray_DATA(a)
+    cdef void* right = cnp.PyArray_DATA(b)
+    cdef void* result = cnp.PyArray_DATA(out)
+    cdef void* biases = NULL if bias is None else cnp.PyArray_DATA(<cnp.ndarray>bias)
+    cdef void* work
+    cdef cnp.ndarray scratch
+    cdef bint single = cnp.PyArray_TYPE(out) == cnp.NPY_FLOAT, few, by_chunks
+    if rows == 0 or columns == 0:
+        return
+    if K == 0:
+        out[...] = 0  # the weight gradient of an empty batch
+        return
+    lay_out(&g, rows, K, columns, transposed, turned, cnp.PyArray_ITEMSIZE(a), num_threads)
+    if PLANS_CHECKED:
+        from cconv.kernels.plans import check_product
+
+        check_product(plan(rows, K, columns, transposed, turned, cnp.PyArray_ITEMSIZE(a), num_threads))
+    few, by_chunks, private = g.few, g.by_chunks, g.private
     scratch = empty((g.chunks * rows * g.step * (few or by_chunks) + private * num_threads * (not few),), a.dtype)
     work = cnp.PyArray_DATA(scratch)
     with nogil:

@@ -60,6 +60,13 @@
 #define TILE_REGISTERS 12
 #define TILE_MAX_V 3
 #endif
+/* Whether each plan is checked when it is made (plans.py). */
+#if defined(CCONV_DEBUG)
+#define PLANS_CHECKED 1
+#else
+#define PLANS_CHECKED 0
+#endif
+
 #define TILE_ROWS 9
 #define TILE_RUN 14
 #ifndef TILE_SIDE

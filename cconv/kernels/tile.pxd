@@ -12,6 +12,7 @@ cdef extern from "denormals.h" nogil:
 
 
 cdef extern from "tile.h" nogil:
+    const bint PLANS_CHECKED
     enum: TILE_ASKED
     const int TILE_ASKING
     const int TILE_BYTES

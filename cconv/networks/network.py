@@ -240,16 +240,36 @@ class Network:
         return {name: numerical_gradient(loss, value) for name, value in twin.trainable_params.items()}
 
     def save_params(self, file_name="params.pkl"):
-        """Write the parameters to `file_name`, as safetensors whatever its ending, all of it or nothing."""
+        """Write the parameters to `file_name`, as safetensors whatever its ending, all of it or nothing.
+
+        A file that is replaced hands on its mode; a link stays one; a pipe or a device is written into.
+
+        Parameters
+        ----------
+        file_name : str, bytes or path
+
+        Raises
+        ------
+        TypeError, ValueError
+            If no file can have that name, or a parameter is of a dtype that safetensors does not have.
+        OSError
+            If the file cannot be written; one of this name that was there is left as it was.
+        """
         save_params(file_name, self._state(), self.architecture())
 
     def load_params(self, file_name="params.pkl"):
         """Read parameters that `save_params` wrote, into the arrays that are there.
 
+        Parameters
+        ----------
+        file_name : str, bytes or path
+
         Raises
         ------
-        FileNotFoundError
-            If there is no such file.
+        OSError
+            If the file cannot be read: FileNotFoundError if there is none.
+        TypeError
+            If `file_name` is no name of a file.
         ValueError
             If the file is of another network, damaged, or a pickle of the chapter's; nothing changes then.
         """
