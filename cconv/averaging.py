@@ -58,14 +58,23 @@ class ExponentialMovingAverage:
         self.averages = {name: _native(name, value).copy() for name, value in params.items()}
 
     def update(self):
-        """Lead the averages towards the parameters: to be called after each step of the optimizer."""
+        """Lead the averages towards the parameters: to be called after each step of the optimizer.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter is not an array of float32 or float64, or an average is read-only; nothing changes then.
+        """
         values = {name: _native(name, value) for name, value in self.params.items()}
         averages, means, targets = {}, [], []
         for name, value in values.items():
             mean = self.averages.get(name)
-            if mean is None or not kernels.memory.are_alike(mean, value):
+            if mean is None or (mean.shape, mean.dtype) != (value.shape, value.dtype):
                 mean = value.copy()
             else:
+                if not mean.flags.writeable:
+                    raise ValueError(f"averages[{name!r}] must be writeable, got a read-only array")
+                mean = made_ready(mean, value.dtype)
                 means.append(mean)
                 targets.append(value)
             averages[name] = mean
@@ -90,9 +99,9 @@ class ExponentialMovingAverage:
             if name not in self.averages or self.averages[name].shape != value.shape:
                 raise ValueError(f"params[{name!r}] has no average of its shape {value.shape}: call update() first")
             held[name] = value, value.copy()
-        for name, (value, _) in held.items():
-            value[...] = self.averages[name]
         try:
+            for name, (value, _) in held.items():
+                value[...] = self.averages[name]
             yield
         finally:
             for value, old in held.values():

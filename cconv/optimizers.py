@@ -73,8 +73,9 @@ class Optimizer:
         weight_decay / 2 times the sum of squares; AdamW and Lion make p smaller by lr * weight_decay * p instead.
     exclude : callable or names, keyword only
         The parameters without weight decay: an iterable of names, or a function of a parameter's name and array that
-        says True. When not given, biases, and scales and shifts of normalizations: what has fewer than two dimensions,
-        or the name of a network's gamma or beta (gamma1, ...). ``exclude=()`` lets all decay.
+        says True. When not given, those that a network's layers name in their `no_decay_names` (biases, and scales and
+        shifts of normalizations), which `params` of a network says in its `no_decay`; of a plain dict, what has fewer
+        than two dimensions. ``exclude=()`` lets all decay.
     clip_value : float, keyword only
         Takes each gradient's values no further than this from 0, as `clip_gradients_by_value` does.
     clip_norm : float, keyword only
@@ -114,7 +115,8 @@ class Optimizer:
         Raises
         ------
         KeyError, TypeError, ValueError
-            If the keys differ, a shape or dtype does not fit or a parameter is read-only: before anything changes.
+            If the keys differ, a shape or dtype does not fit, or a parameter or its state is read-only: before anything
+            changes. Whatever else ends a step early, an interrupt too, leaves parameters and state as they were.
         """
         self._check_settings()
         arrays = dict(mapping(params, "params"))  # a network looks each of its parameters up
@@ -130,18 +132,36 @@ class Optimizer:
             gradients = [_prepare(key, arrays[key], grads[key], owners) for key in arrays]
         scale = 1.0 if self.clip_norm is None else _scale(_norm(gradients), self.clip_norm)
         limit = math.inf if self.clip_value is None else self.clip_value
-        decays = [self._decay_of(*item) for item in arrays.items()] if self.weight_decay else [0.0] * len(arrays)
-        if together:
-            self._step(values, gradients, self._states_of(arrays, values), decays, scale, limit)
+        decays = self._decays(params, arrays)
+        keys, states = list(arrays), self._states_of(arrays, gradients)
+        if together and getattr(self._step, "__func__", None) is Optimizer._step:
+            self._step(values, gradients, states, decays, scale, limit, self.state, keys)
             return
-        for (key, target), gradient, decay in zip(arrays.items(), gradients, decays, strict=True):
-            # Copied only now: a parameter under an earlier key may share its memory (tied weights).
-            value = made_ready(target, gradient.dtype)
-            self._step([value], [gradient], self._states_of([key], [value]), [decay], scale, limit)
-            if not isinstance(target, np.ndarray):
-                params[key] = float(value)
-            elif target is not value:
-                target[...] = value
+        # What is not one call of the kernel may be ended within: copies are put back then.
+        held = self.state.copy()
+        copies = [(array, array.copy()) for array in values if isinstance(array, np.ndarray)]
+        copies += [(state[name], state[name].copy()) for state in states for name in self.state_names]
+        try:
+            if together:
+                self._step(values, gradients, states, decays, scale, limit)
+            else:
+                for key, target, gradient, state, decay in zip(keys, values, gradients, states, decays, strict=True):
+                    # Copied only now: a parameter under an earlier key may share its memory (tied weights).
+                    value = made_ready(target, gradient.dtype)
+                    self._step([value], [gradient], [state], [decay], scale, limit)
+                    if not isinstance(target, np.ndarray):
+                        params[key] = float(value)
+                    elif target is not value:
+                        target[...] = value
+            self.state.update(zip(keys, states, strict=True))
+        except BaseException:
+            self.state = held
+            for array, copied in copies:
+                array[...] = copied
+            for key, value in arrays.items():
+                if not isinstance(value, np.ndarray):
+                    params[key] = value
+            raise
 
     def _check_settings(self):
         """Refuse what was assigned to an attribute and is no setting. A float between 0 and 1 is good for any."""
@@ -151,42 +171,50 @@ class Optimizer:
                 CHECKS[name](value, name)
         _check_clipping(self.clip_value, self.clip_norm)
 
-    def _decay_of(self, key, values):
+    def _decays(self, params, arrays):
+        """Return the weight decay of each parameter."""
+        if not self.weight_decay:
+            return [0.0] * len(arrays)
+        no_decay = getattr(params, "no_decay", None)
+        return [0.0 if self._excludes(*item, no_decay) else self.weight_decay for item in arrays.items()]
+
+    def _excludes(self, key, values, no_decay):
         if self.exclude is None:
-            excluded = np.ndim(values) < 2 or str(key).rstrip("0123456789") in ("gamma", "beta")
-        else:
-            excluded = self.exclude(key, values) if callable(self.exclude) else key in self.exclude
-        return 0.0 if excluded else self.weight_decay
+            return np.ndim(values) < 2 if no_decay is None else key in no_decay
+        return self.exclude(key, values) if callable(self.exclude) else key in self.exclude
 
     def _states_of(self, keys, arrays):
-        """Return the state of each parameter, with this step counted."""
+        """Return the state of each parameter, like the array at its place, in new dicts that count this step."""
         states = [self.state.get(key) for key in keys]
         if not kernels.memory.hold_alike(states, self.state_names, arrays):
-            states = [self._state_of(key, array) for key, array in zip(keys, arrays, strict=True)]
-            self.state.update(zip(keys, states, strict=True))
-        for state in states:
-            state["step"] += 1
-        return states
+            states = [self._state_of(*one) for one in zip(keys, states, arrays, strict=True)]
+        return [state | {"step": state["step"] + 1} for state in states]
 
-    def _state_of(self, key, array):
-        state = self.state.get(key)
-        if kernels.memory.hold_alike([state], self.state_names, [array]):
-            return state
-        zeros = np.zeros_like(array)
-        return {"step": 0} | {name: kernels.memory.copy(zeros) for name in self.state_names}
+    def _state_of(self, key, state, array):
+        """Return the state of a parameter as kernels take it, one that begins where it was of another array."""
+        held = {} if state is None else {name: state[name] for name in self.state_names}
+        form = array.shape, array.dtype
+        if state is None or any((np.shape(value), getattr(value, "dtype", None)) != form for value in held.values()):
+            zeros = np.zeros_like(array)
+            return {"step": 0} | {name: kernels.memory.copy(zeros) for name in self.state_names}
+        for name, value in held.items():
+            if not value.flags.writeable:
+                raise ValueError(f"state[{key!r}][{name!r}] must be writeable, got a read-only array")
+        return state | {name: made_ready(value, array.dtype) for name, value in held.items()}
 
-    def _step(self, params, grads, states, decays, scale, limit):
+    def _step(self, params, grads, states, decays, scale, limit, *kept):
         """Update parameters, contiguous arrays that share no memory, in place.
 
         scale, limit and decays (one for each) are what becomes of the gradients first: they are multiplied by scale,
         taken no further than limit from 0, and decay times the parameter is added. states hold the arrays by their
-        names, and under "step" which step of this parameter it is.
+        names, and under "step" which step of this parameter it is. kept is for the kernel: the dict that states are put
+        into once all is done, and their keys.
         """
         kinds = [(state["step"], decay) for state, decay in zip(states, decays, strict=True)]
         of_kind = {kind: self._numbers(*kind) for kind in set(kinds)}  # there is one, most often
         numbers = [of_kind[kind] for kind in kinds]
         threads = kernels.cpu.threads_for(COST * sum([p.size for p in params]))
-        kernels.optimize.update(self.rule, params, grads, states, numbers, scale, limit, threads)
+        kernels.optimize.update(self.rule, params, grads, states, numbers, scale, limit, threads, *kept)
 
     def _numbers(self, step, decay):
         """Return the rule's numbers for a parameter's `step`, from 1, and its weight decay."""

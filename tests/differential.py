@@ -28,6 +28,7 @@ def parsed(arguments=None):
     parser.add_argument("--skip", help="kinds that are left out")
     parser.add_argument("--repeat", metavar="KIND:SEED:INDEX", help="run one case, and say what it is")
     parser.add_argument("--log", metavar="FILE", help="write each case into a file before it is run")
+    parser.add_argument("--fresh", action="store_true", help="use no memory again, of which valgrind would not know")
     return parser.parse_args(arguments)
 
 
@@ -103,26 +104,30 @@ class Report:
 def main():
     options = parsed()
     draws = prepare(options.level)
-    level = draws.kernels.LEVEL
     log = open(options.log, "w") if options.log else None
+    id = options.repeat
 
-    def write(text):
-        log.seek(0)
-        log.truncate()
-        log.write(text)
-        log.flush()
+    def stage(text):
+        """What is called before each call of kernels."""
+        if options.fresh:
+            draws.kernels.memory.empty_cache()
+        if log:
+            log.seek(0)
+            log.truncate()
+            print(id, text, file=log, flush=True)
+        if options.repeat:
+            print(f"  {text}", file=sys.stderr, flush=True)
 
+    draws.Case.stage = staticmethod(stage)
     if options.repeat:
         kind, seed, index = options.repeat.split(":")
-        draws.Case.stage = staticmethod(lambda text: print(f"  {text}", file=sys.stderr, flush=True))
         case = draws.run(kind, int(seed), int(index))
         print(settings_of(case), *case.failures, sep="\n")
         return 1 if case.failures else 0
-    report = Report("differential.py", level)
+    report = Report("differential.py", draws.kernels.LEVEL)
     for kind, index in schedule(chosen(draws, options.only, options.skip), 60 * options.minutes, options.cases):
-        if log:
-            write(f"{kind}:{options.seed}:{index}\n")
-            draws.Case.stage = staticmethod(lambda text, id=f"{kind}:{options.seed}:{index}": write(f"{id} {text}\n"))
+        id = f"{kind}:{options.seed}:{index}"
+        stage("drawn")
         report.take(draws.run(kind, options.seed, index))
     return report.end()
 

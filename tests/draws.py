@@ -15,7 +15,6 @@ from test_optimizers import RULES
 
 import cconv
 from cconv import functional, kernels
-from cconv.functional.convolution import geometry
 from cconv.geometry import padding, pair
 
 KINDS = {}  # name: (function of a case, how much of the time it is worth)
@@ -29,10 +28,6 @@ def kind(weight=1):
         return function
 
     return register
-
-
-class Refused(Exception):
-    """An algorithm that was asked for by its name does not apply."""
 
 
 class Case:
@@ -262,59 +257,17 @@ class Convolution:
         return (dout @ cols.transpose(0, 1, 3, 2)).sum(axis=0).reshape(self.W_shape)
 
 
-# ---- algorithms by name
-
-# What the rules that choose must answer for an algorithm to be taken: (module, rule, answer).
-CHANNEL_LANES = [("conv_pixels", "suits", False), ("conv", "scatters", False), ("conv", "few_values", False)]
-CHANNEL_LANES += [("conv", "few_windows", False)]
-CHOICES = {
-    "channels": [],
-    "pixels": [("conv_pixels", "suits", True)],
-    "scattered": [("conv", "scatters", True)],
-    "windows": [("conv", "few_windows", True)],
-    "listed": [("conv", "few_values", True)],
-}
-
-
-class Algorithms:
-    """The algorithms of a pass: asked for by name where the door takes one, else by the rules that choose."""
-
-    PASSES = {
-        "output": ["channels", "pixels"],
-        "pooled_output": [],
-        "input_gradient": ["channels", "pixels", "scattered", "listed"],
-        "weight_gradient": ["channels", "pixels", "windows", "listed"],
-        "pooled_gradients": [],
-    }
-
-    def __init__(self, case, pass_name, argument, applies=None):
-        self.case = case
-        self.argument = argument
-        self.by_name = hasattr(kernels.conv, "algorithms")
-        if self.by_name:
-            self.names = kernels.conv.algorithms(pass_name)
+def by_algorithm(case, pass_name, argument, name, function, *arguments, **options):
+    """Yield (algorithm, result) for the library's own choice of a pass, and for each algorithm that applies."""
+    yield "own choice", case.run(name, function, *arguments, **options)
+    for algorithm in kernels.conv.algorithms(pass_name):
+        try:
+            result = case.run(f"{name} by {algorithm}", function, *arguments, **options, **{argument: algorithm})
+        except ValueError as error:
+            if f"{argument} must be one of" not in str(error) or f"got {algorithm!r} (" not in str(error):
+                raise
+            case.refused += 1
         else:
-            self.names = [name for name in self.PASSES[pass_name] if applies is None or applies(name)]
-
-    def each(self, name, function, *arguments, **options):
-        """(algorithm, result) for the library's own choice, and for each that applies."""
-        yield "own choice", self.case.run(name, function, *arguments, **options)
-        for algorithm in self.names:
-            label = f"{name} by {algorithm}"
-            if self.by_name:
-                try:
-                    result = self.case.run(label, function, *arguments, **options, **{self.argument: algorithm})
-                except ValueError as error:
-                    if self.argument not in str(error) or algorithm not in str(error):
-                        raise
-                    self.case.refused += 1
-                    continue
-            else:
-                with contextlib.ExitStack() as stack:
-                    for module, rule, answer in CHANNEL_LANES + CHOICES[algorithm]:
-                        rule = {rule: lambda *_, answer=answer, **__: answer}
-                        stack.enter_context(replaced(getattr(kernels, module), **rule))
-                    result = self.case.run(label, function, *arguments, **options)
             yield algorithm, result
 
 
@@ -385,8 +338,8 @@ def conv(case):
     terms = W[0].size, W.size // W.shape[1], dout.size // W.shape[0]
 
     first = None
-    for name, out in Algorithms(case, "output", "algorithm").each(
-        "output", functional.convolution, x, W, b, **settings
+    for name, out in by_algorithm(
+        case, "output", "algorithm", "output", functional.convolution, x, W, b, **settings
     ):
         if first is None:
             first = out
@@ -398,27 +351,21 @@ def conv(case):
         alone = case.run("output of one image", functional.convolution, alone, W, b, **settings)
         case.same(f"output of image {n} alone", alone[0], first[n])
 
-    place = geometry(x, W, None, settings["stride"], settings["pad"], settings["dilation"], settings["groups"])
-
-    def applies(name):
-        if name == "scattered":
-            return W.shape[1] <= 3 and max(settings["stride"]) <= 8
-        return {"windows": place.windows, "listed": place.lists}.get(name, True)
-
     dx = oracle.input_gradient(dout, W), oracle.input_gradient(abs(dout), abs(W))
     dW = oracle.weight_gradient(dout, x), oracle.weight_gradient(abs(dout), abs(x))
     wide = dout.astype(np.float64)
     db = wide.sum(axis=(0, 2, 3)), abs(wide).sum(axis=(0, 2, 3))
-    for name, (got, *_) in Algorithms(case, "input_gradient", "input_algorithm", applies).each(
-        "input gradient", functional.convolution_backward, dout, x, W, **settings, parameter_gradient=False
+    backward = functional.convolution_backward
+    for name, (got, *_) in by_algorithm(
+        case, "input_gradient", "input_algorithm", "dx", backward, dout, x, W, **settings, parameter_gradient=False
     ):
         case.within(f"dx by {name}", got, *dx, terms[1])
-    for name, (_, *got) in Algorithms(case, "weight_gradient", "weight_algorithm", applies).each(
-        "weight gradient", functional.convolution_backward, dout, x, W, **settings, input_gradient=False
+    for name, (_, *got) in by_algorithm(
+        case, "weight_gradient", "weight_algorithm", "dW", backward, dout, x, W, **settings, input_gradient=False
     ):
         case.within(f"dW by {name}", got[0], *dW, terms[2])
         case.within(f"db by {name}", got[1], *db, terms[2])
-    grads = case.run("both gradients", functional.convolution_backward, dout, x, W, **settings)
+    grads = case.run("both gradients", backward, dout, x, W, **settings)
     for name, got, wanted, count in zip(("dx", "dW", "db"), grads, (dx, dW, db), terms[1:] + terms[-1:], strict=True):
         case.within(f"{name} of both", got, *wanted, count)
     if b is None:
@@ -453,14 +400,9 @@ def transposed(case):
     dout = case.gradient(*out_shape)
     terms = W.size // W.shape[1], W[0].size, x.size // max(W.shape[0], 1)
 
-    def applies(name):
-        if name == "scattered":
-            return W.shape[1] <= 3 and max(settings["stride"]) <= 8
-        return name not in ("windows", "listed")
-
     first = None
-    for name, out in Algorithms(case, "input_gradient", "algorithm", applies).each(
-        "output", functional.transposed_convolution, x, W, b, **options
+    for name, out in by_algorithm(
+        case, "input_gradient", "algorithm", "output", functional.transposed_convolution, x, W, b, **options
     ):
         case.within(f"output by {name}", out, *expected, terms[0] + 1)
         first = out if first is None else first
@@ -472,15 +414,15 @@ def transposed(case):
     dW = oracle.weight_gradient(x, dout), oracle.weight_gradient(abs(x), abs(dout))
     wide = dout.astype(np.float64)
     db = wide.sum(axis=(0, 2, 3)), abs(wide).sum(axis=(0, 2, 3))
-    bits = None
-    for name, (got, *_) in Algorithms(case, "output", "input_algorithm").each(
-        "input gradient", functional.transposed_convolution_backward, dout, x, W, **options, parameter_gradient=False
+    backward, bits = functional.transposed_convolution_backward, None
+    for name, (got, *_) in by_algorithm(
+        case, "output", "input_algorithm", "dx", backward, dout, x, W, **options, parameter_gradient=False
     ):
         case.within(f"dx by {name}", got, *dx, terms[1])
         bits = got if bits is None else bits
         case.same(f"dx by {name}", got, bits)
-    for name, (_, *got) in Algorithms(case, "weight_gradient", "weight_algorithm", applies).each(
-        "weight gradient", functional.transposed_convolution_backward, dout, x, W, **options, input_gradient=False
+    for name, (_, *got) in by_algorithm(
+        case, "weight_gradient", "weight_algorithm", "dW", backward, dout, x, W, **options, input_gradient=False
     ):
         case.within(f"dW by {name}", got[0], *dW, terms[2])
         case.within(f"db by {name}", got[1], *db, dout.size // dout.shape[1])
@@ -505,8 +447,8 @@ def conv_pool(case):
     case.within("output", plain, oracle.output(x, W, b), magnitude, W[0].size + 1)
     expected = first_maxima(np.maximum(plain, 0), (2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1), None)
     function, out, argmax = functional.convolution_relu_max_pool, None, None
-    for name, (got, where) in Algorithms(case, "pooled_output", "algorithm").each(
-        "pooled output", function, x, W, b, **settings, return_argmax=True
+    for name, (got, where) in by_algorithm(
+        case, "pooled_output", "algorithm", "pooled output", function, x, W, b, **settings, return_argmax=True
     ):
         out, argmax = (got, where) if out is None else (out, argmax)
         case.equal(f"pooled output by {name}", got, expected[0])
@@ -524,8 +466,9 @@ def conv_pool(case):
     back = functional.convolution_relu_max_pool_backward
     out, argmax = case.place(out), case.place(argmax)
     for wanted in ({}, {"input_gradient": False}, {"parameter_gradient": False}):
-        for name, got in Algorithms(case, "pooled_gradients", "algorithm").each(
-            f"pooled gradients {wanted}", back, dout, out, argmax, x, W, **settings, **wanted
+        label, options = f"pooled gradients {wanted}", settings | wanted
+        for name, got in by_algorithm(
+            case, "pooled_gradients", "algorithm", label, back, dout, out, argmax, x, W, **options
         ):
             if got[0] is not None:
                 case.within(f"dx by {name} {wanted}", got[0], *dx, terms[0])
@@ -835,9 +778,7 @@ def normalization(case):
     more = {"eps": eps} | ({"fixed": fixed} if which == "batch" else {})
     if not x.size and not fixed:
         return
-    out, *found = case.run(
-        "output", forward, x, gamma, beta, *given, *extra, eps=eps, return_statistics=True
-    )
+    out, *found = case.run("output", forward, x, gamma, beta, *given, *extra, eps=eps, return_statistics=True)
     # Beside the rounding of x itself, which the deviation makes larger, a few roundings of the result.
     unit = np.finfo(case.dtype).eps
     root = 1 / np.sqrt(var + eps)

@@ -56,7 +56,7 @@ FILES = {"load_mnist", "read_idx", "read_idx_pair", "filter_show", "plot_accurac
 FILES |= {"Network.load_params", "Network.save_params", "Trainer.load_checkpoint", "Trainer.save_checkpoint"}
 KEYS = {"update", "freeze", "unfreeze"}
 # Public methods that a network calls, and a user does not.
-INNER = {"build", "join", "join_shapes", "multiply_adds", "split"}
+INNER = {"build", "join", "join_shapes", "multiply_adds", "output_shape", "split"}
 
 
 RNG = np.random.default_rng(0)

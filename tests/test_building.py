@@ -614,6 +614,186 @@ def test_a_layer_stands_in_one_place():
         Network({"a": []}, (4,))
 
 
+def attributes(layers):
+    """Return what layers, and those inside of them, hold in their attributes, for `assert_unchanged`."""
+    return [(layer, dict(vars(layer))) for _, layer in nested_layers({str(n): one for n, one in enumerate(layers)})]
+
+
+def assert_unchanged(held):
+    for layer, before in held:
+        assert vars(layer).keys() == before.keys()
+        assert all(vars(layer)[key] is value for key, value in before.items())
+
+
+def calls(network):
+    """Return what a network can be asked, by name."""
+    x, t = np.ones((2, 4), np.float32), np.array([0, 1])
+    return {
+        "predict": lambda: network.predict(x),
+        "loss": lambda: network.loss(x, t),
+        "accuracy": lambda: network.accuracy(x, t),
+        "gradient": lambda: network.gradient(x, t),
+        "numerical_gradient": lambda: network.numerical_gradient(x, t),
+        "params": lambda: network.params,
+        "trainable_params": lambda: network.trainable_params,
+        "train": lambda: network.eval(),
+        "freeze": lambda: network.freeze(),
+        "summary": lambda: network.summary(),
+        "architecture": lambda: network.architecture(),
+        "save_params": lambda: network.save_params("never written"),
+    }
+
+
+def twice(network):
+    network.layers["again"] = network.layers["relu1"]
+
+
+def inside(network):
+    network.layers["residual1"].body["again"] = network.layers["relu1"]
+
+
+def itself(network):
+    network.layers["residual1"].body["again"] = network.layers["residual1"]
+
+
+@pytest.mark.parametrize("spoil", [twice, inside, itself])
+def test_a_layer_that_is_put_into_a_second_place_later_is_refused_at_the_next_call(spoil):
+    network = Network([Affine(units=4), Relu(), Residual([("fc", Affine(units=4))]), Affine(units=2)], (4,), seed=0)
+    spoil(network)
+    before = attributes(list(network.layers.values())[:2])
+    for name, call in calls(network).items():
+        with pytest.raises(ValueError, match=r"layers must be different objects, got that of .* again for '.*again"):
+            call()
+        assert network.training, name
+        assert_unchanged(before)
+
+
+@pytest.mark.parametrize("spoil", ["twice", "itself"])
+def test_a_block_that_is_run_by_hand_refuses_it_too(spoil):
+    block = Concatenate([Relu()], [Sigmoid()])
+    block.branches["branch2"]["again"] = block if spoil == "itself" else block.branches["branch1"]["relu1"]
+    with pytest.raises(ValueError, match="layers must be different objects"):
+        block.forward(np.ones((2, 3)))
+
+
+def test_two_networks_may_share_layers():
+    shared = [Affine(units=4), BatchNormalization()]
+    first = Network([*shared, Affine(units=2)], (4,), seed=0)
+    second = Network([*shared, Affine(units=3)], (4,), seed=1)
+    x, t = np.random.default_rng(0).standard_normal((5, 4)).astype(np.float32), np.arange(5) % 2
+    grads = first.gradient(x, t)
+    assert second.gradient(x, t)["W1"].shape == grads["W1"].shape
+    np.testing.assert_array_equal(first.gradient(x, t)["W1"], grads["W1"])
+
+
+class Refusing(Relu):
+    def build(self, input_shape, rng, dtype):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("last", [Affine(np.ones((9, 2)), None), Refusing()])
+def test_a_network_whose_construction_is_refused_leaves_nothing(last):
+    block = Residual([("inner", Affine(units=4)), BatchNormalization(), Dropout(0.5)])
+    own = Scale()
+    layers = [Affine(units=4), LayerNormalization(), block, own, last]
+    before = attributes(layers)
+    rng = np.random.default_rng(0)
+    with pytest.raises((ValueError, KeyboardInterrupt)):
+        Network(layers, (3,), rng=rng)
+    assert_unchanged(before)
+    network = Network(layers[:-1], (3,), rng=rng)
+    np.testing.assert_array_equal(network.params["W1"], Network([Affine(units=4)], (3,), seed=0).params["W1"])
+
+
+def test_a_block_that_is_refused_by_hand_leaves_nothing():
+    block, rng = Residual([Affine(units=4), Sigmoid(), Affine(units=5)]), np.random.default_rng(0)
+    before, drawn = attributes([block]), rng.bit_generator.state
+    with pytest.raises(ValueError, match="expects branches of one shape"):
+        block.build((3,), rng, np.dtype(np.float32))
+    assert_unchanged(before)
+    assert rng.bit_generator.state == drawn
+
+
+UNBUILT = [
+    lambda: Affine(units=3),
+    lambda: Convolution(filters=4, size=(3, 2), stride=2, pad="same", groups=2),
+    lambda: TransposedConvolution(filters=4, size=3, stride=2, output_padding=1),
+    lambda: BatchNormalization(),
+    lambda: GroupNormalization(2),
+    lambda: LayerNormalization(axes=2),
+    lambda: Dropout(0.5, spatial=True),
+    lambda: Pooling(2, 2, stride=2, ceil_mode=True),
+    lambda: AveragePooling(2, 3),
+    lambda: Upsample((2, 1.5)),
+    lambda: ZeroPad(1),
+    lambda: Reshape((2, -1)),
+    lambda: Flatten(),
+    lambda: Relu(),
+    lambda: Residual([Convolution(filters=2, size=3, pad=1), BatchNormalization()]),
+    lambda: Concatenate([Convolution(filters=3, size=1)], [], [Residual([Relu()])]),
+]
+
+
+@pytest.mark.parametrize("make", UNBUILT)
+def test_the_output_shape_is_told_before_and_after_building_and_changes_nothing(make):
+    layer, shape = make(), (2, 5, 7)
+    before = attributes([layer])
+    told = layer.output_shape(shape)
+    assert_unchanged(before)
+    assert layer.build(shape, np.random.default_rng(0), np.dtype(np.float32)) == told
+    before = attributes([layer])
+    assert layer.output_shape(shape) == told
+    assert_unchanged(before)
+    out = layer.forward(np.ones((3, *shape), np.float32))
+    assert out.shape == (3, *told)
+
+
+class Building(Relu):
+    """A user's own layer that makes arrays in its build, and says no output_shape."""
+
+    def __init__(self, runs):
+        self.runs = runs
+
+    def __deepcopy__(self, memo):
+        twin = copy.copy(self)
+        twin.counts = self.counts.copy()
+        return twin
+
+    def build(self, input_shape, rng, dtype):
+        self.runs.append("build")
+        self.counts = np.zeros(2)
+        return (input_shape[0] + 1,)
+
+    def forward(self, x):
+        self.runs.append("forward")
+        self.counts += 1
+        return np.pad(x, ((0, 0), (0, 1)))
+
+
+class Telling(Building):
+    def output_shape(self, input_shape):
+        return (input_shape[0] + 1,)
+
+    def forward(self, x):
+        raise AssertionError("a layer that tells its output's shape is not run for it")
+
+
+@pytest.mark.parametrize("kind", [Building, Telling])
+def test_the_summary_builds_nothing_again(kind):
+    runs = []
+    own, inner = kind(runs), kind(runs)
+    network = Network([Affine(units=4), own, Concatenate([inner], []), Affine(units=2)], (3,), seed=0)
+    own.counts += 7
+    text = network.summary()
+    assert "(5,)" in text and "(11,)" in text and network.summary() == text
+    assert runs == ["build", "build"]
+    network.layers["affine1"] = Affine(np.ones((3, 6), np.float32), None)
+    with pytest.raises(ValueError, match="'affine2' expects 11 features, gets 15"):
+        network.summary()  # for other shapes than it was built for, a copy is run
+    assert ("forward" in runs) == (kind is Building)
+    assert (own.counts == 7).all() and not inner.counts.any()
+
+
 def test_the_input_shape_is_a_tuple():
     with pytest.raises(TypeError, match=r"input_shape must be a tuple such as \(1, 28, 28\) or \(784,\), got 784"):
         Network([Affine(units=2)], 784)

@@ -119,10 +119,23 @@ def test_the_fused_gradient_refuses_what_its_forward_did_not_return(rng):
     ):
         with pytest.raises(ValueError, match=message):
             convolution_relu_max_pool_backward(*arguments, x, W, input_gradient=False)
-    # Places that no maximum can have read nothing outside the image.
-    convolution_relu_max_pool_backward(out, out, np.full_like(argmax, 255), x, W, input_gradient=False)
     empty = convolution_relu_max_pool_backward(out[:0], out[:0], argmax[:0], x[:0], W, input_gradient=False)
     assert empty[0] is None and not empty[1].any() and not empty[2].any()
+
+
+@pytest.mark.parametrize("channels", [1, 3, 18])
+@pytest.mark.parametrize("input_gradient", [False, True])
+@pytest.mark.parametrize("place", [4, 255])
+def test_places_that_a_window_does_not_have_are_refused_before_any_kernel_runs(
+    place, input_gradient, channels, rng, monkeypatch
+):
+    x, W = rng.standard_normal((2, channels, 6, 6)), rng.standard_normal((3, channels, 3, 3))
+    out, argmax = convolution_relu_max_pool(x, W, return_argmax=True)
+    argmax[1, 2, 1, 0] = place
+    for name in ("conv", "conv_pixels", "pool", "elementwise"):
+        monkeypatch.setattr(kernels, name, None)
+    with pytest.raises(ValueError, match=f"of places from 0 to 3, got {place}"):
+        convolution_relu_max_pool_backward(out, out, argmax, x, W, input_gradient=input_gradient)
 
 
 def test_an_output_smaller_than_the_window_is_refused():
@@ -265,6 +278,58 @@ def test_settings_that_change_are_honoured_at_the_next_call(name, attribute, val
     assert value == "im2col" or not np.array_equal(scores, before)
     network.gradient(x, t)
     np.testing.assert_allclose(network.last_layer.loss, SoftmaxWithLoss().forward(expected, t), rtol=1e-5)
+
+
+SPECIAL = np.array([np.nan, np.inf, -np.inf, -0.0, 0.0, 1e38, -1e38])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("seed", range(12))
+def test_no_number_tells_a_fused_pass_from_its_layers(seed, dtype, cpu_level):
+    rng = np.random.default_rng(seed)
+    channels, filters = (int(rng.choice(sizes)) for sizes in ([1, 3, 8, 17], [1, 7, 16, 33]))
+    x = rng.standard_normal((2, channels, 11, 13)).astype(dtype)
+    W = rng.standard_normal((filters, channels, *rng.integers(1, 5, 2)))
+    layers = [
+        Convolution(W.astype(dtype), np.ones(filters, dtype), pad=tuple(rng.integers(0, 3, 2).tolist())),
+        Relu(),
+        Pooling(2, 2, stride=2),
+        Affine(units=9),
+        Relu(),
+        Affine(units=9),
+        Relu(),
+    ]
+    network = Network(layers, (channels, 11, 13), dtype=dtype, seed=0)
+    for array in (x, *network.params.values()):
+        chosen = rng.random(array.shape) < rng.choice([0, 0.01, 0.2])
+        array[chosen] = rng.choice(SPECIAL, np.count_nonzero(chosen))
+    with np.errstate(all="ignore"):
+        expected = [x := layer.forward(x) for layer in network.layers.values()][-1]
+        x = layers[0]._saved
+        for place in (3, 5, 7):
+            part = Network(layers[:place], (channels, 11, 13), dtype=dtype)
+            found, wanted = part.predict(x), part._forward(x, False)
+            np.testing.assert_array_equal(found, wanted)
+            np.testing.assert_array_equal(np.signbit(found[found == 0]), np.signbit(wanted[wanted == 0]))
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("error", [TypeError, ValueError])
+@pytest.mark.parametrize("kernel", ["conv.forward_pooled", "gemm.affine"])
+def test_an_error_of_a_kernel_is_no_reason_to_run_the_layers_one_by_one(kernel, error, rng, monkeypatch):
+    network = deep(rng)
+
+    module, name = kernel.split(".")
+    original = getattr(getattr(kernels, module), name)
+
+    def fail(*arguments):
+        if name == "affine" and not arguments[4]:  # without relu, as the layers would run it
+            return original(*arguments)
+        raise error("a defect")
+
+    monkeypatch.setattr(getattr(kernels, module), name, fail)
+    with pytest.raises(error, match="a defect"):
+        network.predict(np.ones((1, 2, 6, 11), np.float32))
 
 
 def test_wrong_parameters_give_the_errors_of_the_layers(rng):

@@ -56,14 +56,15 @@ def test_is_a_fault(fault, cpu_level):
 CHILD = f"""
 import sys
 sys.path.insert(0, {str(TESTS)!r})
-import ctypes, draws, guard_pages
+import ctypes
+import differential, guard_pages
 
 def joining(case):
     if case.id.endswith("1"):
         case.stage("string_at")
         ctypes.string_at(0)
 
-draws.KINDS["joining"] = joining, 1
+differential.prepare(None).KINDS["joining"] = joining, 1
 sys.exit(guard_pages.main())
 """
 
@@ -80,5 +81,5 @@ def test_a_fault_is_a_failed_case_and_the_next_case_runs(tmp_path, monkeypatch, 
 
 
 def test_cases(cpu_level):
-    done = run(TESTS / "guard_pages.py", "--level", cpu_level, "--cases", "12")
+    done = run(TESTS / "guard_pages.py", "--level", cpu_level, "--cases", "5")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -108,6 +108,29 @@ def test_small_arrays_are_numpys_own():
     assert memory.cached_bytes() == 0
 
 
+POISONED = {"f4": 0x7FA5A5A5, "f8": 0x7FF4A5A5A5A5A5A5, "u1": 0xA5, "i4": 0xA5A5A5A5, "u8": 0xA5A5A5A5A5A5A5A5}
+
+
+def test_arrays_are_filled_where_the_environment_asks_for_it(run_python):
+    code = f"""
+import numpy as np
+from cconv import functional, kernels
+
+for name, pattern in {POISONED}.items():
+    for shape in [(3,), (5, 700), (5, 700), (0, 3), ()]:  # small ones, a fresh block, and one that is used again
+        array = kernels.memory.empty(shape, name)
+        assert (array.view(f"u{{name[1]}}") == pattern).all(), (name, shape)
+        array[...] = 1
+assert np.isnan(kernels.memory.empty((3,), "f4")).all() and np.isnan(kernels.memory.empty((3,), "f8")).all()
+assert kernels.memory.copy(np.ones(1000)).all() and (functional.relu(np.ones(1000)) == 1).all()
+"""
+    done = run_python(code, CCONV_POISON="1")
+    assert done.returncode == 0, done.stderr
+    for value in ("0", ""):
+        assert run_python(code, CCONV_POISON=value).returncode == 1
+    assert "CCONV_POISON must be 0 or 1, got 'yes'" in run_python("import cconv", CCONV_POISON="yes").stderr
+
+
 def test_empty_cache():
     del_me = memory.empty(LARGE, np.float32)
     del del_me

@@ -4,7 +4,7 @@ import numpy as np
 import oracles
 import pytest
 
-from cconv import kernels
+from cconv import BatchNormalization, Network, kernels
 from cconv.functional import (
     batch_normalization,
     batch_normalization_backward,
@@ -211,7 +211,16 @@ IMAGES, FOUR = np.ones((2, 4, 3, 3)), np.ones(4)
         (lambda: batch_normalization(IMAGES, FOUR, FOUR, FOUR), TypeError, "mean and var, or neither"),
         (lambda: batch_normalization(IMAGES, FOUR, FOUR, np.ones(3), FOUR), ValueError, "mean must have 4 values"),
         (lambda: batch_normalization(IMAGES[:1, :, :1, :1], FOUR, FOUR), ValueError, "at least two values per feature"),
-        (lambda: batch_normalization(IMAGES, FOUR, FOUR, eps=-1), ValueError, "eps must be a number that is not"),
+        (lambda: batch_normalization(IMAGES, FOUR, FOUR, eps=-1), ValueError, "eps must be a positive number"),
+        (lambda: batch_normalization(IMAGES, FOUR, FOUR, eps=0), ValueError, "eps must be a positive number, got 0"),
+        (
+            lambda: batch_normalization_backward(IMAGES, IMAGES, FOUR, FOUR, FOUR, eps=0),
+            ValueError,
+            "eps must be a positive number, got 0",
+        ),
+        (lambda: BatchNormalization(FOUR, FOUR, eps=0), ValueError, "eps must be a positive number, got 0"),
+        (lambda: BatchNormalization(FOUR, FOUR, eps=np.inf), ValueError, "eps must be a positive number, got inf"),
+        (lambda: BatchNormalization(eps="1"), TypeError, "eps must be a number, got '1'"),
         (lambda: batch_normalization(IMAGES, FOUR, FOUR, eps="1"), TypeError, "eps must be a number"),
         (lambda: batch_normalization(IMAGES.astype(int), FOUR, FOUR), TypeError, "x must be float32 or float64"),
         (
@@ -238,3 +247,21 @@ IMAGES, FOUR = np.ones((2, 4, 3, 3)), np.ones(4)
 def test_errors(act, error, message):
     with pytest.raises(error, match=message):
         act()
+
+
+def test_the_eps_of_batch_normalization_is_used_shown_and_kept(tmp_path):
+    assert BatchNormalization().eps == 10e-7
+    layer = BatchNormalization(FOUR, FOUR, eps=0.25)
+    for train_flg in (True, False):
+        layer.forward(IMAGES, True)
+        given = () if train_flg else (layer.running_mean, layer.running_var)
+        out, mean, var = batch_normalization(IMAGES, FOUR, FOUR, *given, eps=0.25, return_statistics=True)
+        np.testing.assert_array_equal(layer.forward(IMAGES, train_flg), out)
+        expected = batch_normalization_backward(out, IMAGES, FOUR, mean, var, eps=0.25, fixed=not train_flg)
+        np.testing.assert_array_equal(layer.backward(out), expected[0])
+    assert layer.describe() == {"momentum": 0.9, "eps": 0.25}
+    network, other = (Network([BatchNormalization(eps=eps)], (4,)) for eps in (0.25, 1e-5))
+    network.save_params(tmp_path / "p")
+    network.load_params(tmp_path / "p")
+    with pytest.raises(ValueError, match="layers.norm1.eps must be 1e-05, got 0.25"):
+        other.load_params(tmp_path / "p")

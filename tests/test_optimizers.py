@@ -319,6 +319,51 @@ def test_norms_of_whole_images_do_not_decay():
     assert network.params["gamma1"].ndim == 3 and changed == {"W1"}
 
 
+class Gate(cconv.Layer):
+    """A user's own layer, whose parameters have the names of others and two dimensions or one."""
+
+    param_names = ("gamma", "W", "slope")
+    no_decay_names = ("W",)
+
+    def __init__(self):
+        self.gamma, self.W, self.slope = np.ones(3), np.ones((3, 3)), np.ones(1)
+
+    def forward(self, x):
+        return x
+
+
+class Bare:
+    """One without a base class, with its parameters in a dict."""
+
+    def __init__(self):
+        self.params = {"b": np.ones((2, 2)), "W": np.ones(2)}
+
+    def forward(self, x):
+        return x
+
+    def backward(self, dout):
+        return dout
+
+
+@pytest.mark.parametrize("nest", [lambda layers: layers, lambda layers: [cconv.Residual([cconv.Concatenate(layers)])]])
+def test_what_does_not_decay_is_what_layers_say(nest):
+    network = cconv.Network(nest([cconv.Affine(units=3), cconv.LayerNormalization(), Gate(), Bare()]), (3,), seed=0)
+    assert list(network.params) == ["W1", "b1", "gamma1", "beta1", "gamma2", "W2", "slope1", "b2", "W3"]
+    assert network.params.no_decay == {"b1", "gamma1", "beta1", "W2", "b2"}
+    network.freeze(next(iter(network.layers)))
+    assert network.trainable_params.no_decay <= network.params.no_decay
+    network.unfreeze()
+    grads = {name: np.zeros_like(value) for name, value in network.params.items()}
+    for exclude, same in ((None, network.params.no_decay), ("W1", {"W1"}), ((), set())):
+        for value in network.params.values():
+            value[...] = 1
+        SGD(0.1, weight_decay=0.5, exclude=exclude).update(network.params, grads)
+        assert {name for name, value in network.params.items() if (value == 1).all()} == same
+    plain = {"gamma1": np.ones((2, 2)), "W1": np.ones(2)}
+    SGD(0.1, weight_decay=0.5).update(plain, {name: np.zeros_like(value) for name, value in plain.items()})
+    assert (plain["gamma1"] == 0.95).all() and (plain["W1"] == 1).all()
+
+
 @pytest.mark.parametrize("make", [AdamW, Lion])
 def test_decoupled_weight_decay_is_none_of_the_gradients(make):
     params, expected, grads = arrays(), arrays(), arrays(seed=1)

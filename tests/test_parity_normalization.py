@@ -41,9 +41,10 @@ def test_random_shapes(seed, dtype):
     ones = np.ones(channels, dtype)
     mean, var = rng.standard_normal(channels).astype(dtype), rng.random(channels).astype(dtype)
     for train in (True, False):
-        layer = BatchNormalization(ones, ones, 0.9, mean, var)
+        eps = float(rng.choice([10e-7, 1e-3, 0.5]))
+        layer = BatchNormalization(ones, ones, 0.9, mean, var, eps=eps)
         told = [torch.tensor(a, dtype=torch.float64) for a in (mean, var)]
-        compare(layer, lambda x, g, b, s=told, t=train: F.batch_norm(x, *s, g, b, t, 0.1, 10e-7), x, train)
+        compare(layer, lambda x, g, b, s=told, t=train, e=eps: F.batch_norm(x, *s, g, b, t, 0.1, e), x, train)
         np.testing.assert_allclose(layer.running_mean, told[0].numpy(), rtol=1e-5, atol=1e-6)
     compare(GroupNormalization(groups, ones, ones), lambda x, g, b: F.group_norm(x, groups, g, b), x)
     for axes in range(1, x.ndim):

@@ -31,6 +31,32 @@ def compare(layer, function, x, dtype):
     np.testing.assert_allclose(layer.backward(dout), tx.grad.numpy(), rtol=0, atol=tolerance)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"mode": "nearest"}, {"mode": "bilinear"}, {"mode": "bilinear", "align_corners": True}],
+    ids=["nearest", "bilinear", "corners"],
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_upsampling_by_any_scale(dtype, options):
+    rng = np.random.default_rng(0)
+    scales = [*rng.integers(2, 50, 40) / 10, *rng.integers(1, 8, 40) / rng.integers(1, 8, 40), *rng.uniform(0.2, 5, 40)]
+    for scale in zip(scales[::2], scales[1::2], strict=True):
+        size = tuple(int(max(n, np.ceil(1 / s))) for n, s in zip(rng.integers(1, 13, 2), scale, strict=True))
+        x = rng.standard_normal((1, 2, *size)).astype(dtype)
+        tx = torch.tensor(x, requires_grad=True)
+        expected = F.interpolate(tx, scale_factor=tuple(float(s) for s in scale), **options)
+        layer = Upsample(scale, **options)
+        # PyTorch has the coordinates of float32 images in float32.
+        tolerance = 0 if options["mode"] == "nearest" else 300 * np.finfo(dtype).eps
+        np.testing.assert_allclose(
+            layer.forward(x), expected.detach().numpy(), rtol=0, atol=tolerance, err_msg=f"{scale}"
+        )
+        dout = rng.standard_normal(expected.shape).astype(dtype)
+        expected.backward(torch.tensor(dout))
+        tolerance = 1000 * np.finfo(dtype).eps
+        np.testing.assert_allclose(layer.backward(dout), tx.grad.numpy(), rtol=0, atol=tolerance, err_msg=f"{scale}")
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("seed", range(20))
 def test_layers(seed, dtype):

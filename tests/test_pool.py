@@ -4,6 +4,7 @@ import numpy as np
 import oracles
 import pytest
 
+from cconv import kernels
 from cconv.functional import average_pool, average_pool_backward, max_pool, max_pool_backward
 
 GEOMETRIES = [  # H, W, window, stride, pad, dilation
@@ -161,8 +162,19 @@ def test_empty_batch():
 def test_an_argmax_that_points_outside_is_refused(window, cpu_level):
     x = np.ones((1, 1, 7, 7))
     out, argmax = max_pool(x, window, stride=1, pad=1, return_argmax=True)
-    with pytest.raises(ValueError, match="points outside the image"):
-        max_pool_backward(out, np.full_like(argmax, 255), x.shape, window, stride=1, pad=1)
+    with pytest.raises(
+        ValueError, match="argmax must be the array that max_pool returned, got one that points outside"
+    ):
+        max_pool_backward(out, np.zeros_like(argmax), x.shape, window, stride=1, pad=1)
+
+
+@pytest.mark.parametrize(("window", "place"), [(1, 1), (2, 4), (2, 255), (3, 9), ((2, 5), 10), (16, 256), (16, -1)])
+def test_an_argmax_beyond_its_window_is_refused_before_any_kernel_runs(window, place, monkeypatch):
+    out, argmax = max_pool(np.ones((2, 3, 33, 33)), window, return_argmax=True)
+    argmax[1, 2, -1, -1] = place
+    monkeypatch.setattr(kernels, "pool", None)
+    with pytest.raises(ValueError, match=rf"argmax must be the array that max_pool returned, of places .* got {place}"):
+        max_pool_backward(out, argmax, (2, 3, 33, 33), window)
 
 
 @pytest.mark.parametrize(

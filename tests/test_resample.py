@@ -15,6 +15,7 @@ from cconv import (
 from cconv.functional import (
     adaptive_average_pool,
     adaptive_average_pool_backward,
+    resampling,
     upsample,
     upsample_backward,
     zero_pad,
@@ -38,9 +39,12 @@ def interpolation(length, scale, mode, align_corners):
     """The (out, length) matrix of an axis."""
     out = int(length * scale)
     matrix = np.zeros((out, length))
+    if out == length:
+        return np.eye(length)
     for y in range(out):
         if mode == "nearest":
-            matrix[y, min(int(y / scale), length - 1)] = 1
+            source = y / 2 if out == 2 * length else np.float32(y) * np.float32(1 / scale)
+            matrix[y, min(int(source), length - 1)] = 1
             continue
         source = y * (length - 1) / max(out - 1, 1) if align_corners else max((y + 0.5) / scale - 0.5, 0)
         for r in range(length):
@@ -62,7 +66,7 @@ def test_adaptive_average(size, dtype, cpu_level, num_threads):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("scale", [2, (1, 3), (1.5, 0.5), (2.5, 1)], ids=str)
+@pytest.mark.parametrize("scale", [2, (1, 3), (1.5, 0.5), (2.5, 1), (1.1, 2.1), (0.6, 2.3)], ids=str)
 @pytest.mark.parametrize(("mode", "corners"), [("nearest", False), ("bilinear", False), ("bilinear", True)])
 def test_upsample(mode, corners, scale, dtype, cpu_level, num_threads):
     x = normal(2, 3, 7, 6, dtype=dtype)
@@ -74,6 +78,27 @@ def test_upsample(mode, corners, scale, dtype, cpu_level, num_threads):
     dout = normal(*out.shape, dtype=dtype)
     dx = upsample_backward(dout, x.shape, scale, mode=mode, align_corners=corners)
     np.testing.assert_allclose(dx, np.einsum("yr,zq,ncyz->ncrq", rows, columns, dout), atol=4e-6)
+
+
+@pytest.mark.parametrize(("mode", "corners"), [("nearest", False), ("bilinear", False), ("bilinear", True)])
+def test_images_too_large_to_hold_are_refused_before_anything_is_made_for_them(mode, corners, monkeypatch):
+    monkeypatch.setattr(resampling, "_table", None)
+    x, options = np.ones((1, 1, 3, 3)), {"mode": mode, "align_corners": corners}
+    with pytest.raises(MemoryError, match="cannot allocate"):
+        upsample(x, 2e7, **options)
+    with pytest.raises(ValueError, match="scale must leave images of at most 1073741824 rows or columns, got 10"):
+        upsample(x, 1e12, **options)
+    with pytest.raises(ValueError, match="dout must have the output's shape"):
+        upsample_backward(x, x.shape, 2e7, **options)
+    assert upsample(x[:0], 2e7, **options).shape == (0, 1, 60_000_000, 60_000_000)
+
+
+def test_no_table_of_a_long_axis_is_kept():
+    resampling._table.cache_clear()
+    for length in (resampling.KEPT, resampling.KEPT + 1):
+        upsample(np.ones((1, 1, 1, 1), np.float32), (1, length))
+    info = resampling._table.cache_info()
+    assert info.currsize == 2 and info.maxsize <= 64  # that of the rows, and the shorter one's
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

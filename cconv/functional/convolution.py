@@ -128,7 +128,7 @@ def passes(source, W, target, steps, groups, algorithm, **which):
     pixels = kernels.conv_pixels
     if algorithm is None:
         return pixels if pixels.suits(source, W, target, steps, groups, **which) else kernels.conv
-    return pixels if algorithm == "pixels" else kernels.conv
+    return {"channels": kernels.conv, "pixels": pixels}[algorithm]
 
 
 def padded(x, W, around, steps):
@@ -145,9 +145,7 @@ def run_input_gradient(dout, W, dx, steps, groups, threads, b=None, *, algorithm
     """Write the gradient with respect to a convolution's input, plus a bias per channel of it, into dx."""
     conv = kernels.conv
     # From dout to the input, each product is one of the formula's: no infinite weight meets a zero beside dout.
-    if algorithm == "scattered" or (
-        algorithm is None and (conv.scatters(W, steps, groups) or not conv.finite(W))
-    ):
+    if algorithm == "scattered" or (algorithm is None and (conv.scatters(W, steps, groups) or not conv.finite(W))):
         conv.backward_scattered(dout, W, dx, steps, groups, threads, b)
     else:
         kernel = passes(dout, W, dx, steps, groups, algorithm, backward=True)
@@ -159,10 +157,15 @@ def run_weight_gradient(dout, x, dW, db, steps, groups, threads, *, windows=Fals
 
     `windows` tells whether it may come from the values of dout that are not 0, where these are few.
     """
-    kernel = passes(x, dW, dout, steps, groups, algorithm, weights=True)
-    few = algorithm is None and windows and kernel is kernels.conv and kernel.few_windows(dout, x, dW)
-    if few or algorithm == "windows":
-        kernels.conv.backward_windows(dout, None, None, x, dW, db, *dout.shape[2:], steps, threads)
+    conv = kernels.conv
+    if algorithm is None:
+        kernel = passes(x, dW, dout, steps, groups, None, weights=True)
+        if windows and kernel is conv and conv.few_windows(dout, x, dW):
+            algorithm = "windows"
+    elif algorithm != "windows":
+        kernel = passes(x, dW, dout, steps, groups, algorithm)
+    if algorithm == "windows":
+        conv.backward_windows(dout, None, None, x, dW, db, *dout.shape[2:], steps, threads)
     else:
         kernel.backward_weights(dout, x, dW, db, steps, groups, threads)
 

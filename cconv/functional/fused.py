@@ -115,8 +115,8 @@ def convolution_relu_max_pool_backward(
     Raises
     ------
     TypeError, ValueError
-        As `convolution`, if `dout`, `out` or `argmax` does not have the output's shape, and if the algorithm is unknown
-        or does not apply.
+        As `convolution`, if `dout`, `out` or `argmax` does not have the output's shape, if `argmax` names a place that
+        a window of 2 x 2 does not have, and if the algorithm is unknown or does not apply.
 
     Examples
     --------
@@ -133,7 +133,7 @@ def convolution_relu_max_pool_backward(
     full, steps, _, multiply_adds, _, windows, lists, cached = sizes
     N, filters, out_h, out_w = full
     shape = N, filters, out_h // 2, out_w // 2
-    dout, out, argmax = as_input(dout, "dout", 4), as_input(out, "out", 4), as_places(argmax, shape, "uint8")
+    dout, out, argmax = as_input(dout, "dout", 4), as_input(out, "out", 4), as_places(argmax, shape, 4)
     for name, array in (("dout", dout), ("out", out)):
         if array.shape != shape:
             raise ValueError(f"{name} must have the output's shape {shape}, got {array.shape}")
@@ -160,7 +160,7 @@ def convolution_relu_max_pool_backward(
     if algorithm == "windows":
         threads = kernels.cpu.threads_for(WINDOW_COST * dout.size * weights.shape[1] * weights.shape[2])
         kernels.conv.backward_windows(dout, out, argmax, x, dW, db, out_h, out_w, steps, threads)
-    else:
+    elif algorithm == "listed":
         threads = kernels.cpu.threads_for(COST * multiply_adds / 4)
         kernels.conv.backward_listed(dout, out, argmax, x, W, dW, db, dx, out_h, out_w, steps, threads)
     return in_dtype_of(given[0], dx), in_dtype_of(given[1], dW), in_dtype_of(given[1], db)

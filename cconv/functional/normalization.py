@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import kernels
 from .._arrays import as_input, promote
-from .._checks import flag, nonnegative
+from .._checks import flag, nonnegative, positive
 from ..geometry import integer
 
 __all__ = [
@@ -36,6 +36,7 @@ def batch_normalization(x, gamma, beta, mean=None, var=None, *, eps=10e-7, retur
     mean, var : ndarray, optional
         What to normalise with, one value per feature. Left out, the mean and the biased variance of x.
     eps : float, default 10e-7
+        Above 0.
     return_statistics : bool, default False
         Also return mean and variance, which `batch_normalization_backward` needs.
 
@@ -278,7 +279,7 @@ def group_normalization_backward(dout, x, gamma, mean, var, groups, *, eps=1e-5,
 
 
 def _batch_door(eps, fixed):
-    eps = nonnegative(eps, "eps")
+    eps = positive(eps, "eps")
 
     def door(x, gamma):
         pixels = math.prod(x.shape[2:])

@@ -76,17 +76,33 @@ def max_pool(x, window, *, stride=None, pad=0, dilation=1, ceil_mode=False, retu
     checked_size(*shape, itemsize=8)
     out = kernels.memory.empty(shape, x.dtype)
     area = size[0] * size[1]
-    argmax = kernels.memory.empty(shape, np.uint8 if area <= 255 else np.int32) if return_argmax else None
+    argmax = kernels.memory.empty(shape, _place_dtype(area)) if return_argmax else None
     threads = kernels.cpu.threads_for(COST * out.size * area)
     kernels.pool.max_pool(x, out, argmax, *size, *place.steps, threads)
     return (out, argmax) if return_argmax else out
 
 
-def as_places(argmax, shape, dtype):
-    """Return `argmax` as the kernels take it; one that `max_pool` cannot have returned for this shape is an error."""
+def as_places(argmax, shape, area):
+    """Return `argmax` as the kernels take it; one that `max_pool` cannot have returned for this shape is an error.
+
+    area is the number of values in a window.
+    """
+    dtype = _place_dtype(area)
     if not isinstance(argmax, np.ndarray) or argmax.shape != shape or argmax.dtype != dtype:
-        raise ValueError(f"argmax must be the array that max_pool returned, of shape {shape} and {np.dtype(dtype)}")
-    return required(argmax, np.dtype(dtype))
+        raise ValueError(f"argmax must be the array that max_pool returned, of shape {shape} and {dtype}")
+    argmax = required(argmax, dtype)
+    # As numbers without a sign, negative ones are large.
+    if argmax.size and argmax.view(f"u{dtype.itemsize}").max() >= area:
+        outside = argmax[(argmax < 0) | (argmax >= area)][0]
+        raise ValueError(
+            f"argmax must be the array that max_pool returned, of places from 0 to {area - 1}, got {outside}"
+        )
+    return argmax
+
+
+def _place_dtype(area):
+    """Return the dtype of places in windows of so many values."""
+    return np.dtype(np.uint8 if area <= 255 else np.int32)
 
 
 def max_pool_backward(dout, argmax, input_shape, window, *, stride=None, pad=0, dilation=1, ceil_mode=False):
@@ -110,8 +126,8 @@ def max_pool_backward(dout, argmax, input_shape, window, *, stride=None, pad=0, 
     Raises
     ------
     TypeError, ValueError
-        If shapes or dtypes disagree, or `argmax` is seen to name a place outside the image; values beyond the window
-        may be passed over instead.
+        If shapes or dtypes disagree, or `argmax` names a place outside the window, or is seen to name one outside the
+        image.
 
     Examples
     --------
@@ -126,10 +142,9 @@ def max_pool_backward(dout, argmax, input_shape, window, *, stride=None, pad=0, 
     input_shape = image_shape(input_shape)
     size, place = _place(input_shape, window, stride, pad, dilation, ceil_mode)
     shape = (*input_shape[:2], place.out_h, place.out_w)
-    dtype = np.uint8 if size[0] * size[1] <= 255 else np.int32
     if dout.shape != shape:
         raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
-    argmax = as_places(argmax, shape, dtype)
+    argmax = as_places(argmax, shape, size[0] * size[1])
     dx = kernels.memory.empty(input_shape, dout.dtype)
     threads = kernels.cpu.threads_for(COST * (dx.size + 4 * dout.size))
     if not kernels.pool.max_pool_backward(dout, argmax, dx, *size, *place.steps, threads):

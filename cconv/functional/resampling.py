@@ -7,7 +7,7 @@ import numpy as np
 from .. import kernels
 from .._arrays import as_input
 from .._checks import choice, flag
-from ..geometry import checked_size, image_shape, padding, scale_pair, scaled_size
+from ..geometry import LONGEST, checked_size, image_shape, padding, scale_pair, scaled_size
 
 __all__ = ["upsample", "upsample_backward", "zero_pad", "zero_pad_backward"]
 
@@ -15,17 +15,21 @@ __all__ = ["upsample", "upsample_backward", "zero_pad", "zero_pad_backward"]
 COST = 0.8
 COPY_COST = 0.15
 
+KEPT = 4096  # outputs of an axis, at most, whose table is kept for the next call
+
 
 def upsample(x, scale, *, mode="nearest", align_corners=False):
-    r"""Enlarge images, repeating or interpolating their pixels, as ``torch.nn.functional.interpolate`` does.
+    r"""Enlarge images, repeating or interpolating their pixels.
 
-    Output y of an axis stands at s of the input:
+    As ``torch.nn.functional.interpolate`` does with its `scale_factor`. Output y of an axis stands at s of the input:
 
     .. math:: nearest:\ s = \lfloor y / scale \rfloor \qquad
               bilinear:\ s = \max((y + 0.5) / scale - 0.5,\ 0) \qquad
               corners\ aligned:\ s = y \frac{H - 1}{OH - 1}
 
     Bilinear mixes the pixels before and after s, by their distance, first down the columns and then along the rows.
+    An axis whose size stays as it is, is copied (s = y) whatever the scale, and one of twice the size is repeated by
+    'nearest' (s = floor(y / 2)). 'nearest' multiplies y by 1 / scale in single precision, for float64 images too.
 
     Parameters
     ----------
@@ -55,12 +59,13 @@ def upsample(x, scale, *, mode="nearest", align_corners=False):
     [[[[1.0, 1.5, 2.5, 3.0]]]]
     """
     x = as_input(x, "x", 4)
-    size = scaled_size(x.shape[2:], scale)
-    tables = _tables(x.shape[2:], scale, mode, align_corners)
+    size = _scaled(x.shape[2:], scale, mode, align_corners)
     shape = x.shape[:2] + size
     checked_size(*shape, itemsize=8)
     out = kernels.memory.empty(shape, x.dtype)
-    kernels.resample.upsample(x, out, *tables, kernels.cpu.threads_for(COST * out.size))
+    if out.size:
+        tables = _tables(x.shape[2:], size, scale, mode, align_corners)
+        kernels.resample.upsample(x, out, *tables, kernels.cpu.threads_for(COST * out.size))
     return out
 
 
@@ -93,12 +98,14 @@ def upsample_backward(dout, input_shape, scale, *, mode="nearest", align_corners
     """
     dout = as_input(dout, "dout", 4)
     input_shape = image_shape(input_shape)
-    shape = input_shape[:2] + scaled_size(input_shape[2:], scale)
+    size = _scaled(input_shape[2:], scale, mode, align_corners)
+    shape = input_shape[:2] + size
     if dout.shape != shape:
         raise ValueError(f"dout must have the output's shape {shape}, for scale {scale!r}, got {dout.shape}")
-    tables = _tables(input_shape[2:], scale, mode, align_corners)
     dx = kernels.memory.empty(input_shape, dout.dtype)
-    kernels.resample.upsample_backward(dout, dx, *tables, kernels.cpu.threads_for(COST * dout.size))
+    if dout.size:
+        tables = _tables(input_shape[2:], size, scale, mode, align_corners)
+        kernels.resample.upsample_backward(dout, dx, *tables, kernels.cpu.threads_for(COST * dout.size))
     return dx
 
 
@@ -176,25 +183,41 @@ def _padded(shape, pad):
     return (N, C, H + top + bottom, W + left + right), top, left
 
 
-def _tables(size, scale, mode, align_corners):
-    """Return where each output row and each output column reads, as the kernels take it."""
+def _scaled(size, scale, mode, align_corners):
+    """Return the (height, width) of the output, having checked all that decides about it."""
     choice(mode, "mode", ("nearest", "bilinear"))
     if flag(align_corners, "align_corners") and mode == "nearest":
         raise ValueError("align_corners is for mode='bilinear', got mode='nearest'")
-    lengths = zip(size, scaled_size(size, scale), scale_pair(scale), strict=True)
-    return [_table(*axis, mode == "bilinear", bool(align_corners)) for axis in lengths]
+    out = scaled_size(size, scale)
+    if max(*size, *out) > LONGEST:
+        raise ValueError(f"scale must leave images of at most {LONGEST} rows or columns, got {scale!r} for {size}")
+    return out
 
 
-@lru_cache(maxsize=256)
+def _tables(size, out, scale, mode, align_corners):
+    """Return where each output row and each output column reads, as the kernels take it."""
+    axes = zip(size, out, scale_pair(scale), strict=True)
+    return [
+        (_table if axis[1] <= KEPT else _table.__wrapped__)(*axis, mode == "bilinear", bool(align_corners))
+        for axis in axes
+    ]
+
+
+@lru_cache(maxsize=64)
 def _table(length, out, scale, linear, align_corners):
-    places = np.arange(out)
+    places = np.arange(out, dtype=np.int32)
+    if out == length or (not linear and out == 2 * length):
+        first = places // (out // length)  # whatever the scale is
+    elif not linear:
+        source = places.astype(np.float32) * np.float32(1 / scale)
+        first = np.minimum(source.astype(np.int32), np.int32(length - 1))
     if not linear:
-        # A quotient that should be a whole number may come out just below it.
-        first = np.minimum(np.floor(places / scale * (1 + 1e-12)).astype(np.int32), length - 1)
         return first, first, None
+    if out == length:
+        return first, first, np.zeros(out)
     if align_corners:
         source = places * ((length - 1) / (out - 1) if out > 1 else 0.0)
     else:
         source = np.maximum((places + 0.5) / scale - 0.5, 0)
-    first = np.minimum(source.astype(np.int32), length - 1)
+    first = np.minimum(source.astype(np.int32), np.int32(length - 1))
     return first, np.minimum(first + 1, np.int32(length - 1)), np.minimum(source - first, 1.0)

@@ -31,9 +31,7 @@ def _door(x, W, groups):
     return x, W, groups
 
 
-def transposed_convolution(
-    x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1, output_padding=0, algorithm=None
-):
+def transposed_convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1, output_padding=0, algorithm=None):
     r"""Spread images with filters: the adjoint of `convolution` with the same settings, plus a bias.
 
     .. math:: out_{n,f,\,y s_h - p_t + i d_h,\,z s_w - p_l + j d_w} = b_f + \sum x_{n,c,y,z}\; W_{c,f,i,j}

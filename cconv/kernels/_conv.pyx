@@ -154,8 +154,10 @@ cdef class Plan:
         room = g.taps + 2 * rows * g.pw
         if kind == INPUT_GRADIENT:
             self.plan_input_gradient(FH, FW, sh, sw, pt, pl, dh, dw, room)
-        else:
+        elif kind in (OUTPUT, POOLED_OUTPUT, WEIGHT_GRADIENT, WINDOW_GRADIENT):
             self.plan_output(FH, FW, sh, sw, pt, pl, dh, dw, room)
+        else:
+            raise ValueError(f"a pass of kind {<int>kind} has no plan")
         g.step = g.PW
         for y in range(H):
             for z in range(W):

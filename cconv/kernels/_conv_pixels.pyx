@@ -400,7 +400,6 @@ cdef class Plan:
                 p.tap[p.taps] = i * FW + j
                 p.taps += 1
 
-
     cdef dict describe(self, str which, tuple source, tuple filters, tuple target, tuple steps, Py_ssize_t itemsize):
         """The tables as arrays, for those who check them: see plans.py."""
         cdef Gather* g = &self.g

@@ -32,8 +32,8 @@ from libc.string cimport memcpy, memset
 from cconv.kernels.division cimport ceil_div, deal, round_up
 from cconv.kernels.pieces cimport deal_pieces, shared_pieces, take_piece
 from cconv.kernels.tile cimport (
-    PLANS_CHECKED, TILE_BYTES, TILE_MAX_V, Ahead, cconv_ftz_on, cconv_ftz_restore, look_ahead, pad, plan_lines, run_rows, tile_ahead,
-    tile_cost, tile_product, tile_rows, tile_rows_product, turn, turn_padded
+    PLANS_CHECKED, TILE_BYTES, TILE_MAX_V, Ahead, cconv_ftz_on, cconv_ftz_restore, look_ahead, pad, plan_lines,
+    run_rows, tile_ahead, tile_cost, tile_product, tile_rows, tile_rows_product, turn, turn_padded
 )
 from cconv.kernels.zeros cimport share_nonzero
 
@@ -439,7 +439,7 @@ cdef void product_of_few_rows(const floating* a, const floating* b, floating* bi
 
 cdef void lay_out(Product* g, Py_ssize_t rows, Py_ssize_t K, Py_ssize_t columns, bint transposed, bint turned,
                   Py_ssize_t itemsize, int num_threads):
-    """Find out how a product of these sizes, all positive, is cut into chunks, blocks and parts, and what scratch it takes."""
+    """Find out how a product of these positive sizes is cut into chunks, blocks and parts, and its scratch."""
     cdef Py_ssize_t V, width = 0, few_rows = min(rows, ROWS), blocks, wide
     cdef double cost, least = 0
     g.rows, g.K, g.columns, g.transposed, g.turned = rows, K, columns, transposed, turned
@@ -491,7 +491,7 @@ def plan(Py_ssize_t rows, Py_ssize_t K, Py_ssize_t columns, bint transposed, bin
          int num_threads, /):
     """How a product is cut, as a dict of numbers and arrays, which `cconv.kernels.plans` checks without running it."""
     cdef Product g
-    cdef Py_ssize_t part, item, row, end, block, V, first, r, size = 0
+    cdef Py_ssize_t part, row, end, block, V, first, r, size = 0
     cdef int P = 0, larger = 0
     if min(rows, K, columns) < 1:
         raise ValueError(f"rows, K and columns must be at least 1, got {rows}, {K} and {columns}")

@@ -296,13 +296,14 @@ def are_alike(*arrays):
 
 
 def hold_alike(list states, tuple names, list arrays):
-    """Whether each of these dicts, and none is None, holds under all the names what `are_alike` with its array."""
+    """Whether each of these dicts, and none is None, holds under all the names what is writeable and `are_alike` with
+    its array."""
     for state, array in zip(states, arrays, strict=True):
         if state is None or not in_order(array):
             return False
         for name in names:
             held = state[name]
-            if not (in_order(held) and same(held, array)):
+            if not (in_order(held) and same(held, array) and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>held)):
                 return False
     return True
 

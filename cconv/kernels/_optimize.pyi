@@ -15,6 +15,8 @@ def update(
     scale: float,
     limit: float,
     num_threads: int,
+    kept: dict[Any, dict[str, Any]] | None = None,
+    keys: list[Any] | None = None,
     /,
 ) -> None: ...
 def sum_of_squares(g: _Array, num_threads: int, /) -> float: ...

@@ -229,11 +229,12 @@ cdef double squares(const floating* g, Py_ssize_t size, int num_threads) noexcep
 
 
 def update(str rule, list params, list grads, list states, list numbers, double scale, double limit, int num_threads,
-           /):
+           dict kept=None, list keys=None, /):
     """Update parameters by one of RULES.
 
     states holds a dict for each parameter, with the rule's arrays under their names, and numbers its (lr, a, b, eps,
-    keep, decay): of the formulas above, m, beta1, rho or the weight is a, and beta2 is b.
+    keep, decay): of the formulas above, m, beta1, rho or the weight is a, and beta2 is b. Once all is done, the states
+    are put under their keys into kept, if there is one: no interrupt comes between the two.
     """
     cdef Rule kind = RULES[rule][0]
     cdef tuple names = RULES[rule][1]
@@ -262,6 +263,8 @@ def update(str rule, list params, list grads, list states, list numbers, double 
         parameters[count].first = pieces
         with nogil:
             update_all(kind, parameters, pieces, num_threads)
+        if kept is not None:
+            kept.update(zip(keys, states))
     finally:
         free(parameters)
 

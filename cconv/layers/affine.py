@@ -77,11 +77,18 @@ class Affine(Layer):
         self.db = None
 
     def build(self, input_shape, rng, dtype):
-        features = math.prod(input_shape)
+        shape = self.output_shape(input_shape)
         if self.W is None:
+            features = math.prod(input_shape)
             self.W = kernels.memory.copy(self.init((features, self.units), features, self.units, rng, dtype))
             self.b = np.zeros(self.units, dtype) if self.bias else None
-        expected, units = parameter_shape(self.W, 2)
+        return shape
+
+    def output_shape(self, input_shape):
+        if self.W is None and self.units is not None:
+            return (self.units,)
+        self._expect_arrays()
+        features, (expected, units) = math.prod(input_shape), parameter_shape(self.W, 2)
         expect_bias(self.b, units, "units")
         if expected != features:
             raise ValueError(f"expects {expected} features, gets {features}")

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from .._arrays import as_input, in_dtype_of
-from .._checks import flag, share
+from .._checks import flag, positive, share
 from ..functional import batch_normalization, batch_normalization_backward
 from .layer import expect_channels
 from .normalization import Normalization
@@ -16,7 +16,7 @@ __all__ = ["BatchNormalization"]
 class BatchNormalization(Normalization):
     r"""Normalise each feature over the batch (Ioffe and Szegedy, arXiv 1502.03167).
 
-    .. math:: out = \gamma \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta, \qquad \epsilon = 10^{-6}
+    .. math:: out = \gamma \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta
 
     In training the mean and the (biased) variance are the batch's, and the running ones follow them: running =
     momentum * running + (1 - momentum) * batch. At evaluation the running ones are used; `backward` is then the
@@ -31,6 +31,8 @@ class BatchNormalization(Normalization):
     momentum : float, default 0.9
     running_mean, running_var : ndarray, optional
         0 at the beginning when not given. They are replaced, not written into.
+    eps : float, default 10e-7, keyword only
+        Above 0.
 
     Attributes
     ----------
@@ -54,8 +56,8 @@ class BatchNormalization(Normalization):
     buffer_names = ("running_mean", "running_var")
     takes_train_flg = True
 
-    def __init__(self, gamma=None, beta=None, momentum=0.9, running_mean=None, running_var=None):
-        super().__init__(gamma, beta, 10e-7)
+    def __init__(self, gamma=None, beta=None, momentum=0.9, running_mean=None, running_var=None, *, eps=10e-7):
+        super().__init__(gamma, beta, positive(eps, "eps"))
         self.momentum = share(momentum, "momentum")
         self.running_mean = running_mean
         self.running_var = running_var
@@ -69,11 +71,14 @@ class BatchNormalization(Normalization):
                 setattr(self, name, np.zeros_like(self.gamma))
 
     def build(self, input_shape, rng, dtype):
-        channels = expect_channels(input_shape)
-        self._begin(channels, dtype)
+        shape = self.output_shape(input_shape)
+        self._begin(input_shape[0], dtype)
         self._begin_running()
-        size = np.size(self.gamma)
-        if size not in (channels, math.prod(input_shape)):
+        return shape
+
+    def output_shape(self, input_shape):
+        channels, size = expect_channels(input_shape), np.size(self.gamma)
+        if self.gamma is not None and size not in (channels, math.prod(input_shape)):
             raise ValueError(f"expects {size} channels or activations, gets {tuple(input_shape)}")
         return tuple(input_shape)
 
@@ -100,7 +105,7 @@ class BatchNormalization(Normalization):
         return dx
 
     def describe(self):
-        return {"momentum": self.momentum}
+        return {"momentum": self.momentum, **super().describe()}
 
     def _running(self):
         """Return both running arrays, checked before anything changes."""

@@ -6,7 +6,7 @@ from .._arrays import as_input
 from .._checks import flag, mapping
 from ..functional import add
 from .layer import Layer
-from .stack import BuildError, backward, build, describe, forward, multiply_adds, named
+from .stack import BuildError, backward, build, describe, forward, multiply_adds, named, nested, output_shapes, undone
 
 __all__ = ["Branches"]
 
@@ -60,10 +60,20 @@ class Branches(Layer):
         raise NotImplementedError(f"{type(self).__name__} must define join_shapes(shapes)")
 
     def build(self, input_shape, rng, dtype):
+        def built():
+            return self._joined(input_shape, lambda layers: build(layers, input_shape, rng, dtype))
+
+        return undone([layer for _, layer in nested(self.layers)], built, rng)
+
+    def output_shape(self, input_shape):
+        return self._joined(input_shape, lambda layers: output_shapes(layers, input_shape))
+
+    def _joined(self, input_shape, through):
+        """Return the output's shape; `through` returns the output shape of each layer of a branch."""
         shapes = []
         for branch, layers in self.branches.items():
             try:
-                shapes.append([tuple(input_shape), *build(layers, input_shape, rng, dtype).values()][-1])
+                shapes.append([tuple(input_shape), *through(layers).values()][-1])
             except BuildError as error:
                 raise error.inside(branch) from None
         return self.join_shapes(shapes)
@@ -92,6 +102,8 @@ class Branches(Layer):
         train_flg = flag(train_flg, "train_flg")
         if not callable(run):
             raise TypeError(f"run must be a function, got {run!r}")
+        if run is forward:  # what a network runs by its own, it has looked at
+            nested(self.layers)
         x = as_input(x, "x")
         results = [run(layers, x, train_flg) for layers in self.branches.values()]
         outs = [out for out, _ in results]

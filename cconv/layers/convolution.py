@@ -83,13 +83,16 @@ class Convolution(Filters):
         self.algorithm = choice(algorithm, "algorithm", ALGORITHMS)
 
     def build(self, input_shape, rng, dtype):
-        channels, height, width = expect_images(input_shape)
+        out = self.output_shape(input_shape)
         if self.W is None:
-            self._expect_groups(channels)
-            shape = self.filters, channels // self.groups, *self.size
+            shape = self._shape(input_shape[0])
             area = math.prod(self.size)
             self._begin(shape, shape[1] * area, self.filters // self.groups * area, rng, dtype)
-        filters, own, filter_h, filter_w = self._shape()
+        return out
+
+    def output_shape(self, input_shape):
+        channels, height, width = expect_images(input_shape)
+        filters, own, filter_h, filter_w = self._shape(channels)
         if own * self.groups != channels:
             raise ValueError(f"expects {own * self.groups} channels, gets {channels}")
         try:
@@ -101,7 +104,7 @@ class Convolution(Filters):
         return filters, place.out_h, place.out_w
 
     def multiply_adds(self, input_shape):
-        return self.W.size * math.prod(self.build(input_shape, None, self.W.dtype)[1:])
+        return self.W.size * math.prod(self.output_shape(input_shape)[1:])
 
     def forward(self, x):
         x = as_input(x, "x", 4)

@@ -60,11 +60,15 @@ class Dropout(Layer):
         self.random_state = np.array([rng.integers(2**64, dtype=np.uint64), 0], np.uint64)
 
     def build(self, input_shape, rng, dtype):
-        if self.spatial:
-            expect_images(input_shape)
+        shape = self.output_shape(input_shape)
         if not self._seeded and rng is not None:
             self._seed(rng)
             self._seeded = True
+        return shape
+
+    def output_shape(self, input_shape):
+        if self.spatial:
+            expect_images(input_shape)
         return tuple(input_shape)
 
     def forward(self, x, train_flg=None):

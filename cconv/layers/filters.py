@@ -47,8 +47,13 @@ class Filters(Layer):
         self.W = kernels.memory.copy(self.init(shape, fan_in, fan_out, rng, dtype))
         self.b = np.zeros(self.filters, dtype) if self.bias else None
 
-    def _shape(self, transposed=False):
-        """Return the shape of W, having looked at b too."""
+    def _shape(self, channels, transposed=False):
+        """Return the shape of W, having looked at b too; of one that is to be built, what it will be."""
+        if self.W is None and self.filters is not None:
+            self._expect_groups(channels)
+            many, few = (channels, self.filters) if transposed else (self.filters, channels)
+            return many, few // self.groups, *self.size
+        self._expect_arrays()
         shape = parameter_shape(self.W, 4)
         expect_bias(self.b, shape[1] * self.groups if transposed else shape[0], "filters")
         return shape

@@ -50,11 +50,15 @@ class GroupNormalization(Normalization):
         self.groups = integer(groups, "groups", 1)
 
     def build(self, input_shape, rng, dtype):
+        shape = self.output_shape(input_shape)
+        self._begin(input_shape[0], dtype)
+        return shape
+
+    def output_shape(self, input_shape):
         channels = expect_channels(input_shape)
         if channels % self.groups:
             raise ValueError(f"expects channels that its {self.groups} groups divide, gets {channels}")
-        self._begin(channels, dtype)
-        if np.shape(self.gamma) != (channels,):
+        if self.gamma is not None and np.shape(self.gamma) != (channels,):
             raise ValueError(f"expects {np.size(self.gamma)} channels, gets {channels}")
         return tuple(input_shape)
 

@@ -47,14 +47,27 @@ class Layer:
 
     A layer holds the arrays of its parameters, the very objects that a network's `params` hands out, and after
     `backward` the gradient of each beside it: `W` and `dW`. It keeps what its own backward needs from the last forward,
-    no more; a copy of the layer, or one that comes out of a pickle, begins without it.
+    no more; a copy of the layer, or one that comes out of a pickle, begins without it. What it keeps may be the very
+    array that it was given: an x, or targets t of a loss, that is changed in place between `forward` and `backward`
+    changes the gradient.
+
+    A layer of one's own that makes arrays for its input, or whose output has another shape, defines `build` and
+    `output_shape`. A network asks `output_shape` whenever it needs a shape after it was built (`summary`), and never
+    builds again. Of a layer that does not say, it knows what came out when it was built; for inputs of another shape
+    than then, it runs a copy of the layer on zeros, outside training. A class that defines `build` alone does not say.
+
+    A network undoes a step that does not come to its end: attributes of its layers are what they were before, and
+    arrays that `buffer_names` names hold what they held. What else a layer of one's own changes in place is not undone.
 
     Attributes
     ----------
     param_names : tuple of str
         The names of its parameters; a parameter may be None.
+    no_decay_names : tuple of str
+        The names of those that the weight decay of an optimizer leaves out, if not told otherwise: biases, scales and
+        shifts. A layer of one's own names its own; one without a base class is taken to name these.
     buffer_names : tuple of str
-        The names of arrays that belong to its state but are not trained.
+        The names of arrays that belong to its state but are not trained: running statistics, for instance.
     takes_train_flg : bool
         Whether `forward` wants to know if it is called in training.
     training : bool
@@ -64,6 +77,7 @@ class Layer:
     """
 
     param_names: tuple[str, ...] = ()
+    no_decay_names: tuple[str, ...] = ("b", "gamma", "beta")
     buffer_names: tuple[str, ...] = ()
     takes_train_flg = False
     training = True
@@ -90,6 +104,16 @@ class Layer:
             Draws the weights.
         dtype : numpy.dtype
             Of the arrays.
+
+        Raises
+        ------
+        ValueError
+            Saying what the layer expects and what it gets; nothing has changed then.
+        """
+        return self.output_shape(input_shape)
+
+    def output_shape(self, input_shape):
+        """Return the output's shape for inputs of this shape, both without the batch; nothing changes.
 
         Raises
         ------

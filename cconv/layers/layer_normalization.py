@@ -52,12 +52,16 @@ class LayerNormalization(Normalization):
         self.axes = None if axes is None else integer(axes, "axes", 1)
 
     def build(self, input_shape, rng, dtype):
-        axes = len(input_shape) if self.axes is None else self.axes
-        if axes > len(input_shape):
-            raise ValueError(f"expects inputs of {axes} axes or more, gets {tuple(input_shape)}")
-        self._begin(input_shape[len(input_shape) - axes :], dtype)
+        shape = self.output_shape(input_shape)
+        axes = len(shape) if self.axes is None else self.axes
+        self._begin(shape[len(shape) - axes :], dtype)
+        return shape
+
+    def output_shape(self, input_shape):
+        if self.axes is not None and self.axes > len(input_shape):
+            raise ValueError(f"expects inputs of {self.axes} axes or more, gets {tuple(input_shape)}")
         shape = np.shape(self.gamma)
-        if input_shape[len(input_shape) - len(shape) :] != shape:
+        if self.gamma is not None and tuple(input_shape[max(len(input_shape) - len(shape), 0) :]) != shape:
             raise ValueError(f"expects inputs whose last axes are {shape}, gets {tuple(input_shape)}")
         return tuple(input_shape)
 

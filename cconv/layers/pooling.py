@@ -22,7 +22,7 @@ class _Window(Layer):
         self.pad = pad
         self.ceil_mode = flag(ceil_mode, "ceil_mode")
 
-    def build(self, input_shape, rng, dtype):
+    def output_shape(self, input_shape):
         channels, height, width = expect_images(input_shape)
         try:
             place = window(

@@ -34,7 +34,7 @@ class Reshape(Layer):
         if self.shape.count(-1) > 1:
             raise ValueError(f"shape must have at most one -1, got {self.shape}")
 
-    def build(self, input_shape, rng, dtype):
+    def output_shape(self, input_shape):
         return reshaped(input_shape, self.shape)
 
     def forward(self, x):

@@ -1,5 +1,6 @@
 """Layers that follow each other: their names, their shapes and their arrays."""
 
+import copy
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
 
@@ -13,14 +14,15 @@ __all__ = [
     "build",
     "call",
     "describe",
-    "expect_different",
     "forward",
     "multiply_adds",
     "named",
     "nested",
+    "output_shapes",
     "param_names",
     "step_back",
     "trains",
+    "undone",
 ]
 
 SHORT = {
@@ -65,22 +67,55 @@ def named(layers, argument="layers"):
     return result
 
 
-def nested(layers, prefix=""):
-    """Yield all layers with their names, those inside of other layers (in their `layers`) after these."""
-    for name, layer in layers.items():
-        yield prefix + name, layer
-        inside = getattr(layer, "layers", None)
-        if inside:
-            yield from nested(inside, f"{prefix}{name}.")
+def nested(layers):
+    """Return a list of all layers with their names, those inside of other layers (in their `layers`) after these.
+
+    Raises
+    ------
+    ValueError
+        If a layer stands in two places, or inside of itself: what its first forward left for backward would be written
+        over.
+    """
+    found, names = [], {}
+
+    def look(layers, prefix):
+        for name, layer in layers.items():
+            name = prefix + name
+            if id(layer) in names:
+                first = names[id(layer)]
+                raise ValueError(f"layers must be different objects, got that of {first!r} again for {name!r}")
+            names[id(layer)] = name
+            found.append((name, layer))
+            inside = getattr(layer, "layers", None)
+            if inside:
+                look(inside, f"{name}.")
+
+    look(layers, "")
+    return found
 
 
-def expect_different(layers):
-    """Refuse a layer that stands in two places: what its first forward left for backward would be written over."""
-    names = {}
-    for name, layer in nested(layers):
-        if id(layer) in names:
-            raise ValueError(f"layers must be different objects, got that of {names[id(layer)]!r} again for {name!r}")
-        names[id(layer)] = name
+def undone(layers, action, rng=None):
+    """Return what an action over layers does; whatever ends it early, an interrupt too, leaves them as they were.
+
+    That is what their attributes are, what the arrays hold that they name in `buffer_names`, and what the generator
+    draws next. What a forward left for its backward is not held, as its memory is wanted again: there is none then.
+    """
+    attributes = [(layer, layer.__dict__.copy()) for layer in layers if hasattr(layer, "__dict__")]
+    for _, held in attributes:
+        held.pop("_saved", None)
+    buffers = [getattr(layer, name, None) for layer in layers for name in getattr(layer, "buffer_names", ())]
+    values = [(array, array.copy()) for array in buffers if isinstance(array, np.ndarray) and array.flags.writeable]
+    state = None if rng is None else rng.bit_generator.state
+    try:
+        return action()
+    except BaseException:
+        for layer, held in attributes:
+            layer.__dict__ = held  # in one piece, whatever interrupts
+        for array, held in values:
+            array[...] = held
+        if rng is not None:
+            rng.bit_generator.state = state
+        raise
 
 
 class BuildError(ValueError):
@@ -111,13 +146,56 @@ def build(layers, shape, rng, dtype):
     Raises
     ------
     BuildError
+        If a layer refuses what comes from the one before; layers and generator are then as they were.
+    """
+
+    def built(layer, shape):
+        out = layer.build(shape, rng, dtype) if hasattr(layer, "build") else _shown(layer, shape, dtype)
+        if not _says_output_shape(layer) and hasattr(layer, "__dict__"):
+            layer._built_shapes = tuple(shape), tuple(out)
+        return out
+
+    return undone([layer for _, layer in nested(layers)], lambda: _through(layers, shape, built), rng)
+
+
+def output_shapes(layers, shape):
+    """Return the output shape of each layer that is built, by name, for inputs of this shape; no layer changes.
+
+    Raises
+    ------
+    BuildError
         If a layer refuses what comes from the one before.
     """
+    return _through(layers, shape, _output_shape)
+
+
+def _output_shape(layer, shape):
+    if _says_output_shape(layer):
+        return layer.output_shape(shape)
+    before, after = getattr(layer, "_built_shapes", (None, None))
+    if before == tuple(shape):
+        return after
+    # What it would keep of a forward, or make in it, must not come into the layer itself.
+    return _shown(copy.deepcopy(layer), shape, np.float32)
+
+
+def _says_output_shape(layer):
+    """Say whether a layer has an `output_shape` that knows of its `build`: no class defines that one later."""
+    for kind in type(layer).__mro__:
+        if "output_shape" in vars(kind):
+            return True
+        if "build" in vars(kind):
+            return False
+    return False
+
+
+def _through(layers, shape, shape_after):
+    """Return the output shape of each layer, by name; ``shape_after(layer, shape)`` says that of one."""
     shapes = OrderedDict()
     before = None
     for name, layer in layers.items():
         try:
-            out = layer.build(shape, rng, dtype) if hasattr(layer, "build") else _shown(layer, shape, dtype)
+            out = shape_after(layer, shape)
         except BuildError as error:
             raise error.inside(name, before) from None
         except ValueError as error:
@@ -208,7 +286,7 @@ def param_names(layer):
 def multiply_adds(layers, shape):
     """Return how many multiply-adds the forward of one input takes in layers that are built."""
     total = 0
-    for layer, out in zip(layers.values(), build(layers, shape, None, np.float32).values(), strict=True):
+    for layer, out in zip(layers.values(), output_shapes(layers, shape).values(), strict=True):
         total += layer.multiply_adds(shape) if isinstance(layer, Layer) else 0
         shape = out
     return total

@@ -83,14 +83,17 @@ class TransposedConvolution(Filters):
         self.output_padding = pair(output_padding, "output_padding", 0)
 
     def build(self, input_shape, rng, dtype):
-        channels, height, width = expect_images(input_shape)
+        out = self.output_shape(input_shape)
         if self.W is None:
-            self._expect_groups(channels)
-            shape = channels, self.filters // self.groups, *self.size
-            area = math.prod(self.size)
+            channels, area = input_shape[0], math.prod(self.size)
+            shape = self._shape(channels, transposed=True)
             fan_in = max(channels // self.groups * area // math.prod(pair(self.stride, "stride")), 1)
             self._begin(shape, fan_in, shape[1] * area, rng, dtype)
-        expected, own, filter_h, filter_w = self._shape(transposed=True)
+        return out
+
+    def output_shape(self, input_shape):
+        channels, height, width = expect_images(input_shape)
+        expected, own, filter_h, filter_w = self._shape(channels, transposed=True)
         if expected != channels:
             raise ValueError(f"expects {expected} channels, gets {channels}")
         place = transposed_window(

@@ -43,7 +43,7 @@ class Upsample(Layer):
             raise ValueError("align_corners is for mode='bilinear', got mode='nearest'")
         self.scale = scale_pair(scale)
 
-    def build(self, input_shape, rng, dtype):
+    def output_shape(self, input_shape):
         channels, *size = expect_images(input_shape)
         return (channels, *scaled_size(size, self.scale))
 

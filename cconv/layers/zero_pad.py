@@ -30,7 +30,7 @@ class ZeroPad(Layer):
     def __init__(self, pad):
         self.pad = padding(pad)
 
-    def build(self, input_shape, rng, dtype):
+    def output_shape(self, input_shape):
         channels, height, width = expect_images(input_shape)
         return channels, height + sum(self.pad[0]), width + sum(self.pad[1])
 

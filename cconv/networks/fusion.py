@@ -6,8 +6,10 @@ kernel together:
     Convolution, Relu, Pooling(2, 2, stride=2)    the convolution's output never exists for the whole batch
     Affine, Relu                                  one pass less
 
-Their forward has the bits of the layers run one by one. Everything is looked up at each call, so that a layer that was
-replaced, subclassed or overridden, on its class or on the object, is run as it is.
+Their forward has the bits of the layers run one by one, for any input; only the sign of a NaN, which arithmetic leaves
+open, may be another. Which of them run together follows from their kinds and settings alone: an error of a kernel, or
+of its door, is one of the pass. Everything is looked up at each call, so that a layer that was replaced, subclassed or
+overridden, on its class or on the object, is run as it is.
 """
 
 from functools import partial
@@ -101,18 +103,15 @@ def _convolution(layers, place, x, keep):
         return None
     if conv.algorithm != "direct" or not _halves(pool):
         return None
-    W, b, stride, pad, dilation, groups = conv.W, conv.b, conv.stride, conv.pad, conv.dilation, conv.groups
-    try:
-        result = convolution_relu_max_pool(
-            x, W, b, stride=stride, pad=pad, dilation=dilation, groups=groups, return_argmax=keep
-        )
-    except (TypeError, ValueError):
-        return None  # the layers, one by one, say what is wrong
+    x = as_input(x, "x", 4)
+    conv._expect_arrays()
+    W, b = conv.W, conv.b
+    settings = {"stride": conv.stride, "pad": conv.pad, "dilation": conv.dilation, "groups": conv.groups}
+    result = convolution_relu_max_pool(x, W, b, **settings, return_argmax=keep)
     if not keep:
         return group, result, None
     _forget(*group)
-    settings = {"stride": stride, "pad": pad, "dilation": dilation, "groups": groups}
-    return group, result[0], partial(_convolution_back, conv, *result, as_input(x, "x", 4), W, b, settings)
+    return group, result[0], partial(_convolution_back, conv, *result, x, W, b, settings)
 
 
 def _convolution_back(conv, out, argmax, x, W, b, settings, dout, input_gradient):
@@ -129,13 +128,10 @@ def _affine(layers, place, x, keep):
     layer, rectifier = group = layers[place : place + 2]
     if not (_plain(layer, AFFINE) and _plain(rectifier, RELU)):
         return None
-    W, b = layer.W, layer.b
-    try:
-        x = as_input(x, "x")
-        rows = as_rows(x)
-        out = affine(rows, W, b, relu=True)
-    except (TypeError, ValueError):
-        return None  # the layers, one by one, say what is wrong
+    x = as_input(x, "x")
+    layer._expect_arrays()
+    W, b, rows = layer.W, layer.b, as_rows(x)
+    out = affine(rows, W, b, relu=True)
     if not keep:
         return group, out, None
     _forget(*group)

@@ -10,7 +10,7 @@ from .._random import generator
 from ..geometry import integer
 from ..gradient import numerical_gradient
 from ..layers import SoftmaxWithLoss
-from ..layers.stack import backward, build, describe, expect_different, forward, named, nested
+from ..layers.stack import backward, build, describe, forward, named, nested, undone
 from ..serialization import load_params, save_params
 from . import fusion, summary
 from .parameters import Parameters
@@ -24,8 +24,9 @@ class Network:
     A layer is anything with ``forward(x)`` and ``backward(dout)``; one that has `takes_train_flg` set is called as
     ``forward(x, train_flg)``. Its parameters are the attributes that its `param_names` name, with their gradients in
     `dW` beside `W`, or else lie in a dict `params`, with their gradients in a dict `grads`. One without
-    ``build(input_shape, rng, dtype)`` is run once on zeros, to see the shape of what it returns. It may be replaced in
-    `layers` at any time.
+    ``build(input_shape, rng, dtype)`` is run once on zeros, to see the shape of what it returns; `Layer` says what else
+    a network looks at. It may be replaced in `layers` at any time; one object must not stand in two places, which is a
+    ValueError at the next call.
 
     Parameters
     ----------
@@ -55,7 +56,8 @@ class Network:
     Raises
     ------
     TypeError, ValueError
-        If a layer does not fit: the message names it, what it expects and what it gets from which other.
+        If a layer does not fit: the message names it, what it expects and what it gets from which other. All layers are
+        then as they were, and so is `rng`.
 
     Examples
     --------
@@ -69,7 +71,6 @@ class Network:
 
     def __init__(self, layers, input_shape, *, dtype="float32", rng=None, seed=None, last_layer=None):
         self.layers = named(layers)
-        expect_different(self.layers)
         self.last_layer = SoftmaxWithLoss() if last_layer is None else last_layer
         if not callable(getattr(self.last_layer, "forward", None)):
             raise TypeError(f"last_layer must have forward(x, t) and backward(), got {type(last_layer).__name__}")
@@ -109,10 +110,12 @@ class Network:
         TypeError, ValueError
             If x holds integers (scale them first) or images of another shape.
         """
+        nested(self.layers)
         return fusion.forward(self.layers, self._images(x), False, keep=False)[0]
 
     def loss(self, x, t):
         """Return the loss of the scores of x against targets t, layer by layer and outside training."""
+        nested(self.layers)
         return self.last_layer.forward(self._forward(self._images(x), False), t)
 
     def accuracy(self, x, t, batch_size=100):
@@ -168,11 +171,23 @@ class Network:
         -------
         dict of str to ndarray
             With the keys, shapes and dtypes of `trainable_params`: of `params`, as long as no layer is frozen.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x or t does not fit. Whatever ends a step early, an interrupt too, leaves each layer's attributes, and
+            the arrays named in its `buffer_names`, as they were: running statistics, and what dropout has drawn.
         """
-        scores, steps = fusion.forward(self.layers, self._images(x), self.training)
-        self.last_layer.forward(scores, t)
-        backward(steps, self.last_layer.backward())
-        return self.trainable_params.gradients()
+        layers = [layer for _, layer in nested(self.layers)]
+        x = self._images(x)
+
+        def step():
+            scores, steps = fusion.forward(self.layers, x, self.training)
+            self.last_layer.forward(scores, t)
+            backward(steps, self.last_layer.backward())
+            return self.trainable_params.gradients()
+
+        return undone([*layers, self.last_layer], step)
 
     def train(self, mode=True):
         """Put all layers into training (the state a network begins in): dropout drops, batch statistics count.
@@ -180,8 +195,9 @@ class Network:
         `predict`, `accuracy` and `loss` always run outside training; `gradient`, and layers that are called by hand,
         run as this says.
         """
+        layers = nested(self.layers)
         self.training = flag(mode, "mode")
-        for _, layer in nested(self.layers):
+        for _, layer in layers:
             layer.training = self.training
         return self
 
@@ -237,6 +253,7 @@ class Network:
           body.relu1  Relu      (4,)             0              0     16
         total                                   16             12    112
         """
+        nested(self.layers)
         return summary.table(self.layers, self.input_shape, self.dtype)
 
     def numerical_gradient(self, x, t):
@@ -292,6 +309,7 @@ class Network:
 
     def architecture(self):
         """Return what a parameter file must agree with, as a dict of JSON values."""
+        nested(self.layers)
         return {"input_shape": self.input_shape, "layers": describe(self.layers)}
 
     def _state(self):

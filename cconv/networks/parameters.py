@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from ..layers import Layer
 from ..layers.stack import nested, param_names
 
 __all__ = ["Parameters"]
@@ -23,6 +24,11 @@ class Parameters(Mapping):
         A parameter that is None is left out, but counted.
     frozen : bool, default True, keyword only
         Whether frozen layers take part; they count in the names in any case.
+
+    Attributes
+    ----------
+    no_decay : frozenset of str
+        The parameters that weight decay leaves out: those that their layers name in `no_decay_names`.
     """
 
     def __init__(self, layers, *, frozen=True):
@@ -62,6 +68,14 @@ class Parameters(Mapping):
                 setattr(layer, name, value)
             else:
                 layer.params[name] = value
+
+    @property
+    def no_decay(self):
+        return frozenset(
+            key
+            for key, (layer, name, _) in self._places.items()
+            if name in getattr(layer, "no_decay_names", Layer.no_decay_names)
+        )
 
     def keys(self):
         return self._places.keys()

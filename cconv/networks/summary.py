@@ -3,7 +3,7 @@
 import math
 
 from ..layers import Layer
-from ..layers.stack import build
+from ..layers.stack import output_shapes
 from .parameters import Parameters
 
 __all__ = ["table"]
@@ -27,7 +27,7 @@ def table(layers, input_shape, dtype):
 def _rows(layers, shape, dtype, indent="", branch=""):
     """Return the rows of a stack of layers, and the totals of its figures."""
     rows, totals = [], (0, 0, 0)
-    shapes = build(layers, shape, None, dtype)
+    shapes = output_shapes(layers, shape)
     for name, layer in layers.items():
         inner, inside = [], (0, 0, 0)
         for place, stack in getattr(layer, "branches", {}).items():
