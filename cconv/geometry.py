@@ -404,8 +404,8 @@ def scale_pair(scale):
     for value in pair:
         if isinstance(value, bool) or not isinstance(value, Real):
             raise TypeError(f"scale must be a number or a (height, width) pair, got {scale!r}")
-        if not 0 < value < LARGEST:
-            raise ValueError(f"scale must be positive and below {LARGEST}, got {scale!r}")
+        if not 0 < value <= sys.float_info.max:
+            raise ValueError(f"scale must be positive and finite, got {scale!r}")
     return float(pair[0]), float(pair[1])
 
 
