@@ -1,7 +1,5 @@
 """Transposed convolution and its gradients: a convolution's passes with their roles exchanged."""
 
-import numpy as np
-
 from .. import kernels
 from .._arrays import as_input, promote
 from ..geometry import checked_size, integer, transposed_window
@@ -169,5 +167,7 @@ def transposed_convolution_backward(
     kernel = passes(dout, W, x, place.steps, groups, weights=True)
     kernel.backward_weights(x, dout, dW, None, place.steps, groups, threads)
     if bias:
-        db = dout.sum(axis=(2, 3)).sum(axis=0, dtype=np.float64).astype(W_dtype or W.dtype)
+        db = kernels.memory.empty(shape[1:2], W.dtype)
+        kernels.gemm.channel_sums(dout, db)
+        db = db.astype(W_dtype or db.dtype, copy=False)
     return dx, dW.astype(W_dtype or dW.dtype, copy=False), db

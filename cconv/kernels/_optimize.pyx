@@ -22,16 +22,17 @@
 # share in one parallel region. What belongs to a parameter is contiguous and of its dtype, and no two parameters share
 # memory; each value is updated on its own, so that neither threads nor the place in the array can change a bit.
 # Hyperparameters are rounded to the parameter's dtype, 1 - beta after it was computed in double. The changed gradient
-# lives in a block that stays in the first cache. The sum of squares is added up in double, over PIECES pieces that the
-# size alone cuts.
+# lives in a block that stays in the first cache. The sum of squares is a long one (sums.h), in double, over PIECES pieces
+# that the size alone cuts.
 
 cimport numpy as cnp
 from cython cimport floating
 from cython.parallel cimport parallel, prange
 from libc.math cimport INFINITY, sqrt, sqrtf
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport abort, free, malloc
 
 from cconv.kernels.pieces cimport deal_pieces, shared_pieces, take_piece
+from cconv.kernels.sums cimport sum_add, sum_row, sum_whole
 from cconv.kernels.tile cimport cconv_ftz_on, cconv_ftz_restore
 
 cnp.import_array()
@@ -42,7 +43,7 @@ cdef enum:
     PIECES = 64    # into which a sum is cut
     STATES = 3     # the most arrays that a rule keeps
     ALIGNMENT = 64  # bytes of a cache line
-    LANES = 16     # sums that are kept side by side, whatever the width of a vector
+    SQUARES = 256  # values whose squares are added up before they go into a piece's sum
 
 cdef enum Rule:
     SGD, MOMENTUM, NESTEROV, ADAGRAD, RMSPROP, ADAM, AMSGRAD, LION, AVERAGE
@@ -133,9 +134,11 @@ cdef inline void update_values(Rule rule, floating* p, const floating* g, floati
             s[i] += other_b * (g[i] - s[i])
             # What is neither above nor below 0 is 0 or NaN.
             p[i] = keep * p[i] - (lr if old > 0 else (-lr if old < 0 else old))
-    else:
+    elif rule == AVERAGE:
         for i in range(n):
             p[i] += a * (g[i] - p[i])
+    else:
+        abort()
 
 
 cdef inline void change_gradient(const floating* p, const floating* g, floating* changed, Numbers given,
@@ -195,26 +198,19 @@ cdef void update_all(Rule rule, Parameter* parameters, Py_ssize_t pieces, int nu
 
 
 cdef double piece_of_squares(const floating* g, Py_ssize_t n) noexcept nogil:
-    cdef double[LANES] lane
-    cdef double total = 0, x
-    cdef Py_ssize_t i, k
-    for k in range(LANES):
-        lane[k] = 0
-    for i in range(n // LANES):
-        for k in range(LANES):
-            x = g[i * LANES + k]
-            lane[k] += x * x
-    for i in range(n // LANES * LANES, n):
-        x = g[i]
-        total += x * x
-    for k in range(LANES):
-        total += lane[k]
-    return total
+    cdef double[SQUARES] squared
+    cdef double total = 0, lost = 0
+    cdef Py_ssize_t b, i, size
+    for b in range((n + SQUARES - 1) // SQUARES):
+        size = min(SQUARES, n - b * SQUARES)
+        for i in range(size):
+            squared[i] = <double>g[b * SQUARES + i] * <double>g[b * SQUARES + i]
+        sum_add(&total, &lost, sum_row(<const double*>squared, size))
+    return sum_whole(total, lost)
 
 
 cdef double squares(const floating* g, Py_ssize_t size, int num_threads) noexcept nogil:
     cdef double[PIECES] sums
-    cdef double total = 0
     cdef Py_ssize_t length = max(BLOCK, (size + PIECES - 1) // PIECES), c, i
     cdef unsigned state = 0
     with parallel(num_threads=num_threads):
@@ -223,9 +219,7 @@ cdef double squares(const floating* g, Py_ssize_t size, int num_threads) noexcep
             i = min(c * length, size)
             sums[c] = piece_of_squares(g + i, min(length, size - i))
         cconv_ftz_restore(state)
-    for c in range(PIECES):
-        total += sums[c]
-    return total
+    return sum_row(<const double*>sums, PIECES)
 
 
 def update(str rule, list params, list grads, list states, list numbers, double scale, double limit, int num_threads,
@@ -235,6 +229,8 @@ def update(str rule, list params, list grads, list states, list numbers, double 
     states holds a dict for each parameter, with the rule's arrays under their names, and numbers its (lr, a, b, eps,
     keep, decay): of the formulas above, m, beta1, rho or the weight is a, and beta2 is b.
     """
+    if rule not in RULES:
+        raise ValueError(f"rule must be one of {', '.join(RULES)}, got {rule!r}")
     cdef Rule kind = RULES[rule][0]
     cdef tuple names = RULES[rule][1]
     cdef Py_ssize_t count = len(params), pieces = 0, i, k

@@ -5,10 +5,12 @@
  * Layer and group normalization add up whole rows, a vector of sums side by side; where the compiler has no vector
  * types, a vector is one value.
  *
- * Sums are taken of some thousand values at most before they go on in double precision; squares are those of deviations
- * from the mean of just these values, which is near to them, and are brought together as Chan, Golub and LeVeque do
- * ("Updating formulae and a pairwise algorithm for computing sample variances", 1979): nothing cancels, and x is read
- * from memory once.
+ * Sums are long ones (sums.h); after some thousand values at most they go on in double precision. Squares are those of
+ * deviations from the mean of just these values, which is near to them, and are brought together as Chan, Golub and
+ * LeVeque do ("Updating formulae and a pairwise algorithm for computing sample variances", 1979): nothing cancels, and x
+ * is read from memory once.
+ *
+ * Buffers of batch normalization lie in `scratch`: NORM_ROOM numbers that a thread has for itself.
  *
  * This is C for `restrict`: without the promise that arrays do not overlap GCC checks each pair of them in each row.
  * The body is compiled twice, for float and for double.
@@ -20,6 +22,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "sums.h"
+
 #if defined(_MSC_VER)
 #define NORM_RESTRICT __restrict
 #else
@@ -27,31 +31,37 @@
 #endif
 
 #define NORM_BYTES 2048 /* of a block of columns: all that a row needs beside x stays in the first cache */
-#define NORM_ROWS 64    /* rows whose columns are added up before they go on in double precision */
-#define NORM_CHUNK 4096 /* likewise, values of a row */
+#define NORM_ROWS (SUM_BLOCK * SUM_BLOCK) /* rows whose columns are added up before they go on in double precision, */
+#define NORM_CHUNK 4096                   /* and values of a row */
+#define NORM_COLUMNS (NORM_BYTES / 4)     /* the most columns of a block */
+#define NORM_ROOM (11 * NORM_COLUMNS)     /* in double precision: five numbers for each column, and rows beside them */
 
 static inline ptrdiff_t norm_min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
 static inline double norm_scale(double var, double eps) { return 1 / sqrt(var + eps); }
 
-/* Mean and sum of squared deviations of so many values, as they grow. */
+/* Mean and sum of squared deviations of so many values, as they grow, and what rounding took from them. */
 typedef struct {
-    double count, mean, squares;
+    double count, mean, squares, mean_lost, squares_lost;
 } norm_moments;
 
 /* Add `count` values whose deviations from `mean`, and their squares, add up to `sum` and `squares`. */
 static inline void norm_merge(norm_moments *all, double count, double mean, double sum, double squares)
 {
     const double total = all->count + count, shift = sum / count, apart = mean + shift - all->mean;
-    all->squares += squares - sum * shift;
-    if (all->count > 0) all->squares += apart * apart * (all->count * count / total);
-    all->mean += apart * (count / total);
+    sum_add_double(&all->squares, &all->squares_lost, squares - sum * shift);
+    if (all->count > 0)
+        sum_add_double(&all->squares, &all->squares_lost, apart * apart * (all->count * count / total));
+    sum_add_double(&all->mean, &all->mean_lost, apart * (count / total));
     all->count = total;
 }
 
+static inline double norm_mean(const norm_moments *all) { return sum_whole_double(all->mean, all->mean_lost); }
+
 static inline double norm_variance(const norm_moments *all)
 {
-    return all->squares < 0 ? 0 : all->squares / all->count; /* rounding may leave it just below 0 */
+    const double squares = sum_whole_double(all->squares, all->squares_lost);
+    return squares < 0 ? 0 : squares / all->count; /* rounding may leave it just below 0 */
 }
 
 #define T float
@@ -125,12 +135,18 @@ static inline void NAME(repeat)(const double *values, ptrdiff_t features, ptrdif
         for (ptrdiff_t i = 0; i < span; i++) row[i] = (T)values[f];
 }
 
-static inline void NAME(collect)(const T *row, ptrdiff_t features, ptrdiff_t span, double *sums)
+static inline void NAME(collect)(const T *row, ptrdiff_t features, ptrdiff_t span, double *wide, double *sums)
 {
-    for (ptrdiff_t f = 0; f < features; f++, row += span) {
-        double total = 0;
-        for (ptrdiff_t i = 0; i < span; i++) total += row[i];
-        sums[f] = total;
+    for (ptrdiff_t i = 0; i < features * span; i++) wide[i] = row[i];
+    for (ptrdiff_t f = 0; f < features; f++) sums[f] = span == 1 ? wide[f] : sum_row_double(wide + f * span, span);
+}
+
+/* Add a block's sums to those of its NORM_ROWS rows. */
+static inline void NAME(move)(T *NORM_RESTRICT block, ptrdiff_t n, T *NORM_RESTRICT sum)
+{
+    for (ptrdiff_t i = 0; i < n; i++) {
+        sum[i] += block[i];
+        block[i] = 0;
     }
 }
 
@@ -139,12 +155,14 @@ static inline ptrdiff_t NAME(piece)(ptrdiff_t P) { return P < BLOCK ? BLOCK / P 
 
 /* Mean and variance of so many features, x being the first one's first value. */
 static void NAME(measure)(const T *x, ptrdiff_t N, ptrdiff_t pitch, ptrdiff_t features, ptrdiff_t P, double *mean,
-                          double *var)
+                          double *var, double *scratch)
 {
-    T sum[BLOCK], squares[BLOCK], centre[BLOCK];
-    double first[BLOCK], second[BLOCK];
-    norm_moments all[BLOCK];
+    T *const sum = (T *)scratch, *const squares = sum + BLOCK, *const centre = squares + BLOCK;
+    T *const block = centre + BLOCK, *const block_squares = block + BLOCK;
+    double *const first = (double *)(block_squares + BLOCK), *const second = first + BLOCK, *const wide = second + BLOCK;
+    norm_moments *const all = (norm_moments *)(wide + BLOCK);
     memset(all, 0, (size_t)features * sizeof *all);
+    memset(block, 0, 2 * NORM_BYTES);
     for (ptrdiff_t n = 0; n < N; n += NORM_ROWS)
         for (ptrdiff_t c = 0; c < P; c += BLOCK) {
             const ptrdiff_t rows = norm_min(NORM_ROWS, N - n), span = norm_min(BLOCK, P - c), width = features * span;
@@ -152,19 +170,24 @@ static void NAME(measure)(const T *x, ptrdiff_t N, ptrdiff_t pitch, ptrdiff_t fe
             const double count = (double)(rows * span);
             memset(sum, 0, (size_t)width * sizeof(T));
             for (ptrdiff_t r = 0; r < rows; r++) NAME(add_row)(at + r * pitch, width, sum);
-            NAME(collect)(sum, features, span, first);
+            NAME(collect)(sum, features, span, wide, first);
             for (ptrdiff_t f = 0; f < features; f++) first[f] = (T)(first[f] / count);
             NAME(repeat)(first, features, span, centre);
             memcpy(mean, first, (size_t)features * sizeof *first);
             memset(sum, 0, (size_t)width * sizeof(T));
             memset(squares, 0, (size_t)width * sizeof(T));
-            for (ptrdiff_t r = 0; r < rows; r++) NAME(add_deviations)(at + r * pitch, centre, width, sum, squares);
-            NAME(collect)(sum, features, span, first);
-            NAME(collect)(squares, features, span, second);
+            for (ptrdiff_t r = 0; r < rows; r++) {
+                NAME(add_deviations)(at + r * pitch, centre, width, block, block_squares);
+                if (r % SUM_BLOCK < SUM_BLOCK - 1 && r < rows - 1) continue;
+                NAME(move)(block, width, sum);
+                NAME(move)(block_squares, width, squares);
+            }
+            NAME(collect)(sum, features, span, wide, first);
+            NAME(collect)(squares, features, span, wide, second);
             for (ptrdiff_t f = 0; f < features; f++) norm_merge(all + f, count, mean[f], first[f], second[f]);
         }
     for (ptrdiff_t f = 0; f < features; f++) {
-        mean[f] = all[f].mean;
+        mean[f] = norm_mean(all + f);
         var[f] = norm_variance(all + f);
     }
 }
@@ -172,10 +195,10 @@ static void NAME(measure)(const T *x, ptrdiff_t N, ptrdiff_t pitch, ptrdiff_t fe
 /* Normalise a piece of features; x, out and what belongs to features begin with the first one. */
 static void NAME(batch_forward)(const T *x, T *out, const double *mean, const double *var, const T *gamma,
                                 const T *beta, ptrdiff_t N, ptrdiff_t pitch, ptrdiff_t features, ptrdiff_t P,
-                                double eps)
+                                double eps, double *scratch)
 {
-    T centre[BLOCK], scale[BLOCK], shift[BLOCK];
-    double scales[BLOCK], shifts[BLOCK];
+    T *const centre = (T *)scratch, *const scale = centre + BLOCK, *const shift = scale + BLOCK;
+    double *const scales = (double *)(shift + BLOCK), *const shifts = scales + BLOCK;
     for (ptrdiff_t f = 0; f < features; f++) {
         scales[f] = gamma[f] * norm_scale(var[f], eps);
         shifts[f] = beta[f];
@@ -194,13 +217,18 @@ static void NAME(batch_forward)(const T *x, T *out, const double *mean, const do
  * on x. */
 static void NAME(batch_backward)(const T *dout, const T *x, const double *mean, const double *var, const T *gamma,
                                  T *dx, double *dgamma, double *dbeta, ptrdiff_t N, ptrdiff_t pitch,
-                                 ptrdiff_t features, ptrdiff_t P, double eps, int fixed)
+                                 ptrdiff_t features, ptrdiff_t P, double eps, int fixed, double *scratch)
 {
-    T centre[BLOCK], scale[BLOCK], slope[BLOCK], shift[BLOCK];
-    double scales[BLOCK], slopes[BLOCK], shifts[BLOCK];
+    T *const centre = (T *)scratch, *const scale = centre + BLOCK, *const slope = scale + BLOCK;
+    T *const shift = slope + BLOCK, *const block = shift + BLOCK, *const block_products = block + BLOCK;
+    double *const scales = (double *)(block_products + BLOCK), *const slopes = scales + BLOCK;
+    double *const shifts = slopes + BLOCK, *const wide = shifts + BLOCK, *const dgamma_lost = wide + BLOCK;
+    double *const dbeta_lost = dgamma_lost + BLOCK;
     const double count = (double)N * (double)P;
     memset(dgamma, 0, (size_t)features * sizeof *dgamma);
     memset(dbeta, 0, (size_t)features * sizeof *dbeta);
+    memset(dgamma_lost, 0, 2 * (size_t)BLOCK * sizeof *dgamma_lost);
+    memset(block, 0, 2 * NORM_BYTES);
     for (ptrdiff_t c = 0; c < P; c += BLOCK) {
         const ptrdiff_t span = norm_min(BLOCK, P - c), width = features * span;
         T *const sum = scale, *const products = slope;
@@ -208,19 +236,26 @@ static void NAME(batch_backward)(const T *dout, const T *x, const double *mean, 
         for (ptrdiff_t n = 0; n < N; n += NORM_ROWS) {
             memset(sum, 0, (size_t)width * sizeof(T));
             memset(products, 0, (size_t)width * sizeof(T));
-            for (ptrdiff_t r = n; r < norm_min(n + NORM_ROWS, N); r++)
-                NAME(add_products)(dout + r * pitch + c, x + r * pitch + c, centre, width, sum, products);
-            NAME(collect)(sum, features, span, scales);
-            NAME(collect)(products, features, span, slopes);
+            const ptrdiff_t rows = norm_min(NORM_ROWS, N - n);
+            for (ptrdiff_t r = 0; r < rows; r++) {
+                const ptrdiff_t at = (n + r) * pitch + c;
+                NAME(add_products)(dout + at, x + at, centre, width, block, block_products);
+                if (r % SUM_BLOCK < SUM_BLOCK - 1 && r < rows - 1) continue;
+                NAME(move)(block, width, sum);
+                NAME(move)(block_products, width, products);
+            }
+            NAME(collect)(sum, features, span, wide, scales);
+            NAME(collect)(products, features, span, wide, slopes);
             for (ptrdiff_t f = 0; f < features; f++) {
-                dbeta[f] += scales[f];
-                dgamma[f] += slopes[f];
+                sum_add_double(dbeta + f, dbeta_lost + f, scales[f]);
+                sum_add_double(dgamma + f, dgamma_lost + f, slopes[f]);
             }
         }
     }
     for (ptrdiff_t f = 0; f < features; f++) {
         const double root = norm_scale(var[f], eps);
-        dgamma[f] *= root;
+        dbeta[f] = sum_whole_double(dbeta[f], dbeta_lost[f]);
+        dgamma[f] = sum_whole_double(dgamma[f], dgamma_lost[f]) * root;
         scales[f] = gamma[f] * root;
         slopes[f] = fixed ? 0 : -scales[f] * root * dgamma[f] / count;
         shifts[f] = fixed ? 0 : -scales[f] * dbeta[f] / count;
@@ -252,34 +287,55 @@ static inline T NAME(fold)(const V *v)
     return (total[0] + total[1]) + (total[2] + total[3]);
 }
 
-/* The sums of a - from and of its product with b - from: for squares, a and b are one array. */
+/* Two long sums that go along a row, side by side: of values and of products. */
+typedef struct {
+    V sum, sum_lost, products, products_lost;
+} NAME(norm_sums);
+
+static inline void NAME(add_block)(NAME(norm_sums) *all, const V *sum, const V *products)
+{
+    SUM_ADD(V, all->sum, all->sum_lost, *sum);
+    SUM_ADD(V, all->products, all->products_lost, *products);
+}
+
+static inline void NAME(finish)(const NAME(norm_sums) *all, T rest, T rest_products, double *sum, double *products)
+{
+    *sum = sum_whole_double((double)NAME(fold)(&all->sum) + rest, NAME(fold)(&all->sum_lost));
+    *products = sum_whole_double((double)NAME(fold)(&all->products) + rest_products, NAME(fold)(&all->products_lost));
+}
+
+/* The sums, for up to NORM_CHUNK values, of a - from and of its product with b - from: for squares, a and b are one array. */
 static void NAME(sum_products)(const T *a, T a_from, const T *b, T b_from, ptrdiff_t n, double *sum, double *products)
 {
-    V s = {0}, p = {0}, s2 = {0}, p2 = {0};
+    NAME(norm_sums) all = {{0}, {0}, {0}, {0}};
     T rest = 0, rest_products = 0;
     ptrdiff_t i = 0;
-    for (; i + 2 * LANES <= n; i += 2 * LANES) {
-        const V d = LOAD(a + i) - a_from, e = LOAD(a + i + LANES) - a_from;
-        s += d;
-        s2 += e;
-        p += d * (LOAD(b + i) - b_from);
-        p2 += e * (LOAD(b + i + LANES) - b_from);
-    }
-    if (i + LANES <= n) {
-        const V d = LOAD(a + i) - a_from;
-        s += d;
-        p += d * (LOAD(b + i) - b_from);
-        i += LANES;
+    while (i + LANES <= n) {
+        const ptrdiff_t end = norm_min(n, i + 2 * SUM_BLOCK * LANES);
+        V s = {0}, p = {0}, s2 = {0}, p2 = {0};
+        for (; i + 2 * LANES <= end; i += 2 * LANES) {
+            const V d = LOAD(a + i) - a_from, e = LOAD(a + i + LANES) - a_from;
+            s += d;
+            s2 += e;
+            p += d * (LOAD(b + i) - b_from);
+            p2 += e * (LOAD(b + i + LANES) - b_from);
+        }
+        if (i + LANES <= end) {
+            const V d = LOAD(a + i) - a_from;
+            s += d;
+            p += d * (LOAD(b + i) - b_from);
+            i += LANES;
+        }
+        s += s2;
+        p += p2;
+        NAME(add_block)(&all, &s, &p);
     }
     for (; i < n; i++) {
         const T d = a[i] - a_from;
         rest += d;
         rest_products += d * (b[i] - b_from);
     }
-    s += s2;
-    p += p2;
-    *sum = (double)NAME(fold)(&s) + rest;
-    *products = (double)NAME(fold)(&p) + rest_products;
+    NAME(finish)(&all, rest, rest_products, sum, products);
 }
 
 static inline void NAME(scale_run)(const T *NORM_RESTRICT x, T mean, T scale, T shift, ptrdiff_t n,
@@ -312,15 +368,20 @@ static void NAME(sum_along)(const T *NORM_RESTRICT dout, const T *NORM_RESTRICT 
                             const T *NORM_RESTRICT gamma, ptrdiff_t n, T *NORM_RESTRICT dgamma,
                             T *NORM_RESTRICT dbeta, double *sum, double *products)
 {
-    V s = {0}, p = {0};
+    NAME(norm_sums) all = {{0}, {0}, {0}, {0}};
     T rest = 0, rest_products = 0;
     ptrdiff_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        const V d = LOAD(dout + i), y = (LOAD(x + i) - mean) * scale, g = d * LOAD(gamma + i);
-        *(V *)(dbeta + i) += d;
-        *(V *)(dgamma + i) += d * y;
-        s += g;
-        p += g * y;
+    while (i + LANES <= n) {
+        const ptrdiff_t end = norm_min(n, i + SUM_BLOCK * LANES);
+        V s = {0}, p = {0};
+        for (; i + LANES <= end; i += LANES) {
+            const V d = LOAD(dout + i), y = (LOAD(x + i) - mean) * scale, g = d * LOAD(gamma + i);
+            *(V *)(dbeta + i) += d;
+            *(V *)(dgamma + i) += d * y;
+            s += g;
+            p += g * y;
+        }
+        NAME(add_block)(&all, &s, &p);
     }
     for (; i < n; i++) {
         const T d = dout[i], y = (x[i] - mean) * scale, g = d * gamma[i];
@@ -329,24 +390,22 @@ static void NAME(sum_along)(const T *NORM_RESTRICT dout, const T *NORM_RESTRICT 
         rest += g;
         rest_products += g * y;
     }
-    *sum = (double)NAME(fold)(&s) + rest;
-    *products = (double)NAME(fold)(&p) + rest_products;
+    NAME(finish)(&all, rest, rest_products, sum, products);
 }
 
 /* Normalise one group: K channels of P values, with one mean and variance. */
 static void NAME(group_forward)(const T *x, T *out, double *mean, double *var, const T *gamma, const T *beta,
                                 ptrdiff_t K, ptrdiff_t P, double eps)
 {
-    norm_moments all = {0, 0, 0};
+    norm_moments all = {0, 0, 0, 0, 0};
     for (ptrdiff_t i = 0; i < K * P; i += NORM_CHUNK) {
         const ptrdiff_t count = norm_min(NORM_CHUNK, K * P - i);
         double sum, squares;
-        NAME(sum_products)(x + i, 0, x + i, 0, count, &sum, &squares);
-        const T centre = (T)(sum / (double)count);
+        const T centre = NAME(sum_row)(x + i, count) / (T)count;
         NAME(sum_products)(x + i, centre, x + i, centre, count, &sum, &squares);
         norm_merge(&all, (double)count, centre, sum, squares);
     }
-    *mean = all.mean;
+    *mean = norm_mean(&all);
     *var = norm_variance(&all);
     const double scale = norm_scale(*var, eps);
     if (P == 1)
@@ -356,28 +415,39 @@ static void NAME(group_forward)(const T *x, T *out, double *mean, double *var, c
             NAME(scale_run)(x + k * P, (T)*mean, (T)(gamma[k] * scale), beta[k], P, out + k * P);
 }
 
-/* Its gradients: dgamma and dbeta grow, dx is written if there is room for it. */
+/* Its gradients: dgamma and dbeta grow, no more than SUM_BLOCK times; dx is written if there is room for it. */
 static void NAME(group_backward)(const T *dout, const T *x, double mean, double var, const T *gamma, T *dx, T *dgamma,
                                  T *dbeta, ptrdiff_t K, ptrdiff_t P, double eps)
 {
     const double scale = norm_scale(var, eps), count = (double)K * (double)P;
-    double sum, products, total = 0, total_products = 0;
+    double sum, products, total = 0, total_products = 0, lost = 0, lost_products = 0;
     for (ptrdiff_t k = 0; P > 1 && k < K; k++) {
-        NAME(sum_products)(dout + k * P, 0, x + k * P, (T)mean, P, &sum, &products);
-        products *= scale;
+        double rest = 0, rest_products = 0;
+        sum = products = 0;
+        for (ptrdiff_t i = k * P; i < (k + 1) * P; i += NORM_CHUNK) {
+            double some, some_products;
+            NAME(sum_products)
+            (dout + i, 0, x + i, (T)mean, norm_min(NORM_CHUNK, (k + 1) * P - i), &some, &some_products);
+            sum_add_double(&sum, &rest, some);
+            sum_add_double(&products, &rest_products, some_products);
+        }
+        sum = sum_whole_double(sum, rest);
+        products = sum_whole_double(products, rest_products) * scale;
         dbeta[k] += (T)sum;
         dgamma[k] += (T)products;
-        total += gamma[k] * sum;
-        total_products += gamma[k] * products;
+        sum_add_double(&total, &lost, gamma[k] * sum);
+        sum_add_double(&total_products, &lost_products, gamma[k] * products);
     }
     for (ptrdiff_t i = 0; P == 1 && i < K; i += NORM_CHUNK) {
         const ptrdiff_t n = norm_min(NORM_CHUNK, K - i);
         NAME(sum_along)
         (dout + i, x + i, (T)mean, (T)scale, gamma + i, n, dgamma + i, dbeta + i, &sum, &products);
-        total += sum;
-        total_products += products;
+        sum_add_double(&total, &lost, sum);
+        sum_add_double(&total_products, &lost_products, products);
     }
     if (!dx) return;
+    total = sum_whole_double(total, lost);
+    total_products = sum_whole_double(total_products, lost_products);
     const T slope = (T)(-scale * scale * total_products / count), shift = (T)(-scale * total / count);
     if (P == 1)
         NAME(gradient_along)(dout, x, (T)mean, (T)scale, gamma, slope, shift, K, dx);
