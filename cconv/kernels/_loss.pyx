@@ -74,16 +74,12 @@ cdef inline floating magnitude(floating x) noexcept nogil:
         return fabs(x)
 
 
-cdef inline floating row_loss(const floating* x, const int64_t* labels, const floating* targets, Py_ssize_t n,
-                              floating most, floating level, Py_ssize_t M) noexcept nogil:
-    """The loss of row n, whose largest score and logarithm of the sum of exponentials are known."""
+cdef floating target_loss(const floating* x, const floating* targets, floating most, floating level,
+                          Py_ssize_t M) noexcept nogil:
+    """The loss of a row, whose largest score and logarithm of the sum of exponentials are known."""
     cdef Py_ssize_t b, i, size
     cdef floating[BLOCK] losses
     cdef floating loss = 0, lost = 0
-    if labels != NULL:
-        return level - (x[n * M + labels[n]] - most)
-    x += n * M
-    targets += n * M
     for b in range((M + BLOCK - 1) // BLOCK):
         size = min(BLOCK, M - b * BLOCK)
         for i in range(size):
@@ -112,7 +108,11 @@ cdef void softmax_rows(const floating* x, const int64_t* labels, const floating*
         for i in range(n * M, (n + 1) * M):
             y[i] = y[i] / total
         if losses != NULL:
-            losses[n] = row_loss(x, labels, targets, n, largest(x + n * M, M), logarithm[floating](total), M)
+            most = largest(x + n * M, M)
+            if labels != NULL:
+                losses[n] = logarithm[floating](total) - (x[n * M + labels[n]] - most)
+            else:
+                losses[n] = target_loss(x + n * M, targets + n * M, most, logarithm[floating](total), M)
 
 
 cdef void cross_entropy_rows(const floating* x, const int64_t* labels, const floating* targets, floating* y,

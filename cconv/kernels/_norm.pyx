@@ -25,7 +25,7 @@ from cython cimport floating
 from cython.parallel cimport parallel, prange, threadid
 from libc.string cimport memset
 
-from cconv.kernels.sums cimport SUM_BLOCK, sum_add, sum_parts
+from cconv.kernels.sums cimport SUM_BLOCK, sum_columns
 from cconv.kernels.tile cimport cconv_ftz_on, cconv_ftz_restore
 
 from cconv.kernels._memory import empty
@@ -142,7 +142,7 @@ cdef void backward_samples(const floating* dout, const floating* x, const double
                            Py_ssize_t G, Py_ssize_t K, Py_ssize_t P, double eps) noexcept nogil:
     """The gradients of the samples from first to before last; dgamma, and dbeta after it, are added to sums.
 
-    These have three rows: a block's sums, and a total's two numbers.
+    Of more samples than a block has, these have three rows: a block's sums, and a total's two numbers.
     """
     cdef Py_ssize_t i, k, at, n, row = 2 * G * K
     cdef floating* target
@@ -156,28 +156,33 @@ cdef void backward_samples(const floating* dout, const floating* x, const double
             else:
                 group_backward_double(dout + at, x + at, mean[i], var[i], gamma + k, target, sums + k, sums + G * K + k,
                                       K, P, eps)
-        if (n - first) % SUM_BLOCK == SUM_BLOCK - 1 or n == last - 1:
-            for k in range(row):
-                sum_add(sums + row + k, sums + 2 * row + k, sums[k])
-                sums[k] = 0
+        if last - first > SUM_BLOCK and ((n - first) % SUM_BLOCK == SUM_BLOCK - 1 or n == last - 1):
+            sum_columns(<const floating*>sums, row, 1, row, sums + row, sums + 2 * row)
+            memset(sums, 0, row * sizeof(floating))
 
 
 cdef void backward_groups(const floating* dout, const floating* x, const double* mean, const double* var,
                           const floating* gamma, floating* dx, double* dgamma, double* dbeta, Py_ssize_t N,
                           Py_ssize_t G, Py_ssize_t K, Py_ssize_t P, double eps, Py_ssize_t share, Py_ssize_t shares,
                           floating* sums, int num_threads) noexcept nogil:
-    cdef Py_ssize_t C = G * K, s, k
+    cdef Py_ssize_t C = G * K, row = 2 * C, size = 3 * row if share > SUM_BLOCK else row, s, k, first, last
+    cdef floating* parts = sums + 2 * row  # after a total's two numbers
     cdef unsigned state = 0
-    memset(sums, 0, shares * 6 * C * sizeof(floating))
+    memset(sums, 0, (2 * row + shares * size) * sizeof(floating))
     with parallel(num_threads=num_threads):
         state = cconv_ftz_on()
         for s in prange(shares, schedule="static"):
-            backward_samples(dout, x, mean, var, gamma, dx, sums + s * 6 * C, s * share, min((s + 1) * share, N), G, K,
-                             P, eps)
+            first = s * share
+            last = min(first + share, N)
+            backward_samples(dout, x, mean, var, gamma, dx, parts + s * size, first, last, G, K, P, eps)
         cconv_ftz_restore(state)
+    for s in range(shares):
+        # The last share may have no more than a block of samples.
+        k = row if min((s + 1) * share, N) - s * share > SUM_BLOCK else 0
+        sum_columns(<const floating*>parts + s * size + k, row, 1, row, sums, sums + row)
     for k in range(C):
-        dgamma[k] = sum_parts(<const floating*>sums + 2 * C + k, 6 * C, shares, 2 * C)
-        dbeta[k] = sum_parts(<const floating*>sums + 3 * C + k, 6 * C, shares, 2 * C)
+        dgamma[k] = sums[k]
+        dbeta[k] = sums[C + k]
 
 
 def batch_norm(cnp.ndarray x, cnp.ndarray out, cnp.ndarray mean, cnp.ndarray var, cnp.ndarray gamma, cnp.ndarray beta,
@@ -262,7 +267,7 @@ def group_norm_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray mean, cnp.n
     cdef double* of_beta = <double*>cnp.PyArray_DATA(dbeta)
     cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
     cdef Py_ssize_t share = max(SHARE, (N + SHARES - 1) // SHARES), shares = (N + share - 1) // share
-    cdef cnp.ndarray sums = empty((shares * 6 * groups * K,), x.dtype)
+    cdef cnp.ndarray sums = empty(((4 + shares * (6 if share > SUM_BLOCK else 2)) * groups * K,), x.dtype)
     cdef void* work = cnp.PyArray_DATA(sums)
     with nogil:
         if single:

@@ -348,10 +348,17 @@ cdef inline Py_ssize_t covered(Py_ssize_t start, Py_ssize_t size, Py_ssize_t ext
 cdef inline floating sum_of_part(const floating* plane, Py_ssize_t W, Py_ssize_t top, Py_ssize_t bottom,
                                  Py_ssize_t left, Py_ssize_t right) noexcept nogil:
     """The sum of the rows from top to before bottom, and of their columns likewise."""
-    cdef Py_ssize_t r
+    cdef Py_ssize_t r, q
     cdef floating total = 0, lost = 0
     if right - left == W:  # whole rows are one piece
         return sum_row(plane + top * W, (bottom - top) * W)
+    if max(bottom - top, right - left) <= SUM_BLOCK:
+        for r in range(top, bottom):
+            lost = 0
+            for q in range(r * W + left, r * W + right):
+                lost += plane[q]
+            total += lost
+        return total
     for r in range(top, bottom):
         sum_add(&total, &lost, sum_row(plane + r * W + left, right - left))
     return sum_whole(total, lost)
@@ -362,11 +369,12 @@ cdef inline void add_to_part(floating* plane, floating* lost, Py_ssize_t W, Py_s
     """Add a value to the rows from top to before bottom, in their columns likewise; in long sums unless lost is NULL."""
     cdef Py_ssize_t r, q
     for r in range(top, bottom):
-        for q in range(r * W + left, r * W + right):
-            if lost == NULL:
-                plane[q] += value
-            else:
+        if lost != NULL:
+            for q in range(r * W + left, r * W + right):
                 sum_add(plane + q, lost + q, value)
+        else:
+            for q in range(r * W + left, r * W + right):
+                plane[q] += value
 
 
 cdef inline void begin_plane(floating* plane, floating* lost, Py_ssize_t size) noexcept nogil:

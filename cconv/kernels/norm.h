@@ -45,14 +45,16 @@ typedef struct {
     double count, mean, squares, mean_lost, squares_lost;
 } norm_moments;
 
-/* Add `count` values whose deviations from `mean`, and their squares, add up to `sum` and `squares`. */
+/* Numbers of double precision lose too little to be settled in between (sums.h).
+ *
+ * Add `count` values whose deviations from `mean`, and their squares, add up to `sum` and `squares`. */
 static inline void norm_merge(norm_moments *all, double count, double mean, double sum, double squares)
 {
     const double total = all->count + count, shift = sum / count, apart = mean + shift - all->mean;
-    sum_add_double(&all->squares, &all->squares_lost, squares - sum * shift);
+    SUM_ADD(double, all->squares, all->squares_lost, squares - sum * shift);
     if (all->count > 0)
-        sum_add_double(&all->squares, &all->squares_lost, apart * apart * (all->count * count / total));
-    sum_add_double(&all->mean, &all->mean_lost, apart * (count / total));
+        SUM_ADD(double, all->squares, all->squares_lost, apart * apart * (all->count * count / total));
+    SUM_ADD(double, all->mean, all->mean_lost, apart * (count / total));
     all->count = total;
 }
 
@@ -78,6 +80,7 @@ static inline double norm_variance(const norm_moments *all)
 #elif defined(T)
 
 #define BLOCK ((ptrdiff_t)(NORM_BYTES / sizeof(T)))
+#define ROOM (BLOCK + LANES) /* of a row of a block */
 #if defined(__GNUC__)
 typedef T NAME(norm_vec) __attribute__((vector_size(64), aligned(sizeof(T)), may_alias));
 #else
@@ -89,28 +92,54 @@ typedef T NAME(norm_vec);
 
 /* ---- batch normalization: columns */
 
-static inline void NAME(add_row)(const T *NORM_RESTRICT x, ptrdiff_t n, T *NORM_RESTRICT sum)
+/* Up to SUM_BLOCK rows, `pitch` apart, are added to the sums of their columns. Whole vectors of columns are read, up to
+ * `end`, and added up: what belongs to a block of columns has a vector more. */
+static inline V NAME(get)(const T *p, const T *end)
 {
-    for (ptrdiff_t i = 0; i < n; i++) sum[i] += x[i];
+    V v = {0};
+    if (end - p >= LANES) return LOAD(p);
+    memcpy(&v, p, (size_t)(end - p) * sizeof(T));
+    return v;
 }
 
-static inline void NAME(add_deviations)(const T *NORM_RESTRICT x, const T *NORM_RESTRICT mean, ptrdiff_t n,
-                                        T *NORM_RESTRICT sum, T *NORM_RESTRICT squares)
+static void NAME(add_rows)(const T *x, const T *end, ptrdiff_t pitch, ptrdiff_t rows, ptrdiff_t n, T *sum)
 {
-    for (ptrdiff_t i = 0; i < n; i++) {
-        const T d = x[i] - mean[i];
-        sum[i] += d;
-        squares[i] += d * d;
+    for (ptrdiff_t i = 0; i < n; i += LANES) {
+        V s = {0};
+        for (ptrdiff_t r = 0; r < rows; r++) s += NAME(get)(x + r * pitch + i, end);
+        *(V *)(sum + i) += s;
     }
 }
 
-static inline void NAME(add_products)(const T *NORM_RESTRICT dout, const T *NORM_RESTRICT x,
-                                      const T *NORM_RESTRICT mean, ptrdiff_t n, T *NORM_RESTRICT sum,
-                                      T *NORM_RESTRICT products)
+static void NAME(add_deviations)(const T *x, const T *end, ptrdiff_t pitch, ptrdiff_t rows, const T *mean, ptrdiff_t n,
+                                 T *sum, T *squares)
 {
-    for (ptrdiff_t i = 0; i < n; i++) {
-        sum[i] += dout[i];
-        products[i] += dout[i] * (x[i] - mean[i]);
+    for (ptrdiff_t i = 0; i < n; i += LANES) {
+        const V centre = LOAD(mean + i);
+        V s = {0}, q = {0};
+        for (ptrdiff_t r = 0; r < rows; r++) {
+            const V d = NAME(get)(x + r * pitch + i, end) - centre;
+            s += d;
+            q += d * d;
+        }
+        *(V *)(sum + i) += s;
+        *(V *)(squares + i) += q;
+    }
+}
+
+static void NAME(add_products)(const T *dout, const T *dout_end, const T *x, const T *end, ptrdiff_t pitch,
+                               ptrdiff_t rows, const T *mean, ptrdiff_t n, T *sum, T *products)
+{
+    for (ptrdiff_t i = 0; i < n; i += LANES) {
+        const V centre = LOAD(mean + i);
+        V s = {0}, p = {0};
+        for (ptrdiff_t r = 0; r < rows; r++) {
+            const V d = NAME(get)(dout + r * pitch + i, dout_end);
+            s += d;
+            p += d * (NAME(get)(x + r * pitch + i, end) - centre);
+        }
+        *(V *)(sum + i) += s;
+        *(V *)(products + i) += p;
     }
 }
 
@@ -137,17 +166,9 @@ static inline void NAME(repeat)(const double *values, ptrdiff_t features, ptrdif
 
 static inline void NAME(collect)(const T *row, ptrdiff_t features, ptrdiff_t span, double *wide, double *sums)
 {
-    for (ptrdiff_t i = 0; i < features * span; i++) wide[i] = row[i];
-    for (ptrdiff_t f = 0; f < features; f++) sums[f] = span == 1 ? wide[f] : sum_row_double(wide + f * span, span);
-}
-
-/* Add a block's sums to those of its NORM_ROWS rows. */
-static inline void NAME(move)(T *NORM_RESTRICT block, ptrdiff_t n, T *NORM_RESTRICT sum)
-{
-    for (ptrdiff_t i = 0; i < n; i++) {
-        sum[i] += block[i];
-        block[i] = 0;
-    }
+    double *const values = span == 1 ? sums : wide;
+    for (ptrdiff_t i = 0; i < features * span; i++) values[i] = row[i];
+    for (ptrdiff_t f = 0; f < features && span > 1; f++) sums[f] = sum_row_double(wide + f * span, span);
 }
 
 /* How many features are one piece of work. */
@@ -157,31 +178,27 @@ static inline ptrdiff_t NAME(piece)(ptrdiff_t P) { return P < BLOCK ? BLOCK / P 
 static void NAME(measure)(const T *x, ptrdiff_t N, ptrdiff_t pitch, ptrdiff_t features, ptrdiff_t P, double *mean,
                           double *var, double *scratch)
 {
-    T *const sum = (T *)scratch, *const squares = sum + BLOCK, *const centre = squares + BLOCK;
-    T *const block = centre + BLOCK, *const block_squares = block + BLOCK;
-    double *const first = (double *)(block_squares + BLOCK), *const second = first + BLOCK, *const wide = second + BLOCK;
+    T *const sum = (T *)scratch, *const squares = sum + ROOM, *const centre = squares + ROOM;
+    double *const first = (double *)(centre + ROOM), *const second = first + BLOCK, *const wide = second + BLOCK;
+    const T *const end = x + (N - 1) * pitch + features * P;
     norm_moments *const all = (norm_moments *)(wide + BLOCK);
     memset(all, 0, (size_t)features * sizeof *all);
-    memset(block, 0, 2 * NORM_BYTES);
     for (ptrdiff_t n = 0; n < N; n += NORM_ROWS)
         for (ptrdiff_t c = 0; c < P; c += BLOCK) {
             const ptrdiff_t rows = norm_min(NORM_ROWS, N - n), span = norm_min(BLOCK, P - c), width = features * span;
             const T *const at = x + n * pitch + c;
             const double count = (double)(rows * span);
-            memset(sum, 0, (size_t)width * sizeof(T));
-            for (ptrdiff_t r = 0; r < rows; r++) NAME(add_row)(at + r * pitch, width, sum);
+            memset(sum, 0, ROOM * sizeof(T));
+            for (ptrdiff_t r = 0; r < rows; r += SUM_BLOCK)
+                NAME(add_rows)(at + r * pitch, end, pitch, norm_min(SUM_BLOCK, rows - r), width, sum);
             NAME(collect)(sum, features, span, wide, first);
             for (ptrdiff_t f = 0; f < features; f++) first[f] = (T)(first[f] / count);
             NAME(repeat)(first, features, span, centre);
             memcpy(mean, first, (size_t)features * sizeof *first);
-            memset(sum, 0, (size_t)width * sizeof(T));
-            memset(squares, 0, (size_t)width * sizeof(T));
-            for (ptrdiff_t r = 0; r < rows; r++) {
-                NAME(add_deviations)(at + r * pitch, centre, width, block, block_squares);
-                if (r % SUM_BLOCK < SUM_BLOCK - 1 && r < rows - 1) continue;
-                NAME(move)(block, width, sum);
-                NAME(move)(block_squares, width, squares);
-            }
+            memset(sum, 0, 2 * ROOM * sizeof(T)); /* and squares */
+            for (ptrdiff_t r = 0; r < rows; r += SUM_BLOCK)
+                NAME(add_deviations)
+                (at + r * pitch, end, pitch, norm_min(SUM_BLOCK, rows - r), centre, width, sum, squares);
             NAME(collect)(sum, features, span, wide, first);
             NAME(collect)(squares, features, span, wide, second);
             for (ptrdiff_t f = 0; f < features; f++) norm_merge(all + f, count, mean[f], first[f], second[f]);
@@ -219,36 +236,32 @@ static void NAME(batch_backward)(const T *dout, const T *x, const double *mean, 
                                  T *dx, double *dgamma, double *dbeta, ptrdiff_t N, ptrdiff_t pitch,
                                  ptrdiff_t features, ptrdiff_t P, double eps, int fixed, double *scratch)
 {
-    T *const centre = (T *)scratch, *const scale = centre + BLOCK, *const slope = scale + BLOCK;
-    T *const shift = slope + BLOCK, *const block = shift + BLOCK, *const block_products = block + BLOCK;
-    double *const scales = (double *)(block_products + BLOCK), *const slopes = scales + BLOCK;
+    T *const centre = (T *)scratch, *const scale = centre + ROOM, *const slope = scale + ROOM;
+    T *const shift = slope + ROOM;
+    double *const scales = (double *)(shift + ROOM), *const slopes = scales + BLOCK;
     double *const shifts = slopes + BLOCK, *const wide = shifts + BLOCK, *const dgamma_lost = wide + BLOCK;
     double *const dbeta_lost = dgamma_lost + BLOCK;
     const double count = (double)N * (double)P;
+    const ptrdiff_t size = (N - 1) * pitch + features * P; /* of what x and dout have of these features */
     memset(dgamma, 0, (size_t)features * sizeof *dgamma);
     memset(dbeta, 0, (size_t)features * sizeof *dbeta);
     memset(dgamma_lost, 0, 2 * (size_t)BLOCK * sizeof *dgamma_lost);
-    memset(block, 0, 2 * NORM_BYTES);
     for (ptrdiff_t c = 0; c < P; c += BLOCK) {
         const ptrdiff_t span = norm_min(BLOCK, P - c), width = features * span;
         T *const sum = scale, *const products = slope;
         NAME(repeat)(mean, features, span, centre);
         for (ptrdiff_t n = 0; n < N; n += NORM_ROWS) {
-            memset(sum, 0, (size_t)width * sizeof(T));
-            memset(products, 0, (size_t)width * sizeof(T));
-            const ptrdiff_t rows = norm_min(NORM_ROWS, N - n);
-            for (ptrdiff_t r = 0; r < rows; r++) {
-                const ptrdiff_t at = (n + r) * pitch + c;
-                NAME(add_products)(dout + at, x + at, centre, width, block, block_products);
-                if (r % SUM_BLOCK < SUM_BLOCK - 1 && r < rows - 1) continue;
-                NAME(move)(block, width, sum);
-                NAME(move)(block_products, width, products);
+            memset(sum, 0, 2 * ROOM * sizeof(T)); /* and products */
+            for (ptrdiff_t r = n; r < norm_min(n + NORM_ROWS, N); r += SUM_BLOCK) {
+                const ptrdiff_t at = r * pitch + c, rows = norm_min(SUM_BLOCK, norm_min(n + NORM_ROWS, N) - r);
+                NAME(add_products)
+                (dout + at, dout + size, x + at, x + size, pitch, rows, centre, width, sum, products);
             }
             NAME(collect)(sum, features, span, wide, scales);
             NAME(collect)(products, features, span, wide, slopes);
             for (ptrdiff_t f = 0; f < features; f++) {
-                sum_add_double(dbeta + f, dbeta_lost + f, scales[f]);
-                sum_add_double(dgamma + f, dgamma_lost + f, slopes[f]);
+                SUM_ADD(double, dbeta[f], dbeta_lost[f], scales[f]);
+                SUM_ADD(double, dgamma[f], dgamma_lost[f], slopes[f]);
             }
         }
     }
@@ -287,55 +300,45 @@ static inline T NAME(fold)(const V *v)
     return (total[0] + total[1]) + (total[2] + total[3]);
 }
 
-/* Two long sums that go along a row, side by side: of values and of products. */
-typedef struct {
-    V sum, sum_lost, products, products_lost;
-} NAME(norm_sums);
-
-static inline void NAME(add_block)(NAME(norm_sums) *all, const V *sum, const V *products)
-{
-    SUM_ADD(V, all->sum, all->sum_lost, *sum);
-    SUM_ADD(V, all->products, all->products_lost, *products);
-}
-
-static inline void NAME(finish)(const NAME(norm_sums) *all, T rest, T rest_products, double *sum, double *products)
-{
-    *sum = sum_whole_double((double)NAME(fold)(&all->sum) + rest, NAME(fold)(&all->sum_lost));
-    *products = sum_whole_double((double)NAME(fold)(&all->products) + rest_products, NAME(fold)(&all->products_lost));
-}
-
-/* The sums, for up to NORM_CHUNK values, of a - from and of its product with b - from: for squares, a and b are one array. */
+/* The sums, for up to NORM_CHUNK values, of a - from and of its product with b - from: for squares, a and b are one
+ * array. Blocks are added up again before they are added to the others. */
 static void NAME(sum_products)(const T *a, T a_from, const T *b, T b_from, ptrdiff_t n, double *sum, double *products)
 {
-    NAME(norm_sums) all = {{0}, {0}, {0}, {0}};
+    V all = {0}, all_products = {0};
     T rest = 0, rest_products = 0;
     ptrdiff_t i = 0;
     while (i + LANES <= n) {
-        const ptrdiff_t end = norm_min(n, i + 2 * SUM_BLOCK * LANES);
-        V s = {0}, p = {0}, s2 = {0}, p2 = {0};
-        for (; i + 2 * LANES <= end; i += 2 * LANES) {
-            const V d = LOAD(a + i) - a_from, e = LOAD(a + i + LANES) - a_from;
-            s += d;
-            s2 += e;
-            p += d * (LOAD(b + i) - b_from);
-            p2 += e * (LOAD(b + i + LANES) - b_from);
+        const ptrdiff_t most = norm_min(n, i + 2 * SUM_BLOCK * SUM_BLOCK * LANES);
+        V some = {0}, some_products = {0};
+        while (i + LANES <= most) {
+            const ptrdiff_t end = norm_min(most, i + 2 * SUM_BLOCK * LANES);
+            V s = {0}, p = {0}, s2 = {0}, p2 = {0};
+            for (; i + 2 * LANES <= end; i += 2 * LANES) {
+                const V d = LOAD(a + i) - a_from, e = LOAD(a + i + LANES) - a_from;
+                s += d;
+                s2 += e;
+                p += d * (LOAD(b + i) - b_from);
+                p2 += e * (LOAD(b + i + LANES) - b_from);
+            }
+            if (i + LANES <= end) {
+                const V d = LOAD(a + i) - a_from;
+                s += d;
+                p += d * (LOAD(b + i) - b_from);
+                i += LANES;
+            }
+            some += s + s2;
+            some_products += p + p2;
         }
-        if (i + LANES <= end) {
-            const V d = LOAD(a + i) - a_from;
-            s += d;
-            p += d * (LOAD(b + i) - b_from);
-            i += LANES;
-        }
-        s += s2;
-        p += p2;
-        NAME(add_block)(&all, &s, &p);
+        all += some;
+        all_products += some_products;
     }
     for (; i < n; i++) {
         const T d = a[i] - a_from;
         rest += d;
         rest_products += d * (b[i] - b_from);
     }
-    NAME(finish)(&all, rest, rest_products, sum, products);
+    *sum = (double)NAME(fold)(&all) + rest;
+    *products = (double)NAME(fold)(&all_products) + rest_products;
 }
 
 static inline void NAME(scale_run)(const T *NORM_RESTRICT x, T mean, T scale, T shift, ptrdiff_t n,
@@ -368,20 +371,27 @@ static void NAME(sum_along)(const T *NORM_RESTRICT dout, const T *NORM_RESTRICT 
                             const T *NORM_RESTRICT gamma, ptrdiff_t n, T *NORM_RESTRICT dgamma,
                             T *NORM_RESTRICT dbeta, double *sum, double *products)
 {
-    NAME(norm_sums) all = {{0}, {0}, {0}, {0}};
+    V all = {0}, all_products = {0};
     T rest = 0, rest_products = 0;
     ptrdiff_t i = 0;
     while (i + LANES <= n) {
-        const ptrdiff_t end = norm_min(n, i + SUM_BLOCK * LANES);
-        V s = {0}, p = {0};
-        for (; i + LANES <= end; i += LANES) {
-            const V d = LOAD(dout + i), y = (LOAD(x + i) - mean) * scale, g = d * LOAD(gamma + i);
-            *(V *)(dbeta + i) += d;
-            *(V *)(dgamma + i) += d * y;
-            s += g;
-            p += g * y;
+        const ptrdiff_t most = norm_min(n, i + SUM_BLOCK * SUM_BLOCK * LANES);
+        V some = {0}, some_products = {0};
+        while (i + LANES <= most) {
+            const ptrdiff_t end = norm_min(most, i + SUM_BLOCK * LANES);
+            V s = {0}, p = {0};
+            for (; i + LANES <= end; i += LANES) {
+                const V d = LOAD(dout + i), y = (LOAD(x + i) - mean) * scale, g = d * LOAD(gamma + i);
+                *(V *)(dbeta + i) += d;
+                *(V *)(dgamma + i) += d * y;
+                s += g;
+                p += g * y;
+            }
+            some += s;
+            some_products += p;
         }
-        NAME(add_block)(&all, &s, &p);
+        all += some;
+        all_products += some_products;
     }
     for (; i < n; i++) {
         const T d = dout[i], y = (x[i] - mean) * scale, g = d * gamma[i];
@@ -390,7 +400,8 @@ static void NAME(sum_along)(const T *NORM_RESTRICT dout, const T *NORM_RESTRICT 
         rest += g;
         rest_products += g * y;
     }
-    NAME(finish)(&all, rest, rest_products, sum, products);
+    *sum = (double)NAME(fold)(&all) + rest;
+    *products = (double)NAME(fold)(&all_products) + rest_products;
 }
 
 /* Normalise one group: K channels of P values, with one mean and variance. */
@@ -428,22 +439,22 @@ static void NAME(group_backward)(const T *dout, const T *x, double mean, double 
             double some, some_products;
             NAME(sum_products)
             (dout + i, 0, x + i, (T)mean, norm_min(NORM_CHUNK, (k + 1) * P - i), &some, &some_products);
-            sum_add_double(&sum, &rest, some);
-            sum_add_double(&products, &rest_products, some_products);
+            SUM_ADD(double, sum, rest, some);
+            SUM_ADD(double, products, rest_products, some_products);
         }
         sum = sum_whole_double(sum, rest);
         products = sum_whole_double(products, rest_products) * scale;
         dbeta[k] += (T)sum;
         dgamma[k] += (T)products;
-        sum_add_double(&total, &lost, gamma[k] * sum);
-        sum_add_double(&total_products, &lost_products, gamma[k] * products);
+        SUM_ADD(double, total, lost, gamma[k] * sum);
+        SUM_ADD(double, total_products, lost_products, gamma[k] * products);
     }
     for (ptrdiff_t i = 0; P == 1 && i < K; i += NORM_CHUNK) {
         const ptrdiff_t n = norm_min(NORM_CHUNK, K - i);
         NAME(sum_along)
         (dout + i, x + i, (T)mean, (T)scale, gamma + i, n, dgamma + i, dbeta + i, &sum, &products);
-        sum_add_double(&total, &lost, sum);
-        sum_add_double(&total_products, &lost_products, products);
+        SUM_ADD(double, total, lost, sum);
+        SUM_ADD(double, total_products, lost_products, products);
     }
     if (!dx) return;
     total = sum_whole_double(total, lost);
@@ -458,6 +469,7 @@ static void NAME(group_backward)(const T *dout, const T *x, double mean, double 
 }
 
 #undef BLOCK
+#undef ROOM
 #undef V
 #undef LANES
 #undef LOAD

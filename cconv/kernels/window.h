@@ -86,14 +86,10 @@ static inline int window_sums(void)
 /* Values of a buffer for rows of sums. */
 static inline ptrdiff_t window_buffer(const window_geometry *g) { return window_max(window_width(g), WINDOW_SCRATCH); }
 
-/* Whether so many windows cover a row of the image that its gradients are a long sum. */
-static inline int window_long(const window_geometry *g) { return (g->fh - 1) / g->sh >= SUM_BLOCK; }
-
-/* Values of scratch that sums take, or their gradients. */
+/* Values of scratch that sums take, or their gradients, which are spread along the columns of the image first. */
 static inline ptrdiff_t window_room(const window_geometry *g, int backward)
 {
-    if (!backward) return window_buffer(g);
-    return 2 * window_buffer(g) + (window_long(g) ? g->H * g->W : 0);
+    return window_buffer(g) + (backward ? g->OH * (g->W + VECTOR_BYTES / 4) : 0);
 }
 
 /* Whether windows are 2 x 2 two apart and inside the image. */
@@ -257,20 +253,11 @@ typedef INT NAME(wint) __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(
 #define W_AFTER_double 1, 2
 #endif
 
-/* A vector read at p, or stored there, no further than `end`. */
-static __attribute__((noinline, cold)) V NAME(get_part)(const T *p, const T *end)
-{
-    V v = {0};
-    for (ptrdiff_t l = 0; l < window_min(end - p, LANES); l++) v[l] = p[l];
-    return v;
-}
-
+/* A vector stored at p, no further than `end`. */
 static __attribute__((noinline, cold)) void NAME(put_part)(T *p, const T *end, V v)
 {
     for (ptrdiff_t l = 0; l < window_min(end - p, LANES); l++) p[l] = v[l];
 }
-
-static inline V NAME(get)(const T *p, const T *end) { return end - p >= LANES ? LOAD(p) : NAME(get_part)(p, end); }
 
 static inline void NAME(put)(T *p, const T *end, V v)
 {
@@ -379,30 +366,6 @@ static inline M NAME(first_lanes)(ptrdiff_t count)
     return inside;
 }
 
-/* The sum of a long column of vectors. */
-static __attribute__((noinline)) V NAME(add_many)(const T *at, ptrdiff_t step, ptrdiff_t count, const T *end)
-{
-    V total = {0}, lost = {0};
-    for (ptrdiff_t k = 0; k < count; k += SUM_BLOCK) {
-        V sum = {0};
-        for (ptrdiff_t i = k; i < window_min(k + SUM_BLOCK, count); i++) sum += NAME(get)(at + i * step, end);
-        SUM_ADD(V, total, lost, sum);
-        if (k / SUM_BLOCK % SUM_BLOCKS == SUM_BLOCKS - 1) NAME(sum_settle)((T *)&total, (T *)&lost, LANES);
-    }
-    for (ptrdiff_t l = 0; l < LANES; l++) total[l] = NAME(sum_whole)(total[l], lost[l]);
-    return total;
-}
-
-/* The sum of `count` vectors, `step` apart; where they may run over the `end`, they are read only that far. */
-static inline __attribute__((always_inline)) V NAME(add_up)(const T *at, ptrdiff_t step, ptrdiff_t count, const T *end,
-                                                            const int over)
-{
-    V sum = {0};
-    if (count > SUM_BLOCK) return NAME(add_many)(at, step, count, end);
-    for (ptrdiff_t k = 0; k < count; k++, at += step) sum += over ? NAME(get)(at, end) : LOAD(at);
-    return sum;
-}
-
 /* The sums of some planes, divided by rows[y] * columns[z]. The rows of windows are added into a buffer with the padding
  * beside them, for a band of outputs at a time, so that nothing waits for what was just stored; then their columns.
  * columns has LANES values more than there are outputs. */
@@ -423,7 +386,7 @@ static void NAME(sum_windows)(const T *x, ptrdiff_t planes, const window_geometr
                 const ptrdiff_t top = (y0 + y) * g->sh - g->pt, first = window_max(top, 0);
                 const ptrdiff_t last = window_min(top + g->fh, H);
                 for (ptrdiff_t q = 0; q < W; q += LANES) {
-                    const V sum = NAME(add_up)(x + first * W + q, W, last - first, end, 1);
+                    const V sum = NAME(sum_vectors)(x + first * W + q, W, last - first, end, 1);
                     *(V *)(sums + y * pitch + g->pl + q) = W - q < LANES ? (V)((M)sum & inside) : sum;
                 }
             }
@@ -433,9 +396,9 @@ static void NAME(sum_windows)(const T *x, ptrdiff_t planes, const window_geometr
                     out[z] = NAME(sum_row)(row + z * sw, fw) / (columns[z] * rows[y0 + y]);
                 }
                 for (ptrdiff_t z = 0; z < OW && sw <= 2; z += LANES) {
-                    V sum = NAME(add_up)(row + z * sw, 1, fw, sums_end, 0);
+                    V sum = NAME(sum_vectors)(row + z * sw, 1, fw, sums_end, 0);
                     if (sw == 2) {
-                        const V next = NAME(add_up)(row + z * sw + LANES, 1, fw, sums_end, 0);
+                        const V next = NAME(sum_vectors)(row + z * sw + LANES, 1, fw, sums_end, 0);
                         sum = __builtin_shufflevector(sum, next, NAME(W_EVEN));
                     }
                     NAME(put)(out + z, out_end, sum / (LOAD(columns + z) * rows[y0 + y]));
@@ -444,67 +407,53 @@ static void NAME(sum_windows)(const T *x, ptrdiff_t planes, const window_geometr
         }
 }
 
-/* Some planes of gradients: each value of dout, divided by rows[y] * columns[z], goes to all inputs of its window. The
- * rows of a band wait in a buffer, where zeros stand for the strides; each is spread along the columns and added to the
- * window's rows, or written where no window has been before. `lost` is a plane of what long sums lose. */
+/* Some planes of gradients: each value of dout, divided by rows[y] * columns[z], goes to all inputs of its window. Rows of
+ * dout wait in a buffer, where zeros stand for the strides, a band of them at a time; each is spread along the columns of
+ * the image. A row of this is the sum of those whose windows reach it. */
 static void NAME(spread_windows)(const T *dout, ptrdiff_t planes, const window_geometry *g, const T *rows,
                                  const T *columns, T *dx, T *scratch)
 {
-    const ptrdiff_t H = g->H, W = g->W, OW = g->OW, sw = g->sw, room = window_buffer(g);
-    const ptrdiff_t pitch = window_width(g), band = window_min(room / pitch, g->OH);
-    T *const values = scratch, *const sums = values + room, *const lost = window_long(g) ? sums + room : NULL;
+    const ptrdiff_t H = g->H, W = g->W, OH = g->OH, OW = g->OW, sh = g->sh, sw = g->sw, room = window_buffer(g);
+    const ptrdiff_t pitch = window_width(g), band = window_min(room / pitch, OH), step = W + LANES;
+    T *const values = scratch, *const spread = values + room;
     const int fw = g->fw;
-    const T *const values_end = values + room, *const lost_end = sums + room + H * W;
-    const T *const dout_end = dout + planes * g->OH * OW, *const end = dx + planes * H * W;
-    const M inside = NAME(first_lanes)(W % LANES), given = NAME(first_lanes)(OW % LANES);
+    const T *const values_end = values + room, *const spread_end = spread + OH * step;
+    const T *const dout_end = dout + planes * OH * OW, *const end = dx + planes * H * W;
+    const M given = NAME(first_lanes)(OW % LANES);
     const V zero = {0};
     memset(values, 0, sizeof(T) * (size_t)(band * pitch));
-    for (ptrdiff_t p = 0; p < planes; p++, dx += H * W) {
+    for (ptrdiff_t p = 0; p < planes; p++) {
         ptrdiff_t done = 0;
-        for (ptrdiff_t y0 = 0; y0 < g->OH; y0 += band) {
-            const ptrdiff_t count = window_min(band, g->OH - y0);
-            for (ptrdiff_t y = 0; y < count; y++, dout += OW)
-                for (ptrdiff_t z = 0; z < OW; z += LANES) {
-                    T *const at = values + y * pitch + fw - 1 + z * sw;
-                    V v = NAME(get)(dout + z, dout_end) / (LOAD(columns + z) * rows[y0 + y]);
-                    if (OW - z < LANES) v = (V)((M)v & given);
-                    if (sw == 1) {
-                        *(V *)at = v;
-                    } else if (sw == 2) {
-                        *(V *)at = __builtin_shufflevector(v, zero, NAME(W_LOW));
-                        *(V *)(at + LANES) = __builtin_shufflevector(v, zero, NAME(W_HIGH));
-                    } else {
-                        for (ptrdiff_t l = 0; l < window_min(OW - z, LANES); l++) at[l * sw] = v[l];
-                    }
-                }
-            for (ptrdiff_t y = 0; y < count; y++) {
-                const ptrdiff_t top = (y0 + y) * g->sh - g->pt, first = window_max(top, 0);
-                const ptrdiff_t last = window_min(top + g->fh, H);
-                for (ptrdiff_t q = 0; q < W; q += LANES) {
-                    const V sum = NAME(add_up)(values + y * pitch + g->pl + q, 1, fw, values_end, 0);
-                    *(V *)(sums + q) = W - q < LANES ? (V)((M)sum & inside) : sum;
-                }
-                if (first > done) memset(dx + done * W, 0, sizeof(T) * (size_t)((first - done) * W));
-                for (ptrdiff_t r = first; r < last; r++)
-                    for (ptrdiff_t q = 0; q < W; q += LANES) {
-                        T *const to = dx + r * W + q, *const rest = lost ? lost + r * W + q : NULL;
-                        V sum = LOAD(sums + q), less = {0};
-                        if (lost && r < done) {
-                            V total = NAME(get)(to, end);
-                            less = NAME(get)(rest, lost_end);
-                            SUM_ADD(V, total, less, sum);
-                            sum = total;
-                        } else if (r < done) {
-                            sum += NAME(get)(to, end);
+        for (ptrdiff_t r = 0; r < H; r++, dx += W) {
+            const ptrdiff_t above = r + g->pt - g->fh; /* a window that begins here ends just before the row */
+            const ptrdiff_t first = above < 0 ? 0 : above / sh + 1, last = window_min((r + g->pt) / sh + 1, OH);
+            while (done < last) {
+                const ptrdiff_t count = window_min(band, OH - done);
+                for (ptrdiff_t y = 0; y < count; y++, dout += OW)
+                    for (ptrdiff_t z = 0; z < OW; z += LANES) {
+                        T *const at = values + y * pitch + fw - 1 + z * sw;
+                        V v = NAME(sum_get)(dout + z, dout_end) / (LOAD(columns + z) * rows[done + y]);
+                        if (OW - z < LANES) v = (V)((M)v & given);
+                        if (sw == 1) {
+                            *(V *)at = v;
+                        } else if (sw == 2) {
+                            *(V *)at = __builtin_shufflevector(v, zero, NAME(W_LOW));
+                            *(V *)(at + LANES) = __builtin_shufflevector(v, zero, NAME(W_HIGH));
+                        } else {
+                            for (ptrdiff_t l = 0; l < window_min(OW - z, LANES); l++) at[l * sw] = v[l];
                         }
-                        NAME(put)(to, end, sum);
-                        if (lost) NAME(put)(rest, lost_end, less);
                     }
-                done = window_max(done, last);
+                for (ptrdiff_t y = 0; y < count; y++)
+                    for (ptrdiff_t q = 0; q < W; q += LANES)
+                        *(V *)(spread + (done + y) * step + q) =
+                            NAME(sum_vectors)(values + y * pitch + g->pl + q, 1, fw, values_end, 0);
+                done += count;
             }
+            for (ptrdiff_t q = 0; q < W; q += LANES)
+                NAME(put)(dx + q, end,
+                          NAME(sum_vectors)(spread + first * step + q, step, last - first, spread_end, 0));
         }
-        for (ptrdiff_t i = 0; lost && i < done * W; i++) dx[i] = NAME(sum_whole)(dx[i], lost[i]);
-        memset(dx + done * W, 0, sizeof(T) * (size_t)((H - done) * W));
+        dout += (OH - done) * OW;
     }
 }
 
@@ -523,8 +472,8 @@ static void NAME(average_pairs)(const T *x, ptrdiff_t rest, ptrdiff_t planes, co
                     low = LOAD(at) + LOAD(below);
                     high = LOAD(at + LANES) + LOAD(below + LANES);
                 } else {
-                    low = NAME(get)(at, end) + NAME(get)(below, end);
-                    high = NAME(get)(at + LANES, end) + NAME(get)(below + LANES, end);
+                    low = NAME(sum_get)(at, end) + NAME(sum_get)(below, end);
+                    high = NAME(sum_get)(at + LANES, end) + NAME(sum_get)(below + LANES, end);
                 }
                 even = __builtin_shufflevector(low, high, NAME(W_EVEN));
                 NAME(put)(out + z, out_end, (even + __builtin_shufflevector(low, high, NAME(W_ODD))) * (T)0.25);
@@ -540,7 +489,7 @@ static void NAME(spread_pairs)(const T *dout, ptrdiff_t rest, ptrdiff_t planes, 
         for (ptrdiff_t r = 0; r < H; r++, dx += W) {
             const ptrdiff_t covered = r < 2 * OH ? OW : 0;
             for (ptrdiff_t z = 0; z < covered; z += LANES) {
-                const V v = NAME(get)(dout + r / 2 * OW + z, dout_end) * (T)0.25;
+                const V v = NAME(sum_get)(dout + r / 2 * OW + z, dout_end) * (T)0.25;
                 NAME(put)(dx + 2 * z, end, __builtin_shufflevector(v, v, NAME(W_LOW)));
                 NAME(put)(dx + 2 * z + LANES, end, __builtin_shufflevector(v, v, NAME(W_HIGH)));
             }
