@@ -30,9 +30,10 @@ from cython cimport floating
 from cython.parallel cimport parallel, prange
 from libc.math cimport INFINITY, sqrt, sqrtf
 from libc.stdlib cimport abort, free, malloc
+from libc.string cimport memset
 
 from cconv.kernels.pieces cimport deal_pieces, shared_pieces, take_piece
-from cconv.kernels.sums cimport sum_add, sum_row, sum_whole
+from cconv.kernels.sums cimport SUM_BLOCK, sum_add, sum_row, sum_whole
 from cconv.kernels.tile cimport cconv_ftz_on, cconv_ftz_restore
 
 cnp.import_array()
@@ -43,7 +44,7 @@ cdef enum:
     PIECES = 64    # into which a sum is cut
     STATES = 3     # the most arrays that a rule keeps
     ALIGNMENT = 64  # bytes of a cache line
-    SQUARES = 256  # values whose squares are added up before they go into a piece's sum
+    LANES = 16     # sums that are kept side by side, whatever the width of a vector
 
 cdef enum Rule:
     SGD, MOMENTUM, NESTEROV, ADAGRAD, RMSPROP, ADAM, AMSGRAD, LION, AVERAGE
@@ -198,14 +199,27 @@ cdef void update_all(Rule rule, Parameter* parameters, Py_ssize_t pieces, int nu
 
 
 cdef double piece_of_squares(const floating* g, Py_ssize_t n) noexcept nogil:
-    cdef double[SQUARES] squared
-    cdef double total = 0, lost = 0
-    cdef Py_ssize_t b, i, size
-    for b in range((n + SQUARES - 1) // SQUARES):
-        size = min(SQUARES, n - b * SQUARES)
-        for i in range(size):
-            squared[i] = <double>g[b * SQUARES + i] * <double>g[b * SQUARES + i]
-        sum_add(&total, &lost, sum_row(<const double*>squared, size))
+    cdef double[LANES] lane
+    cdef double[LANES] sums
+    cdef double total = 0, lost = 0, x
+    cdef Py_ssize_t i, j, k, blocks = n // (LANES * SUM_BLOCK)
+    memset(sums, 0, sizeof(sums))
+    for i in range(blocks):
+        memset(lane, 0, sizeof(lane))
+        for j in range(SUM_BLOCK):
+            for k in range(LANES):
+                x = g[k]
+                lane[k] += x * x
+            g += LANES
+        for k in range(LANES):
+            sums[k] += lane[k]
+        if i % SUM_BLOCK == SUM_BLOCK - 1:
+            sum_add(&total, &lost, sum_row(<const double*>sums, LANES))
+            memset(sums, 0, sizeof(sums))
+    for k in range(n - blocks * LANES * SUM_BLOCK):
+        x = g[k]
+        sums[k % LANES] += x * x
+    sum_add(&total, &lost, sum_row(<const double*>sums, LANES))
     return sum_whole(total, lost)
 
 

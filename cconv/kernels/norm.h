@@ -32,7 +32,7 @@
 
 #define NORM_BYTES 2048 /* of a block of columns: all that a row needs beside x stays in the first cache */
 #define NORM_ROWS (SUM_BLOCK * SUM_BLOCK) /* rows whose columns are added up before they go on in double precision, */
-#define NORM_CHUNK 4096                   /* and values of a row */
+#define NORM_CHUNK ((ptrdiff_t)(8192 / sizeof(T))) /* and values of a row: SUM_BLOCK blocks of pairs of vectors */
 #define NORM_COLUMNS (NORM_BYTES / 4)     /* the most columns of a block */
 #define NORM_ROOM (11 * NORM_COLUMNS)     /* in double precision: five numbers for each column, and rows beside them */
 
@@ -94,19 +94,25 @@ typedef T NAME(norm_vec);
 
 /* Up to SUM_BLOCK rows, `pitch` apart, are added to the sums of their columns. Whole vectors of columns are read, up to
  * `end`, and added up: what belongs to a block of columns has a vector more. */
-static inline V NAME(get)(const T *p, const T *end)
+static inline void NAME(get)(const T *p, const T *end, V *to)
 {
-    V v = {0};
-    if (end - p >= LANES) return LOAD(p);
-    memcpy(&v, p, (size_t)(end - p) * sizeof(T));
-    return v;
+    const V zero = {0};
+    if (end - p >= LANES) {
+        *to = LOAD(p);
+    } else {
+        *to = zero;
+        memcpy(to, p, (size_t)(end - p) * sizeof(T));
+    }
 }
 
 static void NAME(add_rows)(const T *x, const T *end, ptrdiff_t pitch, ptrdiff_t rows, ptrdiff_t n, T *sum)
 {
     for (ptrdiff_t i = 0; i < n; i += LANES) {
-        V s = {0};
-        for (ptrdiff_t r = 0; r < rows; r++) s += NAME(get)(x + r * pitch + i, end);
+        V s = {0}, row;
+        for (ptrdiff_t r = 0; r < rows; r++) {
+            NAME(get)(x + r * pitch + i, end, &row);
+            s += row;
+        }
         *(V *)(sum + i) += s;
     }
 }
@@ -116,9 +122,10 @@ static void NAME(add_deviations)(const T *x, const T *end, ptrdiff_t pitch, ptrd
 {
     for (ptrdiff_t i = 0; i < n; i += LANES) {
         const V centre = LOAD(mean + i);
-        V s = {0}, q = {0};
+        V s = {0}, q = {0}, d;
         for (ptrdiff_t r = 0; r < rows; r++) {
-            const V d = NAME(get)(x + r * pitch + i, end) - centre;
+            NAME(get)(x + r * pitch + i, end, &d);
+            d -= centre;
             s += d;
             q += d * d;
         }
@@ -132,11 +139,12 @@ static void NAME(add_products)(const T *dout, const T *dout_end, const T *x, con
 {
     for (ptrdiff_t i = 0; i < n; i += LANES) {
         const V centre = LOAD(mean + i);
-        V s = {0}, p = {0};
+        V s = {0}, p = {0}, d, row;
         for (ptrdiff_t r = 0; r < rows; r++) {
-            const V d = NAME(get)(dout + r * pitch + i, dout_end);
+            NAME(get)(dout + r * pitch + i, dout_end, &d);
+            NAME(get)(x + r * pitch + i, end, &row);
             s += d;
-            p += d * (NAME(get)(x + r * pitch + i, end) - centre);
+            p += d * (row - centre);
         }
         *(V *)(sum + i) += s;
         *(V *)(products + i) += p;
@@ -301,36 +309,30 @@ static inline T NAME(fold)(const V *v)
 }
 
 /* The sums, for up to NORM_CHUNK values, of a - from and of its product with b - from: for squares, a and b are one
- * array. Blocks are added up again before they are added to the others. */
+ * array. */
 static void NAME(sum_products)(const T *a, T a_from, const T *b, T b_from, ptrdiff_t n, double *sum, double *products)
 {
     V all = {0}, all_products = {0};
     T rest = 0, rest_products = 0;
     ptrdiff_t i = 0;
     while (i + LANES <= n) {
-        const ptrdiff_t most = norm_min(n, i + 2 * SUM_BLOCK * SUM_BLOCK * LANES);
-        V some = {0}, some_products = {0};
-        while (i + LANES <= most) {
-            const ptrdiff_t end = norm_min(most, i + 2 * SUM_BLOCK * LANES);
-            V s = {0}, p = {0}, s2 = {0}, p2 = {0};
-            for (; i + 2 * LANES <= end; i += 2 * LANES) {
-                const V d = LOAD(a + i) - a_from, e = LOAD(a + i + LANES) - a_from;
-                s += d;
-                s2 += e;
-                p += d * (LOAD(b + i) - b_from);
-                p2 += e * (LOAD(b + i + LANES) - b_from);
-            }
-            if (i + LANES <= end) {
-                const V d = LOAD(a + i) - a_from;
-                s += d;
-                p += d * (LOAD(b + i) - b_from);
-                i += LANES;
-            }
-            some += s + s2;
-            some_products += p + p2;
+        const ptrdiff_t end = norm_min(n, i + 2 * SUM_BLOCK * LANES);
+        V s = {0}, p = {0}, s2 = {0}, p2 = {0};
+        for (; i + 2 * LANES <= end; i += 2 * LANES) {
+            const V d = LOAD(a + i) - a_from, e = LOAD(a + i + LANES) - a_from;
+            s += d;
+            s2 += e;
+            p += d * (LOAD(b + i) - b_from);
+            p2 += e * (LOAD(b + i + LANES) - b_from);
         }
-        all += some;
-        all_products += some_products;
+        if (i + LANES <= end) {
+            const V d = LOAD(a + i) - a_from;
+            s += d;
+            p += d * (LOAD(b + i) - b_from);
+            i += LANES;
+        }
+        all += s + s2;
+        all_products += p + p2;
     }
     for (; i < n; i++) {
         const T d = a[i] - a_from;
@@ -375,23 +377,17 @@ static void NAME(sum_along)(const T *NORM_RESTRICT dout, const T *NORM_RESTRICT 
     T rest = 0, rest_products = 0;
     ptrdiff_t i = 0;
     while (i + LANES <= n) {
-        const ptrdiff_t most = norm_min(n, i + SUM_BLOCK * SUM_BLOCK * LANES);
-        V some = {0}, some_products = {0};
-        while (i + LANES <= most) {
-            const ptrdiff_t end = norm_min(most, i + SUM_BLOCK * LANES);
-            V s = {0}, p = {0};
-            for (; i + LANES <= end; i += LANES) {
-                const V d = LOAD(dout + i), y = (LOAD(x + i) - mean) * scale, g = d * LOAD(gamma + i);
-                *(V *)(dbeta + i) += d;
-                *(V *)(dgamma + i) += d * y;
-                s += g;
-                p += g * y;
-            }
-            some += s;
-            some_products += p;
+        const ptrdiff_t end = norm_min(n, i + SUM_BLOCK * LANES);
+        V s = {0}, p = {0};
+        for (; i + LANES <= end; i += LANES) {
+            const V d = LOAD(dout + i), y = (LOAD(x + i) - mean) * scale, g = d * LOAD(gamma + i);
+            *(V *)(dbeta + i) += d;
+            *(V *)(dgamma + i) += d * y;
+            s += g;
+            p += g * y;
         }
-        all += some;
-        all_products += some_products;
+        all += s;
+        all_products += p;
     }
     for (; i < n; i++) {
         const T d = dout[i], y = (x[i] - mean) * scale, g = d * gamma[i];
@@ -449,8 +445,8 @@ static void NAME(group_backward)(const T *dout, const T *x, double mean, double 
         SUM_ADD(double, total, lost, gamma[k] * sum);
         SUM_ADD(double, total_products, lost_products, gamma[k] * products);
     }
-    for (ptrdiff_t i = 0; P == 1 && i < K; i += NORM_CHUNK) {
-        const ptrdiff_t n = norm_min(NORM_CHUNK, K - i);
+    for (ptrdiff_t i = 0; P == 1 && i < K; i += NORM_CHUNK / 2) {
+        const ptrdiff_t n = norm_min(NORM_CHUNK / 2, K - i);
         NAME(sum_along)
         (dout + i, x + i, (T)mean, (T)scale, gamma + i, n, dgamma + i, dbeta + i, &sum, &products);
         SUM_ADD(double, total, lost, sum);

@@ -110,14 +110,13 @@ static inline T NAME(sum_parts)(const T *part, ptrdiff_t step, ptrdiff_t count, 
     return NAME(sum_whole)(total, lost);
 }
 
-/* Add up the lanes of a vector: halves are added to halves. */
+/* Add up the lanes of a vector. */
 static inline T NAME(sum_reduce)(V v)
 {
-    T lane[LANES];
+    T lane[LANES], few[4] = {0};
     memcpy(lane, &v, sizeof lane);
-    for (ptrdiff_t half = LANES / 2; half > 0; half /= 2)
-        for (ptrdiff_t l = 0; l < half; l++) lane[l] += lane[l + half];
-    return lane[0];
+    for (int l = 0; l < LANES; l++) few[l % 4] += lane[l];
+    return (few[0] + few[1]) + (few[2] + few[3]);
 }
 
 /* A vector read at p, no further than `end`. */
@@ -153,7 +152,9 @@ static SUM_INLINE V NAME(sum_blocks)(const T *x, ptrdiff_t step, ptrdiff_t count
 static SUM_RARE V NAME(sum_many)(const T *x, ptrdiff_t step, ptrdiff_t count, const T *end)
 {
     V total = {0}, lost = {0};
-    if (count <= SUM_BLOCK * SUM_BLOCK) return NAME(sum_blocks)(x, step, count, end, 1);
+    if (count <= SUM_BLOCK * SUM_BLOCK)
+        return end - (x + (count - 1) * step) >= LANES ? NAME(sum_blocks)(x, step, count, end, 0)
+                                                       : NAME(sum_blocks)(x, step, count, end, 1);
     for (ptrdiff_t i = 0; i < count; i += SUM_BLOCK * SUM_BLOCK) {
         const ptrdiff_t some = count - i < SUM_BLOCK * SUM_BLOCK ? count - i : SUM_BLOCK * SUM_BLOCK;
         const V sum = NAME(sum_blocks)(x + i * step, step, some, end, 1);
@@ -188,14 +189,12 @@ static SUM_RARE T NAME(sum_long)(const T *x, ptrdiff_t size)
 /* The sum of a row of values. */
 static inline T NAME(sum_row)(const T *x, ptrdiff_t size)
 {
-    T even = 0, odd = 0;
+    T first = 0, second = 0;
     ptrdiff_t i = 0;
     if (size >= 2 * SUM_BLOCK) return NAME(sum_long)(x, size);
-    for (; i + 2 <= size; i += 2) {
-        even += x[i];
-        odd += x[i + 1];
-    }
-    return even + (i < size ? odd + x[i] : odd);
+    for (; i < size / 2; i++) first += x[i];
+    for (; i < size; i++) second += x[i];
+    return first + second;
 }
 
 /* Add rows, `step` apart, to the totals of their columns, up to a vector of these; rows are read up to `end`. */

@@ -423,10 +423,10 @@ static void NAME(spread_windows)(const T *dout, ptrdiff_t planes, const window_g
     const V zero = {0};
     memset(values, 0, sizeof(T) * (size_t)(band * pitch));
     for (ptrdiff_t p = 0; p < planes; p++) {
-        ptrdiff_t done = 0;
+        ptrdiff_t done = 0, first = 0, last = 0; /* windows from first to before last reach the row */
         for (ptrdiff_t r = 0; r < H; r++, dx += W) {
-            const ptrdiff_t above = r + g->pt - g->fh; /* a window that begins here ends just before the row */
-            const ptrdiff_t first = above < 0 ? 0 : above / sh + 1, last = window_min((r + g->pt) / sh + 1, OH);
+            while (last < OH && last * sh - g->pt <= r) last++;
+            while (first < last && first * sh - g->pt + g->fh <= r) first++;
             while (done < last) {
                 const ptrdiff_t count = window_min(band, OH - done);
                 for (ptrdiff_t y = 0; y < count; y++, dout += OW)
