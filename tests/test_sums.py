@@ -13,6 +13,7 @@ from cconv.functional import (
     convolution_backward,
     convolution_relu_max_pool_backward,
     transposed_convolution_backward,
+    upsample_backward,
 )
 
 TOLERANCE = {np.float32: 3e-7, np.float64: 1.5e-15}
@@ -62,6 +63,18 @@ def test_a_gradient_to_which_many_windows_add(window, dtype, cpu_level):
 def test_a_gradient_to_which_many_parts_add(dtype, cpu_level):
     dout, value = tenth(dtype, 1, 2, 700, 900)
     expect(adaptive_average_pool_backward(dout, (1, 2, 1, 1), (700, 900)), value * 700 * 900, dtype)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+@DTYPES
+def test_a_gradient_to_which_many_outputs_add(mode, dtype, cpu_level):
+    dout, value = tenth(dtype, 1, 2, 700, 900)
+    expect(upsample_backward(dout, (1, 2, 1, 1), (700, 900), mode=mode), value * 700 * 900, dtype, sums=2)
+    spread = upsample_backward(dout, (1, 2, 7, 9), 100, mode=mode)
+    if mode == "nearest":
+        expect(spread, value * 10000, dtype, sums=2)
+    else:
+        expect(spread.sum(dtype=np.longdouble), value * dout.size, dtype, sums=2)
 
 
 @pytest.mark.parametrize("columns", [1, 10, 100])

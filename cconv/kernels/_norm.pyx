@@ -15,7 +15,8 @@
 #
 # Arrays are contiguous; mean and var, which forward leaves and backward takes, are float64, as are dgamma and dbeta.
 # The loops are in norm.h. A piece of work is some features of the batch, or one group of one sample; backward of groups
-# adds up dgamma and dbeta over a fixed share of the samples, of which blocks go to long sums (sums.h). Nothing is empty.
+# adds up dgamma and dbeta over a fixed share of the samples, of which blocks go to long sums (sums.h). Nothing is
+# empty.
 #
 # Edge cases: var is the biased variance; a NaN or an infinity makes all of its feature or group NaN; a feature that
 # does not vary gives beta.

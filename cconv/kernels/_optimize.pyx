@@ -22,8 +22,8 @@
 # share in one parallel region. What belongs to a parameter is contiguous and of its dtype, and no two parameters share
 # memory; each value is updated on its own, so that neither threads nor the place in the array can change a bit.
 # Hyperparameters are rounded to the parameter's dtype, 1 - beta after it was computed in double. The changed gradient
-# lives in a block that stays in the first cache. The sum of squares is a long one (sums.h), in double, over PIECES pieces
-# that the size alone cuts.
+# lives in a block that stays in the first cache. The sum of squares is a long one (sums.h), in double, over PIECES
+# pieces that the size alone cuts.
 
 cimport numpy as cnp
 from cython cimport floating
@@ -202,11 +202,11 @@ cdef double piece_of_squares(const floating* g, Py_ssize_t n) noexcept nogil:
     cdef double[LANES] lane
     cdef double[LANES] sums
     cdef double total = 0, lost = 0, x
-    cdef Py_ssize_t i, j, k, blocks = n // (LANES * SUM_BLOCK)
+    cdef Py_ssize_t i, _block, k, blocks = n // (LANES * SUM_BLOCK)
     memset(sums, 0, sizeof(sums))
     for i in range(blocks):
         memset(lane, 0, sizeof(lane))
-        for j in range(SUM_BLOCK):
+        for _block in range(SUM_BLOCK):
             for k in range(LANES):
                 x = g[k]
                 lane[k] += x * x

@@ -563,10 +563,10 @@ def max_pool_backward(cnp.ndarray dout, cnp.ndarray argmax, cnp.ndarray dx, int 
         if single:
             if byte:
                 inside = max_backward[float, uint8_t](<float*>source, <uint8_t*>where, <float*>target, g, <float*>work,
-                                                   num_threads)
+                                                       num_threads)
             else:
                 inside = max_backward[float, int32_t](<float*>source, <int32_t*>where, <float*>target, g, <float*>work,
-                                                   num_threads)
+                                                       num_threads)
         elif byte:
             inside = max_backward[double, uint8_t](<double*>source, <uint8_t*>where, <double*>target, g, <double*>work,
                                                    num_threads)

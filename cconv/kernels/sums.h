@@ -113,10 +113,14 @@ static inline T NAME(sum_parts)(const T *part, ptrdiff_t step, ptrdiff_t count, 
 /* Add up the lanes of a vector. */
 static inline T NAME(sum_reduce)(V v)
 {
-    T lane[LANES], few[4] = {0};
-    memcpy(lane, &v, sizeof lane);
-    for (int l = 0; l < LANES; l++) few[l % 4] += lane[l];
-    return (few[0] + few[1]) + (few[2] + few[3]);
+#if defined(__GNUC__)
+    typedef T quarter __attribute__((vector_size(16), aligned(sizeof(T)), may_alias));
+    quarter sum = *(const quarter *)&v;
+    for (int i = 1; i < VECTOR_BYTES / 16; i++) sum += ((const quarter *)&v)[i];
+    return sizeof(T) == 8 ? sum[0] + sum[1] : (sum[0] + sum[1]) + (sum[2 % (16 / sizeof(T))] + sum[3 % (16 / sizeof(T))]);
+#else
+    return v;
+#endif
 }
 
 /* A vector read at p, no further than `end`. */

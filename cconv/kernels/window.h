@@ -370,24 +370,24 @@ static inline M NAME(first_lanes)(ptrdiff_t count)
  * beside them, for a band of outputs at a time, so that nothing waits for what was just stored; then their columns.
  * columns has LANES values more than there are outputs. */
 static void NAME(sum_windows)(const T *x, ptrdiff_t planes, const window_geometry *g, const T *rows, const T *columns,
-                              T *out, T *scratch)
+                              T *SUM_RESTRICT out, T *SUM_RESTRICT scratch)
 {
     T *const sums = scratch;
     const ptrdiff_t H = g->H, W = g->W, OW = g->OW, sw = g->sw, room = window_buffer(g);
     const ptrdiff_t pitch = window_width(g), band = window_min(room / pitch, g->OH);
-    const int fw = g->fw;
-    const T *const end = x + planes * H * W, *const out_end = out + planes * g->OH * OW, *const sums_end = sums + room;
+    const ptrdiff_t OH = g->OH, sh = g->sh, pt = g->pt, pl = g->pl, fh = g->fh, fw = g->fw;
+    const T *const end = x + planes * H * W, *const out_end = out + planes * OH * OW, *const sums_end = sums + room;
     const M inside = NAME(first_lanes)(W % LANES);
     memset(sums, 0, sizeof(T) * (size_t)(band * pitch));
     for (ptrdiff_t p = 0; p < planes; p++, x += H * W)
-        for (ptrdiff_t y0 = 0; y0 < g->OH; y0 += band) {
-            const ptrdiff_t count = window_min(band, g->OH - y0);
+        for (ptrdiff_t y0 = 0; y0 < OH; y0 += band) {
+            const ptrdiff_t count = window_min(band, OH - y0);
             for (ptrdiff_t y = 0; y < count; y++) {
-                const ptrdiff_t top = (y0 + y) * g->sh - g->pt, first = window_max(top, 0);
-                const ptrdiff_t last = window_min(top + g->fh, H);
+                const ptrdiff_t top = (y0 + y) * sh - pt, first = window_max(top, 0);
+                const ptrdiff_t last = window_min(top + fh, H);
                 for (ptrdiff_t q = 0; q < W; q += LANES) {
                     const V sum = NAME(sum_vectors)(x + first * W + q, W, last - first, end, 1);
-                    *(V *)(sums + y * pitch + g->pl + q) = W - q < LANES ? (V)((M)sum & inside) : sum;
+                    *(V *)(sums + y * pitch + pl + q) = W - q < LANES ? (V)((M)sum & inside) : sum;
                 }
             }
             for (ptrdiff_t y = 0; y < count; y++, out += OW) {
@@ -411,12 +411,12 @@ static void NAME(sum_windows)(const T *x, ptrdiff_t planes, const window_geometr
  * dout wait in a buffer, where zeros stand for the strides, a band of them at a time; each is spread along the columns of
  * the image. A row of this is the sum of those whose windows reach it. */
 static void NAME(spread_windows)(const T *dout, ptrdiff_t planes, const window_geometry *g, const T *rows,
-                                 const T *columns, T *dx, T *scratch)
+                                 const T *columns, T *SUM_RESTRICT dx, T *SUM_RESTRICT scratch)
 {
     const ptrdiff_t H = g->H, W = g->W, OH = g->OH, OW = g->OW, sh = g->sh, sw = g->sw, room = window_buffer(g);
     const ptrdiff_t pitch = window_width(g), band = window_min(room / pitch, OH), step = W + LANES;
     T *const values = scratch, *const spread = values + room;
-    const int fw = g->fw;
+    const ptrdiff_t pt = g->pt, pl = g->pl, fh = g->fh, fw = g->fw;
     const T *const values_end = values + room, *const spread_end = spread + OH * step;
     const T *const dout_end = dout + planes * OH * OW, *const end = dx + planes * H * W;
     const M given = NAME(first_lanes)(OW % LANES);
@@ -425,8 +425,8 @@ static void NAME(spread_windows)(const T *dout, ptrdiff_t planes, const window_g
     for (ptrdiff_t p = 0; p < planes; p++) {
         ptrdiff_t done = 0, first = 0, last = 0; /* windows from first to before last reach the row */
         for (ptrdiff_t r = 0; r < H; r++, dx += W) {
-            while (last < OH && last * sh - g->pt <= r) last++;
-            while (first < last && first * sh - g->pt + g->fh <= r) first++;
+            while (last < OH && last * sh - pt <= r) last++;
+            while (first < last && first * sh - pt + fh <= r) first++;
             while (done < last) {
                 const ptrdiff_t count = window_min(band, OH - done);
                 for (ptrdiff_t y = 0; y < count; y++, dout += OW)
@@ -446,7 +446,7 @@ static void NAME(spread_windows)(const T *dout, ptrdiff_t planes, const window_g
                 for (ptrdiff_t y = 0; y < count; y++)
                     for (ptrdiff_t q = 0; q < W; q += LANES)
                         *(V *)(spread + (done + y) * step + q) =
-                            NAME(sum_vectors)(values + y * pitch + g->pl + q, 1, fw, values_end, 0);
+                            NAME(sum_vectors)(values + y * pitch + pl + q, 1, fw, values_end, 0);
                 done += count;
             }
             for (ptrdiff_t q = 0; q < W; q += LANES)
