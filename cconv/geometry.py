@@ -246,7 +246,7 @@ def window(height, width, filter_h, filter_w, stride=1, pad=0, dilation=1, *, ce
     pad : int, (h, w), ((top, bottom), (left, right)), 'same' or 'valid'
     ceil_mode : bool
     pooling : bool
-        Refuse a pad above half the window, which would put whole windows into the padding.
+        Refuse a pad above half the window, and windows that lie in the padding as a whole.
 
     Raises
     ------
@@ -279,9 +279,26 @@ def _window(height, width, filter_h, filter_w, stride, pad, dilation, ceil_mode,
                 raise ValueError(f"pad must be at most half the pooling window's {name} {extent}, got {most}")
     out_h = output_size(height, filter_h, stride_h, top, bottom, dilation_h, ceil_mode, "height")
     out_w = output_size(width, filter_w, stride_w, left, right, dilation_w, ceil_mode, "width")
+    if pooling:
+        _expect_values(height, out_h, stride_h, top, dilation_h, "rows")
+        _expect_values(width, out_w, stride_w, left, dilation_w, "columns")
     padded = height + top + bottom, width + left + right
     out = out_h, out_w
     return Window(*out, _steps(padded, out, (filter_h, filter_w), (stride_h, stride_w), (top, left), dilation))
+
+
+def _expect_values(size, places, stride, before, dilation, name):
+    """Refuse pooling windows whose taps all lie in the padding: they step over the image, and have no maximum.
+
+    A window that begins inside the image has its first tap there. One that begins before it reaches at least to the
+    image's first position; of its taps the first that is not before the image lies on position start % dilation.
+    """
+    starts = range(-before, min(0, (places - 1) * stride - before + 1), stride)
+    if dilation > size and any(start % dilation >= size for start in starts):
+        raise ValueError(
+            f"each pooling window must hold a value of the image, got one whose {name} all lie in the padding: "
+            f"dilation {dilation}, stride {stride}, pad {before} and an image of {size} {name}"
+        )
 
 
 def _steps(padded, places, filters, stride, before, dilation):

@@ -19,6 +19,8 @@ __all__ = [
 # Nanoseconds that one thread takes for one tap of one window, roughly: it only decides when a second thread pays.
 COST = 0.15
 
+LARGEST = 2**31 - 1  # positions in a window are int32
+
 
 def _place(shape, size, stride, pad, dilation, ceil_mode):
     """Return the window's (fh, fw) and its `Window` over images of `shape`."""
@@ -43,7 +45,7 @@ def max_pool(x, window, *, stride=None, pad=0, dilation=1, ceil_mode=False, retu
     stride : int or (int, int), optional
         The window's own size when not given.
     pad : int, (int, int) or ((top, bottom), (left, right)), default 0
-        At most half the window.
+        At most half the window, dilated as it is; no window may lie in the padding as a whole.
     dilation : int or (int, int), default 1
     ceil_mode : bool, default False
         Round output sizes up; the last window must begin inside the image or the padding before it.
@@ -76,6 +78,8 @@ def max_pool(x, window, *, stride=None, pad=0, dilation=1, ceil_mode=False, retu
     checked_size(*shape, itemsize=8)
     out = kernels.memory.empty(shape, x.dtype)
     area = size[0] * size[1]
+    if return_argmax and area > LARGEST:
+        raise ValueError(f"window must have at most {LARGEST} values for an argmax, got {size[0]} x {size[1]}")
     argmax = kernels.memory.empty(shape, _place_dtype(area)) if return_argmax else None
     threads = kernels.cpu.threads_for(COST * out.size * area)
     kernels.pool.max_pool(x, out, argmax, *size, *place.steps, threads)

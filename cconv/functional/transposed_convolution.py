@@ -1,7 +1,5 @@
 """Transposed convolution and its gradients: a convolution's passes with their roles exchanged."""
 
-import numpy as np
-
 from .. import kernels
 from .._arrays import as_input, promote
 from .._checks import wanted_gradients
@@ -189,5 +187,7 @@ def transposed_convolution_backward(
     dW = kernels.memory.empty(W.shape, W.dtype)
     run_weight_gradient(x, dout, dW, None, place.steps, groups, threads, algorithm=weight_algorithm)
     if bias:
-        db = dout.sum(axis=(2, 3)).sum(axis=0, dtype=np.float64).astype(W_dtype or W.dtype)
+        db = kernels.memory.empty(shape[1:2], W.dtype)
+        kernels.gemm.channel_sums(dout, db)
+        db = db.astype(W_dtype or db.dtype, copy=False)
     return dx, dW.astype(W_dtype or dW.dtype, copy=False), db

@@ -31,6 +31,7 @@ from libc.string cimport memcpy, memset
 
 from cconv.kernels.division cimport ceil_div, deal, round_up
 from cconv.kernels.pieces cimport deal_pieces, shared_pieces, take_piece
+from cconv.kernels.sums cimport sum_add, sum_columns, sum_row, sum_whole
 from cconv.kernels.tile cimport (
     PLANS_CHECKED, TILE_BYTES, TILE_MAX_V, Ahead, cconv_ftz_on, cconv_ftz_restore, look_ahead, pad, plan_lines,
     run_rows, tile_ahead, tile_cost, tile_product, tile_rows, tile_rows_product, turn, turn_padded
@@ -565,14 +566,37 @@ cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray 
                             private, num_threads)
 
 
-cdef void column_sums(const floating* a, Py_ssize_t rows, Py_ssize_t columns, floating* out) noexcept nogil:
-    cdef Py_ssize_t r, c
+cdef void add_channels(const floating* a, Py_ssize_t N, Py_ssize_t channels, Py_ssize_t pixels, floating* total,
+                       floating* lost) noexcept nogil:
+    cdef Py_ssize_t n, c
     cdef unsigned state = cconv_ftz_on()
-    memset(out, 0, columns * sizeof(floating))
-    for r in range(rows):
-        for c in range(columns):
-            out[c] += a[r * columns + c]
+    memset(total, 0, channels * sizeof(floating))
+    memset(lost, 0, channels * sizeof(floating))
+    if pixels == 1:
+        sum_columns(a, channels, N, channels, total, lost)
+    else:
+        for n in range(N):
+            for c in range(channels):
+                sum_add(total + c, lost + c, sum_row(a + (n * channels + c) * pixels, pixels))
+    for c in range(channels):
+        total[c] = sum_whole(total[c], lost[c])
     cconv_ftz_restore(state)
+
+
+def channel_sums(cnp.ndarray a, cnp.ndarray out, /):
+    """Write the sums of a (N, C) or (N, C, H, W) over all axes but the second into out (C,): a bias's gradient."""
+    cdef Py_ssize_t N = a.shape[0], channels = a.shape[1]
+    cdef Py_ssize_t pixels = 1 if a.ndim == 2 else a.shape[2] * a.shape[3]
+    cdef cnp.ndarray lost = empty((channels,), out.dtype)
+    cdef void* values = cnp.PyArray_DATA(a)
+    cdef void* total = cnp.PyArray_DATA(out)
+    cdef void* rest = cnp.PyArray_DATA(lost)
+    cdef bint single = cnp.PyArray_TYPE(out) == cnp.NPY_FLOAT
+    with nogil:
+        if single:
+            add_channels[float](<float*>values, N, channels, pixels, <float*>total, <float*>rest)
+        else:
+            add_channels[double](<double*>values, N, channels, pixels, <double*>total, <double*>rest)
 
 
 def affine(cnp.ndarray x, cnp.ndarray W, cnp.ndarray b, cnp.ndarray out, bint relu, int num_threads, /):
@@ -584,14 +608,9 @@ def affine_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray W, cnp.ndarray 
                     int num_threads, /):
     """Write dout (N, M) times the transpose of W (D, M) into dx (N, D), the transpose of x times dout into dW, and
     dout's column sums into db; what is None is left out."""
-    cdef void* gradient = cnp.PyArray_DATA(dout)
     if dx is not None:
         run(dout, W, None, False, dx, False, True, num_threads)
     if dW is not None:
         run(x, dout, None, False, dW, True, False, num_threads)
-    if db is None:
-        return
-    if cnp.PyArray_TYPE(db) == cnp.NPY_FLOAT:
-        column_sums[float](<float*>gradient, dout.shape[0], dout.shape[1], <float*>cnp.PyArray_DATA(db))
-    else:
-        column_sums[double](<double*>gradient, dout.shape[0], dout.shape[1], <double*>cnp.PyArray_DATA(db))
+    if db is not None:
+        channel_sums(dout, db)

@@ -8,13 +8,14 @@
 
 from cython cimport floating
 from cython.parallel cimport parallel, prange, threadid
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from cconv.kernels.conv_gather cimport Gather, Pass, pad_image
 from cconv.kernels.division cimport ceil_div, deal, floor_div, quotient
 from cconv.kernels.pieces cimport deal_pieces, shared_pieces, take_piece
+from cconv.kernels.sums cimport sum_columns, sum_parts
 from cconv.kernels.tile cimport (
-    add_rows, cconv_ftz_on, cconv_ftz_restore, fetch, tile, tile_rows, tile_weights, turn, turn_padded, weight_channels
+    cconv_ftz_on, cconv_ftz_restore, fetch, tile, tile_rows, tile_weights, turn, turn_padded, weight_channels
 )
 
 
@@ -113,7 +114,7 @@ cdef inline void weigh_images(const floating* dout, const floating* x, Py_ssize_
                               floating* turned, floating* copies) noexcept nogil:
     """Compute what images `first` to `last` give to the weights of a block of a group's channels, from c on.
 
-    The block that begins with channel 0 computes what they give to the biases.
+    The block that begins with channel 0 computes what they give to the biases: a total in two rows.
     """
     cdef Pass* p = g.each
     cdef Py_ssize_t lanes = g.vectors * g.lanes, strips = ceil_div(g.area, length), K = g.C * p.taps
@@ -124,7 +125,7 @@ cdef inline void weigh_images(const floating* dout, const floating* x, Py_ssize_
     cdef const floating* gradient
     memset(weights, 0, size * lanes * sizeof(floating))
     if c == 0:
-        memset(sums + K * lanes, 0, lanes * sizeof(floating))
+        memset(sums + K * lanes, 0, 2 * lanes * sizeof(floating))
     for ni in range(ceil_div(last - first, together)):
         n = first + ni * together
         i = min(together, last - n)
@@ -142,7 +143,7 @@ cdef inline void weigh_images(const floating* dout, const floating* x, Py_ssize_
             # The next strip is asked for while this one is worked on.
             ahead = length if qi + 1 < strips else together * gradients - q
             if c == 0:
-                add_rows(turned, lanes, count * i, g.vectors, sums + K * lanes)
+                sum_columns(<const floating*>turned, lanes, count * i, lanes, sums + K * lanes, sums + (K + 1) * lanes)
             if g.by_tap and p.side > 0:
                 add_by_row(image, off, i, <const floating*>turned, g, q // g.width, (q + count) // g.width, channels,
                            gradient + ahead, length, weights)
@@ -158,7 +159,7 @@ cdef inline void weight_gradient(const floating* dout, const floating* x, floati
                                  Gather* g, Py_ssize_t block, Py_ssize_t blocks, Py_ssize_t sets, Py_ssize_t length,
                                  Py_ssize_t together, const Py_ssize_t* off, const Py_ssize_t* k_off, floating* sums,
                                  floating* scratch, Py_ssize_t private, int num_threads) noexcept nogil:
-    cdef Py_ssize_t lanes = g.vectors * g.lanes, K = g.C * g.each.taps, rows = K + 1, total = g.groups * rows * lanes
+    cdef Py_ssize_t lanes = g.vectors * g.lanes, K = g.C * g.each.taps, rows = K + 2, total = g.groups * rows * lanes
     cdef Py_ssize_t item, k, c, group, m, f, t
     cdef floating* mine = NULL
     cdef shared_pieces shared
@@ -176,7 +177,7 @@ cdef inline void weight_gradient(const floating* dout, const floating* x, floati
                              off, k_off, sums + m * total + group * rows * lanes, mine,
                              mine + together * length * lanes)
         for k in prange(g.groups * rows, schedule="static"):
-            for m in range(1, sets):
+            for m in range(1, sets if k % rows < K else 0):
                 for f in range(k * lanes, (k + 1) * lanes):
                     sums[f] += sums[m * total + f]
         for k in prange(g.groups * ceil_div(K, g.lanes), schedule="static"):
@@ -184,5 +185,6 @@ cdef inline void weight_gradient(const floating* dout, const floating* x, floati
             c = k % ceil_div(K, g.lanes) * g.lanes
             turn(sums + (group * rows + c) * lanes, lanes, min(g.lanes, K - c), g.F, dW + group * g.F * K + c, K)
             if db != NULL and c == 0:
-                memcpy(db + group * g.F, sums + (group * rows + K) * lanes, g.F * sizeof(floating))
+                for f in range(g.F):
+                    db[group * g.F + f] = sum_parts(sums + (group * rows + K) * lanes + f, total, sets, lanes)
         cconv_ftz_restore(state)

@@ -168,7 +168,9 @@ def im2col_convolution_backward(
     if parameter_gradient:
         dW = rows.T @ im2col(x, FH, FW, stride, pad, dilation=dilation)
         dW = dW.reshape(W.shape).astype(W_dtype, copy=False)
-        db = rows.sum(axis=0).astype(W_dtype, copy=False) if bias else None
+    if parameter_gradient and bias:
+        # Along contiguous values NumPy adds in pairs; along columns of `rows`, it would add them in one long chain.
+        db = dout.transpose(1, 0, 2, 3).reshape(FN, -1).sum(axis=1).astype(W_dtype, copy=False)
     return dx, dW, db
 
 
