@@ -7,8 +7,8 @@
 # of the cache, are one piece of work. Maxima over up to 255 values, and averages, go through window.h, a vector of
 # outputs at a time; windows of 2 x 2 and 3 x 3 that are two apart, also for the gradients, through loops of their own
 # there. What these leave is computed here: maxima a row of outputs tap by tap, so that the inner loop runs along the
-# row, which waits with its positions in two small arrays on the stack; their gradients one by one, into a plane that
-# stays in the cache. Sums of rows, of columns and of windows that overlap are long ones (sums.h).
+# row, which waits with its positions in two small arrays; their gradients one by one, into a plane that stays in the
+# cache. Sums of rows, of columns and of windows that overlap are long ones (sums.h).
 #
 # Edge cases: padding is left out of a maximum (as -inf would be); a NaN in a window is its maximum; of equal values the
 # first, in the order of (i, j), wins; `argmax` is its i*FW + j. An average counts padding as zeros in `size`, or leaves
@@ -152,9 +152,9 @@ cdef inline void spread_pairs(const floating* dout, Py_ssize_t rest, Py_ssize_t 
 cdef inline void max_plane(const floating* x, floating* out, position* argmax, Geometry g,
                            floating* scratch) noexcept nogil:
     cdef Py_ssize_t y, z, r, q, i, j, start, lo, hi, count, segment
-    cdef floating[SEGMENT] best
-    cdef int32_t[SEGMENT] narrow
-    cdef int64_t[SEGMENT] wide
+    cdef floating* best = scratch
+    cdef int32_t* narrow = <int32_t*>(scratch + SEGMENT)
+    cdef int64_t* wide = <int64_t*>(scratch + SEGMENT)
     if ((position is uint8_t or argmax == NULL) and window_rows(&g) > 0
             and max_windows(x, &g, out, <uint8_t*>argmax, scratch)):
         return
@@ -162,12 +162,15 @@ cdef inline void max_plane(const floating* x, floating* out, position* argmax, G
         for segment in range((g.OW + SEGMENT - 1) // SEGMENT):
             z = segment * SEGMENT
             count = min(g.OW - z, SEGMENT)
+            i = first_inside(y * g.sh - g.pt, g.dh) * g.fw
             for q in range(count):
+                # Where nothing is above -inf the first value of the window is its maximum.
                 best[q] = -INFINITY
+                j = first_inside((z + q) * g.sw - g.pl, g.dw)
                 if floating is float:
-                    narrow[q] = -1
+                    narrow[q] = <int32_t>(i + j)
                 else:
-                    wide[q] = -1
+                    wide[q] = i + j
             for i in range(g.fh):
                 r = y * g.sh - g.pt + i * g.dh
                 if r < 0 or r >= g.H:
@@ -366,7 +369,7 @@ cdef inline floating sum_of_part(const floating* plane, Py_ssize_t W, Py_ssize_t
 
 cdef inline void add_to_part(floating* plane, floating* lost, Py_ssize_t W, Py_ssize_t top, Py_ssize_t bottom,
                              Py_ssize_t left, Py_ssize_t right, floating value) noexcept nogil:
-    """Add a value to the rows from top to before bottom, in their columns likewise; in long sums unless lost is NULL."""
+    """Add a value to rows from top to before bottom, in their columns likewise; in long sums unless lost is NULL."""
     cdef Py_ssize_t r, q
     for r in range(top, bottom):
         if lost != NULL:
@@ -525,8 +528,7 @@ def max_pool(cnp.ndarray x, cnp.ndarray out, cnp.ndarray argmax, int fh, int fw,
     cdef Geometry g = geometry(x, out, fh, fw, sh, sw, pt, pl, dh, dw)
     cdef void* where = values_of(argmax)
     cdef bint byte = argmax is not None and cnp.PyArray_ITEMSIZE(argmax) == 1
-    cdef bint fits = window_rows(&g) > 0 or window_pairs(&g, False)
-    cdef cnp.ndarray scratch = empty((WINDOW_ROOM * num_threads if fits else 0,), x.dtype)
+    cdef cnp.ndarray scratch = empty((WINDOW_ROOM * num_threads,), x.dtype)
     cdef void* work = cnp.PyArray_DATA(scratch)
     cdef void* source = cnp.PyArray_DATA(x)
     cdef void* target = cnp.PyArray_DATA(out)
@@ -535,10 +537,10 @@ def max_pool(cnp.ndarray x, cnp.ndarray out, cnp.ndarray argmax, int fh, int fw,
         if single:
             if byte:
                 max_forward[float, uint8_t](<float*>source, <float*>target, <uint8_t*>where, g, <float*>work,
-                                         num_threads)
+                                            num_threads)
             else:
                 max_forward[float, int32_t](<float*>source, <float*>target, <int32_t*>where, g, <float*>work,
-                                         num_threads)
+                                            num_threads)
         elif byte:
             max_forward[double, uint8_t](<double*>source, <double*>target, <uint8_t*>where, g, <double*>work,
                                          num_threads)
@@ -563,10 +565,10 @@ def max_pool_backward(cnp.ndarray dout, cnp.ndarray argmax, cnp.ndarray dx, int 
         if single:
             if byte:
                 inside = max_backward[float, uint8_t](<float*>source, <uint8_t*>where, <float*>target, g, <float*>work,
-                                                       num_threads)
+                                                      num_threads)
             else:
                 inside = max_backward[float, int32_t](<float*>source, <int32_t*>where, <float*>target, g, <float*>work,
-                                                       num_threads)
+                                                      num_threads)
         elif byte:
             inside = max_backward[double, uint8_t](<double*>source, <uint8_t*>where, <double*>target, g, <double*>work,
                                                    num_threads)
