@@ -55,7 +55,7 @@ def test_is_a_fault(fault, cpu_level):
 
 CHILD = f"""
 import sys
-sys.path.insert(0, {str(TESTS)!r})
+sys.path[:0] = {str(TESTS)!r}, {str(TESTS.parent)!r}
 import ctypes, draws, guard_pages
 
 def joining(case):
