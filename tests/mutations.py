@@ -484,11 +484,11 @@ def test(files, tree, level, seconds):
     if code == 0:
         return None, output
     if code == 1:
-        return re.findall(r"^(?:FAILED|ERROR) (\S+)", output, re.M)[-1], output
+        return re.findall(r"^(?:FAILED|ERROR) (tests/.+?)(?: - .*)?$", output, re.M)[-1], output
     if code is None or code < 0:
         how = f"no end after {seconds} s" if code is None else signal.Signals(-code).name
-        started = re.findall(r"^tests/test_\S+", output, re.M) or ["before any test"]
-        return f"{started[-1]} ({how})", output
+        started = re.findall(r"^tests/test_.+", output, re.M) or ["before any test"]
+        return f"{started[-1].split(' FAILED')[0].strip()} ({how})", output
     raise RuntimeError(f"pytest ended with {code}:\n{output[-3000:]}")
 
 
