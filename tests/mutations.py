@@ -48,7 +48,7 @@ SOURCES = {
     "relu.h": ("_elementwise", "activation differential"),
     "row.h": ("_gemm", "gemm differential"),
     "sparse.h": ("_gemm", "gemm differential"),
-    "tile.h": ("_conv _gemm", f"{CONVOLUTION} gemm conv_scatter transposed_conv fusion"),
+    "tile.h": ("_conv", f"{CONVOLUTION} conv_scatter transposed_conv fusion"),
     "window.h": ("_pool", "pool differential guard_pages"),
     "zeros.h": ("_conv", "conv differential"),
 }
@@ -441,7 +441,8 @@ def put(name, tree):
     source = tree / KERNELS / MUTATIONS[name][0]
     status, text = source.stat(), broken(name, tree)
     source.write_text(text, "utf-8")
-    if source.suffix == ".h":  # on which setup.py lets all modules depend
+    if source.suffix == ".h":  # on which setup.py lets all modules depend, and which Cython copies beside its C
+        (tree / "build/cython" / KERNELS / source.name).write_text(text, "utf-8")
         os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns))
         for module in SOURCES[source.name][0].split():
             for path in (tree / "build").glob(f"lib*/cconv/kernels*/{module}.*"):
@@ -508,7 +509,11 @@ def parsed(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--level", choices=["baseline", "v3", "v4"], help="the CPU level, the best one when not given")
     parser.add_argument(
-        "--only", metavar="TEXT", help="mutations that have this in their name or in that of their source"
+        "--only",
+        metavar="TEXT",
+        nargs="+",
+        default=[],
+        help="mutations with one of these in the name, or of this source",
     )
     parser.add_argument("--list", action="store_true", help="print the mutations, and run nothing")
     parser.add_argument("--jobs", type=int, default=1, help="mutations that are tried at the same time")
@@ -527,13 +532,13 @@ def best_level():
 def main():
     options = parsed()
     level = options.level or best_level()
-    names = [
-        name for name in MUTATIONS if not options.only or options.only in name or options.only == MUTATIONS[name][0]
-    ]
+    names = list(MUTATIONS)
+    if options.only:
+        names = [n for n in names if MUTATIONS[n][0] in options.only or any(text in n for text in options.only)]
     if level != "v4":
         names = [name for name in names if name not in HIGHEST_ONLY]
     if not names:
-        sys.exit(f"no mutation has {options.only!r} in its name")
+        sys.exit(f"no mutation is one of {', '.join(options.only)}")
     for name in names:
         broken(name, ROOT)
     if options.list:
