@@ -477,6 +477,10 @@ def build(tree, level):
         raise RuntimeError(f"the build ended with {code}:\n{output[-3000:]}")
 
 
+def modules(tree):
+    return {path.relative_to(tree): path.read_bytes() for path in (tree / "cconv").glob("kernels*/*.so")}
+
+
 def test(files, tree, level, seconds):
     """Run test files; return what found a defect, or None, and what was printed."""
     files = [f"tests/test_{name}.py" for name in files.split()]
@@ -501,6 +505,8 @@ def try_one(name, base, level, seconds):
         shutil.copytree(base, tree)
         put(name, tree)
         build(tree, level)
+        if modules(tree) == modules(base):
+            raise RuntimeError("the compiled modules are the same, byte for byte")
         found, _ = test(SOURCES[MUTATIONS[name][0]][1], tree, level, seconds)
     return found, time.monotonic() - begin
 

@@ -1,5 +1,7 @@
 """The table of mutations.py is true of the kernels as they are; none is built here."""
 
+import os
+
 import mutations
 import pytest
 
@@ -25,3 +27,23 @@ def test_modules_and_test_files_exist():
         assert all((mutations.ROOT / mutations.KERNELS / f"{module}.pyx").is_file() for module in modules.split())
         assert all((mutations.ROOT / f"tests/test_{file}.py").is_file() for file in files.split())
     assert mutations.HIGHEST_ONLY <= set(mutations.MUTATIONS)
+
+
+@pytest.mark.parametrize("source", ["relu.h", "_im2col.pyx"])
+def test_a_mutation_is_what_the_next_build_compiles(source, tmp_path):
+    name = next(name for name, mutation in mutations.MUTATIONS.items() if mutation[0] == source)
+    module = tmp_path / "build/lib/cconv/kernels_v4" / f"{mutations.SOURCES[source][0]}.so"
+    other = module.with_name("_conv.so")
+    places = [tmp_path / mutations.KERNELS / source, tmp_path / "build/cython" / mutations.KERNELS / source]
+    for place in places:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes((mutations.ROOT / mutations.KERNELS / source).read_bytes())
+        os.utime(place, (1, 1))
+    module.parent.mkdir(parents=True)
+    module.touch(), other.touch()
+    mutations.put(name, tmp_path)
+    header = source.endswith(".h")
+    text = mutations.broken(name, mutations.ROOT)
+    assert [place.read_text("utf-8") == text for place in places] == [True, header]
+    # A header's time, which all modules go by, stays: the one module that must be built again is gone.
+    assert (places[0].stat().st_mtime == 1, module.exists(), other.exists()) == (header, not header, True)
