@@ -243,7 +243,12 @@ MUTATIONS = {
     ),
     "the end of a merged row": ("conv_pixels.h", "for (ptrdiff_t k = z / 2; b", "for (ptrdiff_t k = z; b"),
     # ---- tiles
-    "a row that ends before a pixel lies under all taps": ("tile.h", "if (first > last) first = last;", ""),
+    "the first pixel under all taps": ("tile.h", "side - 1 - left : 0, end =", "side - 2 - left : 0, end ="),
+    "the last pixel under all taps": (
+        "tile.h",
+        "end = width - left < columns ? width - left : columns;",
+        "end = columns;",
+    ),
     "outputs beyond a row's end": ("tile.h", "if (q < 0 || q >= width) continue;", "if (q < 0) continue;"),
     "the last output looks at the first tap": ("tile.h", "2 * !kept[2 * side - 1];", "2 * !kept[1];"),
     "the only output of a tile has two ends": (
@@ -403,7 +408,8 @@ HIGHEST_ONLY = {
     "an inner tap of a shared row is left out",
     "a strip's rows counted from the image's",
     "a maximum in the second row",
-    "a row that ends before a pixel lies under all taps",
+    "the first pixel under all taps",
+    "the last pixel under all taps",
     "outputs beyond a row's end",
     "the last output looks at the first tap",
     "half the lanes of a mask",
