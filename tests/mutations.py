@@ -498,8 +498,8 @@ def test(files, tree, level, seconds):
         return re.findall(r"^(?:FAILED|ERROR) (tests/.+?)(?: - .*)?$", output, re.M)[-1], output
     if code is None or code < 0:
         how = f"no end after {seconds} s" if code is None else signal.Signals(-code).name
-        started = re.findall(r"^tests/test_.+", output, re.M) or ["before any test"]
-        return f"{started[-1].split(' FAILED')[0].strip()} ({how})", output
+        started = re.findall(r"^(tests/test_.+?) ?(?:PASSED|SKIPPED|Fatal Python error|$)", output, re.M)
+        return f"{started[-1] if started else 'before any test'} ({how})", output
     raise RuntimeError(f"pytest ended with {code}:\n{output[-3000:]}")
 
 
