@@ -13,13 +13,11 @@ def test_a_mutation_changes_one_place(name):
     assert mutations.broken(name, mutations.ROOT) != (mutations.ROOT / mutations.KERNELS / source).read_text("utf-8")
 
 
-def test_a_mutation_whose_text_is_not_there_once_is_named(monkeypatch):
-    for text, count in (("text that no kernel has", 0), ("cdef inline void add_", 3)):
-        monkeypatch.setitem(mutations.MUTATIONS, "another", ("conv_weights.pxd", text, ""))
-        with pytest.raises(
-            ValueError, match=f"'another': expected its text once in conv_weights.pxd, found it {count}"
-        ):
-            mutations.broken("another", mutations.ROOT)
+@pytest.mark.parametrize(("text", "count"), [("text that no kernel has", "0"), ("cdef", r"\d\d+")])
+def test_a_mutation_whose_text_is_not_there_once_is_named(text, count, monkeypatch):
+    monkeypatch.setitem(mutations.MUTATIONS, "another", ("conv_weights.pxd", text, ""))
+    with pytest.raises(ValueError, match=f"'another': expected its text once in conv_weights.pxd, found it {count} times"):
+        mutations.broken("another", mutations.ROOT)
 
 
 def test_modules_and_test_files_exist():
