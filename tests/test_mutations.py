@@ -1,6 +1,7 @@
 """The table of mutations.py is true of the kernels as they are; none is built here."""
 
 import os
+import sys
 
 import mutations
 import pytest
@@ -16,7 +17,9 @@ def test_a_mutation_changes_one_place(name):
 @pytest.mark.parametrize(("text", "count"), [("text that no kernel has", "0"), ("cdef", r"\d\d+")])
 def test_a_mutation_whose_text_is_not_there_once_is_named(text, count, monkeypatch):
     monkeypatch.setitem(mutations.MUTATIONS, "another", ("conv_weights.pxd", text, ""))
-    with pytest.raises(ValueError, match=f"'another': expected its text once in conv_weights.pxd, found it {count} times"):
+    with pytest.raises(
+        ValueError, match=f"'another': expected its text once in conv_weights.pxd, found it {count} times"
+    ):
         mutations.broken("another", mutations.ROOT)
 
 
@@ -45,3 +48,35 @@ def test_a_mutation_is_what_the_next_build_compiles(source, tmp_path):
     assert [place.read_text("utf-8") == text for place in places] == [True, header]
     # A header's time, which all modules go by, stays: the one module that must be built again is gone.
     assert (places[0].stat().st_mtime == 1, module.exists(), other.exists()) == (header, not header, True)
+
+
+PROGRAM = """
+import os, time, pytest
+
+@pytest.mark.parametrize("value", ["a b"])
+def test_one(value):
+    """
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes are ended as POSIX does it")
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ("pass", None),
+        ("assert value != 'a b'", "tests/test_one.py::test_one[a b]"),
+        ("os.abort()", "tests/test_one.py::test_one[a b] (SIGABRT)"),
+        ("time.sleep(100)", "(no end after 2 s)"),
+    ],
+)
+def test_what_found_a_mutation_is_named(body, found, tmp_path):
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests/test_one.py").write_text(PROGRAM + body)
+    actual, _ = mutations.test("one", tmp_path, "v4", 2 if "sleep" in body else 60)
+    assert actual == found or "sleep" in body and actual.endswith(found)
+
+
+def test_tests_that_cannot_run_find_nothing(tmp_path):
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests/test_one.py").write_text("a syntax error")
+    with pytest.raises(RuntimeError, match="pytest ended with 2"):
+        mutations.test("one", tmp_path, "v4", 60)
