@@ -339,7 +339,7 @@ MUTATIONS = {
         "for (ptrdiff_t k = 0; k < count - 1; k++) found |=",
     ),
     # ---- pooling
-    "a window of nothing but -inf": ("pool.h", "(v != v) | (at[q] < 0);", "(v != v);"),
+    "a NaN does not win": ("pool.h", "take = (v > best[q]) | (v != v)", "take = (v > best[q])"),
     "a window's columns in another phase": (
         "window.h",
         "r % g->sh * g->sw + c % g->sw",
@@ -348,15 +348,15 @@ MUTATIONS = {
     "the row above a padded window": ("window.h", "old = f == 3 && r > 0;", "old = f == 3 && r >= 0;"),
     "sums beyond a row's end": (
         "window.h",
-        "*(V *)(sums + y * pitch + g->pl + q) = W - q < LANES ? (V)((M)sum & inside) : sum;",
-        "*(V *)(sums + y * pitch + g->pl + q) = sum;",
+        "pl + q) = W - q < LANES ? (V)((M)sum & inside) : sum;",
+        "pl + q) = sum;",
     ),
     "the last neighbour in a table": (
         "window.h",
         "27, 28, 29, 30\n#define W_AFTER_float 1, 2, 3, 4, 5, 6, 7, 8, 9,",
         "27, 28, 29, 31\n#define W_AFTER_float 1, 2, 3, 4, 5, 6, 7, 8, 9,",
     ),
-    "rows where no window has been": ("window.h", "if (r < done) sum +=", "if (r <= done) sum +="),
+    "gradients beyond a row's end": ("window.h", "if (OW - z < LANES) v = (V)((M)v & given);", ""),
     "the first window inside an image": ("_pool.pyx", "(-start + stride - 1) // stride", "-start // stride"),
     "the last row of an adaptive part": ("_pool.pyx", "((y + 1) * g.H + g.OH - 1) // g.OH", "(y + 1) * g.H // g.OH"),
     # ---- normalization, losses, activations
@@ -371,18 +371,14 @@ MUTATIONS = {
         "p2 += e * (LOAD(b + i) - b_from);",
     ),
     "a fixed mean has a gradient": ("norm.h", "shifts[f] = fixed ? 0 : -scales[f]", "shifts[f] = -scales[f]"),
-    "a class of probability 0": ("_loss.pyx", "loss += 0 if targets[i] == 0 else targets[i] *", "loss += targets[i] *"),
-    "the end of a long total": ("_loss.pyx", "max(BLOCK, (size + PIECES - 1) // PIECES)", "max(BLOCK, size // PIECES)"),
+    "a class of probability 0": ("_loss.pyx", "0 if targets[i] == 0 else targets[i] *", "targets[i] *"),
+    "the end of a long total": ("_loss.pyx", "size + PIECES - 1) // PIECES)", "size) // PIECES)"),
     "the mask of a later chunk": ("_elementwise.pyx", "mask += i // MASK_BITS", "mask += 0"),
     "hard_swish at its corner": ("_elementwise.pyx", "0 if x <= -3 else x /", "0 if x < -3 else x /"),
     "the end of a masked row": ("relu.h", "dx[i] = word >> i & 1 ? dout[i] : 0;", "dx[i] = dout[i];"),
     # ---- optimizers, resampling, im2col
     "gradients below their limit": ("_optimize.pyx", "d = -limit if d < -limit else d", "d = d"),
-    "the end of a sum of squares": (
-        "_optimize.pyx",
-        "range(n // LANES * LANES, n)",
-        "range(n // LANES * LANES + 1, n)",
-    ),
+    "the velocity behind the step": ("_optimize.pyx", "p[i] += a * a * old -", "p[i] += a * a * s[i] -"),
     "the third state of a later block": (
         "_optimize.pyx",
         "s + i, r + i, h + i, given, size)",
@@ -404,6 +400,9 @@ MUTATIONS = {
 
 # Lines that the lower levels do not compile, or compile to the same.
 HIGHEST_ONLY = {
+    "a tap of a split row in another phase",
+    "every second pixel, from an odd one on",
+    "a split row that is wider than its image",
     "rows of taps that leave out different ends share a loop",
     "an inner tap of a shared row is left out",
     "a strip's rows counted from the image's",
