@@ -398,7 +398,7 @@ MUTATIONS = {
     "the column right of an image": ("_im2col.pyx", "and q < g.W:", "and q <= g.W:"),
 }
 
-# Lines that the lower levels do not compile, or compile to the same.
+# Lines that lower levels do not compile, or never run.
 HIGHEST_ONLY = {
     "a tap of a split row in another phase",
     "every second pixel, from an odd one on",
