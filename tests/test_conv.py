@@ -1,6 +1,7 @@
 """Convolution and its gradients against the oracle, at every CPU level, in both dtypes, on several threads."""
 
 import functools
+import itertools
 
 import numpy as np
 import oracles
@@ -177,10 +178,10 @@ def test_few_outputs_of_many_channels_are_listed(geometry, cpu_level):
     assert reason == "groups and the dilation of columns must be 1" and not worth_while
     assert not kernels.conv.few_values(dout, x, W)
     assert kernels.conv.few_values(np.zeros_like(dout), x, W)
-    for array in (x, W):
-        array.flat[0] = np.inf
+    for array, place in itertools.product((x, W), (0, -1)):
+        array.flat[place] = np.inf
         assert not kernels.conv.few_values(np.zeros_like(dout), x, W)
-        array.flat[0] = 0
+        array.flat[place] = 0
 
 
 def test_lists_are_for_channels_that_fill_vectors_and_images_that_fit_the_cache():

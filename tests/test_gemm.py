@@ -89,13 +89,12 @@ def test_zeros_left_out_change_no_bit(shape, dtype, cpu_level, num_threads):
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_zero_times_infinity_is_not_a_number(bad, cpu_level, num_threads):
     x, W, b, dout = arrays((30, 150, 70), np.float64, 0.2)
-    W[100, 40] = bad
+    W[[100, 149], 40] = bad
     dout[7, 40] = bad
     with np.errstate(invalid="ignore"):
         dx, dW, _ = affine_backward(dout, x, W)
         for actual, expected in ((affine(x, W, b), x @ W + b), (dx, dout @ W.T), (dW, x.T @ dout)):
-            for test in (np.isnan, np.isposinf, np.isneginf):
-                np.testing.assert_array_equal(test(actual), test(expected))
+            np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-11)  # and so are infinity's neighbours
     x[3, 5] = bad  # a value of the factor whose zeros are left out
     with np.errstate(invalid="ignore"):
         np.testing.assert_array_equal(np.isfinite(affine(x, W, b)), np.isfinite(x @ W + b))

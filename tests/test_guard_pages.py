@@ -53,9 +53,22 @@ def test_is_a_fault(fault, cpu_level):
     assert run("-c", PROGRAM, cpu_level).returncode == 0
 
 
+WIDE = """
+guard.at_end = False
+out = empty(1, 16, 16, 17)
+kernels.conv.forward(given(1, 1, 16, 3), given(16, 1, 1, 3), None, out, (1, 1, 0, 12, 1, 2), 1, 1)
+assert (out == [sum(0 <= z - 12 + 2 * j < 3 for j in range(3)) for z in range(17)]).all()
+"""
+
+
+def test_a_split_row_that_is_wider_than_its_image_reads_nothing_before_it(cpu_level):
+    done = run("-c", PROGRAM + WIDE, cpu_level)
+    assert done.returncode == 0, done.stderr
+
+
 CHILD = f"""
 import sys
-sys.path.insert(0, {str(TESTS)!r})
+sys.path[:0] = {str(TESTS)!r}, {str(TESTS.parent)!r}
 import ctypes
 import differential, guard_pages
 

@@ -22,7 +22,10 @@ def geometries(seed):
         height, width = (int(rng.choice(SIZES)) for _ in range(2))
         filter_h, filter_w = int(rng.choice(TAPS[:-2])), int(rng.choice(TAPS))
         stride, dilation = ([int(n) for n in rng.choice([1, 1, 1, 2, 3, 5], 2)] for _ in range(2))
-        pads = [sorted(rng.integers(0, size + 1, 2)) if rng.random() < 0.6 else [0, 0] for size in (filter_h, filter_w)]
+        pads = [[0, 0], [0, 0]]
+        for pad, size in zip(pads, (filter_h, filter_w), strict=True):
+            if rng.random() < 0.6:
+                pad[:] = rng.integers(0, size + 1 + (rng.random() < 0.2) * 9, 2)  # a few beyond the filter
         if rng.random() < 0.3:
             pads = [[d * (size - 1) // 2] * 2 for d, size in zip(dilation, (filter_h, filter_w), strict=True)]
         groups, C, F = (int(rng.choice(choices)) for choices in ((1, 1, 1, 2, 3), CHANNELS, CHANNELS))

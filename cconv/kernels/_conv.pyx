@@ -163,8 +163,8 @@ cdef class Plan:
         for y in range(H):
             for z in range(W):
                 g.off[y * W + z] = y * g.down // g.up * g.PW + z * g.across
-        # Outputs begin in the column of the source that they have themselves: no padding lies in between.
-        cdef bint aligned = (passes == 1 and g.across == 1 and g.PW == g.W == W
+        # Outputs begin in the column of the source that they have themselves: no padding lies before it.
+        cdef bint aligned = (passes == 1 and g.across == 1 and g.PW == g.W == W and g.left == 0
                              and g.each.table[0] == g.each.row[0] * g.PW)
         g.compact = (g.folded and aligned and g.down == 1 and g.PH == g.H == H and g.lowest == g.highest == 0
                      and g.C >= COMPACT_CHANNELS and kind != POOLED_OUTPUT)

@@ -1,0 +1,586 @@
+"""Break the kernels one line at a time, and see that a test finds each.
+
+    python tests/mutations.py
+    python tests/mutations.py --list
+    python tests/mutations.py --only "taps that leave out" --level v4 --jobs 2
+
+Works on copies of the tree in a temporary folder: only the module with the broken line is built again, for one CPU
+level, and its tests run, the first failure ending them. Prints which test found which line; the exit code is 1 if one
+was not found.
+"""
+
+import argparse
+import concurrent.futures
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+KERNELS = Path("cconv/kernels")
+
+CONVOLUTION = "plans conv differential guard_pages"
+# For each source the modules that are built again, and the tests that are to find what is wrong there, in order.
+SOURCES = {
+    "_conv.pyx": ("_conv", f"{CONVOLUTION} transposed_conv conv_scatter fusion"),
+    "_conv_pixels.pyx": ("_conv_pixels", "plans conv_pixels transposed_conv differential guard_pages"),
+    "_elementwise.pyx": ("_elementwise", "activation dropout differential"),
+    "_gemm.pyx": ("_gemm", "plans gemm differential guard_pages"),
+    "_im2col.pyx": ("_im2col", "im2col differential"),
+    "_loss.pyx": ("_loss", "loss differential"),
+    "_optimize.pyx": ("_optimize", "optimizers differential"),
+    "_pool.pyx": ("_pool", "pool differential guard_pages"),
+    "_resample.pyx": ("_resample", "resample differential"),
+    "conv_gather.pxd": ("_conv", f"{CONVOLUTION} transposed_conv fusion"),
+    "conv_list.h": ("_conv", f"{CONVOLUTION} fusion"),
+    "conv_list.pxd": ("_conv", f"{CONVOLUTION} fusion"),
+    "conv_pixels.h": ("_conv_pixels", "conv_pixels transposed_conv differential guard_pages"),
+    "conv_pool.h": ("_conv", "fusion differential guard_pages"),
+    "conv_scatter.pxd": ("_conv", "conv_scatter differential guard_pages"),
+    "conv_weights.pxd": ("_conv", CONVOLUTION),
+    "norm.h": ("_norm", "norm differential"),
+    "pool.h": ("_pool", "pool differential"),
+    "relu.h": ("_elementwise", "activation differential"),
+    "row.h": ("_gemm", "gemm differential"),
+    "sparse.h": ("_gemm", "gemm differential"),
+    "tile.h": ("_conv", f"{CONVOLUTION} conv_scatter transposed_conv fusion"),
+    "window.h": ("_pool", "pool differential guard_pages"),
+    "zeros.h": ("_conv", "conv differential"),
+}
+
+# What breaks: (source, text that is there once, what stands in its place).
+MUTATIONS = {
+    # ---- plans of convolutions
+    "rows of taps that leave out different ends share a loop": (
+        "_conv.pyx",
+        "or p.row[t] != p.row[t - t % side]\n                        or not same_ends(p, t, t % side, side)):",
+        "):",
+    ),
+    "an inner tap of a shared row is left out": (
+        "_conv.pyx",
+        "if place > 0 and kept[2 * t] == 0 or place < side - 1 and kept[2 * t + 1] == 0:",
+        "if place > 0 and kept[2 * t] == 0:",
+    ),
+    "a row's first output reads the pixel before it": (
+        "_conv.pyx",
+        "kept[0] = 0 if which & 1 and column < 0 else",
+        "kept[0] = 0 if which & 1 and column < -1 else",
+    ),
+    "a row's last output reads the pixel behind it": (
+        "_conv.pyx",
+        "(p.width - 1) * g.split + column >= g.W else",
+        "(p.width - 1) * g.split + column > g.W else",
+    ),
+    "a tap of a split row in another phase": (
+        "_conv.pyx",
+        "at % g.split * (g.PW // g.split) + at // g.split)",
+        "at % g.split * (g.PW // g.split) + column // g.split)",
+    ),
+    "a tap below the image": ("_conv.pyx", "or 0 <= at < g.PH:", "or 0 <= at <= g.PH:"),
+    "1 x 1 filters read a copy as if there were no padding": (
+        "_conv.pyx",
+        "g.compact = (g.folded and aligned and g.down == 1 and g.PH == g.H == H and g.lowest == g.highest == 0",
+        "g.compact = (g.folded and g.down == 1 and g.PW == W and g.PH == H",
+    ),
+    "rows joined beside padding": (
+        "_conv.pyx",
+        "if (aligned and not g.copied and FW == g.down == 1",
+        "if (g.PW == W and passes == g.across == 1 and not g.copied and FW == g.down == 1",
+    ),
+    "rows joined with taps below the image": (
+        "_conv.pyx",
+        "and g.lowest == 0 and H + g.highest <= g.H",
+        "and g.lowest == 0",
+    ),
+    "channels of a copy overlap": (
+        "_conv.pyx",
+        "g.plane = (ceil_div(size, 64) | 1) * 64 // itemsize",
+        "g.plane = (size // 64 | 1) * 64 // itemsize",
+    ),
+    "an input gradient without the padding on its left": (
+        "_conv.pyx",
+        "padded = g.split > 1 or g.left > 1 or",
+        "padded = g.split > 1 or g.left > 2 or",
+    ),
+    "rows above are not copied": ("_conv.pyx", "g.lowest = min(g.lowest, y)", "g.lowest = max(g.lowest, y)"),
+    "the taps of another phase": (
+        "_conv.pyx",
+        "find_taps(g, y, g.each + y % g.ph * g.pw + z,",
+        "find_taps(g, y, g.each + y % g.pw * g.pw + z,",
+    ),
+    # ---- outputs and input gradients
+    "a tile is taken for the last of its row": (
+        "conv_gather.pxd",
+        "(z == 0) | (z + P == p.width) << 1",
+        "(z == 0) | (z + P == count) << 1",
+    ),
+    "filters of a phase packed by number": ("conv_gather.pxd", "c * c_step + g.each[s].tap[t]]", "c * c_step + t]"),
+    "an output too many in a phase": (
+        "conv_gather.pxd",
+        "quotient(z1 - z0 - z + g.pw - 1, g.pw)",
+        "quotient(z1 - z0 + g.pw - 1, g.pw)",
+    ),
+    "a pixel too few in a copy of 1 x 1 filters": (
+        "conv_gather.pxd",
+        "row + last * g.plane, P * sizeof(floating))",
+        "row + last * g.plane, (P - 1) * sizeof(floating))",
+    ),
+    "the last row of a part is not copied": ("conv_gather.pxd", "g.highest + 1, g.PH)", "g.highest, g.PH)"),
+    "biases of groups one behind the other": (
+        "conv_gather.pxd",
+        "biases[f // g.F * g.vectors * g.lanes + f % g.F] = bias[f]",
+        "biases[f] = bias[f]",
+    ),
+    # ---- weight gradients
+    "outputs left of a tap, rounded towards zero": (
+        "conv_weights.pxd",
+        "left = max(0, -floor_div(column, g.across))",
+        "left = max(0, -(column // g.across))",
+    ),
+    "an output too few under a tap": (
+        "conv_weights.pxd",
+        "floor_div(g.W - 1 - column, g.across) + 1)",
+        "floor_div(g.W - 1 - column, g.across))",
+    ),
+    "a strip's rows counted from the image's": (
+        "conv_weights.pxd",
+        "turned + (i * area + (top - y0) * g.width) * lanes",
+        "turned + (i * area + top * g.width) * lanes",
+    ),
+    # ---- gradients from a list
+    "windows in the wrong copy of the image": (
+        "_conv.pyx",
+        "start += copy - half if start % line >= half else 0",
+        "start += copy if start % line >= half else 0",
+    ),
+    "the second copy of the image is not moved": (
+        "conv_list.pxd",
+        "memcpy(image + copy, image + half,",
+        "memcpy(image + copy, image,",
+    ),
+    "windows without their dilation": ("_conv.pyx", "k % FH * dh * g.PW", "k % FH * g.PW"),
+    "a pixel that no window reads": ("_conv.pyx", "if y_at < g.PH and x_at < g.PW else", "if y_at < g.PH else"),
+    "a list of pooled outputs one apart": (
+        "_conv.pyx",
+        "<int32_t>(apart * (k // g.columns) * g.up",
+        "<int32_t>(k // g.columns * g.up",
+    ),
+    "infinite weights behind zeros": ("_conv.pyx", "and all_numbers(x) and all_numbers(W)", "and all_numbers(x)"),
+    "weights of a window's second piece": (
+        "conv_list.pxd",
+        "p.weights = r * g.FW * g.pixel + v * g.lanes",
+        "p.weights = r * g.pixel + v * g.lanes",
+    ),
+    "a gradient grows from image to image": (
+        "conv_list.pxd",
+        "if dx != NULL:\n                        memset(gradient",
+        "if dx != NULL and n == 0:\n                        memset(gradient",
+    ),
+    "sums of a list overwritten": (
+        "conv_list.h",
+        "sum[i] = NAME(load)(total + i / J * step + i % J * LANES)",
+        "sum[i] = NAME(spread)(0)",
+    ),
+    "the last pixel of a small image": (
+        "conv_list.h",
+        "if (r < n && m < LANES) memcpy(to + r * count + q, &block[r], (size_t)m * sizeof(T))",
+        "if (r < n && m < LANES) memcpy(to + r * count + q, &block[r], (size_t)(m - 1) * sizeof(T))",
+    ),
+    # ---- input gradients of few channels
+    "a shift to the left, rounded towards zero": (
+        "_conv.pyx",
+        "floor_div(i * g.dw - g.pl, g.sw)",
+        "(i * g.dw - g.pl) // g.sw",
+    ),
+    "the first row of taps in a band": (
+        "conv_scatter.pxd",
+        "min(ceil_div(max(rows, 0) * g.sh, g.dh), g.FH)",
+        "min(max(rows, 0) * g.sh // g.dh, g.FH)",
+    ),
+    "all columns of taps to one phase": (
+        "conv_scatter.pxd",
+        "lines + g.place[j] * g.line)",
+        "lines + g.place[0] * g.line)",
+    ),
+    "rows above a band, without the dilation": (
+        "conv_scatter.pxd",
+        "max(first - (g.FH - 1) * g.dh // g.sh, 0)",
+        "max(first - (g.FH - 1) // g.sh, 0)",
+    ),
+    # ---- fused pooling
+    "the later of two equal maxima": ("conv_pool.h", "take = (c > best) | (c != c);", "take = (c >= best) | (c != c);"),
+    "a maximum in the second row": (
+        "conv_pool.h",
+        "_mm512_test_epi32_mask(place, _mm512_set1_epi32(2))",
+        "_mm512_test_epi32_mask(place, _mm512_set1_epi32(4))",
+    ),
+    "what was in a word of positions": ("conv_pool.h", "keep = byte ? ~(WORD)0 : 0;", "keep = ~(WORD)0;"),
+    # ---- lanes of pixels
+    "a padded row read in place": (
+        "_conv_pixels.pyx",
+        "and place.left == 0 and place.pitch <= place.W",
+        "and place.left == 0",
+    ),
+    "a tap in another phase": (
+        "_conv_pixels.pyx",
+        "((y % sh * sw + z % sw) * g.split.rows",
+        "((y % sh * sh + z % sw) * g.split.rows",
+    ),
+    "scratch for one filter in place of four": (
+        "_conv_pixels.pyx",
+        "g.passes * PIXELS_F * g.strip + ALIGNMENT",
+        "g.passes * g.strip",
+    ),
+    "lanes of a row's last vector counted twice": (
+        "conv_pixels.h",
+        "NAME(between)(full - last, width - last)",
+        "NAME(between)(0, width - last)",
+    ),
+    "the end of a merged row": ("conv_pixels.h", "for (ptrdiff_t k = z / 2; b", "for (ptrdiff_t k = z; b"),
+    # ---- tiles
+    "the first pixel under all taps": ("tile.h", "side - 1 - left : 0, end =", "side - 2 - left : 0, end ="),
+    "the last pixel under all taps": (
+        "tile.h",
+        "end = width - left < columns ? width - left : columns;",
+        "end = columns;",
+    ),
+    "outputs beyond a row's end": ("tile.h", "if (q < 0 || q >= width) continue;", "if (q < 0) continue;"),
+    "the last output looks at the first tap": ("tile.h", "2 * !kept[2 * side - 1];", "2 * !kept[1];"),
+    "the only output of a tile has two ends": (
+        "tile.h",
+        "if (end && q == P - 1) keep &= kept",
+        "if (end && q == P - 1) keep = kept",
+    ),
+    "half the lanes of a mask": (
+        "tile.h",
+        '"v"(a), "v"(b), "Yk"(kept)',
+        '"v"(a), "v"(b), "Yk"((uint16_t)(kept >> LANES / 2))',
+    ),
+    "finished sums are not added": (
+        "tile.h",
+        "NAME(store)(to, add ? NAME(add)(NAME(load)(to), sum[p * V + v]) : sum[p * V + v]);",
+        "NAME(store)(to, sum[p * V + v]);",
+    ),
+    "every second pixel, from an odd one on": ("tile.h", "at < 0 ? (1 - at) / 2 : 0", "at < 0 ? -at / 2 : 0"),
+    "the row below an image": ("tile.h", "if (y >= top && y - top < H) {", "if (y >= top && y - top <= H) {"),
+    "a split row that is wider than its image": ("tile.h", "y > 0 && left <= W && end - row", "y > 0 && end - row"),
+    "a block of few columns is not transposed": (
+        "tile.h",
+        "s < n ? source[s * from_step + r] : 0;",
+        "s < n ? source[r * from_step + s] : 0;",
+    ),
+    "sums moved sideways from before their row": (
+        "tile.h",
+        "if (k < first || end - k < LANES) values",
+        "if (end - k < LANES) values",
+    ),
+    # ---- matrix products
+    "one feature is taken for a transposed factor": (
+        "_gemm.pyx",
+        "return run_rows(<int>V) if g.transposed else",
+        "return run_rows(<int>V) if g.row_step == 1 else",
+    ),
+    "a left factor of one feature is copied": (
+        "_gemm.pyx",
+        "if g.transposed:\n            pad(",
+        "if g.row_step == 1:\n            pad(",
+    ),
+    "bits beyond the last step": (
+        "_gemm.pyx",
+        "= ~(<uint64_t>0) >> (SPARSE_STEPS - steps)",
+        "= ~(<uint64_t>0)",
+    ),
+    "the last vector of a sparse row": (
+        "_gemm.pyx",
+        "last = min(c + V * g.lanes, end_column) - g.lanes - c",
+        "last = V * g.lanes - g.lanes",
+    ),
+    "chunks of sparse rows overwritten": (
+        "_gemm.pyx",
+        "sums + c, sums_step, last, ki > first_chunk)",
+        "sums + c, sums_step, last, False)",
+    ),
+    "columns beyond the last of few rows": (
+        "_gemm.pyx",
+        "c = min(v * g.lanes, g.columns - V * g.lanes)",
+        "c = v * g.lanes",
+    ),
+    "the last chunk is left out": (
+        "_gemm.pyx",
+        "for chunk in range(1, g.chunks):",
+        "for chunk in range(1, g.chunks - 1):",
+    ),
+    "a strip overwrites the chunks before it": ("_gemm.pyx", "out[c] += strip[c]", "out[c] = strip[c]"),
+    "relu stops a NaN": (
+        "_gemm.pyx",
+        "target[c] = 0 if source[c] + bias[c] <= 0 else source[c] + bias[c]",
+        "target[c] = source[c] + bias[c] if source[c] + bias[c] > 0 else 0",
+    ),
+    "no room for a vector too much": (
+        "_gemm.pyx",
+        "SPARSE_STEPS * SPARSE_MAX_V * g.lanes) + g.lanes",
+        "SPARSE_STEPS * SPARSE_MAX_V * g.lanes)",
+    ),
+    "the right factor of other blocks": ("_gemm.pyx", "ready and item == last,", "ready,"),
+    "an infinite value in an earlier row": ("sparse.h", "sum = NAME(add)(sum, line);", "sum = line;"),
+    "the last vector of a row": (
+        "row.h",
+        "NAME(store)(out + (v < V - 1 ? v * LANES : last), sum[v]);",
+        "NAME(store)(out + v * LANES, sum[v]);",
+    ),
+    "an infinite last value": (
+        "zeros.h",
+        "for (ptrdiff_t k = 0; k < count; k++) found |=",
+        "for (ptrdiff_t k = 0; k < count - 1; k++) found |=",
+    ),
+    # ---- pooling
+    "a NaN does not win": ("pool.h", "take = (v > best[q]) | (v != v)", "take = (v > best[q])"),
+    "a window's columns in another phase": (
+        "window.h",
+        "r % g->sh * g->sw + c % g->sw",
+        "r % g->sh * g->sh + c % g->sw",
+    ),
+    "the row above a padded window": ("window.h", "old = f == 3 && r > 0;", "old = f == 3 && r >= 0;"),
+    "sums beyond a row's end": (
+        "window.h",
+        "pl + q) = W - q < LANES ? (V)((M)sum & inside) : sum;",
+        "pl + q) = sum;",
+    ),
+    "the last neighbour in a table": (
+        "window.h",
+        "27, 28, 29, 30\n#define W_AFTER_float 1, 2, 3, 4, 5, 6, 7, 8, 9,",
+        "27, 28, 29, 31\n#define W_AFTER_float 1, 2, 3, 4, 5, 6, 7, 8, 9,",
+    ),
+    "gradients beyond a row's end": ("window.h", "if (OW - z < LANES) v = (V)((M)v & given);", ""),
+    "the first window inside an image": ("_pool.pyx", "(-start + stride - 1) // stride", "-start // stride"),
+    "the last row of an adaptive part": ("_pool.pyx", "((y + 1) * g.H + g.OH - 1) // g.OH", "(y + 1) * g.H // g.OH"),
+    # ---- normalization, losses, activations
+    "moments of pieces of different sizes": (
+        "norm.h",
+        "apart * apart * (all->count * count / total)",
+        "apart * apart * (count * count / total)",
+    ),
+    "the second of two vectors": (
+        "norm.h",
+        "p2 += e * (LOAD(b + i + LANES) - b_from);",
+        "p2 += e * (LOAD(b + i) - b_from);",
+    ),
+    "a fixed mean has a gradient": ("norm.h", "shifts[f] = fixed ? 0 : -scales[f]", "shifts[f] = -scales[f]"),
+    "a class of probability 0": ("_loss.pyx", "0 if targets[i] == 0 else targets[i] *", "targets[i] *"),
+    "the end of a long total": ("_loss.pyx", "size + PIECES - 1) // PIECES)", "size) // PIECES)"),
+    "the mask of a later chunk": ("_elementwise.pyx", "mask += i // MASK_BITS", "mask += 0"),
+    "hard_swish at its corner": ("_elementwise.pyx", "0 if x <= -3 else x /", "0 if x < -3 else x /"),
+    "the end of a masked row": ("relu.h", "dx[i] = word >> i & 1 ? dout[i] : 0;", "dx[i] = dout[i];"),
+    # ---- optimizers, resampling, im2col
+    "gradients below their limit": ("_optimize.pyx", "d = -limit if d < -limit else d", "d = d"),
+    "the velocity behind the step": ("_optimize.pyx", "p[i] += a * a * old -", "p[i] += a * a * s[i] -"),
+    "the third state of a later block": (
+        "_optimize.pyx",
+        "s + i, r + i, h + i, given, size)",
+        "s + i, r + i, h, given, size)",
+    ),
+    "the other dtype": (
+        "_resample.pyx",
+        "bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT",
+        "bint single = cnp.PyArray_TYPE(x) == cnp.NPY_DOUBLE",
+    ),
+    "the second neighbour of a gradient": (
+        "_resample.pyx",
+        "mixed[columns.second[z]] += w *",
+        "mixed[columns.second[z]] = w *",
+    ),
+    "the padding below an image": ("_resample.pyx", "if r < H - 1 else", "if r < H else"),
+    "the column right of an image": ("_im2col.pyx", "and q < g.W:", "and q <= g.W:"),
+}
+
+# Lines that lower levels do not compile, or never run.
+HIGHEST_ONLY = {
+    "a tap of a split row in another phase",
+    "every second pixel, from an odd one on",
+    "a split row that is wider than its image",
+    "rows of taps that leave out different ends share a loop",
+    "an inner tap of a shared row is left out",
+    "a strip's rows counted from the image's",
+    "a maximum in the second row",
+    "the first pixel under all taps",
+    "the last pixel under all taps",
+    "outputs beyond a row's end",
+    "the last output looks at the first tap",
+    "half the lanes of a mask",
+    "the last neighbour in a table",
+}
+
+
+def broken(name, root):
+    """The text of a mutation's source under `root`, with the mutation."""
+    source, text, replacement = MUTATIONS[name]
+    whole = (root / KERNELS / source).read_text("utf-8")
+    if (count := whole.count(text)) != 1:
+        raise ValueError(f"{name!r}: expected its text once in {source}, found it {count} times: {text}")
+    return whole.replace(text, replacement)
+
+
+def copy_tree(to):
+    """Copy what git knows of, or would, and what was built."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        if (ROOT / name).is_file():
+            (to / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, to / name)
+    if (ROOT / "build").is_dir():
+        shutil.copytree(ROOT / "build", to / "build")
+
+
+def put(name, tree):
+    """Write a mutation, so that the next build makes its modules again and no others."""
+    source = tree / KERNELS / MUTATIONS[name][0]
+    status, text = source.stat(), broken(name, tree)
+    source.write_text(text, "utf-8")
+    if source.suffix == ".h":  # on which setup.py lets all modules depend, and which Cython copies beside its C
+        (tree / "build/cython" / KERNELS / source.name).write_text(text, "utf-8")
+        os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns))
+        for module in SOURCES[source.name][0].split():
+            for path in (tree / "build").glob(f"lib*/cconv/kernels*/{module}.*"):
+                path.unlink()
+
+
+def run(command, tree, level, seconds):
+    """Run a command in a tree; return its exit status, or None where it took too long, and what it printed."""
+    variables = {"CCONV_LEVELS": level, "CCONV_CPU": level, "PYTHONPATH": str(tree), "OMP_WAIT_POLICY": "passive"}
+    with tempfile.TemporaryFile("w+", errors="replace") as output:
+        process = subprocess.Popen(
+            [sys.executable, *command],
+            cwd=tree,
+            env=os.environ | variables,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            code = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # it and the processes that its tests have begun
+            process.wait()
+            code = None
+        output.seek(0)
+        return code, output.read()
+
+
+def build(tree, level):
+    code, output = run(["setup.py", "-q", "build_ext", "--inplace"], tree, level, 1800)
+    if code != 0:
+        raise RuntimeError(f"the build ended with {code}:\n{output[-3000:]}")
+
+
+def modules(tree):
+    return {path.relative_to(tree): path.read_bytes() for path in (tree / "cconv").glob("kernels*/*.so")}
+
+
+def test(files, tree, level, seconds):
+    """Run test files; return what found a defect, or None, and what was printed."""
+    files = [f"tests/test_{name}.py" for name in files.split()]
+    options = ["-x", "-v", "--tb=short", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    code, output = run(["-m", "pytest", *options, *files], tree, level, seconds)
+    if code == 0:
+        return None, output
+    if code == 1:
+        return re.findall(r"^(?:FAILED|ERROR) (tests/.+?)(?: - .*)?$", output, re.M)[-1], output
+    if code is None or code < 0:
+        how = f"no end after {seconds} s" if code is None else signal.Signals(-code).name
+        started = re.findall(r"^(tests/test_.+?) ?(?:PASSED|SKIPPED|Fatal Python error|$)", output, re.M)
+        return f"{started[-1] if started else 'before any test'} ({how})", output
+    raise RuntimeError(f"pytest ended with {code}:\n{output[-3000:]}")
+
+
+def try_one(name, base, level, seconds):
+    """Return what found a mutation, or None, and the seconds that took."""
+    begin = time.monotonic()
+    with tempfile.TemporaryDirectory(dir=base.parent) as folder:
+        tree = Path(folder) / "tree"
+        shutil.copytree(base, tree)
+        put(name, tree)
+        build(tree, level)
+        if modules(tree) == modules(base):
+            raise RuntimeError("the compiled modules are the same, byte for byte")
+        found, _ = test(SOURCES[MUTATIONS[name][0]][1], tree, level, seconds)
+    return found, time.monotonic() - begin
+
+
+def parsed(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--level", choices=["baseline", "v3", "v4"], help="the CPU level, the best one when not given")
+    parser.add_argument(
+        "--only",
+        metavar="TEXT",
+        nargs="+",
+        default=[],
+        help="mutations with one of these in the name, or of this source",
+    )
+    parser.add_argument("--list", action="store_true", help="print the mutations, and run nothing")
+    parser.add_argument("--jobs", type=int, default=1, help="mutations that are tried at the same time")
+    parser.add_argument("--limit", type=float, default=600, help="seconds for the tests of a mutation")
+    return parser.parse_args(arguments)
+
+
+def best_level():
+    """The highest level of this machine; asked for in a process of its own, where the tree's kernels are imported."""
+    program = "from cconv import kernels; print(kernels.cpu.levels()[-1])"
+    return subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def main():
+    options = parsed()
+    level = options.level or best_level()
+    names = list(MUTATIONS)
+    if options.only:
+        names = [n for n in names if MUTATIONS[n][0] in options.only or any(text in n for text in options.only)]
+    if level != "v4":
+        names = [name for name in names if name not in HIGHEST_ONLY]
+    if not names:
+        sys.exit(f"no mutation is one of {', '.join(options.only)}")
+    for name in names:
+        broken(name, ROOT)
+    if options.list:
+        for name in names:
+            print(f"{MUTATIONS[name][0]}: {name}")
+        return 0
+    with tempfile.TemporaryDirectory(prefix="mutations-") as folder:
+        base = Path(folder) / "base"
+        base.mkdir()
+        copy_tree(base)
+        build(base, level)
+        files = dict.fromkeys(file for name in names for file in SOURCES[MUTATIONS[name][0]][1].split())
+        found, output = test(" ".join(files), base, level, 4 * options.limit)
+        if found:
+            sys.exit(f"{found} finds something in the kernels as they are:\n{output[-3000:]}")
+        print(f"{len(names)} mutations, on {level}", flush=True)
+        wrong = 0
+        with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+            tries = {pool.submit(try_one, name, base, level, options.limit): name for name in names}
+            for done in concurrent.futures.as_completed(tries):
+                name = tries[done]
+                try:
+                    found, seconds = done.result()
+                    result = f"{found or 'NOT FOUND'} ({seconds:.0f} s)"
+                except RuntimeError as error:
+                    found, result = None, f"NOT TRIED: {error}"
+                wrong += found is None
+                print(f"{MUTATIONS[name][0]}: {name}: {result}", flush=True)
+    print(f"in all: {len(names)} mutations, {wrong} not found")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
