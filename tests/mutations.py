@@ -87,6 +87,11 @@ MUTATIONS = {
         "g.compact = (g.folded and aligned and g.down == 1 and g.PH == g.H == H and g.lowest == g.highest == 0",
         "g.compact = (g.folded and g.down == 1 and g.PW == W and g.PH == H",
     ),
+    "a column of padding is taken for the image": (
+        "_conv.pyx",
+        "and g.PW == g.W == W and g.left == 0",
+        "and g.PW == g.W == W",
+    ),
     "rows joined beside padding": (
         "_conv.pyx",
         "if (aligned and not g.copied and FW == g.down == 1",
