@@ -18,6 +18,7 @@ import sys
 from types import SimpleNamespace
 
 try:
+    threads = importlib.import_module(f"{__name__}._threads")
     cpu = importlib.import_module(f"{__name__}._cpu")
     im2col = importlib.import_module(f"{__name__}._im2col")
     memory = importlib.import_module(f"{__name__}._memory")

@@ -10,11 +10,10 @@
 
 cimport numpy as cnp
 from cython cimport floating
-from cython.parallel cimport parallel, prange
 from libc.stdint cimport int32_t
 from libc.string cimport memcpy, memset
 
-from cconv.kernels.tile cimport cconv_ftz_on, cconv_ftz_restore
+from cconv.kernels._threads cimport Pieces, run_job, take_piece
 
 from cconv.kernels._memory import empty
 
@@ -25,6 +24,19 @@ cdef struct Axis:
     const int32_t* first          # indices into the image, one for each output
     const int32_t* second
     const double* weight          # of the second; NULL copies the first
+
+cdef struct Job:
+    bint single, backward
+    void* x
+    void* out
+    void* mixed                   # a row for each thread
+    Axis rows, columns
+
+cdef struct Copy:
+    const char* x                 # planes of H x W values,
+    char* out                     # and of OH x OW; `top` and `left` tell where the smaller ones begin in the larger ones
+    Py_ssize_t size               # of a value, in bytes
+    Py_ssize_t H, W, OH, OW, top, left
 
 
 cdef inline void forward_plane(const floating* x, floating* out, floating* mixed, Axis rows,
@@ -74,20 +86,23 @@ cdef inline void backward_plane(const floating* dout, floating* dx, floating* mi
             lower[z] += w * mixed[z]
 
 
-cdef void resample(floating* x, floating* out, Py_ssize_t planes, Axis rows, Axis columns, bint backward,
-                   floating* mixed, int num_threads) noexcept nogil:
-    """Run either way; mixed has room for a row per thread."""
-    cdef Py_ssize_t p, t, image = rows.size * columns.size, result = rows.out * columns.out
-    cdef unsigned state = 0
-    with parallel(num_threads=num_threads):
-        state = cconv_ftz_on()
-        for t in prange(num_threads, schedule="static"):
-            for p in range(t * planes // num_threads, (t + 1) * planes // num_threads):
-                if backward:
-                    backward_plane(out + p * result, x + p * image, mixed + t * columns.size, rows, columns)
-                else:
-                    forward_plane(x + p * image, out + p * result, mixed + t * columns.size, rows, columns)
-        cconv_ftz_restore(state)
+cdef void some_planes(floating* x, floating* out, floating* mixed, Job* job, Pieces* pieces, int slot) noexcept nogil:
+    cdef Axis rows = job.rows, columns = job.columns
+    cdef Py_ssize_t p, image = rows.size * columns.size, result = rows.out * columns.out
+    mixed += slot * columns.size
+    while (p := take_piece(pieces, slot)) >= 0:
+        if job.backward:
+            backward_plane(out + p * result, x + p * image, mixed, rows, columns)
+        else:
+            forward_plane(x + p * image, out + p * result, mixed, rows, columns)
+
+
+cdef void planes(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef Job* job = <Job*>given
+    if job.single:
+        some_planes(<float*>job.x, <float*>job.out, <float*>job.mixed, job, pieces, slot)
+    else:
+        some_planes(<double*>job.x, <double*>job.out, <double*>job.mixed, job, pieces, slot)
 
 
 cdef Axis axis(Py_ssize_t size, Py_ssize_t out, tuple table):
@@ -101,20 +116,14 @@ cdef Axis axis(Py_ssize_t size, Py_ssize_t out, tuple table):
 
 
 cdef run(cnp.ndarray x, cnp.ndarray out, tuple row_table, tuple column_table, bint backward, int num_threads):
-    cdef Axis rows = axis(x.shape[2], out.shape[2], row_table)
-    cdef Axis columns = axis(x.shape[3], out.shape[3], column_table)
-    cdef Py_ssize_t planes = x.shape[0] * x.shape[1]
-    cdef void* image = cnp.PyArray_DATA(x)
-    cdef void* result = cnp.PyArray_DATA(out)
-    cdef cnp.ndarray scratch = empty((num_threads * columns.size,), x.dtype)
-    cdef void* mixed = cnp.PyArray_DATA(scratch)
-    cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
+    cdef cnp.ndarray scratch = empty((num_threads * x.shape[3],), x.dtype)
+    cdef Job job
+    job.single, job.backward = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT, backward
+    job.x, job.out, job.mixed = cnp.PyArray_DATA(x), cnp.PyArray_DATA(out), cnp.PyArray_DATA(scratch)
+    job.rows = axis(x.shape[2], out.shape[2], row_table)
+    job.columns = axis(x.shape[3], out.shape[3], column_table)
     with nogil:
-        if single:
-            resample[float](<float*>image, <float*>result, planes, rows, columns, backward, <float*>mixed, num_threads)
-        else:
-            resample[double](<double*>image, <double*>result, planes, rows, columns, backward, <double*>mixed,
-                             num_threads)
+        run_job(planes, &job, x.shape[0] * x.shape[1], num_threads)
 
 
 def upsample(cnp.ndarray x, cnp.ndarray out, tuple rows, tuple columns, int num_threads, /):
@@ -127,29 +136,40 @@ def upsample_backward(cnp.ndarray dout, cnp.ndarray dx, tuple rows, tuple column
     run(dx, dout, rows, columns, True, num_threads)
 
 
+cdef void frame_planes(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef Copy* f = <Copy*>given
+    cdef Py_ssize_t p, r
+    cdef char* row
+    while (p := take_piece(pieces, slot)) >= 0:
+        memset(f.out + p * f.OH * f.OW * f.size, 0, (f.top * f.OW + f.left) * f.size)
+        for r in range(f.H):
+            row = f.out + ((p * f.OH + f.top + r) * f.OW + f.left) * f.size
+            memcpy(row, f.x + (p * f.H + r) * f.W * f.size, f.W * f.size)
+            # What follows a row, up to where the next one begins; after the last row, up to the plane's end.
+            memset(row + f.W * f.size, 0,
+                   (f.OW - f.W if r < f.H - 1 else (f.OH - f.top - r) * f.OW - f.left - f.W) * f.size)
+
+
 def zero_pad(cnp.ndarray x, cnp.ndarray out, Py_ssize_t top, Py_ssize_t left, int num_threads, /):
     """Write x into out, `top` rows down and `left` columns in, between zeros."""
-    cdef Py_ssize_t H = x.shape[2], W = x.shape[3], OH = out.shape[2], OW = out.shape[3]
-    cdef Py_ssize_t p, r, size = x.itemsize, planes = x.shape[0] * x.shape[1]
-    cdef const char* source = <const char*>cnp.PyArray_DATA(x)
-    cdef char* target = <char*>cnp.PyArray_DATA(out)
-    cdef char* plane
-    for p in prange(planes, schedule="static", num_threads=num_threads, nogil=True):
-        plane = target + p * OH * OW * size
-        memset(plane, 0, (top * OW + left) * size)
-        for r in range(H):
-            plane = target + ((p * OH + top + r) * OW + left) * size
-            memcpy(plane, source + (p * H + r) * W * size, W * size)
-            # What follows a row, up to where the next one begins; after the last row, up to the plane's end.
-            memset(plane + W * size, 0, ((OW - W) if r < H - 1 else (OH - top - r) * OW - left - W) * size)
+    cdef Copy job = Copy(<const char*>cnp.PyArray_DATA(x), <char*>cnp.PyArray_DATA(out), x.itemsize, x.shape[2],
+                         x.shape[3], out.shape[2], out.shape[3], top, left)
+    with nogil:
+        run_job(frame_planes, &job, x.shape[0] * x.shape[1], num_threads)
+
+
+cdef void crop_planes(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef Copy* c = <Copy*>given
+    cdef Py_ssize_t p, r
+    while (p := take_piece(pieces, slot)) >= 0:
+        for r in range(c.OH):
+            memcpy(c.out + (p * c.OH + r) * c.OW * c.size, c.x + ((p * c.H + c.top + r) * c.W + c.left) * c.size,
+                   c.OW * c.size)
 
 
 def crop(cnp.ndarray x, cnp.ndarray out, Py_ssize_t top, Py_ssize_t left, int num_threads, /):
     """Write the part of x that begins at row `top` and column `left` into out: the gradient of `zero_pad`."""
-    cdef Py_ssize_t H = x.shape[2], W = x.shape[3], OH = out.shape[2], OW = out.shape[3]
-    cdef Py_ssize_t p, r, size = x.itemsize, planes = x.shape[0] * x.shape[1]
-    cdef const char* source = <const char*>cnp.PyArray_DATA(x)
-    cdef char* target = <char*>cnp.PyArray_DATA(out)
-    for p in prange(planes, schedule="static", num_threads=num_threads, nogil=True):
-        for r in range(OH):
-            memcpy(target + (p * OH + r) * OW * size, source + ((p * H + top + r) * W + left) * size, OW * size)
+    cdef Copy job = Copy(<const char*>cnp.PyArray_DATA(x), <char*>cnp.PyArray_DATA(out), x.itemsize, x.shape[2],
+                         x.shape[3], out.shape[2], out.shape[3], top, left)
+    with nogil:
+        run_job(crop_planes, &job, x.shape[0] * x.shape[1], num_threads)
