@@ -116,6 +116,14 @@ def target_levels():
     return [level for level in levels if not wanted or level in wanted]
 
 
+def refuse_unknown(settings, modules):
+    """Refuse settings, by their names, of modules that do not exist: they would say nothing of any other."""
+    for name, named in settings.items():
+        unknown = sorted(set(named) - modules)
+        if unknown:
+            raise SetupError(f"{name} must name modules out of {sorted(modules)}, got {unknown}")
+
+
 def make_extensions(levels):
     """One Extension per module and level; sources are the .pyx files until `BuildExt` puts their C in their place."""
     headers = [path.as_posix() for path in sorted(KERNELS.glob("*.h"))]
@@ -125,8 +133,11 @@ def make_extensions(levels):
         module.level = level
         return module
 
+    sources = sorted(KERNELS.glob("_*.pyx"))
+    settings = {"ONCE": ONCE, "HIGHEST": HIGHEST, "MODULE_FLAGS": MODULE_FLAGS}
+    refuse_unknown(settings, {source.stem for source in sources})
     modules = []
-    for source in sorted(KERNELS.glob("_*.pyx")):
+    for source in sources:
         if source.stem in ONCE:
             modules.append(extension(f"{PACKAGE}.{source.stem}", source, "baseline"))
         else:

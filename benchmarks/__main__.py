@@ -2,11 +2,12 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
-from . import report
+from . import interpreters, report
 from .arena import BLOCK, Arena
-from .contestants import CONTESTANTS
+from .contestants import BEFORE, CONTESTANTS
 from .machine import describe
 from .plots import save_plots
 from .results import Results
@@ -15,6 +16,7 @@ from .sections import Bench, all_sections
 
 def parse(arguments=None):
     sections = all_sections()
+    contestants = [name for name in CONTESTANTS if name != BEFORE]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "--section",
@@ -27,11 +29,18 @@ def parse(arguments=None):
     parser.add_argument(
         "--contestants",
         nargs="+",
-        choices=CONTESTANTS,
-        default=list(CONTESTANTS),
+        choices=contestants,
+        default=contestants,
         metavar="NAME",
-        help=f"only these: {', '.join(CONTESTANTS)}",
+        help=f"only these: {', '.join(contestants)}",
     )
+    parser.add_argument(
+        "--against",
+        metavar="PYTHON",
+        help=f"compare with another cconv too, as {BEFORE!r}: that of the environment of this Python executable, or of "
+        f"this folder, a source tree with its kernels built; exit with 1 where a row is below {report.SLOWER}",
+    )
+    parser.add_argument("--repeat", type=int, default=1, metavar="K", help="run so often; slower is what is so in all")
     parser.add_argument("--quick", action="store_true", help="fewer repeats and shapes")
     parser.add_argument("--smoke", action="store_true", help="next to none: does everything run?")
     parser.add_argument("--threads", type=int, help="for each contestant; default: what cconv takes")
@@ -39,7 +48,12 @@ def parse(arguments=None):
     parser.add_argument("--json", type=Path, help="write the results, in seconds and bytes, to this file")
     parser.add_argument("--plots", type=Path, help="draw charts into this folder")
     parser.add_argument("--markdown", type=Path, metavar="JSON", help="only print the tables of an earlier run's file")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.repeat < 1:
+        parser.error(f"argument --repeat: must be at least 1, got {options.repeat}")
+    if options.against and "cconv" not in options.contestants:
+        parser.error("argument --against: needs the contestant cconv")
+    return options
 
 
 def main():
@@ -47,25 +61,31 @@ def main():
     if options.markdown:
         print(report.markdown(Results(json.loads(options.markdown.read_text("utf-8")))))
         return
-    results = run(options)
+    before = interpreters.of(options.against) if options.against else None
+    runs = [run(options, before) for _ in range(options.repeat)]
+    results = runs[-1]
     report.print_verdicts(results)
     if options.json:
         options.json.write_text(json.dumps(results.data, indent=1) + "\n", "utf-8")
     if options.plots:
         print("\n" + "\n".join(f"drew {path}" for path in save_plots(results, options.plots)))
+    return report.print_changes(runs) if before else 0
 
 
-def run(options):
+def run(options, before):
     """Run the sections; print each row as it comes in and return all of them."""
     import cconv
 
     threads = options.threads or cconv.get_num_threads()
     machine = describe(threads)
+    if before:
+        machine[BEFORE] = before.ask("import cconv; print(cconv.__version__, cconv.__file__)")
     print("\n".join(f"{key}: {value}" for key, value in machine.items()))
     repeats, seconds = (1, 0.0) if options.smoke else (3 if options.quick else 7, BLOCK)
     results = Results({"machine": machine, "repeats": repeats, "block": seconds, "absent": {}, "sections": {}})
     sections = all_sections()
-    with Arena(threads, options.contestants, repeats, seconds) as arena:
+    names = [name for name in CONTESTANTS if name in options.contestants or (before and name == BEFORE)]
+    with Arena(threads, names, repeats, seconds, before) as arena:
         bench = Bench(arena, options.quick, options.smoke, options.wheel)
         for name in options.section:
             section = sections[name]
@@ -86,4 +106,4 @@ def run(options):
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -9,22 +9,34 @@ what else the machine does falls on all of them alike; ratios are taken within a
 """
 
 import ctypes
-import multiprocessing
 import os
+import pickle
 import signal
 import statistics
+import subprocess
 import sys
 import time
 import traceback
+from pathlib import Path
 
 import numpy as np
 
-from .contestants import CONTESTANTS, Unavailable, create
+from . import interpreters
+from .contestants import BEFORE, Unavailable, create
 
 BLOCK = 0.05  # seconds
 PAUSE = 0.02  # seconds of sleep before each call of which the latency from idle is measured
 PR_SET_PDEATHSIG = 1
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "CCONV_NUM_THREADS")
+# What a contestant's process runs: this package, wherever it lies, without the other modules that lie beside it.
+BEGIN = """
+import importlib.util, sys
+package, name, threads = sys.argv[1:]
+spec = importlib.util.spec_from_file_location("benchmarks", package)
+sys.modules["benchmarks"] = importlib.util.module_from_spec(spec)
+from benchmarks.arena import serve
+serve(name, int(threads))
+"""
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}  # relative to the largest value of an array
 
 
@@ -44,11 +56,14 @@ class Arena:
     repeats : int
     seconds : float
         Length of a block.
+    before : Interpreter, optional
+        In which the contestant `BEFORE` runs, if it is one of the names.
     """
 
-    def __init__(self, threads, names=tuple(CONTESTANTS), repeats=7, seconds=BLOCK):
+    def __init__(self, threads, names, repeats=7, seconds=BLOCK, before=None):
         self.threads, self.names, self.repeats, self.seconds = threads, tuple(names), repeats, seconds
-        self.absent = {}  # name: why it cannot take part
+        self.before = before
+        self.absent = {}  # name, or name and kind of work: why it cannot take part
         self._workers = {}
 
     def __enter__(self):
@@ -85,18 +100,31 @@ class Arena:
         """Let all who can prepare a piece of work; return their workers, none where the first contestant cannot."""
         workers = {}
         for name in self.names:
-            if among is None or name in among:
+            if among is None or name in among or (name == BEFORE and "cconv" in among):
                 worker = self._worker(name)
-                if worker is not None and worker.ask("prepare", kind, arguments):
+                if worker is not None and self._prepared(worker, kind, arguments):
                     workers[name] = worker
                 elif name == self.names[0]:
                     break
         return workers
 
+    def _prepared(self, worker, kind, arguments):
+        """Say whether a contestant has prepared a piece of work; an older cconv may lack what that takes."""
+        if worker.name != BEFORE:
+            return worker.ask("prepare", kind, arguments)
+        lacks = worker.ask("try_out", kind, arguments)
+        if lacks:
+            self.absent[f"{BEFORE}, {kind}"] = lacks
+        return not lacks and worker.ask("prepare", kind, arguments)
+
+    def interpreter(self, name):
+        """Return what a contestant runs in."""
+        return self.before if name == BEFORE else interpreters.own()
+
     def _worker(self, name):
         if name not in self._workers and name not in self.absent:
             try:
-                self._workers[name] = Worker(name, self.threads)
+                self._workers[name] = Worker(name, self.threads, self.interpreter(name))
             except Unavailable as error:
                 self.absent[name] = str(error)
         return self._workers.get(name)
@@ -125,68 +153,76 @@ class Arena:
 class Worker:
     """The parent's end of a contestant's process, which runs only while it is asked something."""
 
-    def __init__(self, name, threads):
+    def __init__(self, name, threads, interpreter):
         self.name = name
-        context = multiprocessing.get_context("spawn")
-        self._connection, end = context.Pipe()
-        self._process = context.Process(target=_serve, args=(end, name, threads), name=name, daemon=True)
-        saved = {variable: os.environ.get(variable) for variable in THREAD_VARIABLES}
-        os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))  # a library reads them when it is loaded
-        try:
-            self._process.start()
-        finally:
-            for variable, value in saved.items():
-                os.environ.pop(variable) if value is None else os.environ.update({variable: value})
-        end.close()
+        package = Path(__file__).with_name("__init__.py")
+        self._process = subprocess.Popen(
+            interpreter.command("-c", BEGIN, str(package), name, str(threads)),
+            env=interpreter.environment(**dict.fromkeys(THREAD_VARIABLES, str(threads))),  # read by libraries, at once
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
         self._receive()
 
     def ask(self, *request):
         self._signal("SIGCONT")
-        self._connection.send(request)
+        pickle.dump(request, self._process.stdin)
+        self._process.stdin.flush()
         return self._receive()
 
     def close(self):
         self._signal("SIGCONT")
-        self._connection.close()  # the process sees the end of its input
-        self._process.join(10)
-        self._process.kill()
+        self._process.stdin.close()  # the process sees the end of its input
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
 
     def _receive(self):
         try:
-            kind, value = self._connection.recv()
+            kind, value = pickle.load(self._process.stdout)
         except EOFError:
             raise RuntimeError(f"the process of {self.name} ended: the reason stands above") from None
-        if kind is Unavailable:
+        if kind == "absent":
             self.close()
             raise Unavailable(value)
-        if kind is RuntimeError:
+        if kind == "error":
             raise RuntimeError(f"in the process of {self.name}:\n{value}")
         self._signal("SIGSTOP")
         return value
 
     def _signal(self, name):
         number = getattr(signal, name, None)  # Windows has no such signals: there a turn's first block must do
-        if number is not None and self._process.is_alive():
+        if number is not None and self._process.poll() is None:
             os.kill(self._process.pid, number)
 
 
-def _serve(connection, name, threads):
-    """Answer the parent's requests until it closes the connection."""
+def serve(name, threads):
+    """Answer the parent's requests, which come in by the standard input, until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to handle
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a stopped process would outlive a killed parent
+    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what libraries print is no answer
+
+    def answer(kind, value):
+        pickle.dump((kind, value), answers)
+        answers.flush()
+
     try:
         desk = Desk(create(name, threads))
-        connection.send((None, None))
+        answer("done", None)
         while True:
-            request, *arguments = connection.recv()
-            connection.send((None, getattr(desk, request)(*arguments)))
+            request, *arguments = pickle.load(requests)
+            answer("done", getattr(desk, request)(*arguments))
     except EOFError:
         return
     except Unavailable as error:
-        connection.send((Unavailable, str(error)))
+        answer("absent", str(error))
     except Exception:
-        connection.send((RuntimeError, traceback.format_exc()))
+        answer("error", traceback.format_exc())
 
 
 class Desk:
@@ -201,6 +237,15 @@ class Desk:
         build = getattr(self.contestant, kind, None)
         self.work = build(**arguments) if build else None
         return self.work is not None
+
+    def try_out(self, kind, arguments):
+        """Return why a piece of work cannot be done with the modules that there are; nothing if it can."""
+        try:
+            if self.prepare(kind, arguments):
+                self.work.run()
+        except (AttributeError, ImportError, TypeError) as error:
+            return f"{type(error).__name__}: {error}"
+        return ""
 
     def outputs(self):
         return _arrays((self.work.outputs or self.work.run)())

@@ -2,10 +2,11 @@
 
 import statistics
 
-from .contestants import CONTESTANTS
+from .contestants import BEFORE, CONTESTANTS
 from .results import geometric_mean
 from .targets import TARGETS
 
+SLOWER = 0.97  # times before by those now
 UNITS = {"s": (1e3, "ms"), "B": (1e-6, "MB")}
 
 
@@ -30,6 +31,32 @@ def print_summary(results, section):
                 print(f"  {name}: least {min(ratios):.2f}x, geometric mean {geometric_mean(ratios):.2f}x cconv's")
     for note in results.sections[section]["notes"]:
         print(f"  {note}")
+
+
+def print_changes(runs):
+    """Print each row's times before by those now, of all runs, and which rows are slower; say whether any is.
+
+    Parameters
+    ----------
+    runs : list of Results
+        A row is slower if it is so in every run.
+    """
+    print(f"\n{BEFORE} / cconv, of {len(runs)} {'run' if len(runs) == 1 else 'runs'}; below 1 it is slower now:")
+    slower = []
+    for section, row in _timed(runs[0]):
+        ratios = [ratio for run in runs if (ratio := run.ratio(section, row, BEFORE)) is not None]
+        if ratios:
+            is_slower = len(ratios) == len(runs) and max(ratios) < SLOWER
+            slower += [(section, row)] * is_slower
+            print(f"  {section:24s} {row:44s} {' '.join(f'{ratio:.2f}' for ratio in ratios)}{'  slower' * is_slower}")
+    print(f"slower in every run: {len(slower)}")
+    return bool(slower)
+
+
+def _timed(results):
+    return [
+        (name, row) for name, section in results.sections.items() if section["unit"] == "s" for row in section["rows"]
+    ]
 
 
 def verdicts(results):

@@ -11,6 +11,7 @@ import numpy as np
 from .kernels import memory
 
 __all__ = [
+    "as_array",
     "as_float",
     "as_input",
     "as_labels",
@@ -80,7 +81,7 @@ def as_input(array, name, ndim=None):
 
 
 def _normalised(array, name):
-    array = _as_ndarray(array, name)
+    array = as_array(array, name)
     kind, size = array.dtype.kind, array.dtype.itemsize
     if kind != "f" or size not in (4, 8):
         hint = ""
@@ -92,10 +93,17 @@ def _normalised(array, name):
     return required(array, FLOAT32 if size == 4 else FLOAT64)
 
 
-def _as_ndarray(array, name):
+def as_array(array, name):
+    """Return what NumPy makes an array of; an error names it.
+
+    Examples
+    --------
+    >>> as_array([1, 2], "t")
+    array([1, 2])
+    """
     try:
         return np.asarray(array)
-    except ValueError as error:  # ragged nesting
+    except (TypeError, ValueError, OverflowError) as error:  # ragged nesting, for instance
         raise ValueError(f"{name} must be an array of numbers: {error}") from None
 
 
@@ -140,23 +148,26 @@ def in_dtype_of(parameter, gradient):
     return gradient.astype(dtype, copy=False)
 
 
-def number(value, name, *, positive=False):
+def number(value, name, *, positive=False, finite=True):
     """Return `value` as a Python float; what is not a finite (positive) number is an error that names it.
+
+    With ``finite=False`` an infinity or a NaN is a number too.
 
     Examples
     --------
     >>> number(np.float32(2), "alpha")
     2.0
     """
+    refused = isinstance(value, (bool, np.bool_, str, bytes)) or getattr(value, "ndim", 0) != 0
     try:
-        result = None if isinstance(value, (bool, str, bytes)) or getattr(value, "ndim", 0) else float(value)
+        result = None if refused else float(value)
     except OverflowError:  # an integer beyond all floats
         result = math.inf
     except (TypeError, ValueError):
         result = None
     if result is None:
         raise TypeError(f"{name} must be a number, got {value!r}")
-    if not math.isfinite(result) or (positive and result <= 0):
+    if (finite and not math.isfinite(result)) or (positive and result <= 0):
         raise ValueError(f"{name} must be a {'positive' if positive else 'finite'} number, got {value!r}")
     return result
 
@@ -174,7 +185,7 @@ def as_float(array, name):
     """
     if is_ready(array):
         return array
-    array = _as_ndarray(array, name)
+    array = as_array(array, name)
     kind = array.dtype.kind
     if kind in "iub" or (kind == "f" and array.dtype.itemsize > 8):
         array = array.astype(FLOAT64)
@@ -185,7 +196,7 @@ def as_float(array, name):
     return _normalised(array, name)
 
 
-def as_labels(t, num_samples, num_classes, name="t"):
+def as_labels(t, num_samples, num_classes, name="t", scores="x"):
     """Return targets in one of the two forms that the losses take.
 
     Parameters
@@ -195,8 +206,8 @@ def as_labels(t, num_samples, num_classes, name="t"):
         one-hot of any dtype, or floats that give each class a probability. A batch of one may leave its axis out.
     num_samples, num_classes : int
         What the scores that `t` belongs to are shaped.
-    name : str
-        The argument's name, for the error message.
+    name, scores : str
+        The arguments' names, for the error message.
 
     Returns
     -------
@@ -218,7 +229,7 @@ def as_labels(t, num_samples, num_classes, name="t"):
     >>> as_labels([[0, 1, 0], [1, 0, 0]], 2, 3)
     array([1, 0])
     """
-    t = _as_ndarray(t, name)
+    t = as_array(t, name)
     shape = t.shape
     if num_samples == 1 and shape in ((), (num_classes,)):
         t = t.reshape(1, -1)
@@ -231,7 +242,7 @@ def as_labels(t, num_samples, num_classes, name="t"):
     if shape != (num_samples,) and shape != (num_samples, 1):
         raise ValueError(
             f"{name} must be class indices of shape ({num_samples},) or ({num_samples}, 1) or one-hot of shape "
-            f"({num_samples}, {num_classes}), got shape {shape}"
+            f"({num_samples}, {num_classes}), got shape {shape} where {scores} has {num_samples} rows"
         )
     if kind not in "iu":
         raise TypeError(f"{name} must hold class indices as integers, got {t.dtype}; use {name}.astype(np.int64)")
@@ -240,7 +251,8 @@ def as_labels(t, num_samples, num_classes, name="t"):
     row = memory.first_outside(labels, num_classes)
     if row >= 0:
         raise ValueError(
-            f"{name} must hold class indices from 0 to {num_classes - 1}, got {t.reshape(-1)[row]} for sample {row}"
+            f"{name} must hold class indices from 0 to {num_classes - 1}, got {t.reshape(-1)[row]} for sample {row} "
+            f"where {scores} has {num_classes} columns"
         )
     return labels
 

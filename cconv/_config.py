@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from cconv import kernels
+from cconv._checks import choice
 from cconv._version import __version__
 
 
@@ -37,8 +38,7 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     import platform
     from pathlib import Path
 
-    if mode not in ("stdout", "dicts"):
-        raise ValueError(f"mode must be 'stdout' or 'dicts', got {mode!r}")
+    choice(mode, "mode", ("stdout", "dicts"))
     build = json.loads(Path(kernels.__file__).with_name("build_info.json").read_text(encoding="utf-8"))
     config = {
         "cconv": __version__,

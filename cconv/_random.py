@@ -2,7 +2,15 @@
 
 import numpy as np
 
-__all__ = ["generator"]
+from ._checks import argument
+from .geometry import integer
+
+__all__ = ["checked_seed", "generator"]
+
+
+def checked_seed(seed, name="seed"):
+    """Return a seed as an int, which may have any number of bits."""
+    return integer(seed, name, 0, None)
 
 
 def generator(rng=None, seed=None):
@@ -17,13 +25,14 @@ def generator(rng=None, seed=None):
 
     Raises
     ------
-    ValueError
-        If both are given.
+    TypeError, ValueError
+        If both are given, or one is not what it must be.
     """
     if rng is not None and seed is not None:
         raise ValueError(f"give rng or seed, not both; got rng={rng!r} and seed={seed!r}")
     if rng is not None:
-        return np.random.default_rng(rng)
+        with argument(f"rng must be a numpy.random.Generator, or what makes one, got {rng!r}"):
+            return np.random.default_rng(rng)
     if seed is None:
-        seed = np.random.randint(2**32, size=4, dtype=np.uint32)
-    return np.random.default_rng(seed)
+        return np.random.default_rng(np.random.randint(2**32, size=4, dtype=np.uint32))
+    return np.random.default_rng(checked_seed(seed))

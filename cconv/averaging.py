@@ -7,7 +7,7 @@ import numpy as np
 
 from . import kernels
 from ._arrays import made_ready
-from ._checks import checked_dict, fraction
+from ._checks import checked_dict, fraction, mapping
 from .optimizers import Numbers
 
 __all__ = ["ExponentialMovingAverage"]
@@ -53,7 +53,7 @@ class ExponentialMovingAverage:
     """
 
     def __init__(self, params, decay=0.999):
-        self.params = params
+        self.params = mapping(params, "params")
         self.decay = fraction(decay, "decay")
         self.averages = {name: _native(name, value).copy() for name, value in params.items()}
 
@@ -122,7 +122,13 @@ class ExponentialMovingAverage:
         self.__dict__.update(self.checked_state(state_dict))
 
     def checked_state(self, state_dict):
-        """Return the attributes that `load_state_dict` would set; raise what it would raise."""
+        """Return the attributes that `load_state_dict` would set.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `load_state_dict`.
+        """
         found = checked_dict(state_dict, "state_dict", {"decay": float, "averages": dict})
         decay = fraction(found["decay"], "decay")
         kinds = dict.fromkeys(self.params, np.ndarray)

@@ -203,11 +203,11 @@ def softmax(x):
     return exponentials
 
 
-def _below_largest(x):
+def _below_largest(x, name="x"):
     """Return the scores minus the largest of their row: softmax does not change, and exp cannot overflow."""
-    x = as_float(x, "x")
+    x = as_float(x, name)
     if x.ndim == 0 or x.shape[-1] == 0:
-        raise ValueError(f"x must have at least one score along its last axis, got shape {x.shape}")
+        raise ValueError(f"{name} must have at least one score along its last axis, got shape {x.shape}")
     with np.errstate(invalid="ignore"):  # a row whose largest value is infinite becomes NaN, as in PyTorch
         return x - x.max(axis=-1, keepdims=True)
 
@@ -265,7 +265,7 @@ def cross_entropy_error(y, t):
     0.3993
     """
     y = _as_batch(as_float(y, "y"), "y")
-    return _mean_at_targets(np.log(y.astype(np.float64, copy=False) + 1e-7), t)
+    return _mean_at_targets(np.log(y.astype(np.float64, copy=False) + 1e-7), t, "y")
 
 
 def softmax_loss(X, t):
@@ -294,8 +294,8 @@ def softmax_loss(X, t):
     >>> round(softmax_loss([[0.0, 0.0]], [1]), 4)
     0.6931
     """
-    scores = _below_largest(_as_batch(as_float(X, "X"), "X").astype(np.float64, copy=False))
-    return _mean_at_targets(scores - np.log(np.exp(scores).sum(axis=-1, keepdims=True)), t)
+    scores = _below_largest(_as_batch(as_float(X, "X"), "X").astype(np.float64, copy=False), "X")
+    return _mean_at_targets(scores - np.log(np.exp(scores).sum(axis=-1, keepdims=True)), t, "X")
 
 
 def _as_batch(array, name):
@@ -308,10 +308,10 @@ def _as_batch(array, name):
     return array
 
 
-def _mean_at_targets(log_probabilities, t):
+def _mean_at_targets(log_probabilities, t, name):
     """Return the mean over the batch of minus the log-probability of each target."""
     num_samples, num_classes = log_probabilities.shape
-    t = as_labels(t, num_samples, num_classes)
+    t = as_labels(t, num_samples, num_classes, scores=name)
     if t.ndim == 1:
         return -float(log_probabilities[np.arange(num_samples), t].mean())
     # Where the target is 0 the term is 0, even if the log-probability is -inf.

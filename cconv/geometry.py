@@ -14,6 +14,7 @@ import math
 import operator
 import sys
 from functools import lru_cache
+from numbers import Real
 from typing import NamedTuple
 
 __all__ = [
@@ -38,14 +39,22 @@ LONGEST = 2**30  # steps and padding are C ints in the kernels, which also add t
 LARGEST = 2**36
 
 
-def integer(value, name, minimum=None):
-    """Return `value` as a Python int; a bool, a float or a number below `minimum` is an error that names it."""
+def integer(value, name, minimum=None, maximum=sys.maxsize):
+    """Return `value` as a Python int; a bool, a float or a number out of bounds is an error that names it.
+
+    Nothing that is counted is larger than `sys.maxsize`, or below its negative; where numbers have no end, `maximum` is
+    None.
+    """
     if isinstance(value, bool):
         raise TypeError(f"{name} must be an integer, got {value!r}")
     try:
         number = operator.index(value)
     except TypeError:
         raise TypeError(f"{name} must be an integer, got {value!r}") from None
+    if maximum is not None and abs(number) > maximum:
+        bound = f"at most {maximum}" if number > 0 else f"at least {-maximum if minimum is None else minimum}"
+        got = f"an integer of {number.bit_length()} bits"  # which may be too long to be shown
+        raise ValueError(f"{name} must be {bound}, got {got}")
     if minimum is not None and number < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {number}")
     return number
@@ -77,7 +86,8 @@ def pair(value, name, minimum=None):
     if type(value) is tuple and len(value) == 2:  # what a layer passes at every call: no need to look closer
         height, width = value
         if type(height) is type(width) is int and (minimum is None or min(value) >= minimum):
-            return value
+            if max(value) <= sys.maxsize:
+                return value
     if _is_sequence(value):
         if len(value) != 2:
             raise ValueError(f"{name} must be an int or a (height, width) pair, got {len(value)} values: {value!r}")
@@ -113,7 +123,7 @@ def conv_output_size(input_size, filter_size, stride=1, pad=0):
     >>> conv_output_size(28, 5), conv_output_size(28, 5, stride=2, pad=2)
     (24, 14)
     """
-    input_size = integer(input_size, "input_size")
+    input_size = integer(input_size, "input_size", 1)
     filter_size = integer(filter_size, "filter_size", 1)
     stride = integer(stride, "stride", 1)
     pad = integer(pad, "pad", 0)
@@ -236,7 +246,7 @@ def window(height, width, filter_h, filter_w, stride=1, pad=0, dilation=1, *, ce
     pad : int, (h, w), ((top, bottom), (left, right)), 'same' or 'valid'
     ceil_mode : bool
     pooling : bool
-        Refuse a pad above half the window, which would put whole windows into the padding.
+        Refuse a pad above half the window, and windows that lie in the padding as a whole.
 
     Raises
     ------
@@ -269,9 +279,26 @@ def _window(height, width, filter_h, filter_w, stride, pad, dilation, ceil_mode,
                 raise ValueError(f"pad must be at most half the pooling window's {name} {extent}, got {most}")
     out_h = output_size(height, filter_h, stride_h, top, bottom, dilation_h, ceil_mode, "height")
     out_w = output_size(width, filter_w, stride_w, left, right, dilation_w, ceil_mode, "width")
+    if pooling:
+        _expect_values(height, out_h, stride_h, top, dilation_h, "rows")
+        _expect_values(width, out_w, stride_w, left, dilation_w, "columns")
     padded = height + top + bottom, width + left + right
     out = out_h, out_w
     return Window(*out, _steps(padded, out, (filter_h, filter_w), (stride_h, stride_w), (top, left), dilation))
+
+
+def _expect_values(size, places, stride, before, dilation, name):
+    """Refuse pooling windows whose taps all lie in the padding: they step over the image, and have no maximum.
+
+    A window that begins inside the image has its first tap there. One that begins before it reaches at least to the
+    image's first position; of its taps the first that is not before the image lies on position start % dilation.
+    """
+    starts = range(-before, min(0, (places - 1) * stride - before + 1), stride)
+    if dilation > size and any(start % dilation >= size for start in starts):
+        raise ValueError(
+            f"each pooling window must hold a value of the image, got one whose {name} all lie in the padding: "
+            f"dilation {dilation}, stride {stride}, pad {before} and an image of {size} {name}"
+        )
 
 
 def _steps(padded, places, filters, stride, before, dilation):
@@ -392,9 +419,9 @@ def scale_pair(scale):
     if len(pair) != 2:
         raise ValueError(f"scale must be a number or a (height, width) pair, got {scale!r}")
     for value in pair:
-        if isinstance(value, (bool, str)) or not hasattr(value, "__float__"):
+        if isinstance(value, bool) or not isinstance(value, Real):
             raise TypeError(f"scale must be a number or a (height, width) pair, got {scale!r}")
-        if not (math.isfinite(value) and value > 0):
+        if not 0 < value <= sys.float_info.max:
             raise ValueError(f"scale must be positive and finite, got {scale!r}")
     return float(pair[0]), float(pair[1])
 

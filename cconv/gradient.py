@@ -4,6 +4,8 @@ import copy
 
 import numpy as np
 
+from ._random import checked_seed
+
 __all__ = ["gradient_check", "numerical_gradient", "numerical_gradient_2d"]
 
 STEP = 1e-4
@@ -37,15 +39,24 @@ def numerical_gradient(f, x):
     >>> numerical_gradient(lambda x: (x**2).sum(), np.array([3.0, 4.0])).round(6)
     array([6., 8.])
     """
+    if not callable(f):
+        raise TypeError(f"f must be a function, got {type(f).__name__}")
+    return _gradient(f, x, "x")
+
+
+def _gradient(f, x, name):
     if not isinstance(x, np.ndarray) or x.dtype.kind != "f":
         got = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
-        raise TypeError(f"x must be an array of floats, got {got}; convert it first, np.asarray(x, dtype=float)")
+        raise TypeError(
+            f"{name} must be an array of floats, got {got}; convert it first, np.asarray({name}, dtype=float)"
+        )
     if not x.flags.writeable:
-        raise ValueError("x is read-only, but it is perturbed in place; pass a copy")
+        raise ValueError(f"{name} is read-only, but it is perturbed in place; pass a copy")
     gradient = np.zeros(x.shape)
     for index in np.ndindex(x.shape):
         value = x[index]
-        step = max(STEP, abs(float(np.spacing(value))))  # where h is below the spacing of floats: to the next float
+        with np.errstate(invalid="ignore"):  # of infinity, or a NaN
+            step = max(STEP, abs(float(np.spacing(value))))  # where h is below the spacing of floats: to the next float
         try:
             x[index] = value + step
             above, f_above = float(x[index]), _one_number(f(x))
@@ -90,12 +101,14 @@ def numerical_gradient_2d(f, X):
     array([[2., 4.],
            [6., 8.]])
     """
-    ndim = np.ndim(X)
+    if not callable(f):
+        raise TypeError(f"f must be a function, got {type(f).__name__}")
+    ndim = getattr(X, "ndim", 1)
     if ndim not in (1, 2):
         raise ValueError(f"X must have 1 or 2 dimensions, got {ndim}")
-    if ndim == 1 or not isinstance(X, np.ndarray):  # a list is refused there
-        return numerical_gradient(f, X)
-    return np.array([numerical_gradient(f, row) for row in X]).reshape(X.shape)
+    if ndim == 1:  # a list is refused there
+        return _gradient(f, X, "X")
+    return np.array([_gradient(f, row, "X") for row in X]).reshape(X.shape)
 
 
 def gradient_check(target, x, *args, seed=0):
@@ -132,7 +145,10 @@ def gradient_check(target, x, *args, seed=0):
     >>> sorted(errors), max(errors.values()) < 1e-7
     (['W', 'b', 'x'], True)
     """
+    seed = checked_seed(seed)
     _require_float64(x, "x")
+    if not callable(getattr(target, "backward", None)) and not hasattr(target, "numerical_gradient"):
+        raise TypeError(f"target must be a layer or a network, got {type(target).__name__}")
     if hasattr(target, "numerical_gradient"):
         for name, value in target.params.items():
             _require_float64(value, name)

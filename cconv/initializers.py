@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from ._arrays import number
-from ._checks import nonnegative
+from ._checks import choice, nonnegative
 
 __all__ = ["Constant", "He", "Initializer", "Normal", "Orthogonal", "TruncatedNormal", "Xavier", "get"]
 
@@ -104,13 +104,9 @@ class _Scaled(Initializer):
     """Normal or uniform values whose variance follows the number of inputs, of outputs or both."""
 
     def __init__(self, gain, mode, distribution):
-        if mode not in ("fan_in", "fan_out", "fan_avg"):
-            raise ValueError(f"mode must be 'fan_in', 'fan_out' or 'fan_avg', got {mode!r}")
-        if distribution not in ("normal", "uniform"):
-            raise ValueError(f"distribution must be 'normal' or 'uniform', got {distribution!r}")
         self.gain = _gain(gain)
-        self.mode = mode
-        self.distribution = distribution
+        self.mode = choice(mode, "mode", ("fan_in", "fan_out", "fan_avg"))
+        self.distribution = choice(distribution, "distribution", ("normal", "uniform"))
 
     def __call__(self, shape, fan_in, fan_out, rng, dtype):
         fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
@@ -220,7 +216,8 @@ def get(init):
             raise ValueError(f"init must be a number, an initializer or one of {sorted(NAMES)}, got {init!r}")
         return NAMES[init.lower()]
     if isinstance(init, int | float | np.number) and not isinstance(init, bool):
-        return Normal(init)
-    if not callable(init):
-        raise TypeError(f"init must be a number, a name or an initializer, got {type(init).__name__}")
+        return Normal(nonnegative(init, "init"))
+    if not callable(init) or isinstance(init, type):
+        got = f"the class {init.__name__}" if isinstance(init, type) else type(init).__name__
+        raise TypeError(f"init must be a number, a name or an initializer, got {got}")
     return init

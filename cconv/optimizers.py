@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from . import kernels
-from ._arrays import as_float, made_ready
-from ._checks import checked_dict, count, fraction, nonnegative, optional_positive, positive
+from ._arrays import as_array, as_float, made_ready
+from ._checks import checked_dict, flag, fraction, mapping, nonnegative, optional_positive, positive
+from .geometry import integer
 
 __all__ = [
     "SGD",
@@ -80,6 +81,11 @@ class Optimizer:
     clip_norm : float, keyword only
         Scales all gradients down to this norm, as `clip_gradients_by_norm` does. One of the two may be given. The
         caller's gradients are not changed.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
     """
 
     rule = ""
@@ -90,9 +96,7 @@ class Optimizer:
     def __init__(self, lr, *, weight_decay=0.0, exclude=None, clip_value=None, clip_norm=None):
         self.lr = positive(lr, "lr")
         self.weight_decay = nonnegative(weight_decay, "weight_decay")
-        if exclude is not None and not callable(exclude):
-            exclude = frozenset([exclude] if isinstance(exclude, str) else exclude)
-        self.exclude = exclude
+        self.exclude = exclude if exclude is None or callable(exclude) else _names(exclude)
         self.clip_value = optional_positive(clip_value, "clip_value")
         self.clip_norm = optional_positive(clip_norm, "clip_norm")
         _check_clipping(clip_value, clip_norm)
@@ -114,7 +118,9 @@ class Optimizer:
             If the keys differ, a shape or dtype does not fit, or a parameter or its state is read-only: before anything
             changes. Whatever else ends a step early, an interrupt too, leaves parameters and state as they were.
         """
-        arrays = dict(params)  # a network looks each of its parameters up
+        self._check_settings()
+        arrays = dict(mapping(params, "params"))  # a network looks each of its parameters up
+        mapping(grads, "grads")
         if arrays.keys() != grads.keys():
             missing = sorted(map(str, arrays.keys() ^ grads.keys()))
             raise KeyError(f"params and grads must have the same keys, only one of them has {', '.join(missing)}")
@@ -156,6 +162,14 @@ class Optimizer:
                 if not isinstance(value, np.ndarray):
                     params[key] = value
             raise
+
+    def _check_settings(self):
+        """Refuse what was assigned to an attribute and is no setting. A float between 0 and 1 is good for any."""
+        for name in self._all_settings():
+            value = getattr(self, name)
+            if not (type(value) is float and 0 < value < 1) and name in CHECKS:
+                CHECKS[name](value, name)
+        _check_clipping(self.clip_value, self.clip_norm)
 
     def _decays(self, params, arrays):
         """Return the weight decay of each parameter."""
@@ -228,7 +242,13 @@ class Optimizer:
         self.__dict__.update(self.checked_state(state_dict))
 
     def checked_state(self, state_dict):
-        """Return the attributes that `load_state_dict` would set; raise what it would raise."""
+        """Return the attributes that `load_state_dict` would set.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `load_state_dict`.
+        """
         found = checked_dict(state_dict, "state_dict", {"type": str, "settings": dict, "state": dict})
         kind = type(self).__name__
         if found["type"] != kind:
@@ -241,7 +261,7 @@ class Optimizer:
     def _checked_entry(self, key, entry):
         place = f"state[{key!r}]"
         entry = checked_dict(entry, place, {"step": int} | dict.fromkeys(self.state_names, np.ndarray))
-        count(entry["step"], f"{place}['step']")
+        integer(entry["step"], f"{place}['step']", 0)
         arrays = {name: np.array(entry[name], order="C") for name in self.state_names}
         first = next(iter(arrays.values()), None)
         for name, array in arrays.items():
@@ -258,6 +278,16 @@ class Optimizer:
         return ("lr", *self.setting_names, "weight_decay", "clip_value", "clip_norm")
 
 
+def _names(exclude):
+    """Return the names of parameters without weight decay as a set."""
+    try:
+        if isinstance(exclude, bytes):
+            raise TypeError
+        return frozenset([exclude] if isinstance(exclude, str) else exclude)
+    except TypeError:
+        raise TypeError(f"exclude must be a function, a name or an iterable of names, got {exclude!r}") from None
+
+
 def _check_clipping(clip_value, clip_norm):
     if clip_value is not None and clip_norm is not None:
         raise ValueError(f"give clip_value or clip_norm, not both; got {clip_value} and {clip_norm}")
@@ -266,7 +296,7 @@ def _check_clipping(clip_value, clip_norm):
 def _prepare(key, p, g, owners):
     """Check a parameter and its gradient; return the gradient in the parameter's dtype, as the kernels take it."""
     name = f"params[{key!r}]"
-    g = np.asarray(g)
+    g = as_array(g, f"grads[{key!r}]")
     if g.dtype.kind not in "iubf":
         raise TypeError(f"grads[{key!r}] must hold real numbers, got {g.dtype}")
     if isinstance(p, float):
@@ -322,7 +352,7 @@ def global_norm(grads):
     >>> global_norm({"W": np.array([[3.0, 0.0]]), "b": np.array([4.0])})
     5.0
     """
-    return _norm([as_float(g, f"grads[{key!r}]") for key, g in grads.items()])
+    return _norm([as_float(g, f"grads[{key!r}]") for key, g in mapping(grads, "grads").items()])
 
 
 def _norm(gradients):
@@ -393,7 +423,8 @@ def clip_gradients_by_value(grads, limit):
     array([ 1. , -0.5])
     """
     limit = positive(limit, "limit")
-    return {key: np.clip(as_float(g, f"grads[{key!r}]"), -limit, limit) for key, g in grads.items()}
+    grads = mapping(grads, "grads").items()
+    return {key: np.clip(as_float(g, f"grads[{key!r}]"), -limit, limit) for key, g in grads}
 
 
 class SGD(Optimizer):
@@ -406,6 +437,11 @@ class SGD(Optimizer):
     lr : float, default 0.01
     **options
         weight_decay, exclude, clip_value, clip_norm: see `Optimizer`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
 
     Examples
     --------
@@ -435,6 +471,11 @@ class Momentum(Optimizer):
     momentum : float, default 0.9
     **options
         weight_decay, exclude, clip_value, clip_norm: see `Optimizer`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
 
     Examples
     --------
@@ -470,6 +511,11 @@ class Nesterov(Momentum):
     **options
         weight_decay, exclude, clip_value, clip_norm: see `Optimizer`.
 
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
     Examples
     --------
     >>> params = {"W": np.array([1.0, 2.0])}
@@ -491,6 +537,11 @@ class AdaGrad(Optimizer):
     lr : float, default 0.01
     **options
         weight_decay, exclude, clip_value, clip_norm: see `Optimizer`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
 
     Examples
     --------
@@ -521,6 +572,11 @@ class RMSprop(Optimizer):
     decay_rate : float, default 0.99
     **options
         weight_decay, exclude, clip_value, clip_norm: see `Optimizer`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
 
     Examples
     --------
@@ -562,6 +618,11 @@ class Adam(Optimizer):
     **options
         weight_decay, exclude, clip_value, clip_norm: see `Optimizer`.
 
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
     Examples
     --------
     >>> params = {"W": np.array([1.0, 2.0])}
@@ -579,7 +640,7 @@ class Adam(Optimizer):
         super().__init__(lr, **options)
         self.beta1 = fraction(beta1, "beta1")
         self.beta2 = fraction(beta2, "beta2")
-        if amsgrad:
+        if flag(amsgrad, "amsgrad"):
             self.rule = "amsgrad"
             self.state_names = ("m", "v", "h")
 
@@ -615,6 +676,11 @@ class AdamW(Adam):
     weight_decay : float, default 0.01, keyword only
     **options
         exclude, clip_value, clip_norm: see `Optimizer`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
 
     Examples
     --------
@@ -653,6 +719,11 @@ class Lion(Optimizer):
     beta2 : float, default 0.99
     **options
         weight_decay, exclude, clip_value, clip_norm: see `Optimizer`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
 
     Examples
     --------

@@ -2,12 +2,15 @@
 
 import numpy as np
 
+from ._arrays import as_float
 from ._extras import require
+from ._files import path_of
 from .geometry import integer
 
 __all__ = ["filter_show", "plot_accuracy"]
 
 FRAME = 0.7  # grey
+LONGEST = 2**16 - 1  # pixels that matplotlib draws
 
 
 def _figure(width, height, file_name, purpose):
@@ -67,13 +70,19 @@ def filter_show(filters, nx=8, margin=3, scale=10, *, file_name=None):
     >>> figure.axes[0].images[0].get_array().shape
     (224, 448, 3)
     """
-    filters = np.asarray(filters)
+    file_name = None if file_name is None else path_of(file_name)
+    filters = as_float(filters, "filters")
     if filters.ndim != 4 or filters.size == 0:
         raise ValueError(f"filters must have shape (FN, C, FH, FW) and not be empty, got {filters.shape}")
     nx, margin, scale = integer(nx, "nx", 1), integer(margin, "margin", 0), integer(scale, "scale", 1)
     FN, C, FH, FW = filters.shape
     rows = -(-FN // nx)
     tall, wide = FH * scale + 2 * margin, FW * scale + 2 * margin
+    if max(rows * tall, nx * wide) > LONGEST:
+        raise ValueError(
+            f"nx, margin and scale must leave a picture of at most {LONGEST} pixels in height and width, got "
+            f"{rows * tall} x {nx * wide}"
+        )
     canvas = np.ones((rows * tall, nx * wide, 3))
     for f, values in enumerate(filters.astype(np.float64)):
         values = values if C == 3 else np.repeat(values[:1], 3, axis=0)
@@ -116,9 +125,15 @@ def plot_accuracy(train_acc_list, test_acc_list, *, file_name=None):
     >>> [line.get_label() for line in figure.axes[0].lines]
     ['train', 'test']
     """
+    file_name = None if file_name is None else path_of(file_name)
+    lists = []
+    for values, name in ((train_acc_list, "train_acc_list"), (test_acc_list, "test_acc_list")):
+        lists.append(as_float(values, name))
+        if lists[-1].ndim != 1:
+            raise ValueError(f"{name} must be a sequence of numbers, got shape {lists[-1].shape}")
     figure = _figure(6.4, 4.0, file_name, "plot_accuracy")
     axes = figure.add_subplot(xlabel="epoch", ylabel="accuracy")
-    for values, marker, label in ((train_acc_list, "o", "train"), (test_acc_list, "s", "test")):
+    for values, marker, label in zip(lists, "os", ("train", "test"), strict=True):
         axes.plot(range(1, len(values) + 1), values, marker=marker, markersize=4, label=label)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)

@@ -3,10 +3,10 @@
 import bisect
 import copy
 import math
+from collections.abc import Iterable
 
-import numpy as np
-
-from ._checks import checked_dict, count, fraction, nonnegative, positive, share
+from ._arrays import number
+from ._checks import checked_dict, choice, fraction, nonnegative, positive, share
 from .geometry import integer
 from .optimizers import Optimizer
 
@@ -28,6 +28,11 @@ class Schedule:
         When a `Trainer` calls `step()`: at the end of each epoch, or after each step of the optimizer. Whoever writes
         the loop calls `step()` when it is time.
 
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
     Examples
     --------
     >>> class Halving(Schedule):
@@ -46,10 +51,8 @@ class Schedule:
     def __init__(self, optimizer, *, every="epoch"):
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"optimizer must be an Optimizer, got {type(optimizer).__name__}")
-        if every not in ("epoch", "step"):
-            raise ValueError(f"every must be 'epoch' or 'step', got {every!r}")
         self.optimizer = optimizer
-        self.every = every
+        self.every = choice(every, "every", ("epoch", "step"))
         self.base_lr = float(optimizer.lr)
         self.count = 0
 
@@ -87,19 +90,25 @@ class Schedule:
         self.apply()
 
     def checked_state(self, state_dict):
-        """Return the attributes that `load_state_dict` would set; raise what it would raise."""
+        """Return the attributes that `load_state_dict` would set.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `load_state_dict`.
+        """
         found = checked_dict(state_dict, "state_dict", {"type": str, "settings": dict, "progress": dict})
         own = self.state_dict()
         if found["type"] != own["type"]:
             raise ValueError(f"state_dict must be of {own['type']}, got one of {found['type']}")
         settings = checked_dict(found["settings"], "settings", dict.fromkeys(own["settings"], object))
         for name, value in own["settings"].items():
-            if isinstance(settings[name], np.ndarray) or settings[name] != value:
+            if not isinstance(settings[name], type(value)) or settings[name] != value:
                 raise ValueError(f"{name} must be {value} as here, got {settings[name]}")
         progress = checked_dict(found["progress"], "progress", self.progress)
         for name, kind in self.progress.items():
             if kind is int:
-                count(progress[name], name)
+                integer(progress[name], name, 0)
             elif kind is float and math.isnan(progress[name]):
                 raise ValueError(f"{name} must be a number, got nan")
         nonnegative(progress["base_lr"], "base_lr")
@@ -128,6 +137,11 @@ class StepDecay(Schedule):
     every : {'epoch', 'step'}, keyword only
         What a step is for a `Trainer`; 'epoch' when not given.
 
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
     Examples
     --------
     >>> optimizer = SGD(lr=1.0)
@@ -142,7 +156,7 @@ class StepDecay(Schedule):
 
     def __init__(self, optimizer, steps, gamma=0.1, *, every="epoch"):
         super().__init__(optimizer, every=every)
-        if hasattr(steps, "__iter__"):
+        if isinstance(steps, Iterable) and getattr(steps, "ndim", 1):
             self.steps = sorted(integer(step, "steps", 1) for step in steps)
         else:
             self.steps = integer(steps, "steps", 1)
@@ -166,6 +180,11 @@ class ExponentialDecay(Schedule):
     gamma : float
     every : {'epoch', 'step'}, keyword only
         What a step is for a `Trainer`; 'epoch' when not given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
 
     Examples
     --------
@@ -208,6 +227,11 @@ class CosineDecay(Schedule):
         Where it begins to, as a share of base_lr.
     every : {'epoch', 'step'}, keyword only
         What a step is for a `Trainer`; 'step' when not given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
 
     Examples
     --------
@@ -257,6 +281,11 @@ class OneCycle(Schedule):
     every : {'epoch', 'step'}, keyword only
         What a step is for a `Trainer`; 'step' when not given.
 
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
     Examples
     --------
     >>> optimizer = SGD()
@@ -289,6 +318,8 @@ class OneCycle(Schedule):
         self.end_divisor = positive(end_divisor, "end_divisor")
         self.momentum = None
         if momentum is not None:
+            if not isinstance(momentum, (tuple, list)) or len(momentum) != 2:
+                raise TypeError(f"momentum must be a pair of numbers or None, got {momentum!r}")
             low, high = momentum
             self.momentum = [fraction(low, "momentum"), fraction(high, "momentum")]
             if self._momentum_name() is None:
@@ -336,6 +367,11 @@ class ReduceOnPlateau(Schedule):
         How many steps after a reduction do not count.
     min_lr : float, default 0.0, keyword only
 
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
     Notes
     -----
     A `Trainer` calls ``step(metric)`` at the end of each epoch with the mean of its training losses.
@@ -358,9 +394,7 @@ class ReduceOnPlateau(Schedule):
         super().__init__(optimizer)
         self.factor = fraction(factor, "factor")
         self.patience = integer(patience, "patience", 0)
-        if mode not in ("min", "max"):
-            raise ValueError(f"mode must be 'min' or 'max', got {mode!r}")
-        self.mode = mode
+        self.mode = choice(mode, "mode", ("min", "max"))
         self.threshold = nonnegative(threshold, "threshold")
         self.cooldown = integer(cooldown, "cooldown", 0)
         self.min_lr = nonnegative(min_lr, "min_lr")
@@ -376,7 +410,7 @@ class ReduceOnPlateau(Schedule):
 
     def step(self, metric):
         """Take note of a measure; a NaN is no betterment."""
-        metric = float(metric)
+        metric = number(metric, "metric", finite=False)
         if self.mode == "min":
             better = metric < self.best * (1 - self.threshold)
         else:

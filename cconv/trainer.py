@@ -2,12 +2,14 @@
 
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 
 import numpy as np
 
 from . import optimizers
-from ._checks import checked_dict, count
+from ._arrays import as_array
+from ._checks import argument, checked_dict, flag
 from ._files import path_of
 from ._random import generator
 from .averaging import ExponentialMovingAverage
@@ -127,6 +129,9 @@ class Trainer:
         schedule=None,
         average=None,
     ):
+        has_params = isinstance(getattr(network, "params", None), Mapping)
+        if not has_params or not callable(getattr(network, "gradient", None)):
+            raise TypeError(f"network must have params and gradient(x, t), got {type(network).__name__}")
         self.network = network
         self.x_train, self.t_train = _samples(x_train, t_train, "train")
         self.x_test, self.t_test = _samples(x_test, t_test, "test")
@@ -135,7 +140,7 @@ class Trainer:
         if evaluate_sample_num_per_epoch is not None:
             evaluate_sample_num_per_epoch = integer(evaluate_sample_num_per_epoch, "evaluate_sample_num_per_epoch", 1)
         self.evaluate_sample_num_per_epoch = evaluate_sample_num_per_epoch
-        self.verbose = verbose
+        self.verbose = flag(verbose, "verbose")
         self.optimizer = _optimizer(optimizer, optimizer_param)
         self.schedule = _schedule(schedule, self.optimizer)
         self.average = _average(average, network)
@@ -321,7 +326,7 @@ class Trainer:
         for name, size in here.items():
             if sizes[name] != size:
                 raise ValueError(f"{name} must be {size} as here, got {sizes[name]}")
-        steps = count(rest["current_iter"], "current_iter")
+        steps = integer(rest["current_iter"], "current_iter", 0)
         epochs = steps // self.iter_per_epoch
         recorded = checked_dict(rest["recorded"], "recorded", dict.fromkeys(RECORDED, np.ndarray))
         for name, values in recorded.items():
@@ -369,7 +374,9 @@ def _optimizer(optimizer, options):
     if name not in OPTIMIZERS:
         known = ", ".join(cls.__name__ for cls in OPTIMIZERS.values())
         raise ValueError(f"optimizer must be one of {known}, or an Optimizer, got {optimizer!r}")
-    return OPTIMIZERS[name](**(options or {}))
+    kind = OPTIMIZERS[name]
+    with argument(f"optimizer_param must hold arguments of {kind.__name__}"):
+        return kind(**({} if options is None else options))
 
 
 def _schedule(schedule, optimizer):
@@ -390,7 +397,8 @@ def _average(average, network):
     if average is None:
         return None
     if not isinstance(average, ExponentialMovingAverage):
-        return ExponentialMovingAverage(network.params, average)
+        with argument("average must be an ExponentialMovingAverage, its decay or None"):
+            return ExponentialMovingAverage(network.params, average)
     if average.params.keys() != network.params.keys():
         own, given = (", ".join(map(str, params)) for params in (network.params, average.params))
         raise ValueError(f"average must be of this network's parameters {own}, got one of {given}")
@@ -430,7 +438,7 @@ def _check_alike(value, own, name):
 
 
 def _samples(x, t, name):
-    x, t = np.asarray(x), np.asarray(t)
+    x, t = as_array(x, f"x_{name}"), as_array(t, f"t_{name}")
     if x.ndim == 0 or t.ndim == 0 or len(x) != len(t):
         raise ValueError(f"x_{name} and t_{name} must have as many samples, got shapes {x.shape} and {t.shape}")
     if len(x) == 0:

@@ -19,6 +19,7 @@ def test_against_the_formula(dtype, cpu_level, num_threads):
             value += rng.standard_normal(value.shape).astype(dtype)
             expected[name] += 0.2 * (value - expected[name])
         average.update()
+    assert average.averages.keys() == expected.keys()
     for name, mean in average.averages.items():
         assert mean.dtype == dtype
         tolerance = 8 * np.finfo(dtype).eps

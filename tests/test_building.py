@@ -78,8 +78,9 @@ def test_gradients_agree_with_central_differences():
     network = small(dtype="float64")
     rng = np.random.default_rng(3)
     x, t = rng.standard_normal((4, 2, 9, 13)), np.array([0, 2, 1, 0])
-    numerical = network.numerical_gradient(x, t)
-    for name, value in network.gradient(x, t).items():
+    numerical, gradients = network.numerical_gradient(x, t), network.gradient(x, t)
+    assert numerical.keys() == gradients.keys() == network.params.keys()
+    for name, value in gradients.items():
         np.testing.assert_allclose(value, numerical[name], rtol=1e-5, atol=1e-8, err_msg=name)
 
 
@@ -597,6 +598,14 @@ def test_a_layer_with_dicts_drops_in(tmp_path):
     assert "gain1    Gain" in network.summary()
 
 
+@pytest.mark.parametrize(
+    "layer", [BatchNormalization(), GroupNormalization(1), Concatenate([])], ids=["batch", "group", "concatenate"]
+)
+def test_what_counts_channels_refuses_single_numbers(layer):
+    with pytest.raises(ValueError, match="expects inputs with channels or features, gets single numbers"):
+        Network([Reshape(()), layer], (1,))
+
+
 def test_a_layer_stands_in_one_place():
     relu = Relu()
     with pytest.raises(ValueError, match="different objects, got that of 'first' again for 'residual1.body.second'"):
@@ -826,7 +835,7 @@ def test_networks_to_start_from(kind, parameters):
     }
     with pytest.raises(ValueError, match="output_size must be at least 1, got 0"):
         kind(output_size=0)
-    with pytest.raises(ValueError, match="expects images"):
+    with pytest.raises(ValueError, match="expects images|input_dim must be"):
         kind((28, 28)) if kind in (ResNet, MobileNet) else kind((1, 1, 1))
 
 

@@ -340,7 +340,7 @@ def test_the_rule_that_chooses_the_tile_fills_registers(channels, width, stride,
 
 def test_sizes_that_no_memory_holds_are_refused(monkeypatch):
     x, W = np.ones((1, 1, 3, 3)), np.ones((1, 1, 2, 2))
-    assert convolution(x, W, stride=2**70).tolist() == [[[[4.0]]]]
+    assert convolution(x, W, stride=2**62).tolist() == [[[[4.0]]]]
     for steps in ({"pad": 2**40}, {"pad": 2**40, "stride": 2**40}):
         with pytest.raises(ValueError, match="the padded image must have at most"):
             convolution(x, W, **steps)

@@ -177,7 +177,7 @@ def test_14_parameters_added_later_are_updated():
 
 
 def test_15_numerical_gradient_refuses_integers_and_is_exact_in_float32():
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="x must be an array of floats, got int"):
         cconv.numerical_gradient(lambda x: float((x**2).sum()), np.arange(3))
     x = np.array([1.0, 2.0, 3.0], np.float32)
     gradient = cconv.numerical_gradient(lambda x: (x.astype(np.float64) ** 2).sum(), x)

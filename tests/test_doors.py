@@ -19,6 +19,7 @@ from cconv import Layer, functional, kernels
 ROUNDS = 40 * int(os.environ.get("CCONV_FUZZ", "1"))
 REFUSALS = (TypeError, ValueError, MemoryError)
 ABSTRACT = ("Layer", "Branches")
+LOSSES = ("Huber", "MeanSquaredError", "SigmoidWithLoss", "SoftmaxWithLoss")
 LAYERS = sorted(
     name
     for name in cconv.__all__
@@ -223,7 +224,7 @@ def check(result):
     """Every value is there to be read, in one of the dtypes that operations give."""
     for array in arrays_of(result):
         assert array.dtype.newbyteorder("=") in (np.float32, np.float64, np.uint8, np.int32, np.uint64)
-        assert np.isnan(array).any() in (True, False)
+        array.tobytes()  # a build with sanitizers sees what was never written, or is not there
 
 
 def reference(operation, arguments):
@@ -302,22 +303,63 @@ def test_operations_give_the_same_bits_on_any_number_of_threads(name, monkeypatc
     assert done, "no call was good"
 
 
+def layer_arguments(case, kind, name):
+    """Arguments with which a layer most likely fits images of the case's size."""
+    arguments = case.arguments(kind, name.lower())
+    if name == "Affine":
+        arguments = {"W": case.array(case.C * case.size[0] * case.size[1], case.F)}
+        arguments["b"] = case.pick([None, case.array(case.F)])
+    if name == "Concatenate":
+        arguments = {"branches": [case.pick([[], [cconv.Relu()], [cconv.Sigmoid()]]) for _ in range(case.pick([1, 2]))]}
+    if name == "Residual":
+        arguments = {"body": [cconv.Relu()], "shortcut": case.pick([[], [cconv.Sigmoid()]])}
+    if name == "Convolution":
+        arguments["W"] = case.fitting("W")
+    if name == "TransposedConvolution":
+        arguments["W"] = case.array(case.C, case.F // case.groups, *case.window)
+    if name in ("Affine", "Convolution", "TransposedConvolution") and case.rng.random() < 0.5:
+        sizes = {"units": case.F} if name == "Affine" else {"filters": case.F, "size": case.window}
+        arguments = {key: value for key, value in arguments.items() if key not in ("W", "b")} | sizes
+    if name == "Reshape":
+        arguments["shape"] = case.pick([-1, (-1, 1), (case.C, -1), (case.size[0], case.C * case.size[1])])
+    return arguments
+
+
+def targets(case, name, x):
+    """Targets that fit the scores or predictions x of a loss."""
+    if name == "SoftmaxWithLoss":
+        return case.labels(x.shape[-1])
+    return case.rng.random(x.shape).astype(case.pick(["f4", "f8"]))
+
+
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers(name):
     kind = getattr(cconv, name)
+    is_loss = name in LOSSES
+    forwards = backwards = 0
     for number in range(ROUNDS):
         case = Case(np.random.default_rng([zlib.crc32(name.encode()), number]))
-        layer = attempt(kind, **case.spoil(case.arguments(kind, name.lower())))
+        spoiled = case.pick(["arguments", "forward", "backward", "nothing"])
+        arguments = layer_arguments(case, kind, name)
+        if spoiled == "arguments":
+            arguments = case.spoil(arguments)
+        branches = arguments.pop("branches") if name == "Concatenate" else ()
+        layer = attempt(lambda branches=branches, **arguments: kind(*branches, **arguments), **arguments)
         if layer is None:
             continue
-        shape = case.size if "Loss" in name else (case.C, *case.size)
+        shape = (case.F,) if is_loss else (case.C, *case.size)
         other = tuple(case.pick([1, 2, 3, 5]) for _ in range(case.pick([1, 2, 3, 4])))
-        attempt(layer.build, shape if case.rng.random() < 0.8 else other, case.rng, np.dtype(case.dtype))
+        attempt(layer.build, shape if case.rng.random() < 0.9 else other, case.rng, np.dtype(case.dtype))
         try:
             x = case.array(case.N, *shape)
-            out = attempt(layer.forward, *case.spoil({"x": x}).values(), *([case.labels(4)] if "Loss" in name else []))
+            given = {"x": x, "t": targets(case, name, x)} if is_loss else {"x": x}
+            out = attempt(layer.forward, *(case.spoil(given) if spoiled == "forward" else given).values())
             check(out)
-            dout = case.array(*out.shape) if isinstance(out, np.ndarray) else 1
-            check(attempt(layer.backward, *case.spoil({"dout": dout}).values()))
+            forwards += out is not None
+            given = {"dout": case.array(*out.shape) if isinstance(out, np.ndarray) else 1}
+            dx = attempt(layer.backward, *(case.spoil(given) if spoiled == "backward" else given).values())
+            check(dx)
+            backwards += dx is not None
         except RuntimeError as error:
             assert re.search("was called before forward|has no .* yet", str(error))
+    assert min(forwards, backwards) > ROUNDS // 8, f"of {ROUNDS}, {forwards} went forward and {backwards} back"

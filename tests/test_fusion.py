@@ -191,8 +191,9 @@ def test_a_network_gives_what_its_layers_give_one_by_one(dtype, rng):
 def test_the_gradient_of_a_fused_network_agrees_with_central_differences(rng):
     network = deep(rng, "float64")
     x, t = rng.standard_normal((3, 2, 6, 11)), rng.integers(0, 3, 3)
-    numerical = network.numerical_gradient(x, t)
-    for name, value in network.gradient(x, t).items():
+    numerical, gradients = network.numerical_gradient(x, t), network.gradient(x, t)
+    assert numerical.keys() == gradients.keys() == network.params.keys()
+    for name, value in gradients.items():
         assert np.abs(value - numerical[name]).max() <= 1e-7 * np.abs(numerical[name]).max(), name
 
 

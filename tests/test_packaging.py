@@ -244,3 +244,24 @@ def test_an_unknown_directive_in_setup_is_an_error(sdist, tmp_path):
     result = run("setup.py", "build_ext", cwd=tree)
     assert result.returncode != 0
     assert "boundschek" in result.stderr
+
+
+@needs_source_tree
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("ONCE", 'ONCE = ("_cpu", ', 'ONCE = ("_cpu", "_missing", '),
+        ("HIGHEST", 'HIGHEST = {"_loss": ', 'HIGHEST = {"_missing": "v3", "_loss": '),
+        ("MODULE_FLAGS", "MODULE_FLAGS = {\n", 'MODULE_FLAGS = {\n    "_missing": ["-Os"],\n'),
+    ],
+)
+def test_what_is_set_for_a_module_that_does_not_exist_is_an_error(name, before, after, sdist, tmp_path):
+    tree = tmp_path / "tree"
+    shutil.copytree(sdist, tree, ignore=shutil.ignore_patterns("build", "dist"))
+    setup = tree / "setup.py"
+    text = setup.read_text()
+    assert before in text
+    setup.write_text(text.replace(before, after, 1))
+    result = run("setup.py", "build_ext", cwd=tree)
+    assert result.returncode != 0
+    assert re.search(rf"{name} must name modules out of \[.*\], got \['_missing'\]", result.stderr)

@@ -1,11 +1,15 @@
 """Pooling and its gradients against the oracle, at every CPU level, in both dtypes, on several threads."""
 
+import itertools
+
 import numpy as np
 import oracles
 import pytest
 
 from cconv import kernels
 from cconv.functional import average_pool, average_pool_backward, max_pool, max_pool_backward
+from cconv.geometry import window as place_of
+from cconv.layers import GlobalMaxPooling
 
 GEOMETRIES = [  # H, W, window, stride, pad, dilation
     (4, 4, (2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1)),
@@ -205,3 +209,184 @@ def test_argmax_of_any_layout():
     unaligned = np.frombuffer(b"\0" + argmax.tobytes(), np.uint8)[1:].view(np.int32).reshape(argmax.shape)
     for same in (unaligned, np.asfortranarray(argmax)):
         np.testing.assert_array_equal(max_pool_backward(out, same, x.shape, 16, stride=17), expected)
+
+
+def some_geometries(count):
+    """Images of few rows, of one pixel, long ones; windows from one value to the whole padded image; every setting."""
+    rng = np.random.default_rng(7)
+    found = []
+    while len(found) < count:
+        H, W = rng.choice([1, 1, 2, 3, 4, 7, 9, 16, 33, 70], 2).tolist()
+        dilation = tuple(rng.choice([1, 1, 1, 2, 3, 5], 2).tolist())
+        stride = tuple(rng.choice([1, 1, 2, 2, 3, 7], 2).tolist())
+        window = tuple(rng.choice([1, 2, 2, 3, 3, 5, 17], 2).tolist())
+        extent = [d * (f - 1) + 1 for d, f in zip(dilation, window, strict=True)]
+        pad = tuple(tuple(rng.integers(0, e // 2 + 1, 2).tolist()) for e in extent)
+        if rng.random() < 0.2:
+            window, dilation = (H + sum(pad[0]), W + sum(pad[1])), (1, 1)
+        ceil_mode = bool(rng.random() < 0.5)
+        try:
+            place = place_of(H, W, *window, stride, pad, dilation, ceil_mode=ceil_mode, pooling=True)
+        except ValueError:
+            continue
+        if place.out_h * place.out_w <= 100:
+            found.append((H, W, window, stride, pad, dilation, ceil_mode))
+    return found
+
+
+def windows_of(x, window, stride, pad, dilation, ceil_mode):
+    """Yield ((y, z), the rows, the columns and the positions of a window's values that lie in the image)."""
+    place = place_of(*x.shape[2:], *window, stride, pad, dilation, ceil_mode=ceil_mode)
+    taps = np.arange(window[0]), np.arange(window[1])
+    for y, z in itertools.product(range(place.out_h), range(place.out_w)):
+        rows = y * stride[0] - pad[0][0] + taps[0] * dilation[0]
+        columns = z * stride[1] - pad[1][0] + taps[1] * dilation[1]
+        inside = [(at >= 0) & (at < size) for at, size in zip((rows, columns), x.shape[2:], strict=True)]
+        positions = np.add.outer(taps[0][inside[0]] * window[1], taps[1][inside[1]])
+        yield (y, z), rows[inside[0]], columns[inside[1]], positions.ravel()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("geometry", some_geometries(60), ids=str)
+def test_maxima_of_any_geometry(geometry, dtype, cpu_level, num_threads):
+    rng = np.random.default_rng(0)
+    options = dict(zip(("stride", "pad", "dilation", "ceil_mode"), geometry[3:], strict=True))
+    x = rng.integers(-3, 4, (3, 2, *geometry[:2])).astype(dtype)
+    x[1:][rng.random(x[1:].shape) < 0.05] = np.nan
+    x[2][rng.random(x[2].shape) < 0.7] = -np.inf
+    out, argmax = max_pool(x, geometry[2], return_argmax=True, **options)
+    dout = rng.integers(-4, 5, out.shape).astype(dtype)
+    dx = np.zeros_like(x)
+    for (y, z), rows, columns, positions in windows_of(x, *geometry[2:]):
+        values = x[:, :, rows[:, None], columns].reshape(3, 2, -1)
+        found, numbers = argmax[:, :, y, z], ~np.isnan(values).any(axis=2)  # of several NaN any may be named
+        np.testing.assert_array_equal(out[:, :, y, z], values.max(axis=2))
+        np.testing.assert_array_equal(found[numbers], positions[values.argmax(axis=2)][numbers])
+        for n, c in np.ndindex(3, 2):
+            (k,) = np.flatnonzero(positions == found[n, c])
+            assert values[n, c, k] == out[n, c, y, z] or np.isnan(values[n, c, k])
+            dx[n, c, rows[k // columns.size], columns[k % columns.size]] += dout[n, c, y, z]
+    np.testing.assert_array_equal(max_pool_backward(dout, argmax, x.shape, geometry[2], **options), dx)
+    np.testing.assert_array_equal(max_pool(x, geometry[2], **options), out)
+
+
+@pytest.mark.parametrize("count_include_pad", [True, False])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("geometry", [g for g in some_geometries(100) if g[5] == (1, 1)], ids=str)
+def test_averages_of_any_geometry(geometry, dtype, count_include_pad, cpu_level, num_threads):
+    H, W, window, stride, pad, _, ceil_mode = geometry
+    rng = np.random.default_rng(0)
+    options = {"stride": stride, "pad": pad, "ceil_mode": ceil_mode, "count_include_pad": count_include_pad}
+    x = rng.standard_normal((2, 3, H, W)).astype(dtype)
+    out = average_pool(x, window, **options)
+    dout = rng.standard_normal(out.shape).astype(dtype)
+    dx, expected, many = np.zeros(x.shape), np.empty(out.shape), np.zeros((H, W))
+    for (y, z), rows, columns, _ in windows_of(x, *geometry[2:]):
+        inside = np.s_[:, :, rows[:, None], columns]
+        size = rows.size * columns.size
+        if count_include_pad:
+            size = np.prod(
+                [
+                    min(at * s + f, length + sum(p)) - at * s
+                    for at, s, f, length, p in zip((y, z), stride, window, (H, W), pad, strict=True)
+                ]
+            )
+        expected[:, :, y, z] = x[inside].sum(axis=(2, 3), dtype=np.float64) / size
+        dx[inside] += dout[:, :, [y], [z], None].astype(np.float64) / size
+        many[rows[:, None], columns] += 1
+    eps = np.finfo(dtype).eps
+    np.testing.assert_allclose(out, expected, rtol=0, atol=8 * eps * np.abs(x).max())
+    np.testing.assert_allclose(
+        average_pool_backward(dout, x.shape, window, **options),
+        dx,
+        rtol=0,
+        atol=8 * eps * np.abs(dout).max() * max(many.max(), 1),
+    )
+
+
+@pytest.mark.parametrize("size", [(1, 2**24 + 10), (2**24 + 10, 1)])
+def test_a_maximum_beyond_two_to_the_24th(size, cpu_level):
+    """There float32 counts in steps of two."""
+    x = np.zeros((1, 1, *size), np.float32)
+    x.ravel()[2**24 + 7] = 3
+    out, argmax = max_pool(x, size, return_argmax=True)
+    assert out.item() == 3 and argmax.item() == 2**24 + 7
+    assert max_pool_backward(out, argmax, x.shape, size).ravel()[2**24 + 7] == 3
+    layer = GlobalMaxPooling()
+    layer.forward(x)
+    assert layer.backward(out).ravel().nonzero()[0].tolist() == [2**24 + 7]
+
+
+def test_a_window_with_more_positions_than_an_argmax_can_name_is_refused():
+    x = np.broadcast_to(np.float32(0), (1, 1, 2**16, 2**15))
+    with pytest.raises(ValueError, match="window must have at most 2147483647 values for an argmax, got 65536 x 32768"):
+        max_pool(np.zeros((0, 1, *x.shape[2:]), np.float32), x.shape[2:], return_argmax=True)
+
+
+@pytest.mark.parametrize(
+    ("size", "window", "stride", "pad", "dilation"),
+    [
+        ((1, 2), (1, 2), 1, (0, 1), (1, 3)),  # taps on columns -1 and 2
+        ((2, 1), (2, 1), 1, (1, 0), (3, 1)),
+        ((1, 1), 2, 1, 2, 3),
+        ((3, 3), 2, 1, 2, 5),
+        ((2, 2), 2, 1, ((2, 1), (2, 1)), 4),
+    ],
+)
+def test_a_window_that_steps_over_the_image_is_refused_both_ways(size, window, stride, pad, dilation):
+    options = {"stride": stride, "pad": pad, "dilation": dilation}
+    x = np.zeros((1, 1, *size))
+    for run in (
+        lambda: max_pool(x, window, **options),
+        lambda: max_pool_backward(np.zeros((1, 1, 1, 1)), np.zeros((1, 1, 1, 1), np.uint8), x.shape, window, **options),
+    ):
+        with pytest.raises(ValueError, match="each pooling window must hold a value of the image, got one whose"):
+            run()
+
+
+def test_every_window_that_is_not_refused_holds_a_value():
+    """And has an argmax that backward takes."""
+    refused = 0
+    for size, window, stride, before, after, dilation, ceil_mode in itertools.product(
+        (1, 2, 3, 5), (1, 2, 3), (1, 2, 3), (0, 1, 2, 4), (0, 1), (1, 2, 3, 6), (False, True)
+    ):
+        options = {"stride": (1, stride), "pad": ((0, 0), (before, after)), "dilation": (1, dilation)}
+        x = np.full((1, 1, 1, size), -np.inf)
+        try:
+            place = place_of(1, size, 1, window, **options, ceil_mode=ceil_mode, pooling=True)
+        except ValueError as error:
+            refused += "must hold a value" in str(error)
+            continue
+        starts = np.arange(place.out_w) * stride - before
+        taps = np.add.outer(starts, np.arange(window) * dilation)
+        assert ((taps >= 0) & (taps < size)).any(axis=1).all()
+        out, argmax = max_pool(x, (1, window), **options, ceil_mode=ceil_mode, return_argmax=True)
+        max_pool_backward(out, argmax, x.shape, (1, window), **options, ceil_mode=ceil_mode)
+    assert refused > 10
+
+
+def test_pooling_on_a_thread_with_a_small_stack(run_python):
+    """As musl gives it: buffers lie elsewhere."""
+    done = run_python(
+        """
+import threading
+import numpy as np
+from cconv import functional as F, kernels
+modules = [kernels.load(level).pool for level in kernels.levels()]
+def work():
+    x = np.random.default_rng(0).standard_normal((2, 2, 40, 1500))
+    for kernels.pool in modules:
+        for window, stride, pad in ((3, 2, 1), (2, 2, 0), (5, 1, 0), (20, 3, 0)):
+            options = {"stride": stride, "pad": pad}
+            out, argmax = F.max_pool(x, window, return_argmax=True, **options)
+            F.max_pool_backward(out, argmax, x.shape, window, **options)
+            F.average_pool_backward(F.average_pool(x, window, **options), x.shape, window, **options)
+    print("done")
+threading.stack_size(96 * 1024)
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+""",
+        CCONV_NUM_THREADS="1",
+    )
+    assert done.stdout == "done\n", done

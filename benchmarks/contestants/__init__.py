@@ -8,9 +8,11 @@ import importlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+BEFORE = "cconv before"  # another cconv: takes part wherever cconv does, if it is asked for
 PYTORCH = ("PyTorch", "PyTorch channels_last", "torch.compile")
 CONTESTANTS = {  # name: module, class, arguments
     "cconv": ("own", "Cconv", ()),
+    BEFORE: ("own", "Cconv", ()),
     "NumPy": ("chapter", "Chapter", ()),
     "PyTorch": ("pytorch", "PyTorch", ("plain",)),
     "PyTorch channels_last": ("pytorch", "PyTorch", ("channels_last",)),

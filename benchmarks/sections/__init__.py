@@ -7,7 +7,7 @@ what its `unit` says. The first line of its docstring is its title.
 from dataclasses import dataclass, field
 
 from ..arena import Arena
-from ..contestants import CONTESTANTS
+from ..contestants import BEFORE, CONTESTANTS
 
 
 @dataclass
@@ -24,6 +24,11 @@ class Bench:
         """Return the rows that are wanted: all, `quick` of them, or one for a smoke test."""
         return rows[: 1 if self.smoke else quick if self.quick else None]
 
+    def few(self):
+        """Return the contestants where each takes long: all, or for a smoke test cconv alone, now and before."""
+        names = self.arena.names
+        return [name for name in names if name in (names[0], BEFORE)] if self.smoke else names
+
     def images(self, count):
         """Return how many images there are in a batch, of `count` in a run that is meant."""
         return min(count, 2) if self.smoke else count
@@ -31,7 +36,7 @@ class Bench:
     def fresh_arena(self, threads=None):
         """Return another arena, with processes of its own."""
         old = self.arena
-        return Arena(threads or old.threads, old.names[: 1 if self.smoke else None], old.repeats, old.seconds)
+        return Arena(threads or old.threads, self.few(), old.repeats, old.seconds, old.before)
 
     def compare(self, kind, /, *, among=tuple(CONTESTANTS), check=True, tolerance=None, **arguments):
         return self.arena.compare(kind, arguments, among=among, check=check, tolerance=tolerance)

@@ -3,25 +3,26 @@
 import os
 import platform
 import subprocess
-import sys
 import zipfile
 
+from ..contestants import BEFORE
 from ..inputs import Convolution
 from . import section
 
-MODULES = {"cconv": "cconv", "NumPy": "numpy", "PyTorch": "torch", "ONNX Runtime": "onnxruntime"}
+MODULES = {"cconv": "cconv", BEFORE: "cconv", "NumPy": "numpy", "PyTorch": "torch", "ONNX Runtime": "onnxruntime"}
 TIMED_IMPORT = "from time import perf_counter; s = perf_counter(); import {}; print(perf_counter() - s)"
 
 
 @section()
 def imports(bench):
     """Import in a fresh interpreter, compiled to bytecode before."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    names = bench.first([name for name in MODULES if name in bench.arena.names], None)
+    names = [name for name in bench.few() if name in MODULES]
     times = {name: [] for name in names}
     for _ in range(1 + bench.arena.repeats * (1 if bench.smoke else 2)):
         for name in names:
-            command = [sys.executable, "-c", TIMED_IMPORT.format(MODULES[name])]
+            interpreter = bench.arena.interpreter(name)
+            environment = interpreter.environment(PYTHONDONTWRITEBYTECODE="")
+            command = interpreter.command("-c", TIMED_IMPORT.format(MODULES[name]))
             done = subprocess.run(command, capture_output=True, text=True, env=environment)
             if done.returncode == 0:
                 times[name].append(float(done.stdout))

@@ -4,6 +4,13 @@ import math
 
 import numpy as np
 
+from .._checks import flag
+
+
+def present_flags(normalize, flatten, one_hot_label):
+    """Return the flags, checked, in the order in which `present` takes them."""
+    return flag(normalize, "normalize"), flag(flatten, "flatten"), flag(one_hot_label, "one_hot_label")
+
 
 def present(images, labels, normalize, flatten, one_hot_label, num_classes=10):
     """Bring uint8 images (N, H, W) and uint8 labels (N,) into the form the flags ask for."""

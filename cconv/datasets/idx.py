@@ -58,7 +58,7 @@ def read_idx(path, *, max_bytes=1 << 32):
     import zlib
 
     path = path_of(path, "path")
-    max_bytes = integer(max_bytes, "max_bytes", 0)
+    max_bytes = integer(max_bytes, "max_bytes", 0, None)
     with open(path, "rb") as raw:
         if raw.peek(2)[:2] != _GZIP_MAGIC:
             return _read(raw, path, max_bytes)

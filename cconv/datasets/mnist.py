@@ -4,7 +4,7 @@ import os
 from typing import NamedTuple
 
 from .._files import path_of, replacing
-from ._presentation import present
+from ._presentation import present, present_flags
 from .idx import check_pair, read_idx
 
 _MIRRORS = (
@@ -97,11 +97,10 @@ def load_mnist(normalize=True, flatten=True, one_hot_label=False, *, data_dir=No
     >>> x_train.shape, x_train.dtype                                      # doctest: +SKIP
     ((60000, 1, 28, 28), dtype('float32'))
     """
+    flags = present_flags(normalize, flatten, one_hot_label)
     folders = _folders(data_dir)
     mirrors = list(_MIRRORS)
-    train, test = (
-        present(*_load_pair(pair, folders, mirrors), normalize, flatten, one_hot_label) for pair in (_TRAIN, _TEST)
-    )
+    train, test = (present(*_load_pair(pair, folders, mirrors), *flags) for pair in (_TRAIN, _TEST))
     return train, test
 
 

@@ -12,8 +12,9 @@ import numpy as np
 
 from .._checks import nonnegative
 from .._extras import require
+from .._random import checked_seed
 from ..geometry import checked_size, integer
-from ._presentation import present
+from ._presentation import present, present_flags
 
 # By file, not by family: the fonts of the system, which differ from machine to machine, are never asked.
 _FONTS = (
@@ -97,10 +98,10 @@ def load_synthetic_digits(
     >>> x_train.shape, t_train.shape
     ((100, 1, 28, 28), (100,))
     """
-    flags = normalize, flatten, one_hot_label
+    flags = present_flags(normalize, flatten, one_hot_label)
     # Before anything is drawn: what does not fit in memory is refused at once.
-    pairs = [_empty(integer(n, name, 0), name, flags) for name, n in (("n_train", n_train), ("n_test", n_test))]
-    sequences = np.random.SeedSequence(integer(seed, "seed", 0)).spawn(2)
+    pairs = [_empty(integer(n, name, 0, None), name, flags) for name, n in (("n_train", n_train), ("n_test", n_test))]
+    sequences = np.random.SeedSequence(checked_seed(seed)).spawn(2)
     for name, value in (("distortion", distortion), ("noise", noise)):
         if nonnegative(value, name) > _MOST:
             raise ValueError(f"{name} must be at most {_MOST}, got {value}")

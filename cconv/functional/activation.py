@@ -3,7 +3,8 @@
 import numpy as np
 
 from .. import kernels
-from .._arrays import as_input, number, promote
+from .._arrays import as_array, as_input, number, promote
+from .._checks import choice, flag
 
 __all__ = [
     "elu",
@@ -47,7 +48,7 @@ def _gradient(kernel, dout, kept, name, cost, *settings):
     """Return dout times the derivative that a kernel takes from what forward kept, the input or the output."""
     dout, kept = promote(as_input(dout, "dout"), as_input(kept, name))
     if dout.shape != kept.shape:
-        raise ValueError(f"dout must have the output's shape {kept.shape}, got {dout.shape}")
+        raise ValueError(f"dout must have the output's shape {kept.shape}, got {dout.shape} beside {name}")
     dx = kernels.memory.empty(kept.shape, kept.dtype)
     kernel(dout, kept, dx, *settings, kernels.cpu.threads_for(cost * kept.size))
     return dx
@@ -82,7 +83,7 @@ def relu(x, *, return_mask=False):
     >>> relu(np.array([-1.0, 0.0, 2.0]))
     array([0., 0., 2.])
     """
-    if not return_mask:
+    if not flag(return_mask, "return_mask"):
         return _values(kernels.elementwise.relu, x, COST)
     x = as_input(x, "x")
     mask = kernels.memory.empty((-(-x.size // MASK_BITS),), UINT64)
@@ -119,9 +120,12 @@ def relu_backward(dout, y=None, *, mask=None):
         return _gradient(kernels.elementwise.relu_backward, dout, y, "y", COST)
     dout = as_input(dout, "dout")
     words = (-(-dout.size // MASK_BITS),)
-    mask = np.asarray(mask)
+    mask = as_array(mask, "mask")
     if mask.dtype != UINT64 or mask.shape != words:
-        raise ValueError(f"mask must be uint64 of shape {words}, got {mask.dtype} of shape {mask.shape}")
+        raise ValueError(
+            f"mask must be uint64 of shape {words}, got {mask.dtype} of shape {mask.shape} for dout of shape "
+            f"{dout.shape}"
+        )
     return _values(kernels.elementwise.relu_masked_backward, dout, COST, np.ascontiguousarray(mask, UINT64))
 
 
@@ -301,9 +305,7 @@ def gelu_backward(dout, x, approximate="none"):
 
 
 def _by_tanh(approximate):
-    if approximate not in ("none", "tanh"):
-        raise ValueError(f"approximate must be 'none' or 'tanh', got {approximate!r}")
-    return approximate == "tanh"
+    return choice(approximate, "approximate", ("none", "tanh")) == "tanh"
 
 
 def silu(x):

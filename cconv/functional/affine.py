@@ -4,6 +4,7 @@ from functools import lru_cache
 
 from .. import kernels
 from .._arrays import as_input, in_dtype_of, promote, with_weights
+from .._checks import flag, wanted_gradients
 from ..geometry import checked_size
 
 __all__ = ["affine", "affine_backward"]
@@ -57,6 +58,7 @@ def affine(x, W, b=None, *, relu=False):
     >>> affine(np.array([[1.0, 2.0]]), np.array([[3.0], [4.0]]), np.array([0.5]))
     array([[11.5]])
     """
+    relu = flag(relu, "relu")
     x, W, b = with_weights(x, W, b, 2)
     N, D, M = _sizes(x.shape, W.shape, None if b is None else b.shape, x.itemsize)
     out = kernels.memory.empty((N, M), x.dtype)
@@ -99,6 +101,7 @@ def affine_backward(dout, x, W, *, bias=True, input_gradient=True, parameter_gra
     (array([[6., 8.]]), array([[2.],
            [4.]]), array([2.]))
     """
+    bias, input_gradient, parameter_gradient = wanted_gradients(bias, input_gradient, parameter_gradient)
     given = x, W
     x, W, _ = with_weights(x, W, None, 2)
     dout, x, W = promote(as_input(dout, "dout", 2), x, W)

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import kernels
 from .._arrays import as_input, in_dtype_of, promote, with_weights
+from .._checks import wanted_gradients
 from ..geometry import checked_size, hashable, integer, window
 
 __all__ = ["convolution", "convolution_backward"]
@@ -110,10 +111,11 @@ def select(which, name, argument, refused):
     `refused` has the reasons why some of them do not, or ''.
     """
     known = kernels.conv.algorithms(which)
-    if name in known and not refused.get(name):
+    is_known = isinstance(name, str) and name in known
+    if is_known and not refused.get(name):
         return name
     applying = ", ".join(repr(known) for known in known if not refused.get(known))
-    reason = f" ({refused[name]})" if name in known else ""
+    reason = f" ({refused[name]})" if is_known else ""
     raise ValueError(f"{argument} must be one of {applying} here, or None, got {name!r}{reason}")
 
 
@@ -183,10 +185,12 @@ def convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1, algorith
         Filters.
     b : ndarray, shape (FN,), optional
         One bias per filter.
-    stride, dilation : int or (int, int), default 1
-        Steps of the window over the image, and between the taps of a filter, as (height, width).
+    stride : int or (int, int), default 1
+        Steps of the window over the image, as (height, width).
     pad : int, (int, int), ((top, bottom), (left, right)), 'same' or 'valid', default 0
         Zeros around the image. 'same' gives ceil(H / stride) outputs, the odd zero at the bottom and the right.
+    dilation : int or (int, int), default 1
+        Steps between the taps of a filter.
     groups : int, default 1
         Parts into which channels and filters are divided; C = groups is a depthwise convolution.
     algorithm : {'channels', 'pixels'}, optional
@@ -293,6 +297,7 @@ def convolution_backward(
     >>> dx[0, 0].tolist(), dW.sum(), db
     ([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]], np.float64(16.0), array([4.]))
     """
+    bias, input_gradient, parameter_gradient = wanted_gradients(bias, input_gradient, parameter_gradient)
     given = x, W
     x, W, _ = with_weights(x, W, None, 4)
     dout, x, W = promote(as_input(dout, "dout", 4), x, W)

@@ -4,7 +4,7 @@ import math
 
 from .. import kernels
 from .._arrays import as_input, number
-from .._checks import fraction
+from .._checks import flag, fraction
 from ..geometry import integer
 
 __all__ = ["dropout"]
@@ -56,6 +56,7 @@ def dropout(x, dropout_ratio=0.5, *, key=0, draw=0, scale=1.0, spatial=False):
     >>> dropout(np.ones(8), 0.5, key=1, draw=2, scale=2.0)
     array([2., 0., 2., 0., 0., 2., 0., 2.])
     """
+    spatial = flag(spatial, "spatial")
     x = as_input(x, "x", 4 if spatial else None)
     ratio, scale = fraction(dropout_ratio, "dropout_ratio"), number(scale, "scale")
     key, draw = (_word(value, name) for value, name in ((key, "key"), (draw, "draw")))
@@ -69,7 +70,7 @@ def dropout(x, dropout_ratio=0.5, *, key=0, draw=0, scale=1.0, spatial=False):
 
 
 def _word(value, name):
-    value = integer(value, name, 0)
+    value = integer(value, name, 0, None)
     if value >= 2**64:
-        raise ValueError(f"{name} must be below 2**64, got {value}")
+        raise ValueError(f"{name} must be below 2**64, got an integer of {value.bit_length()} bits")
     return value

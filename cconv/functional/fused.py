@@ -4,6 +4,7 @@ import numpy as np
 
 from .. import kernels
 from .._arrays import as_input, in_dtype_of, promote, with_weights
+from .._checks import flag, wanted_gradients
 from .activation import relu_backward
 from .convolution import COST, convolution_backward, geometry, padded, select
 from .pooling import as_places, max_pool_backward
@@ -51,6 +52,7 @@ def convolution_relu_max_pool(
     >>> convolution_relu_max_pool(x, W, np.array([-1.0]))
     array([[[[3.]]]])
     """
+    return_argmax = flag(return_argmax, "return_argmax")
     x, W, b = with_weights(x, W, b, 4)
     full, steps, groups, multiply_adds, around, *_ = geometry(x, W, b, stride, pad, dilation, groups)
     N, filters, out_h, out_w = full
@@ -125,12 +127,16 @@ def convolution_relu_max_pool_backward(
     >>> dW.tolist(), db
     ([[[[1.0, 1.0], [1.0, 1.0]]]], array([1.]))
     """
+    bias, input_gradient, parameter_gradient = wanted_gradients(bias, input_gradient, parameter_gradient)
     image, weights, _ = with_weights(x, W, None, 4)
     sizes = geometry(image, weights, None, stride, pad, dilation, groups)
     full, steps, _, multiply_adds, _, windows, lists, cached = sizes
     N, filters, out_h, out_w = full
     shape = N, filters, out_h // 2, out_w // 2
-    argmax = as_places(argmax, shape, 4)
+    dout, out, argmax = as_input(dout, "dout", 4), as_input(out, "out", 4), as_places(argmax, shape, 4)
+    for name, array in (("dout", dout), ("out", out)):
+        if array.shape != shape:
+            raise ValueError(f"{name} must have the output's shape {shape}, got {array.shape}")
     if input_gradient or not parameter_gradient:
         windows = windows or "it gives the gradients of parameters alone"
     if algorithm is not None:
@@ -146,10 +152,7 @@ def convolution_relu_max_pool_backward(
         wanted = {"bias": bias, "input_gradient": input_gradient, "parameter_gradient": parameter_gradient}
         return convolution_backward(dout, x, W, **settings, **wanted)
     given = x, W
-    dout, out, x, W = promote(as_input(dout, "dout", 4), as_input(out, "out", 4), image, weights)
-    for name, array in (("dout", dout), ("out", out)):
-        if array.shape != shape:
-            raise ValueError(f"{name} must have the output's shape {shape}, got {array.shape}")
+    dout, out, x, W = promote(dout, out, image, weights)
     empty = kernels.memory.empty
     dx = empty(x.shape, x.dtype) if input_gradient else None
     dW = empty(W.shape, W.dtype) if parameter_gradient else None

@@ -60,6 +60,10 @@ def concatenate(arrays):
     >>> concatenate([np.ones((1, 2)), np.zeros((1, 1))])
     array([[1., 1., 0.]])
     """
+    try:
+        arrays = list(arrays)
+    except TypeError:
+        raise TypeError(f"arrays must be a sequence of arrays, got {arrays!r}") from None
     arrays = [as_input(array, f"arrays[{number}]") for number, array in enumerate(arrays)]
     if not arrays or min(array.ndim for array in arrays) < 2:
         raise ValueError(f"arrays must have 2 dimensions or more, got shapes {[array.shape for array in arrays]}")

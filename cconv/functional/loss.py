@@ -3,7 +3,7 @@
 import numpy as np
 
 from .. import kernels
-from .._arrays import as_float, as_input, as_labels
+from .._arrays import as_array, as_float, as_input, as_labels, number
 from .._checks import positive, share
 from ..geometry import integer
 
@@ -116,7 +116,7 @@ def softmax_cross_entropy_backward(y, t, dout=1, *, label_smoothing=0.0, class_w
     array([[ 0.5, -0.5]])
     """
     y = as_input(y, "y", 2)
-    return mean_cross_entropy_backward(y, *class_targets(t, y, label_smoothing, class_weight, ignore_index), dout)
+    return mean_cross_entropy_backward(y, *class_targets(t, y, label_smoothing, class_weight, ignore_index, "y"), dout)
 
 
 def mean_cross_entropy(x, targets, total):
@@ -130,21 +130,21 @@ def mean_cross_entropy(x, targets, total):
 def mean_cross_entropy_backward(y, targets, total, dout):
     """Return the gradient with respect to the scores."""
     dx = kernels.memory.empty(y.shape, y.dtype)
-    scale = _number(dout, "dout") / total if total else 0.0
+    scale = number(dout, "dout", finite=False) / total if total else 0.0
     kernels.loss.softmax_cross_entropy_backward(y, targets, scale, dx, kernels.cpu.threads_for(COST * y.size))
     return dx
 
 
-def class_labels(t, num_samples, num_classes, ignore_index):
+def class_labels(t, num_samples, num_classes, ignore_index, name="x"):
     """Return what `as_labels` does, and a mask of the samples that are of the class to ignore; theirs becomes 0."""
     ignored = np.zeros(num_samples, bool)
     if ignore_index is not None:
         ignore_index = integer(ignore_index, "ignore_index")
-        t = np.asarray(t)
+        t = as_array(t, "t")
         if t.size == num_samples and t.dtype.kind in "iu":  # class indices, which may be out of range
             ignored = (t == ignore_index).reshape(num_samples)
             t = np.where(t == ignore_index, 0, t)
-    t = as_labels(t, num_samples, num_classes)
+    t = as_labels(t, num_samples, num_classes, scores=name)
     if ignore_index is not None:
         if t.ndim == 2:
             raise ValueError("ignore_index needs class indices, but t holds rows of floats")
@@ -152,17 +152,17 @@ def class_labels(t, num_samples, num_classes, ignore_index):
     return t, ignored
 
 
-def class_targets(t, scores, label_smoothing, class_weight, ignore_index):
+def class_targets(t, scores, label_smoothing, class_weight, ignore_index, name="x"):
     """Return the targets as the kernels take them, class indices or a row for each sample, and the losses' divisor.
 
     Whatever the options ask for is a weight for each class's logarithm: the kernels need not know of it.
     """
     N, M = scores.shape
-    if label_smoothing == 0 and class_weight is None and ignore_index is None:
-        t = as_labels(t, N, M)
-        return t if t.ndim == 1 else t.astype(scores.dtype, copy=False), N
     label_smoothing = share(label_smoothing, "label_smoothing")
-    t, ignored = class_labels(t, N, M, ignore_index)
+    if label_smoothing == 0 and class_weight is None and ignore_index is None:
+        t = as_labels(t, N, M, scores=name)
+        return t if t.ndim == 1 else t.astype(scores.dtype, copy=False), N
+    t, ignored = class_labels(t, N, M, ignore_index, name)
     weight = np.ones(M) if class_weight is None else checked_weights(class_weight, "class_weight").astype(np.float64)
     if weight.shape != (M,):
         raise ValueError(f"class_weight must have one number for each of the {M} classes, got shape {weight.shape}")
@@ -250,9 +250,9 @@ def sigmoid_cross_entropy_backward(y, t, dout=1, *, pos_weight=None):
     array([-0.25, -0.5 ])
     """
     y = as_input(y, "y")
-    t, a = _weighted_targets(t, y, pos_weight)
+    t, a = _weighted_targets(t, y, pos_weight, "y")
     dx = kernels.memory.empty(y.shape, y.dtype)
-    scale = _number(dout, "dout") / max(y.size, 1)
+    scale = number(dout, "dout", finite=False) / max(y.size, 1)
     threads = kernels.cpu.threads_for(RESIDUAL_COST * y.size)
     kernels.loss.sigmoid_cross_entropy_backward(y, t, a, scale, dx, threads)
     return dx
@@ -266,9 +266,9 @@ def checked_weights(weight, name):
     return weight
 
 
-def _weighted_targets(t, scores, pos_weight):
+def _weighted_targets(t, scores, pos_weight, name="x"):
     """Return the targets, and the targets times their weight."""
-    t = value_targets(t, scores)
+    t = value_targets(t, scores, name)
     if t.size and (t.min() < 0 or t.max() > 1):
         raise ValueError(f"t must hold numbers from 0 to 1, got {t.min()} to {t.max()}")
     if pos_weight is None:
@@ -326,10 +326,12 @@ def squared_error_backward(x, t, dout=1, *, reduction="mean"):
 
     Parameters
     ----------
-    x, t, reduction
+    x, t
         What `squared_error` was given.
     dout : float, default 1
         Gradient with respect to the loss.
+    reduction : keyword only
+        The option it was given.
 
     Returns
     -------
@@ -350,7 +352,7 @@ def squared_error_backward(x, t, dout=1, *, reduction="mean"):
     t = value_targets(t, x)
     dx = kernels.memory.empty(x.shape, x.dtype)
     threads = kernels.cpu.threads_for(RESIDUAL_COST * x.size)
-    kernels.loss.squared_error_backward(x, t, _number(dout, "dout") * _factor(reduction, x), dx, threads)
+    kernels.loss.squared_error_backward(x, t, number(dout, "dout", finite=False) * _factor(reduction, x), dx, threads)
     return dx
 
 
@@ -399,10 +401,12 @@ def huber_backward(x, t, dout=1, *, delta=1.0):
 
     Parameters
     ----------
-    x, t, delta
+    x, t
         What `huber` was given.
     dout : float, default 1
         Gradient with respect to the loss.
+    delta : keyword only
+        The option it was given.
 
     Returns
     -------
@@ -423,26 +427,19 @@ def huber_backward(x, t, dout=1, *, delta=1.0):
     t = value_targets(t, x)
     delta = positive(delta, "delta")
     dx = kernels.memory.empty(x.shape, x.dtype)
-    scale = _number(dout, "dout") / max(x.size, 1)
+    scale = number(dout, "dout", finite=False) / max(x.size, 1)
     kernels.loss.huber_backward(x, t, delta, scale, dx, kernels.cpu.threads_for(RESIDUAL_COST * x.size))
     return dx
 
 
-def value_targets(t, x):
-    """Return targets in the shape and the dtype of x."""
+def value_targets(t, x, name="x"):
+    """Return targets in the shape and the dtype of x, which an error calls by its name."""
     t = as_float(t, "t")
     if t.shape != x.shape:
         if x.shape != (*t.shape, 1):
-            raise ValueError(f"t must have the shape of x, {x.shape}, got {t.shape}")
+            raise ValueError(f"t must have the shape of {name}, {x.shape}, got {t.shape}")
         t = t.reshape(x.shape)
     return t.astype(x.dtype, copy=False)
-
-
-def _number(value, name):
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a number, got {type(value).__name__} of shape {np.shape(value)}") from None
 
 
 def not_empty(x):
@@ -452,7 +449,7 @@ def not_empty(x):
 
 def checked_reduction(reduction):
     """Return a name that is one of REDUCTIONS."""
-    if reduction not in REDUCTIONS:
+    if not isinstance(reduction, str) or reduction not in REDUCTIONS:
         raise ValueError(f"reduction must be one of {', '.join(REDUCTIONS)}, got {reduction!r}")
     return reduction
 

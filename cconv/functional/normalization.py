@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import kernels
 from .._arrays import as_input, promote
-from .._checks import nonnegative, positive
+from .._checks import flag, nonnegative, positive
 from ..geometry import integer
 
 __all__ = [
@@ -83,10 +83,12 @@ def batch_normalization_backward(dout, x, gamma, mean, var, *, eps=10e-7, fixed=
     ----------
     dout : ndarray of x's shape
         Gradient of the loss with respect to the output.
-    x, gamma, eps
+    x, gamma
         What `batch_normalization` was given.
     mean, var : ndarray
         What it returned, or was given.
+    eps
+        What it was given.
     fixed : bool, default False
         Whether it was given them: they do not follow x then, and the last term of dx is left out.
     input_gradient : bool, default True
@@ -111,7 +113,7 @@ def batch_normalization_backward(dout, x, gamma, mean, var, *, eps=10e-7, fixed=
     >>> dgamma.round(3), dbeta
     (array([2.]), array([2.]))
     """
-    kernel, door = kernels.norm.batch_norm_backward, _batch_door(eps, bool(fixed))
+    kernel, door = kernels.norm.batch_norm_backward, _batch_door(eps, flag(fixed, "fixed"))
     return _backward(kernel, door, dout, x, gamma, mean, var, input_gradient)
 
 
@@ -163,10 +165,12 @@ def layer_normalization_backward(dout, x, gamma, mean, var, *, eps=1e-5, input_g
     ----------
     dout : ndarray of x's shape
         Gradient of the loss with respect to the output.
-    x, gamma, eps
+    x, gamma
         What `layer_normalization` was given.
     mean, var : ndarray
         What it returned.
+    eps
+        What it was given.
     input_gradient : bool, default True
         Whether dx is wanted.
 
@@ -238,10 +242,12 @@ def group_normalization_backward(dout, x, gamma, mean, var, groups, *, eps=1e-5,
     ----------
     dout : ndarray of x's shape
         Gradient of the loss with respect to the output.
-    x, gamma, groups, eps
+    x, gamma
         What `group_normalization` was given.
     mean, var : ndarray
         What it returned.
+    groups, eps
+        What it was given.
     input_gradient : bool, default True
         Whether dx is wanted.
 
@@ -321,6 +327,7 @@ def _group_door(eps, groups):
 
 def _forward(kernel, door, x, gamma, beta, given, return_statistics):
     """Normalise, by the kernel of one kind and what its door says, with the statistics that are given or x's own."""
+    return_statistics = flag(return_statistics, "return_statistics")
     x, gamma, beta = as_input(x, "x"), as_input(gamma, "gamma"), as_input(beta, "beta")
     shape, settings = door(x, gamma)
     if beta.shape != gamma.shape:
@@ -335,7 +342,8 @@ def _forward(kernel, door, x, gamma, beta, given, return_statistics):
 
 def _backward(kernel, door, dout, x, gamma, mean, var, input_gradient):
     """Return the gradients of `_forward`, each in the dtype of what it belongs to."""
-    x_dtype, gamma_dtype, gamma_shape = getattr(x, "dtype", None), getattr(gamma, "dtype", None), np.shape(gamma)
+    input_gradient = flag(input_gradient, "input_gradient")
+    x_dtype, gamma_dtype = getattr(x, "dtype", None), getattr(gamma, "dtype", None)
     x, gamma, dout = as_input(x, "x"), as_input(gamma, "gamma"), as_input(dout, "dout")
     shape, settings = door(x, gamma)
     if dout.shape != x.shape:
@@ -343,7 +351,7 @@ def _backward(kernel, door, dout, x, gamma, mean, var, input_gradient):
     dout, x, gamma = promote(dout, x, gamma)
     mean, var = _statistics(mean, var, shape)
     dx = kernels.memory.empty(x.shape, x.dtype) if input_gradient else None
-    dgamma, dbeta = np.zeros(gamma_shape), np.zeros(gamma_shape)
+    dgamma, dbeta = np.zeros(gamma.shape), np.zeros(gamma.shape)
     if x.size:
         threads = kernels.cpu.threads_for(2 * COST * x.size)
         kernel(dout, x, mean, var, gamma, dx, dgamma, dbeta, *settings, threads)

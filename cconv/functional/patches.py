@@ -22,8 +22,9 @@ def im2col(input_data, filter_h, filter_w, stride=1, pad=0, *, dilation=1):
     ----------
     input_data : ndarray, float32 or float64, shape (N, C, H, W)
     filter_h, filter_w : int
-    stride, dilation : int or (int, int), default 1
+    stride : int or (int, int), default 1
     pad : int, (int, int), ((top, bottom), (left, right)), 'same' or 'valid', default 0
+    dilation : int or (int, int), default 1
 
     Returns
     -------

@@ -4,6 +4,7 @@ import numpy as np
 
 from .. import kernels
 from .._arrays import as_input, required
+from .._checks import flag
 from ..geometry import checked_size, image_shape, padding, pair, window
 
 __all__ = [
@@ -18,12 +19,15 @@ __all__ = [
 # Nanoseconds that one thread takes for one tap of one window, roughly: it only decides when a second thread pays.
 COST = 0.15
 
+LARGEST = 2**31 - 1  # positions in a window are int32
+
 
 def _place(shape, size, stride, pad, dilation, ceil_mode):
     """Return the window's (fh, fw) and its `Window` over images of `shape`."""
     size = pair(size, "window", 1)
+    ceil_mode = flag(ceil_mode, "ceil_mode")
     stride = size if stride is None else stride
-    return size, window(*shape[2:], *size, stride, pad, dilation, ceil_mode=bool(ceil_mode), pooling=True)
+    return size, window(*shape[2:], *size, stride, pad, dilation, ceil_mode=ceil_mode, pooling=True)
 
 
 def max_pool(x, window, *, stride=None, pad=0, dilation=1, ceil_mode=False, return_argmax=False):
@@ -41,7 +45,7 @@ def max_pool(x, window, *, stride=None, pad=0, dilation=1, ceil_mode=False, retu
     stride : int or (int, int), optional
         The window's own size when not given.
     pad : int, (int, int) or ((top, bottom), (left, right)), default 0
-        At most half the window.
+        At most half the window, dilated as it is; no window may lie in the padding as a whole.
     dilation : int or (int, int), default 1
     ceil_mode : bool, default False
         Round output sizes up; the last window must begin inside the image or the padding before it.
@@ -67,12 +71,15 @@ def max_pool(x, window, *, stride=None, pad=0, dilation=1, ceil_mode=False, retu
     array([[[[2., 3.],
              [3., 2.]]]], dtype=float32)
     """
+    return_argmax = flag(return_argmax, "return_argmax")
     x = as_input(x, "x", 4)
     size, place = _place(x.shape, window, stride, pad, dilation, ceil_mode)
     shape = x.shape[:2] + (place.out_h, place.out_w)
     checked_size(*shape, itemsize=8)
     out = kernels.memory.empty(shape, x.dtype)
     area = size[0] * size[1]
+    if return_argmax and area > LARGEST:
+        raise ValueError(f"window must have at most {LARGEST} values for an argmax, got {size[0]} x {size[1]}")
     argmax = kernels.memory.empty(shape, _place_dtype(area)) if return_argmax else None
     threads = kernels.cpu.threads_for(COST * out.size * area)
     kernels.pool.max_pool(x, out, argmax, *size, *place.steps, threads)
@@ -177,6 +184,7 @@ def average_pool(x, window, *, stride=None, pad=0, ceil_mode=False, count_includ
     >>> average_pool(np.array([[[[1.0, 2.0], [3.0, 6.0]]]]), 2)
     array([[[[3.]]]])
     """
+    count_include_pad = flag(count_include_pad, "count_include_pad")
     x = as_input(x, "x", 4)
     size, place = _place(x.shape, window, stride, pad, 1, ceil_mode)
     shape = x.shape[:2] + (place.out_h, place.out_w)
@@ -184,7 +192,7 @@ def average_pool(x, window, *, stride=None, pad=0, ceil_mode=False, count_includ
     out = kernels.memory.empty(shape, x.dtype)
     threads = kernels.cpu.threads_for(COST * out.size * size[0] * size[1])
     (_, below), (_, right) = padding(pad, x.shape[2:], size, stride or size)
-    kernels.pool.average_pool(x, out, *size, *place.steps[:4], below, right, bool(count_include_pad), threads)
+    kernels.pool.average_pool(x, out, *size, *place.steps[:4], below, right, count_include_pad, threads)
     return out
 
 
@@ -216,6 +224,7 @@ def average_pool_backward(dout, input_shape, window, *, stride=None, pad=0, ceil
     array([[[[1., 1.],
              [1., 1.]]]])
     """
+    count_include_pad = flag(count_include_pad, "count_include_pad")
     dout = as_input(dout, "dout", 4)
     input_shape = image_shape(input_shape)
     size, place = _place(input_shape, window, stride, pad, 1, ceil_mode)
@@ -225,9 +234,7 @@ def average_pool_backward(dout, input_shape, window, *, stride=None, pad=0, ceil
     dx = kernels.memory.empty(input_shape, dout.dtype)
     threads = kernels.cpu.threads_for(COST * dout.size * size[0] * size[1])
     (_, below), (_, right) = padding(pad, input_shape[2:], size, stride or size)
-    kernels.pool.average_pool_backward(
-        dout, dx, *size, *place.steps[:4], below, right, bool(count_include_pad), threads
-    )
+    kernels.pool.average_pool_backward(dout, dx, *size, *place.steps[:4], below, right, count_include_pad, threads)
     return dx
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import kernels
 from .._arrays import as_input
+from .._checks import choice, flag
 from ..geometry import LONGEST, checked_size, image_shape, padding, scale_pair, scaled_size
 
 __all__ = ["upsample", "upsample_backward", "zero_pad", "zero_pad_backward"]
@@ -98,8 +99,9 @@ def upsample_backward(dout, input_shape, scale, *, mode="nearest", align_corners
     dout = as_input(dout, "dout", 4)
     input_shape = image_shape(input_shape)
     size = _scaled(input_shape[2:], scale, mode, align_corners)
-    if dout.shape != input_shape[:2] + size:
-        raise ValueError(f"dout must have the output's shape {input_shape[:2] + size}, got {dout.shape}")
+    shape = input_shape[:2] + size
+    if dout.shape != shape:
+        raise ValueError(f"dout must have the output's shape {shape}, for scale {scale!r}, got {dout.shape}")
     dx = kernels.memory.empty(input_shape, dout.dtype)
     if dout.size:
         tables = _tables(input_shape[2:], size, scale, mode, align_corners)
@@ -183,9 +185,8 @@ def _padded(shape, pad):
 
 def _scaled(size, scale, mode, align_corners):
     """Return the (height, width) of the output, having checked all that decides about it."""
-    if mode not in ("nearest", "bilinear"):
-        raise ValueError(f"mode must be 'nearest' or 'bilinear', got {mode!r}")
-    if align_corners and mode == "nearest":
+    choice(mode, "mode", ("nearest", "bilinear"))
+    if flag(align_corners, "align_corners") and mode == "nearest":
         raise ValueError("align_corners is for mode='bilinear', got mode='nearest'")
     out = scaled_size(size, scale)
     if max(*size, *out) > LONGEST:

@@ -1,9 +1,8 @@
 """Transposed convolution and its gradients: a convolution's passes with their roles exchanged."""
 
-import numpy as np
-
 from .. import kernels
 from .._arrays import as_input, promote
+from .._checks import wanted_gradients
 from ..geometry import checked_size, integer, transposed_window
 from .convolution import COST, passes, run_input_gradient, run_weight_gradient, select
 
@@ -46,10 +45,12 @@ def transposed_convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=
         Filters, one for each pair of an input and an output channel.
     b : ndarray, shape (FN,), optional
         One bias per output channel.
-    stride, dilation : int or (int, int), default 1
-        Steps of the window over the output, and between the taps of a filter, as (height, width).
+    stride : int or (int, int), default 1
+        Steps of the window over the output, as (height, width).
     pad : int, (int, int), ((top, bottom), (left, right)), 'same' or 'valid', default 0
         Rows and columns that are cut off the output. 'same' gives H * stride, W * stride outputs.
+    dilation : int or (int, int), default 1
+        Steps between the taps of a filter.
     groups : int, default 1
         Parts into which both kinds of channels are divided.
     output_padding : int or (int, int), default 0
@@ -162,6 +163,7 @@ def transposed_convolution_backward(
     >>> dx.tolist(), dW[0, 0].tolist(), db
     ([[[[6.0, 6.0]]]], [[3.0, 3.0, 3.0], [3.0, 3.0, 3.0]], array([10.]))
     """
+    bias, input_gradient, parameter_gradient = wanted_gradients(bias, input_gradient, parameter_gradient)
     x_dtype, W_dtype = getattr(x, "dtype", None), getattr(W, "dtype", None)
     x, W, groups = _door(x, W, groups)
     dout, x, W = promote(as_input(dout, "dout", 4), x, W)
@@ -185,5 +187,7 @@ def transposed_convolution_backward(
     dW = kernels.memory.empty(W.shape, W.dtype)
     run_weight_gradient(x, dout, dW, None, place.steps, groups, threads, algorithm=weight_algorithm)
     if bias:
-        db = dout.sum(axis=(2, 3)).sum(axis=0, dtype=np.float64).astype(W_dtype or W.dtype)
+        db = kernels.memory.empty(shape[1:2], W.dtype)
+        kernels.gemm.channel_sums(dout, db)
+        db = db.astype(W_dtype or db.dtype, copy=False)
     return dx, dW.astype(W_dtype or dW.dtype, copy=False), db

@@ -612,7 +612,7 @@ def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db,
     cdef Plan plan = find_plan(x, dW, sizes(dout), steps, groups, WEIGHT_GRADIENT)
     cdef Gather* g = &plan.g
     cdef Pass* p = g.each
-    cdef Py_ssize_t N = x.shape[0], lanes = g.vectors * g.lanes, rows = g.C * p.taps + 1
+    cdef Py_ssize_t N = x.shape[0], lanes = g.vectors * g.lanes, rows = g.C * p.taps + 2
     cdef Py_ssize_t blocks = ceil_div(g.C * p.taps * lanes * plan.itemsize, GRADIENT_BLOCK)
     cdef Py_ssize_t block = ceil_div(g.C, min(blocks, g.C))
     cdef Py_ssize_t total = g.groups * rows * lanes, length, strips, sets, k, private, summed, together = 1

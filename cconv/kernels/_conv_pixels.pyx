@@ -34,6 +34,7 @@ from libc.string cimport memcpy, memset
 
 from cconv.kernels._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.division cimport ceil_div, deal, floor_div, quotient, round_up
+from cconv.kernels.sums cimport sum_add, sum_parts, sum_row
 from cconv.kernels.tile cimport PLANS_CHECKED, TILE_BYTES
 
 import numpy as np
@@ -63,8 +64,6 @@ cdef extern from "conv_pixels.h" nogil:
                             Py_ssize_t, float*, Py_ssize_t) noexcept
     void weigh_pixels_double(int, int, const double*, const Py_ssize_t*, Py_ssize_t, const double*, Py_ssize_t,
                              Py_ssize_t, Py_ssize_t, double*, Py_ssize_t) noexcept
-    void add_pixels_float(const float*, Py_ssize_t, float*) noexcept
-    void add_pixels_double(const double*, Py_ssize_t, double*) noexcept
     float sum_lanes_float(const float*) noexcept
     double sum_lanes_double(const double*) noexcept
 
@@ -156,13 +155,6 @@ cdef inline void weigh_pixels(int F, int K, const floating* image, const Py_ssiz
         weigh_pixels_double(F, K, image, off, g.row_step, dout, g.H * g.W, g.H, g.W, totals, totals_step)
 
 
-cdef inline void add_pixels(const floating* x, Py_ssize_t n, floating* totals) noexcept nogil:
-    if floating is float:
-        add_pixels_float(x, n, totals)
-    else:
-        add_pixels_double(x, n, totals)
-
-
 cdef inline floating sum_lanes(const floating* totals) noexcept nogil:
     if floating is float:
         return sum_lanes_float(totals)
@@ -250,6 +242,7 @@ cdef void weigh_group(const floating* dout, const floating* x, const floating* e
     cdef const floating* image = x
     cdef const floating* gradient = dout
     cdef floating* copied = mine
+    cdef floating* total
     step = (K + 1) * lanes
     if not g.in_place:
         split(x, end, g, mine)
@@ -269,7 +262,8 @@ cdef void weigh_group(const floating* dout, const floating* x, const floating* e
             k += P
     if bias:
         for f in range(g.F):
-            add_pixels(gradient + f * area, area, totals + f * step + K * lanes)
+            total = totals + f * step + K * lanes
+            sum_add(total, total + 1, sum_row(gradient + f * area, area))
 
 
 cdef void some_sums(const floating* dout, const floating* x, floating* sums, floating* mine, WeightJob* job,
@@ -312,12 +306,12 @@ cdef void some_weights(floating* sums, floating* dW, floating* db, WeightJob* jo
     while (f := take_piece(pieces, slot)) >= 0:
         totals = sums + f * (K + 1) * lanes
         for m in range(1, job.sets):
-            for k in range((K + 1) * lanes):
+            for k in range(K * lanes):
                 totals[k] += totals[m * total + k]
         for k in range(K):
             dW[f * K + k] = sum_lanes(totals + k * lanes)
         if db != NULL:
-            db[f] = sum_lanes(totals + K * lanes)
+            db[f] = sum_parts(totals + K * lanes, total, job.sets, 1)
 
 
 cdef void add_sets(void* given, Pieces* pieces, int slot) noexcept nogil:

@@ -37,6 +37,7 @@
 cimport numpy as cnp
 from cython cimport floating
 from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport abort
 
 from cconv.kernels._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.vmath cimport decay, expm1, log1p, normal, sigmoid as logistic, tanh as hyperbolic
@@ -159,9 +160,11 @@ cdef void values(Rule rule, const floating* x, floating* out, Py_ssize_t n, floa
         for i in range(n):
             t = softplus_of[floating](a * x[i]) / a
             out[i] = x[i] if a * x[i] > b else t
-    else:
+    elif rule == HARD_SWISH:
         for i in range(n):
             out[i] = x[i] * hard_sigmoid[floating](x[i])
+    else:
+        abort()
 
 
 cdef void gradients(Rule rule, const floating* dout, const floating* x, floating* dx, Py_ssize_t n, floating a,
@@ -199,9 +202,11 @@ cdef void gradients(Rule rule, const floating* dout, const floating* x, floating
         for i in range(n):
             t = logistic[floating](a * x[i])
             dx[i] = dout[i] * (1 if a * x[i] > b else t)
-    else:
+    elif rule == HARD_SWISH:
         for i in range(n):
             dx[i] = dout[i] * hard_swish_slope[floating](x[i])
+    else:
+        abort()
 
 
 cdef inline void masked_relu(const floating* dout, const floating* x, floating* out, uint64_t* mask, Py_ssize_t i,

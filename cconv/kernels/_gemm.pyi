@@ -8,6 +8,7 @@ def plan(
 def affine(
     x: NDArray[Any], W: NDArray[Any], b: NDArray[Any] | None, out: NDArray[Any], relu: bool, num_threads: int, /
 ) -> None: ...
+def channel_sums(a: NDArray[Any], out: NDArray[Any], /) -> None: ...
 def affine_backward(
     dout: NDArray[Any],
     x: NDArray[Any],

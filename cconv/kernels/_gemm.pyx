@@ -30,6 +30,7 @@ from libc.string cimport memcpy, memset
 
 from cconv.kernels._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.division cimport ceil_div, deal, round_up
+from cconv.kernels.sums cimport sum_add, sum_columns, sum_row, sum_whole
 from cconv.kernels.tile cimport (
     PLANS_CHECKED, TILE_BYTES, TILE_MAX_V, Ahead, look_ahead, pad, plan_lines, run_rows, tile_ahead, tile_cost,
     tile_product, tile_rows, tile_rows_product, turn, turn_padded
@@ -572,27 +573,44 @@ cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray 
             run_job(multiply_parts, &job, g.parts * g.items, num_threads)
 
 
-cdef struct ColumnSums:
+cdef struct Channels:
     bint single
     const void* a
-    void* out
-    Py_ssize_t rows, columns
+    void* total
+    void* lost
+    Py_ssize_t N, channels, pixels
 
 
-cdef void some_columns(const floating* a, floating* out, ColumnSums* job) noexcept nogil:
-    cdef Py_ssize_t r, c
-    memset(out, 0, job.columns * sizeof(floating))
-    for r in range(job.rows):
-        for c in range(job.columns):
-            out[c] += a[r * job.columns + c]
-
-
-cdef void column_sums(void* given, Pieces* _pieces, int _slot) noexcept nogil:
-    cdef ColumnSums* job = <ColumnSums*>given
-    if job.single:
-        some_columns(<const float*>job.a, <float*>job.out, job)
+cdef void add_channels(const floating* a, floating* total, floating* lost, Channels* job) noexcept nogil:
+    cdef Py_ssize_t n, c, channels = job.channels, pixels = job.pixels
+    memset(total, 0, channels * sizeof(floating))
+    memset(lost, 0, channels * sizeof(floating))
+    if pixels == 1:
+        sum_columns(a, channels, job.N, channels, total, lost)
     else:
-        some_columns(<const double*>job.a, <double*>job.out, job)
+        for n in range(job.N):
+            for c in range(channels):
+                sum_add(total + c, lost + c, sum_row(a + (n * channels + c) * pixels, pixels))
+    for c in range(channels):
+        total[c] = sum_whole(total[c], lost[c])
+
+
+cdef void add_all_channels(void* given, Pieces* _pieces, int _slot) noexcept nogil:
+    cdef Channels* job = <Channels*>given
+    if job.single:
+        add_channels(<const float*>job.a, <float*>job.total, <float*>job.lost, job)
+    else:
+        add_channels(<const double*>job.a, <double*>job.total, <double*>job.lost, job)
+
+
+def channel_sums(cnp.ndarray a, cnp.ndarray out, /):
+    """Write the sums of a (N, C) or (N, C, H, W) over all axes but the second into out (C,): a bias's gradient."""
+    cdef cnp.ndarray lost = empty((a.shape[1],), out.dtype)
+    cdef Channels job = Channels(cnp.PyArray_TYPE(out) == cnp.NPY_FLOAT, cnp.PyArray_DATA(a), cnp.PyArray_DATA(out),
+                                 cnp.PyArray_DATA(lost), a.shape[0], a.shape[1],
+                                 1 if a.ndim == 2 else a.shape[2] * a.shape[3])
+    with nogil:
+        run_job(add_all_channels, &job, 1, 1)
 
 
 def affine(cnp.ndarray x, cnp.ndarray W, cnp.ndarray b, cnp.ndarray out, bint relu, int num_threads, /):
@@ -604,14 +622,9 @@ def affine_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray W, cnp.ndarray 
                     int num_threads, /):
     """Write dout (N, M) times the transpose of W (D, M) into dx (N, D), the transpose of x times dout into dW, and
     dout's column sums into db; what is None is left out."""
-    cdef ColumnSums job
     if dx is not None:
         run(dout, W, None, False, dx, False, True, num_threads)
     if dW is not None:
         run(x, dout, None, False, dW, True, False, num_threads)
-    if db is None:
-        return
-    job = ColumnSums(cnp.PyArray_TYPE(db) == cnp.NPY_FLOAT, cnp.PyArray_DATA(dout), cnp.PyArray_DATA(db),
-                     dout.shape[0], dout.shape[1])
-    with nogil:
-        run_job(column_sums, &job, 1, 1)
+    if db is not None:
+        channel_sums(dout, db)

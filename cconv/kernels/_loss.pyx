@@ -19,17 +19,19 @@
 #   huber     loss = r^2 / 2 where |r| <= delta, else delta * (|r| - delta / 2), with r = x - t;
 #             dx = r, but no further than delta from 0, times scale
 #
-# A total is the sum over PIECES pieces that the size alone cuts, each added up in blocks, in double: the number of
-# threads does not change it. Those of rows are added up in order. A NaN in x or t makes it NaN. Arrays are contiguous
-# and of one dtype. Numbers are written with <floating>: of a literal 1 Cython makes a double, and C computes in double
-# what has one in it.
+# A total is the sum over PIECES pieces that the size alone cuts, each added up in blocks that go on in double, as a long
+# sum (sums.h): the number of threads does not change it. The losses of rows are added up likewise. A NaN in x or t makes
+# it NaN. Arrays are contiguous and of one dtype. Numbers are written with <floating>: of a literal 1 Cython makes a
+# double, and C computes in double what has one in it.
 
 cimport numpy as cnp
 from cython cimport floating
 from cython.parallel cimport parallel, prange
 from libc.math cimport fabs, fabsf, log, logf
 from libc.stdint cimport int64_t
+from libc.stdlib cimport abort
 
+from cconv.kernels.sums cimport sum_add, sum_row, sum_whole
 from cconv.kernels.tile cimport cconv_ftz_on, cconv_ftz_restore
 from cconv.kernels.vmath cimport exp, log1p
 
@@ -38,8 +40,6 @@ from cconv.kernels._memory import empty
 cdef extern from "vmath.h" nogil:
     float largest_float(const float* x, Py_ssize_t size) noexcept
     double largest_double(const double* x, Py_ssize_t size) noexcept
-    float sum_float(const float* x, Py_ssize_t size) noexcept
-    double sum_double(const double* x, Py_ssize_t size) noexcept
 
 cnp.import_array()
 
@@ -60,13 +60,6 @@ cdef inline floating largest(const floating* x, Py_ssize_t size) noexcept nogil:
         return largest_double(x, size)
 
 
-cdef inline floating sum_of(const floating* x, Py_ssize_t size) noexcept nogil:
-    if floating is float:
-        return sum_float(x, size)
-    else:
-        return sum_double(x, size)
-
-
 cdef inline floating logarithm(floating x) noexcept nogil:
     if floating is float:
         return logf(x)
@@ -81,17 +74,21 @@ cdef inline floating magnitude(floating x) noexcept nogil:
         return fabs(x)
 
 
-cdef inline floating row_loss(const floating* x, const int64_t* labels, const floating* targets, Py_ssize_t n,
-                              floating most, floating level, Py_ssize_t M) noexcept nogil:
-    """The loss of row n, whose largest score and logarithm of the sum of exponentials are known."""
-    cdef Py_ssize_t i
-    cdef floating loss = 0
-    if labels != NULL:
-        return level - (x[n * M + labels[n]] - most)
-    for i in range(n * M, (n + 1) * M):
-        # A class of probability 0 adds nothing, however small its softmax.
-        loss += 0 if targets[i] == 0 else targets[i] * (level - (x[i] - most))
-    return loss
+cdef floating target_loss(const floating* x, const floating* targets, floating most, floating level,
+                          Py_ssize_t M) noexcept nogil:
+    """The loss of a row, whose largest score and logarithm of the sum of exponentials are known."""
+    cdef Py_ssize_t b, i, size
+    cdef floating[BLOCK] losses
+    cdef floating loss = 0, lost = 0
+    for b in range((M + BLOCK - 1) // BLOCK):
+        size = min(BLOCK, M - b * BLOCK)
+        for i in range(size):
+            # A class of probability 0 adds nothing, however small its softmax.
+            losses[i] = 0 if targets[i] == 0 else targets[i] * (level - (x[i] - most))
+        sum_add(&loss, &lost, sum_row(<const floating*>losses, size))
+        x += size
+        targets += size
+    return sum_whole(loss, lost)
 
 
 cdef void softmax_rows(const floating* x, const int64_t* labels, const floating* targets, floating* y,
@@ -107,11 +104,15 @@ cdef void softmax_rows(const floating* x, const int64_t* labels, const floating*
     for i in range(first * M, last * M):
         y[i] = exp[floating](y[i])
     for n in range(first, last):
-        total = sum_of(y + n * M, M)
+        total = sum_row(<const floating*>y + n * M, M)
         for i in range(n * M, (n + 1) * M):
             y[i] = y[i] / total
         if losses != NULL:
-            losses[n] = row_loss(x, labels, targets, n, largest(x + n * M, M), logarithm[floating](total), M)
+            most = largest(x + n * M, M)
+            if labels != NULL:
+                losses[n] = logarithm[floating](total) - (x[n * M + labels[n]] - most)
+            else:
+                losses[n] = target_loss(x + n * M, targets + n * M, most, logarithm[floating](total), M)
 
 
 cdef void cross_entropy_rows(const floating* x, const int64_t* labels, const floating* targets, floating* y,
@@ -141,9 +142,7 @@ cdef void cross_entropy_gradient(const floating* y, const int64_t* labels, const
                 dx[n * M + m] = (y[n * M + m] - <floating>1) * scale
             else:
                 # Rows of targets that do not add up to one weigh their sample.
-                weight = 0
-                for m in range(M):
-                    weight = weight + targets[n * M + m]
+                weight = sum_row(targets + n * M, M)
                 for m in range(M):
                     dx[n * M + m] = (y[n * M + m] * weight - targets[n * M + m]) * scale
         cconv_ftz_restore(state)
@@ -167,29 +166,30 @@ cdef inline void block_losses(Rule rule, const floating* x, const floating* t, c
     elif rule == SQUARED:
         for i in range(n):
             losses[i] = (x[i] - t[i]) * (x[i] - t[i])
-    else:
+    elif rule == HUBER:
         for i in range(n):
             r = magnitude[floating](x[i] - t[i])
             losses[i] = delta * (r - delta * <floating>0.5) if r > delta else r * r * <floating>0.5
+    else:
+        abort()
 
 
 cdef double piece_loss(Rule rule, const floating* x, const floating* t, const floating* a, floating delta, floating* y,
                        Py_ssize_t n) noexcept nogil:
     cdef floating[BLOCK] losses
     cdef Py_ssize_t b, i, size
-    cdef double total = 0
+    cdef double total = 0, lost = 0
     for b in range((n + BLOCK - 1) // BLOCK):
         i = b * BLOCK
         size = min(BLOCK, n - i)
         block_losses(rule, x + i, t + i, a + i, delta, y + i, losses, size)
-        total += sum_of(losses, size)
-    return total
+        sum_add(&total, &lost, <double>sum_row(<const floating*>losses, size))
+    return sum_whole(total, lost)
 
 
 cdef double total_loss(Rule rule, const floating* x, const floating* t, const floating* a, floating delta, floating* y,
                        Py_ssize_t size, int num_threads) noexcept nogil:
     cdef double[PIECES] sums
-    cdef double total = 0
     cdef Py_ssize_t length = max(BLOCK, (size + PIECES - 1) // PIECES), c, i
     cdef unsigned state = 0
     with parallel(num_threads=num_threads):
@@ -198,9 +198,7 @@ cdef double total_loss(Rule rule, const floating* x, const floating* t, const fl
             i = min(c * length, size)
             sums[c] = piece_loss(rule, x + i, t + i, a + i, delta, y + i, min(length, size - i))
         cconv_ftz_restore(state)
-    for c in range(PIECES):
-        total += sums[c]
-    return total
+    return sum_row(<const double*>sums, PIECES)
 
 
 cdef inline void gradients(Rule rule, const floating* x, const floating* t, const floating* a, floating delta,
@@ -214,11 +212,13 @@ cdef inline void gradients(Rule rule, const floating* x, const floating* t, cons
     elif rule == SQUARED:
         for i in range(n):
             dx[i] = <floating>2 * (x[i] - t[i]) * scale
-    else:
+    elif rule == HUBER:
         for i in range(n):
             r = x[i] - t[i]
             r = delta if r > delta else r
             dx[i] = (-delta if r < -delta else r) * scale
+    else:
+        abort()
 
 
 cdef void all_gradients(Rule rule, const floating* x, const floating* t, const floating* a, floating delta,
@@ -280,12 +280,12 @@ def softmax(cnp.ndarray x, cnp.ndarray out, int num_threads, /):
             cross_entropy_rows[double](<double*>source, NULL, NULL, <double*>target, NULL, N, M, num_threads)
 
 
-cdef double in_double(const floating* x, Py_ssize_t size) noexcept nogil:
-    cdef Py_ssize_t i
-    cdef double total = 0
-    for i in range(size):
-        total += x[i]
-    return total
+cdef double sum_of_rows(const floating* losses, Py_ssize_t size) noexcept nogil:
+    cdef Py_ssize_t b
+    cdef double total = 0, lost = 0
+    for b in range((size + BLOCK - 1) // BLOCK):
+        sum_add(&total, &lost, <double>sum_row(losses + b * BLOCK, min(BLOCK, size - b * BLOCK)))
+    return sum_whole(total, lost)
 
 
 def softmax_cross_entropy(cnp.ndarray x, cnp.ndarray t, cnp.ndarray y, int num_threads, /):
@@ -303,11 +303,11 @@ def softmax_cross_entropy(cnp.ndarray x, cnp.ndarray t, cnp.ndarray y, int num_t
         if single:
             cross_entropy_rows[float](<float*>source, labels, <float*>truth, <float*>target, <float*>loss, N, M,
                                       num_threads)
-            total = in_double(<float*>loss, N)
+            total = sum_of_rows(<const float*>loss, N)
         else:
             cross_entropy_rows[double](<double*>source, labels, <double*>truth, <double*>target, <double*>loss, N, M,
                                        num_threads)
-            total = in_double(<double*>loss, N)
+            total = sum_of_rows(<const double*>loss, N)
     return total
 
 

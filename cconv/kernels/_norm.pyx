@@ -15,17 +15,21 @@
 #
 # Arrays are contiguous; mean and var, which forward leaves and backward takes, are float64, as are dgamma and dbeta.
 # The loops are in norm.h. A piece of work is some features of the batch, or one group of one sample; backward of groups
-# adds up dgamma and dbeta over a fixed share of the samples. Nothing is empty.
+# adds up dgamma and dbeta over a fixed share of the samples, of which blocks go to long sums (sums.h). Nothing is
+# empty.
 #
 # Edge cases: var is the biased variance; a NaN or an infinity makes all of its feature or group NaN; a feature that
 # does not vary gives beta.
 
 cimport numpy as cnp
 from cython cimport floating
-from cython.parallel cimport parallel, prange
-from libc.stdlib cimport calloc, free
+from cython.parallel cimport parallel, prange, threadid
+from libc.string cimport memset
 
+from cconv.kernels.sums cimport SUM_BLOCK, sum_columns
 from cconv.kernels.tile cimport cconv_ftz_on, cconv_ftz_restore
+
+from cconv.kernels._memory import empty
 
 cnp.import_array()
 
@@ -34,24 +38,27 @@ cdef enum:
     SHARE = 8    # samples at least in one
 
 cdef extern from "norm.h" nogil:
+    const int NORM_ROOM
     Py_ssize_t piece_float(Py_ssize_t P) noexcept
     Py_ssize_t piece_double(Py_ssize_t P) noexcept
     void measure_float(const float* x, Py_ssize_t N, Py_ssize_t pitch, Py_ssize_t features, Py_ssize_t P, double* mean,
-                       double* var) noexcept
+                       double* var, double* scratch) noexcept
     void measure_double(const double* x, Py_ssize_t N, Py_ssize_t pitch, Py_ssize_t features, Py_ssize_t P,
-                        double* mean, double* var) noexcept
+                        double* mean, double* var, double* scratch) noexcept
     void batch_forward_float(const float* x, float* out, const double* mean, const double* var, const float* gamma,
                              const float* beta, Py_ssize_t N, Py_ssize_t pitch, Py_ssize_t features, Py_ssize_t P,
-                             double eps) noexcept
+                             double eps, double* scratch) noexcept
     void batch_forward_double(const double* x, double* out, const double* mean, const double* var, const double* gamma,
                               const double* beta, Py_ssize_t N, Py_ssize_t pitch, Py_ssize_t features, Py_ssize_t P,
-                              double eps) noexcept
+                              double eps, double* scratch) noexcept
     void batch_backward_float(const float* dout, const float* x, const double* mean, const double* var,
                               const float* gamma, float* dx, double* dgamma, double* dbeta, Py_ssize_t N,
-                              Py_ssize_t pitch, Py_ssize_t features, Py_ssize_t P, double eps, bint fixed) noexcept
+                              Py_ssize_t pitch, Py_ssize_t features, Py_ssize_t P, double eps, bint fixed,
+                              double* scratch) noexcept
     void batch_backward_double(const double* dout, const double* x, const double* mean, const double* var,
                                const double* gamma, double* dx, double* dgamma, double* dbeta, Py_ssize_t N,
-                               Py_ssize_t pitch, Py_ssize_t features, Py_ssize_t P, double eps, bint fixed) noexcept
+                               Py_ssize_t pitch, Py_ssize_t features, Py_ssize_t P, double eps, bint fixed,
+                               double* scratch) noexcept
     void group_forward_float(const float* x, float* out, double* mean, double* var, const float* gamma,
                              const float* beta, Py_ssize_t K, Py_ssize_t P, double eps) noexcept
     void group_forward_double(const double* x, double* out, double* mean, double* var, const double* gamma,
@@ -66,36 +73,41 @@ cdef extern from "norm.h" nogil:
 
 cdef void forward_features(const floating* x, floating* out, double* mean, double* var, const floating* gamma,
                            const floating* beta, Py_ssize_t N, Py_ssize_t F, Py_ssize_t P, double eps, bint fixed,
-                           int num_threads) noexcept nogil:
+                           double* scratch, int num_threads) noexcept nogil:
     cdef Py_ssize_t piece = piece_float(P) if floating is float else piece_double(P)
     cdef Py_ssize_t c, f, count
+    cdef double* mine = NULL
     cdef unsigned state = 0
     with parallel(num_threads=num_threads):
+        mine = scratch + threadid() * NORM_ROOM
         state = cconv_ftz_on()
         for c in prange((F + piece - 1) // piece, schedule="static"):
             f = c * piece
             count = min(piece, F - f)
             if floating is float:
                 if not fixed:
-                    measure_float(x + f * P, N, F * P, count, P, mean + f, var + f)
+                    measure_float(x + f * P, N, F * P, count, P, mean + f, var + f, mine)
                 batch_forward_float(x + f * P, out + f * P, mean + f, var + f, gamma + f, beta + f, N, F * P, count, P,
-                                    eps)
+                                    eps, mine)
             else:
                 if not fixed:
-                    measure_double(x + f * P, N, F * P, count, P, mean + f, var + f)
+                    measure_double(x + f * P, N, F * P, count, P, mean + f, var + f, mine)
                 batch_forward_double(x + f * P, out + f * P, mean + f, var + f, gamma + f, beta + f, N, F * P, count,
-                                     P, eps)
+                                     P, eps, mine)
         cconv_ftz_restore(state)
 
 
 cdef void backward_features(const floating* dout, const floating* x, const double* mean, const double* var,
                             const floating* gamma, floating* dx, double* dgamma, double* dbeta, Py_ssize_t N,
-                            Py_ssize_t F, Py_ssize_t P, double eps, bint fixed, int num_threads) noexcept nogil:
+                            Py_ssize_t F, Py_ssize_t P, double eps, bint fixed, double* scratch,
+                            int num_threads) noexcept nogil:
     cdef Py_ssize_t piece = piece_float(P) if floating is float else piece_double(P)
     cdef Py_ssize_t c, f, count
     cdef floating* target
+    cdef double* mine = NULL
     cdef unsigned state = 0
     with parallel(num_threads=num_threads):
+        mine = scratch + threadid() * NORM_ROOM
         state = cconv_ftz_on()
         for c in prange((F + piece - 1) // piece, schedule="static"):
             f = c * piece
@@ -103,10 +115,10 @@ cdef void backward_features(const floating* dout, const floating* x, const doubl
             target = NULL if dx == NULL else dx + f * P
             if floating is float:
                 batch_backward_float(dout + f * P, x + f * P, mean + f, var + f, gamma + f, target, dgamma + f,
-                                     dbeta + f, N, F * P, count, P, eps, fixed)
+                                     dbeta + f, N, F * P, count, P, eps, fixed, mine)
             else:
                 batch_backward_double(dout + f * P, x + f * P, mean + f, var + f, gamma + f, target, dgamma + f,
-                                      dbeta + f, N, F * P, count, P, eps, fixed)
+                                      dbeta + f, N, F * P, count, P, eps, fixed, mine)
         cconv_ftz_restore(state)
 
 
@@ -129,44 +141,49 @@ cdef void forward_groups(const floating* x, floating* out, double* mean, double*
 cdef void backward_samples(const floating* dout, const floating* x, const double* mean, const double* var,
                            const floating* gamma, floating* dx, floating* sums, Py_ssize_t first, Py_ssize_t last,
                            Py_ssize_t G, Py_ssize_t K, Py_ssize_t P, double eps) noexcept nogil:
-    """The gradients of the samples from first to before last; dgamma, and dbeta after it, are added to sums."""
-    cdef Py_ssize_t i, k, at
+    """The gradients of the samples from first to before last; dgamma, and dbeta after it, are added to sums.
+
+    Of more samples than a block has, these have three rows: a block's sums, and a total's two numbers.
+    """
+    cdef Py_ssize_t i, k, at, n, row = 2 * G * K
     cdef floating* target
-    for i in range(first * G, last * G):
-        k, at = i % G * K, i * K * P
-        target = NULL if dx == NULL else dx + at
-        if floating is float:
-            group_backward_float(dout + at, x + at, mean[i], var[i], gamma + k, target, sums + k, sums + G * K + k, K,
-                                 P, eps)
-        else:
-            group_backward_double(dout + at, x + at, mean[i], var[i], gamma + k, target, sums + k, sums + G * K + k, K,
-                                  P, eps)
+    for n in range(first, last):
+        for i in range(n * G, (n + 1) * G):
+            k, at = i % G * K, i * K * P
+            target = NULL if dx == NULL else dx + at
+            if floating is float:
+                group_backward_float(dout + at, x + at, mean[i], var[i], gamma + k, target, sums + k, sums + G * K + k,
+                                     K, P, eps)
+            else:
+                group_backward_double(dout + at, x + at, mean[i], var[i], gamma + k, target, sums + k, sums + G * K + k,
+                                      K, P, eps)
+        if last - first > SUM_BLOCK and ((n - first) % SUM_BLOCK == SUM_BLOCK - 1 or n == last - 1):
+            sum_columns(<const floating*>sums, row, 1, row, sums + row, sums + 2 * row)
+            memset(sums, 0, row * sizeof(floating))
 
 
-cdef bint backward_groups(const floating* dout, const floating* x, const double* mean, const double* var,
+cdef void backward_groups(const floating* dout, const floating* x, const double* mean, const double* var,
                           const floating* gamma, floating* dx, double* dgamma, double* dbeta, Py_ssize_t N,
-                          Py_ssize_t G, Py_ssize_t K, Py_ssize_t P, double eps, int num_threads) noexcept nogil:
-    """Return False when there is no memory for the shares' sums."""
-    cdef Py_ssize_t C = G * K, share = max(SHARE, (N + SHARES - 1) // SHARES), shares = (N + share - 1) // share
-    cdef Py_ssize_t s, k
+                          Py_ssize_t G, Py_ssize_t K, Py_ssize_t P, double eps, Py_ssize_t share, Py_ssize_t shares,
+                          floating* sums, int num_threads) noexcept nogil:
+    cdef Py_ssize_t C = G * K, row = 2 * C, size = 3 * row if share > SUM_BLOCK else row, s, k, first, last
+    cdef floating* parts = sums + 2 * row  # after a total's two numbers
     cdef unsigned state = 0
-    cdef floating* sums = <floating*>calloc(shares * 2 * C, sizeof(floating))
-    if sums == NULL:
-        return False
+    memset(sums, 0, (2 * row + shares * size) * sizeof(floating))
     with parallel(num_threads=num_threads):
         state = cconv_ftz_on()
         for s in prange(shares, schedule="static"):
-            backward_samples(dout, x, mean, var, gamma, dx, sums + s * 2 * C, s * share, min((s + 1) * share, N), G, K,
-                             P, eps)
+            first = s * share
+            last = min(first + share, N)
+            backward_samples(dout, x, mean, var, gamma, dx, parts + s * size, first, last, G, K, P, eps)
         cconv_ftz_restore(state)
-    for k in range(C):
-        dgamma[k] = dbeta[k] = 0
     for s in range(shares):
-        for k in range(C):
-            dgamma[k] += sums[s * 2 * C + k]
-            dbeta[k] += sums[(s * 2 + 1) * C + k]
-    free(sums)
-    return True
+        # The last share may have no more than a block of samples.
+        k = row if min((s + 1) * share, N) - s * share > SUM_BLOCK else 0
+        sum_columns(<const floating*>parts + s * size + k, row, 1, row, sums, sums + row)
+    for k in range(C):
+        dgamma[k] = sums[k]
+        dbeta[k] = sums[C + k]
 
 
 def batch_norm(cnp.ndarray x, cnp.ndarray out, cnp.ndarray mean, cnp.ndarray var, cnp.ndarray gamma, cnp.ndarray beta,
@@ -180,13 +197,15 @@ def batch_norm(cnp.ndarray x, cnp.ndarray out, cnp.ndarray mean, cnp.ndarray var
     cdef double* means = <double*>cnp.PyArray_DATA(mean)
     cdef double* variances = <double*>cnp.PyArray_DATA(var)
     cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
+    cdef cnp.ndarray scratch = empty((NORM_ROOM * num_threads,), mean.dtype)
+    cdef double* work = <double*>cnp.PyArray_DATA(scratch)
     with nogil:
         if single:
             forward_features[float](<float*>source, <float*>target, means, variances, <float*>scale, <float*>shift, N,
-                                    F, pixels, eps, fixed, num_threads)
+                                    F, pixels, eps, fixed, work, num_threads)
         else:
             forward_features[double](<double*>source, <double*>target, means, variances, <double*>scale,
-                                     <double*>shift, N, F, pixels, eps, fixed, num_threads)
+                                     <double*>shift, N, F, pixels, eps, fixed, work, num_threads)
 
 
 def batch_norm_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray mean, cnp.ndarray var, cnp.ndarray gamma,
@@ -203,13 +222,15 @@ def batch_norm_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray mean, cnp.n
     cdef double* of_gamma = <double*>cnp.PyArray_DATA(dgamma)
     cdef double* of_beta = <double*>cnp.PyArray_DATA(dbeta)
     cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
+    cdef cnp.ndarray scratch = empty((NORM_ROOM * num_threads,), mean.dtype)
+    cdef double* work = <double*>cnp.PyArray_DATA(scratch)
     with nogil:
         if single:
             backward_features[float](<float*>gradient, <float*>source, means, variances, <float*>scale, <float*>target,
-                                     of_gamma, of_beta, N, F, pixels, eps, fixed, num_threads)
+                                     of_gamma, of_beta, N, F, pixels, eps, fixed, work, num_threads)
         else:
             backward_features[double](<double*>gradient, <double*>source, means, variances, <double*>scale,
-                                      <double*>target, of_gamma, of_beta, N, F, pixels, eps, fixed, num_threads)
+                                      <double*>target, of_gamma, of_beta, N, F, pixels, eps, fixed, work, num_threads)
 
 
 def group_norm(cnp.ndarray x, cnp.ndarray out, cnp.ndarray mean, cnp.ndarray var, cnp.ndarray gamma, cnp.ndarray beta,
@@ -246,13 +267,15 @@ def group_norm_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray mean, cnp.n
     cdef double* of_gamma = <double*>cnp.PyArray_DATA(dgamma)
     cdef double* of_beta = <double*>cnp.PyArray_DATA(dbeta)
     cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
-    cdef bint done
+    cdef Py_ssize_t share = max(SHARE, (N + SHARES - 1) // SHARES), shares = (N + share - 1) // share
+    cdef cnp.ndarray sums = empty(((4 + shares * (6 if share > SUM_BLOCK else 2)) * groups * K,), x.dtype)
+    cdef void* work = cnp.PyArray_DATA(sums)
     with nogil:
         if single:
-            done = backward_groups[float](<float*>gradient, <float*>source, means, variances, <float*>scale,
-                                          <float*>target, of_gamma, of_beta, N, groups, K, pixels, eps, num_threads)
+            backward_groups[float](<float*>gradient, <float*>source, means, variances, <float*>scale, <float*>target,
+                                   of_gamma, of_beta, N, groups, K, pixels, eps, share, shares, <float*>work,
+                                   num_threads)
         else:
-            done = backward_groups[double](<double*>gradient, <double*>source, means, variances, <double*>scale,
-                                           <double*>target, of_gamma, of_beta, N, groups, K, pixels, eps, num_threads)
-    if not done:
-        raise MemoryError
+            backward_groups[double](<double*>gradient, <double*>source, means, variances, <double*>scale,
+                                    <double*>target, of_gamma, of_beta, N, groups, K, pixels, eps, share, shares,
+                                    <double*>work, num_threads)

@@ -22,16 +22,18 @@
 # share in one parallel region. What belongs to a parameter is contiguous and of its dtype, and no two parameters share
 # memory; each value is updated on its own, so that neither threads nor the place in the array can change a bit.
 # Hyperparameters are rounded to the parameter's dtype, 1 - beta after it was computed in double. The changed gradient
-# lives in a block that stays in the first cache. The sum of squares is added up in double, over PIECES pieces that the
-# size alone cuts.
+# lives in a block that stays in the first cache. The sum of squares is a long one (sums.h), in double, over PIECES
+# pieces that the size alone cuts.
 
 cimport numpy as cnp
 from cython cimport floating
 from cython.parallel cimport parallel, prange
 from libc.math cimport INFINITY, sqrt, sqrtf
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport abort, free, malloc
+from libc.string cimport memset
 
 from cconv.kernels.pieces cimport deal_pieces, shared_pieces, take_piece
+from cconv.kernels.sums cimport SUM_BLOCK, sum_add, sum_row, sum_whole
 from cconv.kernels.tile cimport cconv_ftz_on, cconv_ftz_restore
 
 cnp.import_array()
@@ -133,9 +135,11 @@ cdef inline void update_values(Rule rule, floating* p, const floating* g, floati
             s[i] += other_b * (g[i] - s[i])
             # What is neither above nor below 0 is 0 or NaN.
             p[i] = keep * p[i] - (lr if old > 0 else (-lr if old < 0 else old))
-    else:
+    elif rule == AVERAGE:
         for i in range(n):
             p[i] += a * (g[i] - p[i])
+    else:
+        abort()
 
 
 cdef inline void change_gradient(const floating* p, const floating* g, floating* changed, Numbers given,
@@ -196,25 +200,31 @@ cdef void update_all(Rule rule, Parameter* parameters, Py_ssize_t pieces, int nu
 
 cdef double piece_of_squares(const floating* g, Py_ssize_t n) noexcept nogil:
     cdef double[LANES] lane
-    cdef double total = 0, x
-    cdef Py_ssize_t i, k
-    for k in range(LANES):
-        lane[k] = 0
-    for i in range(n // LANES):
+    cdef double[LANES] sums
+    cdef double total = 0, lost = 0, x
+    cdef Py_ssize_t i, _block, k, blocks = n // (LANES * SUM_BLOCK)
+    memset(sums, 0, sizeof(sums))
+    for i in range(blocks):
+        memset(lane, 0, sizeof(lane))
+        for _block in range(SUM_BLOCK):
+            for k in range(LANES):
+                x = g[k]
+                lane[k] += x * x
+            g += LANES
         for k in range(LANES):
-            x = g[i * LANES + k]
-            lane[k] += x * x
-    for i in range(n // LANES * LANES, n):
-        x = g[i]
-        total += x * x
-    for k in range(LANES):
-        total += lane[k]
-    return total
+            sums[k] += lane[k]
+        if i % SUM_BLOCK == SUM_BLOCK - 1:
+            sum_add(&total, &lost, sum_row(<const double*>sums, LANES))
+            memset(sums, 0, sizeof(sums))
+    for k in range(n - blocks * LANES * SUM_BLOCK):
+        x = g[k]
+        sums[k % LANES] += x * x
+    sum_add(&total, &lost, sum_row(<const double*>sums, LANES))
+    return sum_whole(total, lost)
 
 
 cdef double squares(const floating* g, Py_ssize_t size, int num_threads) noexcept nogil:
     cdef double[PIECES] sums
-    cdef double total = 0
     cdef Py_ssize_t length = max(BLOCK, (size + PIECES - 1) // PIECES), c, i
     cdef unsigned state = 0
     with parallel(num_threads=num_threads):
@@ -223,9 +233,7 @@ cdef double squares(const floating* g, Py_ssize_t size, int num_threads) noexcep
             i = min(c * length, size)
             sums[c] = piece_of_squares(g + i, min(length, size - i))
         cconv_ftz_restore(state)
-    for c in range(PIECES):
-        total += sums[c]
-    return total
+    return sum_row(<const double*>sums, PIECES)
 
 
 def update(str rule, list params, list grads, list states, list numbers, double scale, double limit, int num_threads,
@@ -236,6 +244,8 @@ def update(str rule, list params, list grads, list states, list numbers, double 
     keep, decay): of the formulas above, m, beta1, rho or the weight is a, and beta2 is b. Once all is done, the states
     are put under their keys into kept, if there is one: no interrupt comes between the two.
     """
+    if rule not in RULES:
+        raise ValueError(f"rule must be one of {', '.join(RULES)}, got {rule!r}")
     cdef Rule kind = RULES[rule][0]
     cdef tuple names = RULES[rule][1]
     cdef Py_ssize_t count = len(params), pieces = 0, i, k

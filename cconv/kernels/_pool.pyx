@@ -8,7 +8,7 @@
 # outputs at a time; windows of 2 x 2 and 3 x 3 that are two apart, also for the gradients, through loops of their own
 # there. What these leave is computed here: maxima a row of outputs tap by tap, so that the inner loop runs along the
 # row, which waits with its positions in two small arrays on the stack; their gradients one by one, into a plane that
-# stays in the cache.
+# stays in the cache. Sums of rows, of columns and of windows that overlap are long ones (sums.h).
 #
 # Edge cases: padding is left out of a maximum (as -inf would be); a NaN in a window is its maximum; of equal values the
 # first, in the order of (i, j), wins; `argmax` is its i*FW + j. An average counts padding as zeros in `size`, or leaves
@@ -16,13 +16,14 @@
 
 cimport numpy as cnp
 from cython cimport floating
-from cython.parallel cimport parallel, prange
+from cython.parallel cimport parallel, prange, threadid
 from libc.math cimport INFINITY
-from libc.stdint cimport int32_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memset
 
-from cconv.kernels.division cimport ceil_div
+from cconv.kernels.division cimport ceil_div, round_up
 from cconv.kernels.pieces cimport deal_pieces, shared_pieces, take_piece
+from cconv.kernels.sums cimport SUM_BLOCK, sum_add, sum_row, sum_whole
 from cconv.kernels.tile cimport cconv_ftz_on, cconv_ftz_restore
 
 from cconv.kernels._memory import empty
@@ -33,42 +34,46 @@ cdef enum:
     SEGMENT = 128  # outputs of a row that are computed together
     GROUP = 32768  # values of planes that are scattered together
     SPARE = 16     # divisors beyond the last output: a vector of them may be read
+    ALIGNMENT = 64  # values between two threads' scratch
 
 ctypedef fused position:
     uint8_t
     int32_t
 
 cdef extern from "pool.h" nogil:
-    void max_of_tap_float(const float*, Py_ssize_t, Py_ssize_t, float, float*, float*) noexcept
-    void max_of_tap_double(const double*, Py_ssize_t, Py_ssize_t, double, double*, double*) noexcept
-
-cdef extern from "vmath.h" nogil:
-    float sum_float(const float* x, Py_ssize_t size) noexcept
-    double sum_double(const double* x, Py_ssize_t size) noexcept
+    void max_of_tap_float(const float*, Py_ssize_t, Py_ssize_t, int32_t, float*, int32_t*) noexcept
+    void max_of_tap_double(const double*, Py_ssize_t, Py_ssize_t, int64_t, double*, int64_t*) noexcept
 
 cdef extern from "window.h" nogil:
     ctypedef struct Geometry "window_geometry":
         Py_ssize_t planes, H, W, OH, OW
         int fh, fw, sh, sw, pt, pl, dh, dw
+    const int WINDOW_ROOM
     Py_ssize_t window_rows(const Geometry*) noexcept
-    bint max_windows_float(const float*, const Geometry*, float*, uint8_t*) noexcept
-    bint max_windows_double(const double*, const Geometry*, double*, uint8_t*) noexcept
-    void sum_windows_float(const float*, Py_ssize_t, const Geometry*, const float*, const float*, float*) noexcept
-    void sum_windows_double(const double*, Py_ssize_t, const Geometry*, const double*, const double*, double*) noexcept
-    void spread_windows_float(const float*, Py_ssize_t, const Geometry*, const float*, const float*, float*) noexcept
-    void spread_windows_double(const double*, Py_ssize_t, const Geometry*, const double*, const double*,
+    bint max_windows_float(const float*, const Geometry*, float*, uint8_t*, float*) noexcept
+    bint max_windows_double(const double*, const Geometry*, double*, uint8_t*, double*) noexcept
+    void sum_windows_float(const float*, Py_ssize_t, const Geometry*, const float*, const float*, float*,
+                           float*) noexcept
+    void sum_windows_double(const double*, Py_ssize_t, const Geometry*, const double*, const double*, double*,
+                            double*) noexcept
+    void spread_windows_float(const float*, Py_ssize_t, const Geometry*, const float*, const float*, float*,
+                              float*) noexcept
+    void spread_windows_double(const double*, Py_ssize_t, const Geometry*, const double*, const double*, double*,
                                double*) noexcept
-    bint window_sums(const Geometry*) noexcept
+    bint window_sums() noexcept
+    Py_ssize_t window_room(const Geometry*, bint backward) noexcept
     bint window_quarters(const Geometry*) noexcept
     void average_pairs_float(const float*, Py_ssize_t, Py_ssize_t, const Geometry*, float*) noexcept
     void average_pairs_double(const double*, Py_ssize_t, Py_ssize_t, const Geometry*, double*) noexcept
     void spread_pairs_float(const float*, Py_ssize_t, Py_ssize_t, const Geometry*, float*) noexcept
     void spread_pairs_double(const double*, Py_ssize_t, Py_ssize_t, const Geometry*, double*) noexcept
     bint window_pairs(const Geometry*, bint backward) noexcept
-    void max_pairs_float(const float*, Py_ssize_t, Py_ssize_t, const Geometry*, float*, uint8_t*) noexcept
-    void max_pairs_double(const double*, Py_ssize_t, Py_ssize_t, const Geometry*, double*, uint8_t*) noexcept
-    void scatter_pairs_float(const float*, const uint8_t*, Py_ssize_t, Py_ssize_t, const Geometry*, float*) noexcept
-    void scatter_pairs_double(const double*, const uint8_t*, Py_ssize_t, Py_ssize_t, const Geometry*, double*) noexcept
+    void max_pairs_float(const float*, Py_ssize_t, Py_ssize_t, const Geometry*, float*, uint8_t*, float*) noexcept
+    void max_pairs_double(const double*, Py_ssize_t, Py_ssize_t, const Geometry*, double*, uint8_t*, double*) noexcept
+    void scatter_pairs_float(const float*, const uint8_t*, Py_ssize_t, Py_ssize_t, const Geometry*, float*,
+                             float*) noexcept
+    void scatter_pairs_double(const double*, const uint8_t*, Py_ssize_t, Py_ssize_t, const Geometry*, double*,
+                              double*) noexcept
 
 cdef struct Taps:
     # For each position: how far across its window it is, and how far in memory.
@@ -88,58 +93,44 @@ cdef inline Py_ssize_t end_inside(Py_ssize_t start, Py_ssize_t stride, Py_ssize_
     return 0 if start >= size else (size - 1 - start) // stride + 1
 
 
-cdef inline void max_of_tap(const floating* row, Py_ssize_t stride, Py_ssize_t n, floating tap, floating* best,
-                            floating* where) noexcept nogil:
+cdef inline bint max_windows(const floating* x, const Geometry* g, floating* out, uint8_t* where,
+                             floating* scratch) noexcept nogil:
     if floating is float:
-        max_of_tap_float(row, stride, n, tap, best, where)
+        return max_windows_float(x, g, out, where, scratch)
     else:
-        max_of_tap_double(row, stride, n, tap, best, where)
-
-
-cdef inline floating sum_of(const floating* x, Py_ssize_t size) noexcept nogil:
-    if floating is float:
-        return sum_float(x, size)
-    else:
-        return sum_double(x, size)
-
-
-cdef inline bint max_windows(const floating* x, const Geometry* g, floating* out, uint8_t* where) noexcept nogil:
-    if floating is float:
-        return max_windows_float(x, g, out, where)
-    else:
-        return max_windows_double(x, g, out, where)
+        return max_windows_double(x, g, out, where, scratch)
 
 
 cdef inline void spread_windows(const floating* dout, Py_ssize_t planes, const Geometry* g, const floating* rows,
-                                const floating* columns, floating* dx) noexcept nogil:
+                                const floating* columns, floating* dx, floating* scratch) noexcept nogil:
     if floating is float:
-        spread_windows_float(dout, planes, g, rows, columns, dx)
+        spread_windows_float(dout, planes, g, rows, columns, dx, scratch)
     else:
-        spread_windows_double(dout, planes, g, rows, columns, dx)
+        spread_windows_double(dout, planes, g, rows, columns, dx, scratch)
 
 
 cdef inline void max_pairs(const floating* x, Py_ssize_t rest, Py_ssize_t planes, const Geometry* g, floating* out,
-                           uint8_t* where) noexcept nogil:
+                           uint8_t* where, floating* scratch) noexcept nogil:
     if floating is float:
-        max_pairs_float(x, rest, planes, g, out, where)
+        max_pairs_float(x, rest, planes, g, out, where, scratch)
     else:
-        max_pairs_double(x, rest, planes, g, out, where)
+        max_pairs_double(x, rest, planes, g, out, where, scratch)
 
 
 cdef inline void scatter_pairs(const floating* dout, const uint8_t* where, Py_ssize_t rest, Py_ssize_t planes,
-                               const Geometry* g, floating* dx) noexcept nogil:
+                               const Geometry* g, floating* dx, floating* scratch) noexcept nogil:
     if floating is float:
-        scatter_pairs_float(dout, where, rest, planes, g, dx)
+        scatter_pairs_float(dout, where, rest, planes, g, dx, scratch)
     else:
-        scatter_pairs_double(dout, where, rest, planes, g, dx)
+        scatter_pairs_double(dout, where, rest, planes, g, dx, scratch)
 
 
 cdef inline void sum_windows(const floating* x, Py_ssize_t planes, const Geometry* g, const floating* rows,
-                             const floating* columns, floating* out) noexcept nogil:
+                             const floating* columns, floating* out, floating* scratch) noexcept nogil:
     if floating is float:
-        sum_windows_float(x, planes, g, rows, columns, out)
+        sum_windows_float(x, planes, g, rows, columns, out, scratch)
     else:
-        sum_windows_double(x, planes, g, rows, columns, out)
+        sum_windows_double(x, planes, g, rows, columns, out, scratch)
 
 
 cdef inline void average_pairs(const floating* x, Py_ssize_t rest, Py_ssize_t planes, const Geometry* g,
@@ -158,12 +149,14 @@ cdef inline void spread_pairs(const floating* dout, Py_ssize_t rest, Py_ssize_t 
         spread_pairs_double(dout, rest, planes, g, dx)
 
 
-cdef inline void max_plane(const floating* x, floating* out, position* argmax, Geometry g) noexcept nogil:
+cdef inline void max_plane(const floating* x, floating* out, position* argmax, Geometry g,
+                           floating* scratch) noexcept nogil:
     cdef Py_ssize_t y, z, r, q, i, j, start, lo, hi, count, segment
     cdef floating[SEGMENT] best
-    cdef floating[SEGMENT] where
+    cdef int32_t[SEGMENT] narrow
+    cdef int64_t[SEGMENT] wide
     if ((position is uint8_t or argmax == NULL) and window_rows(&g) > 0
-            and max_windows(x, &g, out, <uint8_t*>argmax)):
+            and max_windows(x, &g, out, <uint8_t*>argmax, scratch)):
         return
     for y in range(g.OH):
         for segment in range((g.OW + SEGMENT - 1) // SEGMENT):
@@ -171,7 +164,10 @@ cdef inline void max_plane(const floating* x, floating* out, position* argmax, G
             count = min(g.OW - z, SEGMENT)
             for q in range(count):
                 best[q] = -INFINITY
-                where[q] = -1
+                if floating is float:
+                    narrow[q] = -1
+                else:
+                    wide[q] = -1
             for i in range(g.fh):
                 r = y * g.sh - g.pt + i * g.dh
                 if r < 0 or r >= g.H:
@@ -180,23 +176,34 @@ cdef inline void max_plane(const floating* x, floating* out, position* argmax, G
                     start = z * g.sw - g.pl + j * g.dw
                     lo = min(first_inside(start, g.sw), count)
                     hi = max(min(end_inside(start, g.sw, g.W), count), lo)
-                    max_of_tap(x + r * g.W + start + lo * g.sw, g.sw, hi - lo, i * g.fw + j, best + lo, where + lo)
+                    if floating is float:
+                        max_of_tap_float(x + r * g.W + start + lo * g.sw, g.sw, hi - lo, <int32_t>(i * g.fw + j),
+                                         best + lo, narrow + lo)
+                    else:
+                        max_of_tap_double(x + r * g.W + start + lo * g.sw, g.sw, hi - lo, i * g.fw + j, best + lo,
+                                          wide + lo)
             for q in range(count):
                 out[y * g.OW + z + q] = best[q]
             if argmax != NULL:
                 for q in range(count):
-                    argmax[y * g.OW + z + q] = <position>where[q]
+                    if floating is float:
+                        argmax[y * g.OW + z + q] = <position>narrow[q]
+                    else:
+                        argmax[y * g.OW + z + q] = <position>wide[q]
 
 
-cdef void max_forward(const floating* x, floating* out, position* argmax, Geometry g, int num_threads) noexcept nogil:
+cdef void max_forward(const floating* x, floating* out, position* argmax, Geometry g, floating* scratch,
+                      int num_threads) noexcept nogil:
     cdef Py_ssize_t size = g.H * g.W, pooled = g.OH * g.OW, groups = ceil_div(g.planes * size, GROUP)
     cdef Py_ssize_t c, t, p, first, last
     cdef position* where = NULL
+    cdef floating* mine = NULL
     cdef bint pairs = window_pairs(&g, False)
     cdef shared_pieces shared
     cdef unsigned state = 0
     deal_pieces(&shared, groups, num_threads)
     with parallel(num_threads=num_threads):
+        mine = scratch + threadid() * WINDOW_ROOM
         state = cconv_ftz_on()
         for t in prange(num_threads, schedule="static"):
             while (c := take_piece(&shared, t)) >= 0:
@@ -206,11 +213,11 @@ cdef void max_forward(const floating* x, floating* out, position* argmax, Geomet
                 if pairs:
                     # Such windows have positions of one byte, if these are wanted at all.
                     max_pairs(x + first * size, (g.planes - first) * size, last - first, &g, out + first * pooled,
-                              <uint8_t*>where)
+                              <uint8_t*>where, mine)
                     continue
                 for p in range(first, last):
                     max_plane[floating, position](x + p * size, out + p * pooled,
-                                                  NULL if argmax == NULL else argmax + p * pooled, g)
+                                                  NULL if argmax == NULL else argmax + p * pooled, g, mine)
         cconv_ftz_restore(state)
 
 
@@ -299,7 +306,7 @@ cdef bint scatter_planes(const floating* dout, const position* argmax, floating*
     return True
 
 
-cdef bint max_backward(const floating* dout, const position* argmax, floating* dx, Geometry g,
+cdef bint max_backward(const floating* dout, const position* argmax, floating* dx, Geometry g, floating* scratch,
                        int num_threads) noexcept nogil:
     """Return whether all positions are seen to be in the image."""
     cdef Py_ssize_t size = g.H * g.W, out = g.OH * g.OW, groups = ceil_div(g.planes * size, GROUP)
@@ -325,7 +332,7 @@ cdef bint max_backward(const floating* dout, const position* argmax, floating* d
                 last = (c + 1) * g.planes // groups
                 if pairs:
                     scatter_pairs(dout + first * out, <const uint8_t*>argmax + first * out, (g.planes - first) * out,
-                                  last - first, &g, dx + first * size)
+                                  last - first, &g, dx + first * size, scratch + threadid() * WINDOW_ROOM)
                 else:
                     outside += not scatter_planes[floating, position](dout + first * out, argmax + first * out,
                                                                       dx + first * size, &g, &taps, last - first)
@@ -338,33 +345,71 @@ cdef inline Py_ssize_t covered(Py_ssize_t start, Py_ssize_t size, Py_ssize_t ext
     return max(min(start + extent, size) - max(start, 0), 0)
 
 
-cdef inline void average_plane(floating* x, floating* out, Geometry g, Py_ssize_t below, Py_ssize_t right,
-                               bint count_include_pad, bint backward) noexcept nogil:
-    cdef Py_ssize_t y, z, r, q, top, left, bottom, end, size
-    cdef floating total
+cdef inline floating sum_of_part(const floating* plane, Py_ssize_t W, Py_ssize_t top, Py_ssize_t bottom,
+                                 Py_ssize_t left, Py_ssize_t right) noexcept nogil:
+    """The sum of the rows from top to before bottom, and of their columns likewise."""
+    cdef Py_ssize_t r, q
+    cdef floating total = 0, lost = 0
+    if right - left == W:  # whole rows are one piece
+        return sum_row(plane + top * W, (bottom - top) * W)
+    if max(bottom - top, right - left) <= SUM_BLOCK:
+        for r in range(top, bottom):
+            lost = 0
+            for q in range(r * W + left, r * W + right):
+                lost += plane[q]
+            total += lost
+        return total
+    for r in range(top, bottom):
+        sum_add(&total, &lost, sum_row(plane + r * W + left, right - left))
+    return sum_whole(total, lost)
+
+
+cdef inline void add_to_part(floating* plane, floating* lost, Py_ssize_t W, Py_ssize_t top, Py_ssize_t bottom,
+                             Py_ssize_t left, Py_ssize_t right, floating value) noexcept nogil:
+    """Add a value to the rows from top to before bottom, in their columns likewise; in long sums unless lost is NULL."""
+    cdef Py_ssize_t r, q
+    for r in range(top, bottom):
+        if lost != NULL:
+            for q in range(r * W + left, r * W + right):
+                sum_add(plane + q, lost + q, value)
+        else:
+            for q in range(r * W + left, r * W + right):
+                plane[q] += value
+
+
+cdef inline void begin_plane(floating* plane, floating* lost, Py_ssize_t size) noexcept nogil:
+    memset(plane, 0, size * sizeof(floating))
+    if lost != NULL:
+        memset(lost, 0, size * sizeof(floating))
+
+
+cdef inline void end_plane(floating* plane, const floating* lost, Py_ssize_t size) noexcept nogil:
+    cdef Py_ssize_t q
+    if lost != NULL:
+        for q in range(size):
+            plane[q] = sum_whole(plane[q], lost[q])
+
+
+cdef inline void average_plane(floating* x, floating* out, Geometry g, const floating* rows, const floating* columns,
+                               floating* lost, bint backward) noexcept nogil:
+    """The averages of one plane where window.h has no sums, or their gradients."""
+    cdef Py_ssize_t y, z, top, left, bottom, right
+    cdef floating size
     if backward:
-        memset(x, 0, g.H * g.W * sizeof(floating))
+        begin_plane(x, lost, g.H * g.W)
     for y in range(g.OH):
-        top = y * g.sh - g.pt
-        bottom = min(top + g.fh, g.H)
+        top = max(y * g.sh - g.pt, 0)
+        bottom = min(y * g.sh - g.pt + g.fh, g.H)
         for z in range(g.OW):
-            left = z * g.sw - g.pl
-            end = min(left + g.fw, g.W)
-            if count_include_pad:
-                size = covered(top + g.pt, g.H + g.pt + below, g.fh) * covered(left + g.pl, g.W + g.pl + right, g.fw)
-            else:
-                size = covered(top, g.H, g.fh) * covered(left, g.W, g.fw)
+            left = max(z * g.sw - g.pl, 0)
+            right = min(z * g.sw - g.pl + g.fw, g.W)
+            size = columns[z] * rows[y]
             if backward:
-                total = out[y * g.OW + z] / size
-                for r in range(max(top, 0), bottom):
-                    for q in range(max(left, 0), end):
-                        x[r * g.W + q] += total
+                add_to_part(x, lost, g.W, top, bottom, left, right, out[y * g.OW + z] / size)
             else:
-                total = 0
-                for r in range(max(top, 0), bottom):
-                    for q in range(max(left, 0), end):
-                        total += x[r * g.W + q]
-                out[y * g.OW + z] = total / size
+                out[y * g.OW + z] = sum_of_part(<const floating*>x, g.W, top, bottom, left, right) / size
+    if backward:
+        end_plane(x, <const floating*>lost, g.H * g.W)
 
 
 cdef void divisors(const Geometry* g, Py_ssize_t below, Py_ssize_t right, bint count_include_pad, floating* rows,
@@ -388,21 +433,22 @@ cdef void divisors(const Geometry* g, Py_ssize_t below, Py_ssize_t right, bint c
 
 
 cdef void average(floating* x, floating* out, Geometry g, Py_ssize_t below, Py_ssize_t right, bint count_include_pad,
-                  bint backward, floating* rows, int num_threads) noexcept nogil:
-    """Run either way; rows has room for OH + OW + SPARE divisors, or is NULL: windows are added one by one then."""
+                  bint backward, floating* rows, floating* scratch, Py_ssize_t private,
+                  int num_threads) noexcept nogil:
     cdef Py_ssize_t size = g.H * g.W, part = g.OH * g.OW, groups = ceil_div(g.planes * size, GROUP)
     cdef Py_ssize_t c, t, p, first, last
+    cdef floating* columns = rows + g.OH
+    cdef floating* mine = NULL
     cdef floating* image
     cdef floating* pooled
     cdef shared_pieces shared
     cdef unsigned state = 0
     cdef bint quarters = window_quarters(&g)
-    cdef floating* columns = NULL
-    if rows != NULL:
-        columns = rows + g.OH
+    if not quarters:
         divisors(&g, below, right, count_include_pad, rows, columns)
     deal_pieces(&shared, groups, num_threads)
     with parallel(num_threads=num_threads):
+        mine = scratch + threadid() * private
         state = cconv_ftz_on()
         for t in prange(num_threads, schedule="static"):
             while (c := take_piece(&shared, t)) >= 0:
@@ -414,48 +460,45 @@ cdef void average(floating* x, floating* out, Geometry g, Py_ssize_t below, Py_s
                     spread_pairs(pooled, (g.planes - first) * part, last - first, &g, image)
                 elif quarters:
                     average_pairs(image, (g.planes - first) * size, last - first, &g, pooled)
-                elif rows == NULL:
+                elif not window_sums():
                     for p in range(last - first):
-                        average_plane(image + p * size, pooled + p * part, g, below, right, count_include_pad, backward)
+                        average_plane(image + p * size, pooled + p * part, g, <const floating*>rows,
+                                      <const floating*>columns, mine, backward)
                 elif backward:
-                    spread_windows(pooled, last - first, &g, rows, columns, image)
+                    spread_windows(pooled, last - first, &g, rows, columns, image, mine)
                 else:
-                    sum_windows(image, last - first, &g, rows, columns, pooled)
+                    sum_windows(image, last - first, &g, rows, columns, pooled, mine)
         cconv_ftz_restore(state)
 
 
-cdef void adaptive_plane(floating* x, floating* out, Geometry g, bint backward) noexcept nogil:
+cdef void adaptive_plane(floating* x, floating* out, floating* lost, Geometry g, bint backward) noexcept nogil:
     """Windows that cut the image into OH x OW parts; part y begins at floor(y H / OH), ends at ceil((y + 1) H / OH)."""
-    cdef Py_ssize_t y, z, r, q, top, bottom, left, right
-    cdef floating total
+    cdef Py_ssize_t y, z, top, bottom, left, right, size
     if backward:
-        memset(x, 0, g.H * g.W * sizeof(floating))
+        begin_plane(x, lost, g.H * g.W)
     for y in range(g.OH):
         top, bottom = y * g.H // g.OH, ((y + 1) * g.H + g.OH - 1) // g.OH
         for z in range(g.OW):
             left, right = z * g.W // g.OW, ((z + 1) * g.W + g.OW - 1) // g.OW
+            size = (bottom - top) * (right - left)
             if backward:
-                total = out[y * g.OW + z] / ((bottom - top) * (right - left))
-                for r in range(top, bottom):
-                    for q in range(left, right):
-                        x[r * g.W + q] += total
-                continue
-            if g.OW == 1:  # whole rows are one piece
-                total = sum_of(x + top * g.W, (bottom - top) * g.W)
+                add_to_part(x, lost, g.W, top, bottom, left, right, out[y * g.OW + z] / size)
             else:
-                total = 0
-                for r in range(top, bottom):
-                    total += sum_of(x + r * g.W + left, right - left)
-            out[y * g.OW + z] = total / ((bottom - top) * (right - left))
+                out[y * g.OW + z] = sum_of_part(<const floating*>x, g.W, top, bottom, left, right) / size
+    if backward:
+        end_plane(x, <const floating*>lost, g.H * g.W)
 
 
-cdef void adaptive(floating* x, floating* out, Geometry g, bint backward, int num_threads) noexcept nogil:
-    cdef Py_ssize_t p
+cdef void adaptive(floating* x, floating* out, Geometry g, bint backward, floating* lost,
+                   int num_threads) noexcept nogil:
+    """`lost` has a plane for each thread, or is NULL."""
+    cdef Py_ssize_t p, size = g.H * g.W
     cdef unsigned state = 0
     with parallel(num_threads=num_threads):
         state = cconv_ftz_on()
         for p in prange(g.planes, schedule="static"):
-            adaptive_plane(x + p * g.H * g.W, out + p * g.OH * g.OW, g, backward)
+            adaptive_plane(x + p * size, out + p * g.OH * g.OW, NULL if lost == NULL else lost + threadid() * size, g,
+                           backward)
         cconv_ftz_restore(state)
 
 
@@ -467,25 +510,41 @@ cdef Geometry geometry(cnp.ndarray x, cnp.ndarray out, int fh, int fw, int sh, i
     return g
 
 
+cdef inline Py_ssize_t parts_of(Py_ssize_t size, Py_ssize_t out) noexcept:
+    """The most parts that one of `size` rows belongs to, where these are cut into `out` parts."""
+    return ceil_div(out, size) + 1
+
+
+cdef void* values_of(object array):
+    return NULL if array is None else cnp.PyArray_DATA(<cnp.ndarray>array)
+
+
 def max_pool(cnp.ndarray x, cnp.ndarray out, cnp.ndarray argmax, int fh, int fw, int sh, int sw, int pt, int pl,
              int dh, int dw, int num_threads, /):
     """Write the maxima into out and their positions in the window into argmax (uint8 or int32, or None)."""
     cdef Geometry g = geometry(x, out, fh, fw, sh, sw, pt, pl, dh, dw)
-    cdef void* where = NULL if argmax is None else cnp.PyArray_DATA(argmax)
+    cdef void* where = values_of(argmax)
     cdef bint byte = argmax is not None and cnp.PyArray_ITEMSIZE(argmax) == 1
+    cdef bint fits = window_rows(&g) > 0 or window_pairs(&g, False)
+    cdef cnp.ndarray scratch = empty((WINDOW_ROOM * num_threads if fits else 0,), x.dtype)
+    cdef void* work = cnp.PyArray_DATA(scratch)
     cdef void* source = cnp.PyArray_DATA(x)
     cdef void* target = cnp.PyArray_DATA(out)
     cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
     with nogil:
         if single:
             if byte:
-                max_forward[float, uint8_t](<float*>source, <float*>target, <uint8_t*>where, g, num_threads)
+                max_forward[float, uint8_t](<float*>source, <float*>target, <uint8_t*>where, g, <float*>work,
+                                         num_threads)
             else:
-                max_forward[float, int32_t](<float*>source, <float*>target, <int32_t*>where, g, num_threads)
+                max_forward[float, int32_t](<float*>source, <float*>target, <int32_t*>where, g, <float*>work,
+                                         num_threads)
         elif byte:
-            max_forward[double, uint8_t](<double*>source, <double*>target, <uint8_t*>where, g, num_threads)
+            max_forward[double, uint8_t](<double*>source, <double*>target, <uint8_t*>where, g, <double*>work,
+                                         num_threads)
         else:
-            max_forward[double, int32_t](<double*>source, <double*>target, <int32_t*>where, g, num_threads)
+            max_forward[double, int32_t](<double*>source, <double*>target, <int32_t*>where, g, <double*>work,
+                                         num_threads)
 
 
 def max_pool_backward(cnp.ndarray dout, cnp.ndarray argmax, cnp.ndarray dx, int fh, int fw, int sh, int sw, int pt,
@@ -496,18 +555,24 @@ def max_pool_backward(cnp.ndarray dout, cnp.ndarray argmax, cnp.ndarray dx, int 
     cdef bint byte = cnp.PyArray_ITEMSIZE(argmax) == 1
     cdef void* source = cnp.PyArray_DATA(dout)
     cdef void* target = cnp.PyArray_DATA(dx)
+    cdef cnp.ndarray scratch = empty((WINDOW_ROOM * num_threads if byte and window_pairs(&g, True) else 0,), dx.dtype)
+    cdef void* work = cnp.PyArray_DATA(scratch)
     cdef bint inside
     cdef bint single = cnp.PyArray_TYPE(dx) == cnp.NPY_FLOAT
     with nogil:
         if single:
             if byte:
-                inside = max_backward[float, uint8_t](<float*>source, <uint8_t*>where, <float*>target, g, num_threads)
+                inside = max_backward[float, uint8_t](<float*>source, <uint8_t*>where, <float*>target, g, <float*>work,
+                                                       num_threads)
             else:
-                inside = max_backward[float, int32_t](<float*>source, <int32_t*>where, <float*>target, g, num_threads)
+                inside = max_backward[float, int32_t](<float*>source, <int32_t*>where, <float*>target, g, <float*>work,
+                                                       num_threads)
         elif byte:
-            inside = max_backward[double, uint8_t](<double*>source, <uint8_t*>where, <double*>target, g, num_threads)
+            inside = max_backward[double, uint8_t](<double*>source, <uint8_t*>where, <double*>target, g, <double*>work,
+                                                   num_threads)
         else:
-            inside = max_backward[double, int32_t](<double*>source, <int32_t*>where, <double*>target, g, num_threads)
+            inside = max_backward[double, int32_t](<double*>source, <int32_t*>where, <double*>target, g, <double*>work,
+                                                   num_threads)
     return inside
 
 
@@ -515,19 +580,25 @@ cdef void run_average(cnp.ndarray x, cnp.ndarray out, Geometry g, Py_ssize_t bel
                       bint count_include_pad, bint backward, int num_threads):
     cdef void* image = cnp.PyArray_DATA(x)
     cdef void* pooled = cnp.PyArray_DATA(out)
-    cdef void* rows = NULL
     cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
+    cdef Py_ssize_t shared = round_up(g.OH + g.OW + SPARE, ALIGNMENT), private = 0
     cdef cnp.ndarray scratch
-    if window_sums(&g) and not window_quarters(&g):
-        scratch = empty((g.OH + g.OW + SPARE,), x.dtype)
-        rows = cnp.PyArray_DATA(scratch)
+    cdef void* work
+    if window_quarters(&g):
+        shared = 0
+    elif window_sums():
+        private = round_up(window_room(&g, backward), ALIGNMENT)
+    elif backward:
+        private = round_up(g.H * g.W, ALIGNMENT)
+    scratch = empty((shared + private * num_threads,), x.dtype)
+    work = cnp.PyArray_DATA(scratch)
     with nogil:
         if single:
-            average[float](<float*>image, <float*>pooled, g, below, right, count_include_pad, backward, <float*>rows,
-                           num_threads)
+            average[float](<float*>image, <float*>pooled, g, below, right, count_include_pad, backward, <float*>work,
+                           <float*>work + shared, private, num_threads)
         else:
             average[double](<double*>image, <double*>pooled, g, below, right, count_include_pad, backward,
-                            <double*>rows, num_threads)
+                            <double*>work, <double*>work + shared, private, num_threads)
 
 
 def average_pool(cnp.ndarray x, cnp.ndarray out, int fh, int fw, int sh, int sw, int pt, int pl, int pb, int pr,
@@ -548,11 +619,15 @@ cdef void run_adaptive(cnp.ndarray x, cnp.ndarray out, bint backward, int num_th
     cdef void* image = cnp.PyArray_DATA(x)
     cdef void* pooled = cnp.PyArray_DATA(out)
     cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
+    # A pixel's gradient is a long sum where it belongs to many parts.
+    cdef bint many = backward and parts_of(g.H, g.OH) * parts_of(g.W, g.OW) > SUM_BLOCK
+    cdef object scratch = empty((g.H * g.W * num_threads,), x.dtype) if many else None
+    cdef void* lost = values_of(scratch)
     with nogil:
         if single:
-            adaptive[float](<float*>image, <float*>pooled, g, backward, num_threads)
+            adaptive[float](<float*>image, <float*>pooled, g, backward, <float*>lost, num_threads)
         else:
-            adaptive[double](<double*>image, <double*>pooled, g, backward, num_threads)
+            adaptive[double](<double*>image, <double*>pooled, g, backward, <double*>lost, num_threads)
 
 
 def adaptive_average_pool(cnp.ndarray x, cnp.ndarray out, int num_threads, /):

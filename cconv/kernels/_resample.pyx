@@ -6,7 +6,8 @@
 # Arrays are NCHW; one image plane (n, c) is one piece of work. Where an output reads its image is written down by the
 # caller, an axis at a time: two indices and the weight of the second one, that of the first being what is left of 1.
 # With no weights only the first index counts, and values are copied. A row of the image is mixed out of two first, in
-# one contiguous pass, and spread along the row then; the gradient goes the same way back.
+# one contiguous pass, and spread along the row then; the gradient goes the same way back. Where more than SUM_BLOCK
+# outputs read a row or a column, its gradient is a long sum (sums.h).
 
 cimport numpy as cnp
 from cython cimport floating
@@ -14,10 +15,15 @@ from libc.stdint cimport int32_t
 from libc.string cimport memcpy, memset
 
 from cconv.kernels._threads cimport Pieces, run_job, take_piece
+from cconv.kernels.division cimport ceil_div, round_up
+from cconv.kernels.sums cimport SUM_BLOCK, sum_add, sum_whole
 
 from cconv.kernels._memory import empty
 
 cnp.import_array()
+
+cdef enum:
+    ALIGNMENT = 64  # values between two threads' scratch
 
 cdef struct Axis:
     Py_ssize_t size, out          # of the image and of the output
@@ -27,9 +33,11 @@ cdef struct Axis:
 
 cdef struct Job:
     bint single, backward
+    bint many                     # whether gradients are long sums
     void* x
     void* out
-    void* mixed                   # a row for each thread
+    void* scratch
+    Py_ssize_t private            # values of it for each thread
     Axis rows, columns
 
 cdef struct Copy:
@@ -37,7 +45,6 @@ cdef struct Copy:
     char* out                     # and of OH x OW; `top` and `left` tell where the smaller ones begin in the larger ones
     Py_ssize_t size               # of a value, in bytes
     Py_ssize_t H, W, OH, OW, top, left
-
 
 cdef inline void forward_plane(const floating* x, floating* out, floating* mixed, Axis rows,
                                Axis columns) noexcept nogil:
@@ -60,39 +67,75 @@ cdef inline void forward_plane(const floating* x, floating* out, floating* mixed
             out[y * columns.out + z] = (<floating>1 - w) * mixed[columns.first[z]] + w * mixed[columns.second[z]]
 
 
-cdef inline void backward_plane(const floating* dout, floating* dx, floating* mixed, Axis rows,
-                                Axis columns) noexcept nogil:
-    cdef Py_ssize_t y, z
-    cdef floating* upper
-    cdef floating* lower
+cdef inline void add_row(floating* total, floating* lost, const floating* row, floating weight,
+                         Py_ssize_t size) noexcept nogil:
+    """Add a row times a weight; in long sums unless lost is NULL."""
+    cdef Py_ssize_t z
+    if lost != NULL:
+        for z in range(size):
+            sum_add(total + z, lost + z, weight * row[z])
+    else:
+        for z in range(size):
+            total[z] += weight * row[z]
+
+
+cdef inline void settle(floating* total, floating* lost, Py_ssize_t size) noexcept nogil:
+    cdef Py_ssize_t z
+    if lost != NULL:
+        for z in range(size):
+            total[z] = sum_whole(total[z], lost[z])
+            lost[z] = 0
+
+
+cdef inline void gather_row(const floating* dout, floating* mixed, floating* lost, Axis columns) noexcept nogil:
+    """Add a row of the output to the columns of the image that it was read from; in long sums unless lost is NULL."""
+    cdef Py_ssize_t z
+    cdef floating w
+    memset(mixed, 0, columns.size * sizeof(floating))
+    for z in range(columns.out):
+        w = 0 if columns.weight == NULL else <floating>columns.weight[z]
+        if lost != NULL:
+            sum_add(mixed + columns.first[z], lost + columns.first[z], (<floating>1 - w) * dout[z])
+            sum_add(mixed + columns.second[z], lost + columns.second[z], w * dout[z])
+        elif columns.weight == NULL:
+            mixed[columns.first[z]] += dout[z]
+        else:
+            mixed[columns.first[z]] += (<floating>1 - w) * dout[z]
+            mixed[columns.second[z]] += w * dout[z]
+    settle(mixed, lost, columns.size)
+
+
+cdef inline void backward_plane(const floating* dout, floating* dx, floating* mixed, floating* mixed_lost,
+                                floating* lost, Axis rows, Axis columns) noexcept nogil:
+    """`mixed_lost` has a row and `lost` a plane for what long sums lose, or both are NULL."""
+    cdef Py_ssize_t y, upper, lower
     cdef floating w
     memset(dx, 0, rows.size * columns.size * sizeof(floating))
+    if lost != NULL:
+        memset(mixed_lost, 0, columns.size * sizeof(floating))
+        memset(lost, 0, rows.size * columns.size * sizeof(floating))
     for y in range(rows.out):
-        upper = dx + rows.first[y] * columns.size
-        if columns.weight == NULL:
-            for z in range(columns.out):
-                upper[columns.first[z]] += dout[y * columns.out + z]
-            continue
-        memset(mixed, 0, columns.size * sizeof(floating))
-        for z in range(columns.out):
-            w = <floating>columns.weight[z]
-            mixed[columns.first[z]] += (<floating>1 - w) * dout[y * columns.out + z]
-            mixed[columns.second[z]] += w * dout[y * columns.out + z]
-        lower = dx + rows.second[y] * columns.size
-        w = <floating>rows.weight[y]
-        for z in range(columns.size):
-            upper[z] += (<floating>1 - w) * mixed[z]
-        for z in range(columns.size):
-            lower[z] += w * mixed[z]
+        gather_row(dout + y * columns.out, mixed, mixed_lost, columns)
+        w = 0 if rows.weight == NULL else <floating>rows.weight[y]
+        upper = rows.first[y] * columns.size
+        add_row(dx + upper, NULL if lost == NULL else lost + upper, <const floating*>mixed, <floating>1 - w,
+                columns.size)
+        if rows.weight != NULL:
+            lower = rows.second[y] * columns.size
+            add_row(dx + lower, NULL if lost == NULL else lost + lower, <const floating*>mixed, w, columns.size)
+    settle(dx, lost, rows.size * columns.size)
 
 
-cdef void some_planes(floating* x, floating* out, floating* mixed, Job* job, Pieces* pieces, int slot) noexcept nogil:
+cdef void some_planes(floating* x, floating* out, floating* scratch, Job* job, Pieces* pieces,
+                      int slot) noexcept nogil:
     cdef Axis rows = job.rows, columns = job.columns
     cdef Py_ssize_t p, image = rows.size * columns.size, result = rows.out * columns.out
-    mixed += slot * columns.size
+    cdef floating* mixed = scratch + slot * job.private
+    cdef floating* mixed_lost = mixed + columns.size if job.many else NULL
+    cdef floating* lost = mixed + 2 * columns.size if job.many else NULL
     while (p := take_piece(pieces, slot)) >= 0:
         if job.backward:
-            backward_plane(out + p * result, x + p * image, mixed, rows, columns)
+            backward_plane(out + p * result, x + p * image, mixed, mixed_lost, lost, rows, columns)
         else:
             forward_plane(x + p * image, out + p * result, mixed, rows, columns)
 
@@ -100,9 +143,14 @@ cdef void some_planes(floating* x, floating* out, floating* mixed, Job* job, Pie
 cdef void planes(void* given, Pieces* pieces, int slot) noexcept nogil:
     cdef Job* job = <Job*>given
     if job.single:
-        some_planes(<float*>job.x, <float*>job.out, <float*>job.mixed, job, pieces, slot)
+        some_planes(<float*>job.x, <float*>job.out, <float*>job.scratch, job, pieces, slot)
     else:
-        some_planes(<double*>job.x, <double*>job.out, <double*>job.mixed, job, pieces, slot)
+        some_planes(<double*>job.x, <double*>job.out, <double*>job.scratch, job, pieces, slot)
+
+
+cdef inline bint read_often(Axis* a) noexcept:
+    """Whether a place of the image may be read more than SUM_BLOCK times."""
+    return (1 if a.weight == NULL else 2) * (ceil_div(a.out, a.size) + 1) > SUM_BLOCK
 
 
 cdef Axis axis(Py_ssize_t size, Py_ssize_t out, tuple table):
@@ -116,12 +164,13 @@ cdef Axis axis(Py_ssize_t size, Py_ssize_t out, tuple table):
 
 
 cdef run(cnp.ndarray x, cnp.ndarray out, tuple row_table, tuple column_table, bint backward, int num_threads):
-    cdef cnp.ndarray scratch = empty((num_threads * x.shape[3],), x.dtype)
-    cdef Job job
-    job.single, job.backward = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT, backward
-    job.x, job.out, job.mixed = cnp.PyArray_DATA(x), cnp.PyArray_DATA(out), cnp.PyArray_DATA(scratch)
-    job.rows = axis(x.shape[2], out.shape[2], row_table)
-    job.columns = axis(x.shape[3], out.shape[3], column_table)
+    cdef Axis rows = axis(x.shape[2], out.shape[2], row_table)
+    cdef Axis columns = axis(x.shape[3], out.shape[3], column_table)
+    cdef bint many = backward and (read_often(&rows) or read_often(&columns))
+    cdef Py_ssize_t private = round_up(columns.size + (columns.size * (rows.size + 1) if many else 0), ALIGNMENT)
+    cdef cnp.ndarray scratch = empty((private * num_threads,), x.dtype)
+    cdef Job job = Job(cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT, backward, many, cnp.PyArray_DATA(x), cnp.PyArray_DATA(out),
+                       cnp.PyArray_DATA(scratch), private, rows, columns)
     with nogil:
         run_job(planes, &job, x.shape[0] * x.shape[1], num_threads)
 

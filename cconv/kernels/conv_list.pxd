@@ -18,6 +18,7 @@ from libc.string cimport memcpy, memset
 from cconv.kernels._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.conv_gather cimport Gather, pad_image
 from cconv.kernels.division cimport ceil_div
+from cconv.kernels.sums cimport sum_add, sum_parts, sum_row
 from cconv.kernels.tile cimport turn, turn_padded
 
 
@@ -29,8 +30,6 @@ cdef extern from "conv_pool.h" nogil:
                                   int32_t, float*, int32_t*) noexcept
     Py_ssize_t find_windows_double(const double*, const double*, const uint8_t*, const int32_t*, Py_ssize_t, int32_t,
                                    int32_t, double*, int32_t*) noexcept
-    void add_values_float(const float*, Py_ssize_t, float*) noexcept
-    void add_values_double(const double*, Py_ssize_t, double*) noexcept
     void add_windows_float(int, int, const float*, const Py_ssize_t*, const int32_t*, const float*, Py_ssize_t,
                            float*) noexcept
     void add_windows_double(int, int, const double*, const Py_ssize_t*, const int32_t*, const double*, Py_ssize_t,
@@ -84,13 +83,6 @@ cdef inline Py_ssize_t find_windows(const floating* dout, const floating* y, con
         return find_windows_double(dout, y, where, base, count, <int32_t>down, <int32_t>across, value, at)
 
 
-cdef inline void add_values(const floating* value, Py_ssize_t n, floating* total) noexcept nogil:
-    if floating is float:
-        add_values_float(value, n, total)
-    else:
-        add_values_double(value, n, total)
-
-
 cdef inline void add_windows(Py_ssize_t R, Py_ssize_t FW, const floating* image, const Py_ssize_t* rows,
                              const int32_t* at, const floating* value, Py_ssize_t n, floating* total) noexcept nogil:
     if floating is float:
@@ -101,16 +93,14 @@ cdef inline void add_windows(Py_ssize_t R, Py_ssize_t FW, const floating* image,
 
 cdef inline void finish_filter(floating* sums, Py_ssize_t f, Py_ssize_t F, Py_ssize_t size, Py_ssize_t sets,
                                floating* db) noexcept nogil:
-    """Add up the sets' `size` sums of filter f, in order; the last WINDOW_LANES are those of dout, for the bias."""
+    """Add up the sets' `size` sums of filter f, in order; of the last WINDOW_LANES two are dout's, for the bias."""
     cdef Py_ssize_t m, j
     cdef floating* total = sums + f * size
     for m in range(1, sets):
-        for j in range(size):
+        for j in range(size - WINDOW_LANES):
             total[j] += sums[(m * F + f) * size + j]
     if db != NULL:
-        db[f] = 0
-        for j in range(size - WINDOW_LANES, size):
-            db[f] += total[j]
+        db[f] = sum_parts(total + size - WINDOW_LANES, F * size, sets, 1)
 
 
 cdef inline Py_ssize_t window_rows(WindowJob* job) noexcept nogil:
@@ -130,6 +120,7 @@ cdef inline void some_window_sets(const floating* dout, const floating* y, const
     cdef Py_ssize_t item, n, f, k, count, m, c
     cdef floating* mine = scratch + slot * job.private
     cdef floating* image = mine + 2 * WINDOWS
+    cdef floating* total
     cdef int32_t* at = <int32_t*>(mine + WINDOWS)
     while (item := take_piece(pieces, slot)) >= 0:
         memset(sums + item * g.F * size, 0, g.F * size * sizeof(floating))
@@ -143,7 +134,8 @@ cdef inline void some_window_sets(const floating* dout, const floating* y, const
                     m = k if y != NULL else 0
                     count = find_windows(dout + k, y + m, job.where + m, job.base + c * WINDOWS, count, g.down * g.PW,
                                          g.across, mine, at)
-                    add_values(mine, count, sums + (item * g.F + f) * size + R * WINDOW_LANES)
+                    total = sums + (item * g.F + f) * size + R * WINDOW_LANES
+                    sum_add(total, total + 1, sum_row(<const floating*>mine, count))
                     add_windows(R, job.FW, <const floating*>image, job.taps, at, <const floating*>mine,
                                 count + count % 2, sums + (item * g.F + f) * size)
 
@@ -285,6 +277,7 @@ cdef inline void visit_image(const floating* dout, const floating* y, const uint
                              List* g, floating* value, int32_t* at, Py_ssize_t* count) noexcept nogil:
     """Visit the list of one image, band by band: first for the weights, unless `sums` is NULL, then for the image."""
     cdef Py_ssize_t band, f, first, size, k, K = g.FH * g.FW * g.pixel
+    cdef floating* total
     for band in range(g.bands):
         first = band * g.rows // g.bands * g.columns
         size = (band + 1) * g.rows // g.bands * g.columns - first
@@ -294,7 +287,8 @@ cdef inline void visit_image(const floating* dout, const floating* y, const uint
                                     base + first, size, g.up, g.across, value + f * g.room, at + f * g.room)
         if sums != NULL:
             for f in range(g.F):
-                add_values(value + f * g.room, count[f], sums + (f + 1) * g.size - WINDOW_LANES)
+                total = sums + (f + 1) * g.size - WINDOW_LANES
+                sum_add(total, total + 1, sum_row(<const floating*>value + f * g.room, count[f]))
                 visit(image, <floating*>NULL, g, at + f * g.room, <const floating*>value + f * g.room, count[f],
                       weights, sums + f * g.size)
         if gradient != NULL:

@@ -312,24 +312,6 @@ static void NAME(weigh_pixels)(int F, int K, const T *image, const ptrdiff_t *of
 #undef MORE_SIDES
 #undef MOST_SIDES
 
-/* Add n values to a vector of totals, lane by lane. */
-static void NAME(add_pixels)(const T *from, ptrdiff_t n, T *totals)
-{
-    NAME(vec) sum[4];
-    T rest[LANES] = {0};
-    ptrdiff_t k = 0;
-    TILE_UNROLL
-    for (int i = 0; i < 4; i++) sum[i] = NAME(spread)(0);
-    for (; k + 4 * LANES <= n; k += 4 * LANES)
-        TILE_UNROLL
-        for (int i = 0; i < 4; i++) sum[i] = NAME(add)(sum[i], NAME(load)(from + k + i * LANES));
-    for (; k + LANES <= n; k += LANES) sum[0] = NAME(add)(sum[0], NAME(load)(from + k));
-    if (k < n) memcpy(rest, from + k, (size_t)(n - k) * sizeof(T));
-    sum[1] = NAME(add)(sum[1], NAME(load)(rest));
-    sum[0] = NAME(add)(NAME(add)(sum[0], sum[1]), NAME(add)(sum[2], sum[3]));
-    NAME(store)(totals, NAME(add)(NAME(load)(totals), sum[0]));
-}
-
 /* The sum of the lanes: halves are added to halves. */
 static T NAME(sum_lanes)(const T *totals)
 {

@@ -240,16 +240,6 @@ TILE_INLINE void NAME(add_rows_of_windows)(const int R, const int Q, const T *im
             NAME(add_rows_of_windows)(R_, WINDOW_LANES / WIDTH, image, rows, at, value, n, sum);                       \
         return;
 
-/* sum[j] += the sum of value[WINDOW_LANES i + j] over i; after the n values come zeros. */
-static void NAME(add_values)(const T *value, ptrdiff_t n, T *sum)
-{
-    for (int q = 0; q < WINDOW_LANES; q += WIDTH) {
-        NAME(taps) total = NAME(load_taps)(sum + q);
-        for (ptrdiff_t k = 0; k < n; k += WINDOW_LANES) total = NAME(add_taps)(total, NAME(load_taps)(value + k + q));
-        memcpy(sum + q, &total, sizeof total);
-    }
-}
-
 /* The windows for any number of rows up to WINDOW_ROWS, of FW taps. */
 static void NAME(add_windows)(int R, int FW, const T *image, const ptrdiff_t *rows, const int32_t *at, const T *value,
                               ptrdiff_t n, T *sum)

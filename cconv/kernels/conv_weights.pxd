@@ -7,14 +7,13 @@
 # dout is transposed a strip at a time, and each strip goes through all tiles of weights while it is in the cache.
 
 from cython cimport floating
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from cconv.kernels._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.conv_gather cimport Gather, Pass, pad_image
 from cconv.kernels.division cimport ceil_div, deal, floor_div, quotient
-from cconv.kernels.tile cimport (
-    add_rows, fetch, tile, tile_rows, tile_weights, turn, turn_padded, weight_channels
-)
+from cconv.kernels.sums cimport sum_columns, sum_parts
+from cconv.kernels.tile cimport fetch, tile, tile_rows, tile_weights, turn, turn_padded, weight_channels
 
 
 cdef struct WeightJob:
@@ -130,7 +129,7 @@ cdef inline void weigh_images(const floating* dout, const floating* x, Py_ssize_
                               floating* turned, floating* copies) noexcept nogil:
     """Compute what images `first` to `last` give to the weights of a block of a group's channels, from c on.
 
-    The block that begins with channel 0 computes what they give to the biases.
+    The block that begins with channel 0 computes what they give to the biases: a total in two rows.
     """
     cdef Pass* p = g.each
     cdef Py_ssize_t lanes = g.vectors * g.lanes, strips = ceil_div(g.area, length), K = g.C * p.taps
@@ -141,7 +140,7 @@ cdef inline void weigh_images(const floating* dout, const floating* x, Py_ssize_
     cdef const floating* gradient
     memset(weights, 0, size * lanes * sizeof(floating))
     if c == 0:
-        memset(sums + K * lanes, 0, lanes * sizeof(floating))
+        memset(sums + K * lanes, 0, 2 * lanes * sizeof(floating))
     for ni in range(ceil_div(last - first, together)):
         n = first + ni * together
         i = min(together, last - n)
@@ -159,7 +158,7 @@ cdef inline void weigh_images(const floating* dout, const floating* x, Py_ssize_
             # The next strip is asked for while this one is worked on.
             ahead = length if qi + 1 < strips else together * gradients - q
             if c == 0:
-                add_rows(turned, lanes, count * i, g.vectors, sums + K * lanes)
+                sum_columns(<const floating*>turned, lanes, count * i, lanes, sums + K * lanes, sums + (K + 1) * lanes)
             if g.by_tap and p.side > 0:
                 add_by_row(image, off, i, <const floating*>turned, g, q // g.width, (q + count) // g.width, channels,
                            gradient + ahead, length, weights)
@@ -174,7 +173,7 @@ cdef inline void weigh_images(const floating* dout, const floating* x, Py_ssize_
 cdef inline void some_weight_sets(const floating* dout, const floating* x, floating* sums, floating* scratch,
                                   WeightJob* job, Pieces* pieces, int slot) noexcept nogil:
     cdef Gather* g = job.g
-    cdef Py_ssize_t lanes = g.vectors * g.lanes, rows = g.C * g.each.taps + 1, N = job.N, item, c, group, m
+    cdef Py_ssize_t lanes = g.vectors * g.lanes, rows = g.C * g.each.taps + 2, N = job.N, item, c, group, m
     cdef floating* mine = scratch + slot * job.private
     while (item := take_piece(pieces, slot)) >= 0:
         group = item % g.groups
@@ -195,28 +194,24 @@ cdef inline void weight_sets(void* given, Pieces* pieces, int slot) noexcept nog
                          pieces, slot)
 
 
-cdef inline void add_weight_sets(floating* sums, Py_ssize_t first, Py_ssize_t last, WeightJob* job) noexcept nogil:
-    """Add up the sums of rows of weights, in order."""
-    cdef Py_ssize_t lanes = job.g.vectors * job.g.lanes, m, i
-    cdef Py_ssize_t total = job.g.groups * (job.g.C * job.g.each.taps + 1) * lanes
-    for m in range(1, job.sets):
-        for i in range(first * lanes, last * lanes):
-            sums[i] += sums[m * total + i]
-
-
 cdef inline void some_weights(floating* sums, floating* dW, floating* db, WeightJob* job, Pieces* pieces,
                               int slot) noexcept nogil:
     cdef Gather* g = job.g
-    cdef Py_ssize_t lanes = g.vectors * g.lanes, K = g.C * g.each.taps, parts = ceil_div(K, g.lanes), k, c, group, row
+    cdef Py_ssize_t lanes = g.vectors * g.lanes, K = g.C * g.each.taps, total = g.groups * (K + 2) * lanes
+    cdef Py_ssize_t parts = ceil_div(K, g.lanes), k, c, group, rows, m, i
+    cdef floating* mine
     while (k := take_piece(pieces, slot)) >= 0:
         group = k // parts
         c = k % parts * g.lanes
-        row = group * (K + 1) + c
-        add_weight_sets(sums, row, row + min(g.lanes, K - c), job)
-        turn(sums + row * lanes, lanes, min(g.lanes, K - c), g.F, dW + group * g.F * K + c, K)
+        rows = min(g.lanes, K - c)
+        mine = sums + (group * (K + 2) + c) * lanes
+        for m in range(1, job.sets):
+            for i in range(rows * lanes):
+                mine[i] += mine[m * total + i]
+        turn(mine, lanes, rows, g.F, dW + group * g.F * K + c, K)
         if db != NULL and c == 0:
-            add_weight_sets(sums, row + K, row + K + 1, job)
-            memcpy(db + group * g.F, sums + (row + K) * lanes, g.F * sizeof(floating))
+            for i in range(g.F):
+                db[group * g.F + i] = sum_parts(mine + K * lanes + i, total, job.sets, lanes)
 
 
 cdef inline void weights(void* given, Pieces* pieces, int slot) noexcept nogil:

@@ -1,8 +1,8 @@
 /* The inner loop of max pooling, one row of outputs at a time.
  *
  * It is here, and not in _pool.pyx, for `restrict`: a byte pointer may alias everything, and without the promise that
- * it does not GCC leaves the loop scalar. Positions are counted in the values' own type while a row is computed, so
- * that a comparison's mask selects both; they are exact up to 2^24.
+ * it does not GCC leaves the loop scalar. Positions are integers as wide as the values while a row is computed, so that a
+ * comparison's mask selects both.
  *
  * The body is compiled twice, for float and for double, by including this file into itself.
  */
@@ -26,14 +26,18 @@
 #endif
 
 #define T float
+#define INT int32_t
 #define NAME(name) name##_float
 #include "pool.h"
 #undef T
+#undef INT
 #undef NAME
 #define T double
+#define INT int64_t
 #define NAME(name) name##_double
 #include "pool.h"
 #undef T
+#undef INT
 #undef NAME
 
 #elif defined(T)
@@ -47,8 +51,8 @@
     }
 
 /* One tap of n windows: keep what is greater, NaN, or the first there is. */
-POOL_FUNCTION void NAME(max_of_tap)(const T *POOL_RESTRICT row, ptrdiff_t stride, ptrdiff_t n, T tap,
-                                    T *POOL_RESTRICT best, T *POOL_RESTRICT at)
+POOL_FUNCTION void NAME(max_of_tap)(const T *POOL_RESTRICT row, ptrdiff_t stride, ptrdiff_t n, INT tap,
+                                    T *POOL_RESTRICT best, INT *POOL_RESTRICT at)
 {
     if (stride == 1) {
         TAP(1)

@@ -834,14 +834,4 @@ static void NAME(add_shifted)(const T *from, ptrdiff_t count, ptrdiff_t shift, p
     }
 }
 
-/* sum[l] += from[i * step + l] over i < rows, for `vectors` vectors. */
-static void NAME(add_rows)(const T *from, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t vectors, T *sum)
-{
-    for (ptrdiff_t v = 0; v < vectors; v++) {
-        NAME(vec) total = NAME(load)(sum + v * LANES);
-        for (ptrdiff_t i = 0; i < rows; i++) total = NAME(add)(total, NAME(load)(from + i * step + v * LANES));
-        NAME(store)(sum + v * LANES, total);
-    }
-}
-
 #endif

@@ -71,8 +71,6 @@ cdef extern from "tile.h" nogil:
                          Py_ssize_t, Py_ssize_t, float*) noexcept
     void pad_split_double(const double*, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
                           Py_ssize_t, Py_ssize_t, double*) noexcept
-    void add_rows_float(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, float*) noexcept
-    void add_rows_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*) noexcept
     void add_shifted_float(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, float*) noexcept
     void add_shifted_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*) noexcept
 
@@ -203,14 +201,6 @@ cdef inline void turn_biased(const floating* a, Py_ssize_t a_step, Py_ssize_t ro
         turn_biased_float(a, a_step, rows, columns, bias, to, to_step)
     else:
         turn_biased_double(a, a_step, rows, columns, bias, to, to_step)
-
-
-cdef inline void add_rows(const floating* a, Py_ssize_t step, Py_ssize_t rows, Py_ssize_t vectors,
-                          floating* total) noexcept nogil:
-    if floating is float:
-        add_rows_float(a, step, rows, vectors, total)
-    else:
-        add_rows_double(a, step, rows, vectors, total)
 
 
 cdef inline void add_shifted(const floating* a, Py_ssize_t count, Py_ssize_t shift, Py_ssize_t width,

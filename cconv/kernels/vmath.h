@@ -1,5 +1,5 @@
 /* exp and its relatives without branches or tables, so that a compiler turns a loop over them into vector instructions;
- * and two reductions over a row that it would not vectorise by itself, since that changes the order of the operations.
+ * and the largest of a row, which it would not vectorise by itself, since that changes the order of the operations.
  *
  * exp(x) = 2^n * exp(r) with n = round(x / ln 2), r = x - n*ln 2 and so |r| <= ln(2)/2, where exp(r) is
  * 1 + r + r^2 * q(r), q a Chebyshev fit (relative error 1.0e-8 for float, 1.7e-17 for double, before rounding).
@@ -269,20 +269,6 @@ static inline double normal_double(double x, double *bell) {
         }                                                                                             \
         for (; i < size; i++) most = x[i] > most ? x[i] : most;                                       \
         return most;                                                                                  \
-    }                                                                                                 \
-    /* The sum of a row. */                                                                           \
-    static inline type sum_##type(const type *x, ptrdiff_t size) {                                    \
-        type lane[VMATH_LANES], total = 0;                                                            \
-        ptrdiff_t i = 0;                                                                              \
-        int k;                                                                                        \
-        if (size >= 2 * VMATH_LANES) {                                                                \
-            for (k = 0; k < VMATH_LANES; k++) lane[k] = x[k];                                         \
-            for (i = VMATH_LANES; i + VMATH_LANES <= size; i += VMATH_LANES)                          \
-                for (k = 0; k < VMATH_LANES; k++) lane[k] += x[i + k];                                \
-            for (k = 0; k < VMATH_LANES; k++) total += lane[k];                                       \
-        }                                                                                             \
-        for (; i < size; i++) total += x[i];                                                          \
-        return total;                                                                                 \
     }
 VMATH_ROWS(float)
 VMATH_ROWS(double)

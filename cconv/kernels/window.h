@@ -10,9 +10,12 @@
  * and so are `average_pairs` and `spread_pairs` for averages over 2 x 2.
  *
  * Vectors may run over the end of a row, into one that is written later, but never over the end of the planes. What
- * does not fit (compilers without vector shuffles, rows or windows too large for the scratch, and for maxima planes that
+ * does not fit (compilers without vector shuffles; for maxima, rows or windows too large for the scratch, and planes that
  * hold NaN or -inf) is refused, and left to the loops of _pool.pyx. The body is compiled twice, for float and for
  * double.
+ *
+ * Buffers lie in `scratch`, which a thread has for itself: window_room values, or WINDOW_ROOM for maxima and their
+ * gradients.
  */
 #ifndef CCONV_WINDOW_H
 #define CCONV_WINDOW_H
@@ -20,6 +23,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+#include "sums.h"
+
 #if defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
 #define WINDOW_MASKS 1
 #include <immintrin.h>
@@ -31,6 +37,7 @@ typedef struct {
 } window_geometry;
 
 #define WINDOW_SCRATCH 8192
+#define WINDOW_ROOM (2 * WINDOW_SCRATCH)
 #define WINDOW_TAPS 255
 #define WINDOW_COLUMNS 2048
 
@@ -38,14 +45,6 @@ typedef struct {
 #if __has_builtin(__builtin_shufflevector) && __has_builtin(__builtin_convertvector)
 #define WINDOW_VECTORS 1
 #endif
-#endif
-
-#if defined(__AVX512F__)
-#define WINDOW_BYTES 64
-#elif defined(__AVX__)
-#define WINDOW_BYTES 32
-#else
-#define WINDOW_BYTES 16
 #endif
 
 static inline ptrdiff_t window_min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
@@ -71,17 +70,26 @@ static inline ptrdiff_t window_rows(const window_geometry *g)
 /* How many values of a buffer a row of sums takes: the image or all windows, a window beside it, and vectors. */
 static inline ptrdiff_t window_width(const window_geometry *g)
 {
-    return window_max(g->pl + g->W, g->OW * g->sw) + g->fw + 2 * (WINDOW_BYTES / 4);
+    return window_max(g->pl + g->W, g->OW * g->sw) + g->fw + 2 * (VECTOR_BYTES / 4);
 }
 
-/* Whether sums fit their buffer. */
-static inline int window_sums(const window_geometry *g)
+/* Whether sums are computed here. */
+static inline int window_sums(void)
 {
 #ifdef WINDOW_VECTORS
-    return window_width(g) <= WINDOW_SCRATCH;
+    return 1;
 #else
     return 0;
 #endif
+}
+
+/* Values of a buffer for rows of sums. */
+static inline ptrdiff_t window_buffer(const window_geometry *g) { return window_max(window_width(g), WINDOW_SCRATCH); }
+
+/* Values of scratch that sums take, or their gradients, which are spread along the columns of the image first. */
+static inline ptrdiff_t window_room(const window_geometry *g, int backward)
+{
+    return window_buffer(g) + (backward ? g->OH * (g->W + VECTOR_BYTES / 4) : 0);
 }
 
 /* Whether windows are 2 x 2 two apart and inside the image. */
@@ -101,7 +109,7 @@ static inline int window_quarters(const window_geometry *g)
 static inline int window_pairs(const window_geometry *g, int backward)
 {
 #ifdef WINDOW_VECTORS
-    const int three = g->fw == 3 && (WINDOW_BYTES > 16 || !backward), two = g->fw == 2 && g->pl == 0;
+    const int three = g->fw == 3 && (VECTOR_BYTES > 16 || !backward), two = g->fw == 2 && g->pl == 0;
     return (three || two) && g->fh == g->fw && g->sh == 2 && g->sw == 2 && g->dh == 1 && g->dw == 1 && g->pt <= 1 &&
            g->pl <= 1 && g->W <= WINDOW_COLUMNS;
 #else
@@ -111,10 +119,10 @@ static inline int window_pairs(const window_geometry *g, int backward)
 }
 
 #ifdef WINDOW_VECTORS
-typedef float wvec_float __attribute__((vector_size(WINDOW_BYTES), aligned(4), may_alias));
-typedef double wvec_double __attribute__((vector_size(WINDOW_BYTES), aligned(8), may_alias));
-typedef uint8_t wbyte_float __attribute__((vector_size(WINDOW_BYTES / 4), aligned(1), may_alias));
-typedef uint8_t wbyte_double __attribute__((vector_size(WINDOW_BYTES / 8), aligned(1), may_alias));
+typedef float wvec_float __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));
+typedef double wvec_double __attribute__((vector_size(VECTOR_BYTES), aligned(8), may_alias));
+typedef uint8_t wbyte_float __attribute__((vector_size(VECTOR_BYTES / 4), aligned(1), may_alias));
+typedef uint8_t wbyte_double __attribute__((vector_size(VECTOR_BYTES / 8), aligned(1), may_alias));
 #if defined(WINDOW_MASKS)
 /* s, and where a byte of `at` is `tap` s + d. */
 static inline wvec_float add_hit_float(wvec_float s, wvec_float d, wbyte_float at, char tap)
@@ -147,7 +155,7 @@ static inline void take_double(wvec_double *best, wbyte_double *at, wvec_double 
 
 #define T float
 #define INT int32_t
-#define LANES (WINDOW_BYTES / 4)
+#define LANES (VECTOR_BYTES / 4)
 #define NAME(name) name##_float
 #include "window.h"
 #undef T
@@ -156,7 +164,7 @@ static inline void take_double(wvec_double *best, wbyte_double *at, wvec_double 
 #undef NAME
 #define T double
 #define INT int64_t
-#define LANES (WINDOW_BYTES / 8)
+#define LANES (VECTOR_BYTES / 8)
 #define NAME(name) name##_double
 #include "window.h"
 #undef T
@@ -166,13 +174,16 @@ static inline void take_double(wvec_double *best, wbyte_double *at, wvec_double 
 #else
 /* Never called: window_rows, window_sums, window_quarters and window_pairs are 0. */
 #define WINDOW_NONE(T, end)                                                                                            \
-    static int max_windows_##end(const T *x, const window_geometry *g, T *out, uint8_t *where) { return 0; }           \
+    static int max_windows_##end(const T *x, const window_geometry *g, T *out, uint8_t *where, T *scratch)             \
+    {                                                                                                                  \
+        return 0;                                                                                                      \
+    }                                                                                                                  \
     static void sum_windows_##end(const T *x, ptrdiff_t planes, const window_geometry *g, const T *rows,                \
-                                  const T *columns, T *out)                                                            \
+                                  const T *columns, T *out, T *scratch)                                                \
     {                                                                                                                  \
     }                                                                                                                  \
     static void spread_windows_##end(const T *dout, ptrdiff_t planes, const window_geometry *g, const T *rows,          \
-                                     const T *columns, T *dx)                                                          \
+                                     const T *columns, T *dx, T *scratch)                                              \
     {                                                                                                                  \
     }                                                                                                                  \
     static void average_pairs_##end(const T *x, ptrdiff_t rest, ptrdiff_t planes, const window_geometry *g, T *out) {} \
@@ -180,11 +191,11 @@ static inline void take_double(wvec_double *best, wbyte_double *at, wvec_double 
     {                                                                                                                  \
     }                                                                                                                  \
     static void max_pairs_##end(const T *x, ptrdiff_t rest, ptrdiff_t planes, const window_geometry *g, T *out,        \
-                                uint8_t *where)                                                                        \
+                                uint8_t *where, T *scratch)                                                            \
     {                                                                                                                  \
     }                                                                                                                  \
     static void scatter_pairs_##end(const T *dout, const uint8_t *where, ptrdiff_t rest, ptrdiff_t planes,             \
-                                    const window_geometry *g, T *dx)                                                   \
+                                    const window_geometry *g, T *dx, T *scratch)                                       \
     {                                                                                                                  \
     }
 WINDOW_NONE(float, float)
@@ -193,13 +204,13 @@ WINDOW_NONE(double, double)
 
 #elif defined(T)
 
-typedef INT NAME(wint) __attribute__((vector_size(WINDOW_BYTES), aligned(sizeof(T)), may_alias));
+typedef INT NAME(wint) __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(T)), may_alias));
 #define V NAME(wvec)
 #define M NAME(wint)
 #define LOAD(p) (*(const V *)(p))
 #define SELECT(m, a, b) ((V)(((M)(a) & (m)) | ((M)(b) & ~(m))))
 
-#if WINDOW_BYTES / 4 == 16
+#if VECTOR_BYTES / 4 == 16
 #define W_EVEN_float 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
 #define W_ODD_float 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
 #define W_LOW_float 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
@@ -212,7 +223,7 @@ typedef INT NAME(wint) __attribute__((vector_size(WINDOW_BYTES), aligned(sizeof(
 #define W_HIGH_double 4, 12, 5, 13, 6, 14, 7, 15
 #define W_BEFORE_double 7, 8, 9, 10, 11, 12, 13, 14
 #define W_AFTER_double 1, 2, 3, 4, 5, 6, 7, 8
-#elif WINDOW_BYTES / 4 == 8
+#elif VECTOR_BYTES / 4 == 8
 #define W_EACH_float(p) (p)[0], (p)[1], (p)[2], (p)[3], (p)[4], (p)[5], (p)[6], (p)[7]
 #define W_EACH_double(p) (p)[0], (p)[1], (p)[2], (p)[3]
 #define W_EVEN_float 0, 2, 4, 6, 8, 10, 12, 14
@@ -242,20 +253,11 @@ typedef INT NAME(wint) __attribute__((vector_size(WINDOW_BYTES), aligned(sizeof(
 #define W_AFTER_double 1, 2
 #endif
 
-/* A vector read at p, or stored there, no further than `end`. */
-static __attribute__((noinline, cold)) V NAME(get_part)(const T *p, const T *end)
-{
-    V v = {0};
-    for (ptrdiff_t l = 0; l < window_min(end - p, LANES); l++) v[l] = p[l];
-    return v;
-}
-
+/* A vector stored at p, no further than `end`. */
 static __attribute__((noinline, cold)) void NAME(put_part)(T *p, const T *end, V v)
 {
     for (ptrdiff_t l = 0; l < window_min(end - p, LANES); l++) p[l] = v[l];
 }
-
-static inline V NAME(get)(const T *p, const T *end) { return end - p >= LANES ? LOAD(p) : NAME(get_part)(p, end); }
 
 static inline void NAME(put)(T *p, const T *end, V v)
 {
@@ -319,9 +321,9 @@ static void NAME(places)(const window_geometry *g, ptrdiff_t count, ptrdiff_t *o
 }
 
 /* The maxima of one plane, and their positions unless NULL; 0 if the plane holds NaN or -inf. */
-static int NAME(max_windows)(const T *x, const window_geometry *g, T *out, uint8_t *where)
+static int NAME(max_windows)(const T *x, const window_geometry *g, T *out, uint8_t *where, T *scratch)
 {
-    T split[WINDOW_SCRATCH + 2 * LANES];
+    T *const split = scratch; /* and two vectors behind it */
     ptrdiff_t off[WINDOW_TAPS];
     const ptrdiff_t pitch = g->OW + reach_w(g), band = window_rows(g);
     const int taps = g->fh * g->fw;
@@ -368,38 +370,35 @@ static inline M NAME(first_lanes)(ptrdiff_t count)
  * beside them, for a band of outputs at a time, so that nothing waits for what was just stored; then their columns.
  * columns has LANES values more than there are outputs. */
 static void NAME(sum_windows)(const T *x, ptrdiff_t planes, const window_geometry *g, const T *rows, const T *columns,
-                              T *out)
+                              T *SUM_RESTRICT out, T *SUM_RESTRICT scratch)
 {
-    T sums[WINDOW_SCRATCH];
-    const ptrdiff_t H = g->H, W = g->W, OW = g->OW, sw = g->sw;
-    const ptrdiff_t pitch = window_width(g), band = window_min(WINDOW_SCRATCH / pitch, g->OH);
-    const int fw = g->fw;
-    const T *const end = x + planes * H * W, *const out_end = out + planes * g->OH * OW;
+    T *const sums = scratch;
+    const ptrdiff_t H = g->H, W = g->W, OW = g->OW, sw = g->sw, room = window_buffer(g);
+    const ptrdiff_t pitch = window_width(g), band = window_min(room / pitch, g->OH);
+    const ptrdiff_t OH = g->OH, sh = g->sh, pt = g->pt, pl = g->pl, fh = g->fh, fw = g->fw;
+    const T *const end = x + planes * H * W, *const out_end = out + planes * OH * OW, *const sums_end = sums + room;
     const M inside = NAME(first_lanes)(W % LANES);
     memset(sums, 0, sizeof(T) * (size_t)(band * pitch));
     for (ptrdiff_t p = 0; p < planes; p++, x += H * W)
-        for (ptrdiff_t y0 = 0; y0 < g->OH; y0 += band) {
-            const ptrdiff_t count = window_min(band, g->OH - y0);
+        for (ptrdiff_t y0 = 0; y0 < OH; y0 += band) {
+            const ptrdiff_t count = window_min(band, OH - y0);
             for (ptrdiff_t y = 0; y < count; y++) {
-                const ptrdiff_t top = (y0 + y) * g->sh - g->pt, last = window_min(top + g->fh, H);
+                const ptrdiff_t top = (y0 + y) * sh - pt, first = window_max(top, 0);
+                const ptrdiff_t last = window_min(top + fh, H);
                 for (ptrdiff_t q = 0; q < W; q += LANES) {
-                    V sum = {0};
-                    for (ptrdiff_t r = window_max(top, 0); r < last; r++) sum += NAME(get)(x + r * W + q, end);
-                    *(V *)(sums + y * pitch + g->pl + q) = W - q < LANES ? (V)((M)sum & inside) : sum;
+                    const V sum = NAME(sum_vectors)(x + first * W + q, W, last - first, end, 1);
+                    *(V *)(sums + y * pitch + pl + q) = W - q < LANES ? (V)((M)sum & inside) : sum;
                 }
             }
             for (ptrdiff_t y = 0; y < count; y++, out += OW) {
                 const T *const row = sums + y * pitch;
                 for (ptrdiff_t z = 0; z < OW && sw > 2; z++) {
-                    T sum = 0;
-                    for (int j = 0; j < fw; j++) sum += row[z * sw + j];
-                    out[z] = sum / (columns[z] * rows[y0 + y]);
+                    out[z] = NAME(sum_row)(row + z * sw, fw) / (columns[z] * rows[y0 + y]);
                 }
                 for (ptrdiff_t z = 0; z < OW && sw <= 2; z += LANES) {
-                    V sum = {0}, next = {0};
-                    for (int j = 0; j < fw; j++) sum += LOAD(row + z * sw + j);
+                    V sum = NAME(sum_vectors)(row + z * sw, 1, fw, sums_end, 0);
                     if (sw == 2) {
-                        for (int j = 0; j < fw; j++) next += LOAD(row + z * sw + LANES + j);
+                        const V next = NAME(sum_vectors)(row + z * sw + LANES, 1, fw, sums_end, 0);
                         sum = __builtin_shufflevector(sum, next, NAME(W_EVEN));
                     }
                     NAME(put)(out + z, out_end, sum / (LOAD(columns + z) * rows[y0 + y]));
@@ -408,58 +407,53 @@ static void NAME(sum_windows)(const T *x, ptrdiff_t planes, const window_geometr
         }
 }
 
-/* Some planes of gradients: each value of dout, divided by rows[y] * columns[z], goes to all inputs of its window. The
- * rows of a band wait in a buffer, where zeros stand for the strides; each is spread along the columns and added to the
- * window's rows, or written where no window has been before. */
+/* Some planes of gradients: each value of dout, divided by rows[y] * columns[z], goes to all inputs of its window. Rows of
+ * dout wait in a buffer, where zeros stand for the strides, a band of them at a time; each is spread along the columns of
+ * the image. A row of this is the sum of those whose windows reach it. */
 static void NAME(spread_windows)(const T *dout, ptrdiff_t planes, const window_geometry *g, const T *rows,
-                                 const T *columns, T *dx)
+                                 const T *columns, T *SUM_RESTRICT dx, T *SUM_RESTRICT scratch)
 {
-    T values[WINDOW_SCRATCH], sums[WINDOW_SCRATCH];
-    const ptrdiff_t H = g->H, W = g->W, OW = g->OW, sw = g->sw;
-    const ptrdiff_t pitch = window_width(g), band = window_min(WINDOW_SCRATCH / pitch, g->OH);
-    const int fw = g->fw;
-    const T *const dout_end = dout + planes * g->OH * OW, *const end = dx + planes * H * W;
-    const M inside = NAME(first_lanes)(W % LANES), given = NAME(first_lanes)(OW % LANES);
+    const ptrdiff_t H = g->H, W = g->W, OH = g->OH, OW = g->OW, sh = g->sh, sw = g->sw, room = window_buffer(g);
+    const ptrdiff_t pitch = window_width(g), band = window_min(room / pitch, OH), step = W + LANES;
+    T *const values = scratch, *const spread = values + room;
+    const ptrdiff_t pt = g->pt, pl = g->pl, fh = g->fh, fw = g->fw;
+    const T *const values_end = values + room, *const spread_end = spread + OH * step;
+    const T *const dout_end = dout + planes * OH * OW, *const end = dx + planes * H * W;
+    const M given = NAME(first_lanes)(OW % LANES);
     const V zero = {0};
     memset(values, 0, sizeof(T) * (size_t)(band * pitch));
-    for (ptrdiff_t p = 0; p < planes; p++, dx += H * W) {
-        ptrdiff_t done = 0;
-        for (ptrdiff_t y0 = 0; y0 < g->OH; y0 += band) {
-            const ptrdiff_t count = window_min(band, g->OH - y0);
-            for (ptrdiff_t y = 0; y < count; y++, dout += OW)
-                for (ptrdiff_t z = 0; z < OW; z += LANES) {
-                    T *const at = values + y * pitch + fw - 1 + z * sw;
-                    V v = NAME(get)(dout + z, dout_end) / (LOAD(columns + z) * rows[y0 + y]);
-                    if (OW - z < LANES) v = (V)((M)v & given);
-                    if (sw == 1) {
-                        *(V *)at = v;
-                    } else if (sw == 2) {
-                        *(V *)at = __builtin_shufflevector(v, zero, NAME(W_LOW));
-                        *(V *)(at + LANES) = __builtin_shufflevector(v, zero, NAME(W_HIGH));
-                    } else {
-                        for (ptrdiff_t l = 0; l < window_min(OW - z, LANES); l++) at[l * sw] = v[l];
+    for (ptrdiff_t p = 0; p < planes; p++) {
+        ptrdiff_t done = 0, first = 0, last = 0; /* windows from first to before last reach the row */
+        for (ptrdiff_t r = 0; r < H; r++, dx += W) {
+            while (last < OH && last * sh - pt <= r) last++;
+            while (first < last && first * sh - pt + fh <= r) first++;
+            while (done < last) {
+                const ptrdiff_t count = window_min(band, OH - done);
+                for (ptrdiff_t y = 0; y < count; y++, dout += OW)
+                    for (ptrdiff_t z = 0; z < OW; z += LANES) {
+                        T *const at = values + y * pitch + fw - 1 + z * sw;
+                        V v = NAME(sum_get)(dout + z, dout_end) / (LOAD(columns + z) * rows[done + y]);
+                        if (OW - z < LANES) v = (V)((M)v & given);
+                        if (sw == 1) {
+                            *(V *)at = v;
+                        } else if (sw == 2) {
+                            *(V *)at = __builtin_shufflevector(v, zero, NAME(W_LOW));
+                            *(V *)(at + LANES) = __builtin_shufflevector(v, zero, NAME(W_HIGH));
+                        } else {
+                            for (ptrdiff_t l = 0; l < window_min(OW - z, LANES); l++) at[l * sw] = v[l];
+                        }
                     }
-                }
-            for (ptrdiff_t y = 0; y < count; y++) {
-                const ptrdiff_t top = (y0 + y) * g->sh - g->pt, first = window_max(top, 0);
-                const ptrdiff_t last = window_min(top + g->fh, H);
-                for (ptrdiff_t q = 0; q < W; q += LANES) {
-                    V sum = {0};
-                    for (int j = 0; j < fw; j++) sum += LOAD(values + y * pitch + g->pl + q + j);
-                    *(V *)(sums + q) = W - q < LANES ? (V)((M)sum & inside) : sum;
-                }
-                if (first > done) memset(dx + done * W, 0, sizeof(T) * (size_t)((first - done) * W));
-                for (ptrdiff_t r = first; r < last; r++)
-                    for (ptrdiff_t q = 0; q < W; q += LANES) {
-                        T *const to = dx + r * W + q;
-                        V sum = LOAD(sums + q);
-                        if (r < done) sum += NAME(get)(to, end);
-                        NAME(put)(to, end, sum);
-                    }
-                done = window_max(done, last);
+                for (ptrdiff_t y = 0; y < count; y++)
+                    for (ptrdiff_t q = 0; q < W; q += LANES)
+                        *(V *)(spread + (done + y) * step + q) =
+                            NAME(sum_vectors)(values + y * pitch + pl + q, 1, fw, values_end, 0);
+                done += count;
             }
+            for (ptrdiff_t q = 0; q < W; q += LANES)
+                NAME(put)(dx + q, end,
+                          NAME(sum_vectors)(spread + first * step + q, step, last - first, spread_end, 0));
         }
-        memset(dx + done * W, 0, sizeof(T) * (size_t)((H - done) * W));
+        dout += (OH - done) * OW;
     }
 }
 
@@ -478,8 +472,8 @@ static void NAME(average_pairs)(const T *x, ptrdiff_t rest, ptrdiff_t planes, co
                     low = LOAD(at) + LOAD(below);
                     high = LOAD(at + LANES) + LOAD(below + LANES);
                 } else {
-                    low = NAME(get)(at, end) + NAME(get)(below, end);
-                    high = NAME(get)(at + LANES, end) + NAME(get)(below + LANES, end);
+                    low = NAME(sum_get)(at, end) + NAME(sum_get)(below, end);
+                    high = NAME(sum_get)(at + LANES, end) + NAME(sum_get)(below + LANES, end);
                 }
                 even = __builtin_shufflevector(low, high, NAME(W_EVEN));
                 NAME(put)(out + z, out_end, (even + __builtin_shufflevector(low, high, NAME(W_ODD))) * (T)0.25);
@@ -495,7 +489,7 @@ static void NAME(spread_pairs)(const T *dout, ptrdiff_t rest, ptrdiff_t planes, 
         for (ptrdiff_t r = 0; r < H; r++, dx += W) {
             const ptrdiff_t covered = r < 2 * OH ? OW : 0;
             for (ptrdiff_t z = 0; z < covered; z += LANES) {
-                const V v = NAME(get)(dout + r / 2 * OW + z, dout_end) * (T)0.25;
+                const V v = NAME(sum_get)(dout + r / 2 * OW + z, dout_end) * (T)0.25;
                 NAME(put)(dx + 2 * z, end, __builtin_shufflevector(v, v, NAME(W_LOW)));
                 NAME(put)(dx + 2 * z + LANES, end, __builtin_shufflevector(v, v, NAME(W_HIGH)));
             }
@@ -513,7 +507,7 @@ typedef NAME(wbyte) NAME(spots);
 #define TAKE(best, at, v, tap) NAME(take)(&(best), &(at), v, tap)
 #else
 typedef M NAME(spots);
-#if WINDOW_BYTES > 16
+#if VECTOR_BYTES > 16
 #define READ_SPOTS(p) ((M){NAME(W_EACH)(p)}) /* one instruction, where __builtin_convertvector takes many */
 #else
 #define READ_SPOTS(p) __builtin_convertvector(*(const NAME(wbyte) *)(p), M)
@@ -527,6 +521,9 @@ typedef M NAME(spots);
         at = ((tap) & more) | ((at) & ~more);                                                                          \
     } while (0)
 #endif
+
+/* Values of three rows that are computed beside the arrays, and what vectors read and write behind them. */
+#define WINDOW_BESIDE (3 * WINDOW_COLUMNS + 2 * LANES + 2)
 
 /* The maxima of a row of windows, and where they are. */
 typedef struct {
@@ -630,17 +627,18 @@ static __attribute__((noinline)) void NAME(max_some)(const T *x, const window_ge
 /* The same for some planes, of which, and what follows them, `rest` values may be read. Where vectors would run too
  * far, rows are computed beside the arrays. */
 static void NAME(max_pairs)(const T *x, ptrdiff_t rest, ptrdiff_t planes, const window_geometry *g, T *out,
-                            uint8_t *where)
+                            uint8_t *where, T *scratch)
 {
-    T rows[3 * WINDOW_COLUMNS + 2 * LANES + 2] = {0}, values[WINDOW_COLUMNS / 2 + LANES + 1];
-    uint8_t places[WINDOW_COLUMNS / 2 + LANES + 1];
-    NAME(maxima) kept[WINDOW_COLUMNS / (2 * LANES) + 1];
+    NAME(maxima) *const kept = (NAME(maxima) *)scratch;
+    T *const rows = (T *)(kept + WINDOW_COLUMNS / (2 * LANES) + 1), *const values = rows + WINDOW_BESIDE;
+    uint8_t *const places = (uint8_t *)(values + WINDOW_COLUMNS / 2 + LANES + 1);
     const ptrdiff_t H = g->H, W = g->W, OH = g->OH, OW = g->OW, pt = g->pt, size = H * W;
     const ptrdiff_t vectors = (OW + LANES - 1) / LANES, over = vectors * LANES - OW;
     const ptrdiff_t over_x = 2 * vectors * LANES + 2 - W; /* read beyond a row */
     ptrdiff_t p = planes;
     while (p > 0 && (p * size + over_x > rest || p * OH * OW + over > planes * OH * OW)) p--;
     NAME(max_some)(x - pt * W, g, p, 0, OH, out, where, kept);
+    if (p < planes) memset(rows, 0, sizeof(T) * WINDOW_BESIDE);
     for (; p < planes; p++) {
         const ptrdiff_t at = p * OH * OW;
         for (ptrdiff_t y = 0; y < OH; y++) {
@@ -769,17 +767,18 @@ static __attribute__((noinline)) void NAME(scatter_some)(const T *dout, const ui
 /* The same for some planes, of whose dout, and what follows it, `rest` values may be read. Where vectors would run too
  * far, rows are computed beside the arrays. */
 static void NAME(scatter_pairs)(const T *dout, const uint8_t *where, ptrdiff_t rest, ptrdiff_t planes,
-                                const window_geometry *g, T *dx)
+                                const window_geometry *g, T *dx, T *scratch)
 {
-    T rows[2 * WINDOW_COLUMNS + 2 * LANES], values[WINDOW_COLUMNS / 2 + LANES + 1] = {0};
-    uint8_t places[WINDOW_COLUMNS / 2 + LANES + 1] = {0};
-    NAME(turns) below[WINDOW_COLUMNS / (2 * LANES)];
+    NAME(turns) *const below = (NAME(turns) *)scratch;
+    T *const rows = (T *)(below + WINDOW_COLUMNS / (2 * LANES)), *const values = rows + WINDOW_BESIDE;
+    uint8_t *const places = (uint8_t *)(values + WINDOW_COLUMNS / 2 + LANES + 1);
     const ptrdiff_t H = g->H, W = g->W, OH = g->OH, OW = g->OW, pt = g->pt, size = H * W, out = OH * OW;
     const ptrdiff_t vectors = (W + 2 * LANES - 1) / (2 * LANES), over = 2 * vectors * LANES - W;
     const ptrdiff_t over_dout = (OW + LANES - 1) / LANES * LANES - OW, bottom = window_max(H, 2 * OH - pt);
     ptrdiff_t p = planes;
     memset(below, 0, sizeof *below * (size_t)vectors);
     while (p > 0 && (((p - 1) * H + bottom) * W + over > planes * size || p * out + over_dout > rest)) p--;
+    if (p < planes) memset(values, 0, (sizeof(T) + 1) * (WINDOW_COLUMNS / 2 + LANES + 1));
     NAME(scatter_some)(dout, where, g, p, OH, H - 2 * OH + pt > 0 ? H - 2 * OH + pt : 0, dx, pt ? rows : NULL, below);
     for (; p < planes; p++) {
         T *const plane = dx + p * size;
@@ -818,6 +817,7 @@ static void NAME(scatter_pairs)(const T *dout, const uint8_t *where, ptrdiff_t r
 #undef W_BEFORE_double
 #undef W_AFTER_float
 #undef W_AFTER_double
+#undef WINDOW_BESIDE
 #undef W_EACH_float
 #undef W_EACH_double
 #undef READ_SPOTS

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from .._arrays import as_input
+from .._checks import flag
 from .layer import Layer
 
 __all__ = ["Activation"]
@@ -35,6 +36,6 @@ class Activation(Layer):
 
     def backward(self, dout, *, input_gradient=True):
         kept = self._recall()
-        if not input_gradient:
+        if not flag(input_gradient, "input_gradient"):
             return None
         return self.gradient(dout, kept, **self.describe()).astype(kept.dtype, copy=False)

@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import initializers, kernels
 from .._arrays import as_input, in_dtype_of
+from .._checks import flag
 from ..functional import affine, affine_backward
 from ..geometry import integer
 from .layer import Layer, expect_bias, given_once, parameter_shape
@@ -46,6 +47,11 @@ class Affine(Layer):
     dW, db : ndarray
         The gradients that the last backward computed, in the parameters' dtype.
 
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
     Notes
     -----
     x of shape (N, ...) is read as (N, D), features in C order, and x of shape (D,) as a batch of one; `backward`
@@ -63,7 +69,7 @@ class Affine(Layer):
     def __init__(self, W=None, b=None, *, units=None, bias=True, init="he"):
         given_once(W, units is not None, "units")
         self.units = None if units is None else integer(units, "units", 1)
-        self.bias = bool(bias)
+        self.bias = flag(bias, "bias")
         self.init = initializers.get(init)
         self.W = W
         self.b = b

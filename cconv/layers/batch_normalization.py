@@ -5,8 +5,9 @@ import math
 import numpy as np
 
 from .._arrays import as_input, in_dtype_of
-from .._checks import positive, share
+from .._checks import flag, positive, share
 from ..functional import batch_normalization, batch_normalization_backward
+from .layer import expect_channels
 from .normalization import Normalization
 
 __all__ = ["BatchNormalization"]
@@ -76,15 +77,15 @@ class BatchNormalization(Normalization):
         return shape
 
     def output_shape(self, input_shape):
-        size = np.size(self.gamma)
-        if self.gamma is not None and size not in (input_shape[0], math.prod(input_shape)):
+        channels, size = expect_channels(input_shape), np.size(self.gamma)
+        if self.gamma is not None and size not in (channels, math.prod(input_shape)):
             raise ValueError(f"expects {size} channels or activations, gets {tuple(input_shape)}")
         return tuple(input_shape)
 
     def forward(self, x, train_flg=None):
         if train_flg is None:
             train_flg = self.training
-        train_flg = train_flg and not self.frozen
+        train_flg = flag(train_flg, "train_flg") and not self.frozen
         x = as_input(x, "x")
         self._expect_arrays()
         running = self._running()

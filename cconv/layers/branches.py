@@ -3,6 +3,7 @@
 from collections import OrderedDict
 
 from .._arrays import as_input
+from .._checks import flag, mapping
 from ..functional import add
 from .layer import Layer
 from .stack import BuildError, backward, build, describe, forward, multiply_adds, named, nested, output_shapes, undone
@@ -26,12 +27,19 @@ class Branches(Layer):
     branches : dict of str to OrderedDict of str to Layer
     layers : OrderedDict of str to Layer
         Those of all branches, under the names of their branch and their own: body.conv1, ...
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
     """
 
     takes_train_flg = True
 
     def __init__(self, branches):
-        self.branches = {name: named(layers) for name, layers in branches.items()}
+        self.branches = {
+            name: named(layers, f"branches[{name!r}]") for name, layers in mapping(branches, "branches").items()
+        }
 
     @property
     def layers(self):
@@ -83,9 +91,17 @@ class Branches(Layer):
             Handed to the layers that ask for it; `training` when not given.
         run : callable
             How a stack is run, as `cconv.layers.stack.forward` does; a network that owns the whole pass has its own.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument, or what a layer is given, does not fit.
         """
         if train_flg is None:
             train_flg = self.training
+        train_flg = flag(train_flg, "train_flg")
+        if not callable(run):
+            raise TypeError(f"run must be a function, got {run!r}")
         if run is forward:  # what a network runs by its own, it has looked at
             nested(self.layers)
         x = as_input(x, "x")
@@ -96,6 +112,7 @@ class Branches(Layer):
         return joined
 
     def backward(self, dout, *, input_gradient=True):
+        input_gradient = flag(input_gradient, "input_gradient")
         stacks, shapes, shape, dtype = self._recall()
         dout = as_input(dout, "dout")
         if dout.shape != shape:

@@ -4,6 +4,7 @@ import itertools
 
 from ..functional import concatenate
 from .branches import Branches
+from .layer import expect_channels
 
 __all__ = ["Concatenate"]
 
@@ -43,6 +44,9 @@ class Concatenate(Branches):
         super().__init__({f"branch{number}": layers for number, layers in enumerate(branches, 1)})
 
     def join(self, outs):
+        if any(out.ndim < 2 for out in outs):
+            shapes = ", ".join(str(out.shape) for out in outs)
+            raise ValueError(f"x must give each branch an output of 2 dimensions or more, got shapes {shapes}")
         return concatenate(outs)
 
     def split(self, dout, shapes):
@@ -53,4 +57,4 @@ class Concatenate(Branches):
         if any(shape[1:] != shapes[0][1:] for shape in shapes):
             words = " and ".join(map(str, shapes))
             raise ValueError(f"expects branches of one shape beside their channels, gets {words}")
-        return sum(shape[0] for shape in shapes), *shapes[0][1:]
+        return sum(map(expect_channels, shapes)), *shapes[0][1:]

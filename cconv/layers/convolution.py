@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from .._arrays import as_input, in_dtype_of, promote
+from .._checks import choice, wanted_gradients
 from ..functional import col2im, convolution, convolution_backward, im2col
 from ..geometry import window
 from .filters import Filters
@@ -25,8 +26,6 @@ class Convolution(Filters):
     b : ndarray, shape (FN,), or None
     stride : int or (int, int), default 1
     pad : int, (int, int), ((top, bottom), (left, right)), 'same' or 'valid', default 0
-    dilation : int or (int, int), default 1
-    groups : int, default 1
     filters : int, keyword only
         The number of filters, FN.
     size : int or (int, int), keyword only
@@ -35,6 +34,8 @@ class Convolution(Filters):
         Whether a built layer has biases.
     init : str, float or Initializer, default 'he', keyword only
         How a built layer's filters begin.
+    dilation : int or (int, int), default 1, keyword only
+    groups : int, default 1, keyword only
     algorithm : {'direct', 'im2col'}, default 'direct'
         'im2col' is the chapter's method, a matrix of all patches times the filters: much slower, kept to teach and to
         check against. It knows no groups, and its memory grows with the filters' area.
@@ -43,6 +44,11 @@ class Convolution(Filters):
     ----------
     dW, db : ndarray
         The gradients that the last backward computed, in the parameters' dtype.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
 
     Notes
     -----
@@ -74,9 +80,7 @@ class Convolution(Filters):
         super().__init__(
             W, b, stride, pad, filters=filters, size=size, bias=bias, init=init, dilation=dilation, groups=groups
         )
-        if algorithm not in ALGORITHMS:
-            raise ValueError(f"algorithm must be 'direct' or 'im2col', got {algorithm!r}")
-        self.algorithm = algorithm
+        self.algorithm = choice(algorithm, "algorithm", ALGORITHMS)
 
     def build(self, input_shape, rng, dtype):
         out = self.output_shape(input_shape)
@@ -148,6 +152,7 @@ def im2col_convolution_backward(
     dout, x, W, *, stride=1, pad=0, dilation=1, groups=1, bias=True, input_gradient=True, parameter_gradient=True
 ):
     """Return what `convolution_backward` does, by the chapter's method."""
+    bias, input_gradient, parameter_gradient = wanted_gradients(bias, input_gradient, parameter_gradient)
     x_dtype, W_dtype = x.dtype, W.dtype
     dout, x, W = promote(as_input(dout, "dout", 4), x, as_input(W, "W", 4))
     FN, _, FH, FW = W.shape
@@ -163,7 +168,9 @@ def im2col_convolution_backward(
     if parameter_gradient:
         dW = rows.T @ im2col(x, FH, FW, stride, pad, dilation=dilation)
         dW = dW.reshape(W.shape).astype(W_dtype, copy=False)
-        db = rows.sum(axis=0).astype(W_dtype, copy=False) if bias else None
+    if parameter_gradient and bias:
+        # Along contiguous values NumPy adds in pairs; along columns of `rows`, it would add them in one long chain.
+        db = dout.transpose(1, 0, 2, 3).reshape(FN, -1).sum(axis=1).astype(W_dtype, copy=False)
     return dx, dW, db
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .._arrays import as_input
-from .._checks import fraction
+from .._checks import flag, fraction
 from .._random import generator
 from ..functional import dropout
 from .layer import Layer, expect_images
@@ -35,6 +35,11 @@ class Dropout(Layer):
         The seed of the masks and the number of masks drawn: with them the next one is known. Files of parameters hold
         it, so that a training that is taken up again draws what it would have drawn.
 
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
     Examples
     --------
     >>> Dropout(0.25).forward(np.ones(2), train_flg=False)
@@ -46,8 +51,8 @@ class Dropout(Layer):
 
     def __init__(self, dropout_ratio=0.5, *, inverted=False, spatial=False, rng=None, seed=None):
         self.dropout_ratio = fraction(dropout_ratio, "dropout_ratio")
-        self.inverted = bool(inverted)
-        self.spatial = bool(spatial)
+        self.inverted = flag(inverted, "inverted")
+        self.spatial = flag(spatial, "spatial")
         self._seeded = rng is not None or seed is not None
         self._seed(generator(rng, seed))
 
@@ -69,6 +74,7 @@ class Dropout(Layer):
     def forward(self, x, train_flg=None):
         if train_flg is None:
             train_flg = self.training
+        train_flg = flag(train_flg, "train_flg")
         x = as_input(x, "x")
         kept = 1 - self.dropout_ratio
         if train_flg:
@@ -85,7 +91,7 @@ class Dropout(Layer):
 
     def backward(self, dout, *, input_gradient=True):
         settings, shape, dtype = self._recall()
-        if not input_gradient:
+        if not flag(input_gradient, "input_gradient"):
             return None
         dout = as_input(dout, "dout")
         if dout.shape != shape:

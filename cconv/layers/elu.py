@@ -18,6 +18,11 @@ class Elu(Activation):
     ----------
     alpha : float, default 1
 
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
     Notes
     -----
     The last input is kept, as the gradient is computed from it: copy it before you change it.

@@ -3,6 +3,7 @@
 import numpy as np
 
 from .. import initializers, kernels
+from .._checks import flag
 from ..geometry import integer, pair, window_settings
 from .layer import Layer, expect_bias, given_once, parameter_shape
 
@@ -22,7 +23,7 @@ class Filters(Layer):
         given_once(W, filters is not None and size is not None, "filters and size")
         self.filters = None if filters is None else integer(filters, "filters", 1)
         self.size = None if size is None else pair(size, "size", 1)
-        self.bias = bool(bias)
+        self.bias = flag(bias, "bias")
         self.init = initializers.get(init)
         self.W = W
         self.b = b

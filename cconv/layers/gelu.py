@@ -1,5 +1,6 @@
 """The Gaussian error linear unit."""
 
+from .._checks import choice
 from ..functional import gelu, gelu_backward
 from .activation import Activation
 
@@ -35,9 +36,7 @@ class Gelu(Activation):
     gradient = staticmethod(gelu_backward)
 
     def __init__(self, approximate="none"):
-        if approximate not in ("none", "tanh"):
-            raise ValueError(f"approximate must be 'none' or 'tanh', got {approximate!r}")
-        self.approximate = approximate
+        self.approximate = choice(approximate, "approximate", ("none", "tanh"))
 
     def describe(self):
         return {"approximate": self.approximate}

@@ -1,6 +1,7 @@
 """Pooling whose output size is fixed, whatever the size of the image."""
 
 from .._arrays import as_input
+from .._checks import flag
 from ..functional import adaptive_average_pool, adaptive_average_pool_backward, max_pool, max_pool_backward
 from ..geometry import pair
 from .layer import Layer, expect_images
@@ -44,7 +45,7 @@ class AdaptiveAveragePooling(Layer):
 
     def backward(self, dout, *, input_gradient=True):
         shape, dtype = self._recall()
-        if not input_gradient:
+        if not flag(input_gradient, "input_gradient"):
             return None
         return adaptive_average_pool_backward(dout, shape, self.output_size).astype(dtype, copy=False)
 
@@ -99,6 +100,6 @@ class GlobalMaxPooling(Layer):
 
     def backward(self, dout, *, input_gradient=True):
         argmax, shape, dtype = self._recall()
-        if not input_gradient:
+        if not flag(input_gradient, "input_gradient"):
             return None
         return max_pool_backward(dout, argmax, shape, shape[2:], stride=1).astype(dtype, copy=False)

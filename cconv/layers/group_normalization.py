@@ -5,6 +5,7 @@ import numpy as np
 from .._arrays import in_dtype_of
 from ..functional import group_normalization, group_normalization_backward
 from ..geometry import integer
+from .layer import expect_channels
 from .normalization import Normalization
 
 __all__ = ["GroupNormalization"]
@@ -54,7 +55,7 @@ class GroupNormalization(Normalization):
         return shape
 
     def output_shape(self, input_shape):
-        channels = input_shape[0]
+        channels = expect_channels(input_shape)
         if channels % self.groups:
             raise ValueError(f"expects channels that its {self.groups} groups divide, gets {channels}")
         if self.gamma is not None and np.shape(self.gamma) != (channels,):

@@ -28,6 +28,11 @@ class Huber(Regression):
     t : ndarray
         The targets, as they were given: in x's shape, or (N,) for an x of shape (N, 1).
 
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
     Examples
     --------
     >>> layer = Huber()

@@ -1,7 +1,6 @@
 """What all layers share."""
 
-import numpy as np
-
+from .._arrays import as_array, as_input
 from ..geometry import image_shape
 
 __all__ = ["Layer"]
@@ -14,23 +13,30 @@ def expect_images(input_shape):
     return image_shape(input_shape, "the input's shape", 3)
 
 
+def expect_channels(input_shape):
+    """Return how many channels, or features, one input has; a single number has none."""
+    if not input_shape:
+        raise ValueError("expects inputs with channels or features, gets single numbers of shape ()")
+    return input_shape[0]
+
+
 def parameter_shape(W, ndim):
     """Return the shape of weights, which must have so many dimensions."""
-    shape = np.shape(W)
-    if len(shape) != ndim:
-        raise ValueError(f"W must have {ndim} dimensions, got {len(shape)} (shape {shape})")
+    shape = as_input(W, "W", ndim).shape
+    if 0 in shape:
+        raise ValueError(f"W must not be empty, got shape {shape}")
     return shape
 
 
 def expect_bias(b, count, what):
     """Refuse a bias that has not one value for each output."""
-    if b is not None and np.shape(b) != (count,):
-        raise ValueError(f"b must have one value for each of the {count} {what}, got shape {np.shape(b)}")
+    if b is not None and (shape := as_input(b, "b").shape) != (count,):
+        raise ValueError(f"b must have one value for each of the {count} {what}, got shape {shape}")
 
 
 def given_once(W, sizes, size_names):
     """Refuse a layer that is given both by its weights and by its sizes, by neither, or by sizes in weights' place."""
-    if W is not None and np.ndim(W) == 0:
+    if W is not None and as_array(W, "W").ndim == 0:
         raise TypeError(f"W must be an array, got {W!r}; sizes are given by name, as {size_names}")
     if (W is not None) == sizes:
         raise TypeError(f"give either W or {size_names}, got {'both' if sizes else 'neither'}")

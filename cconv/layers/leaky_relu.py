@@ -18,6 +18,11 @@ class LeakyRelu(Activation):
     ----------
     negative_slope : float, default 0.01
 
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
     Notes
     -----
     The last input is kept, as the gradient is computed from it: copy it before you change it.

@@ -27,6 +27,11 @@ class MeanSquaredError(Regression):
     t : ndarray
         The targets, as they were given: in x's shape, or (N,) for an x of shape (N, 1).
 
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
     Examples
     --------
     >>> layer = MeanSquaredError()

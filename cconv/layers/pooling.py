@@ -1,6 +1,7 @@
 """Max pooling and average pooling."""
 
 from .._arrays import as_input
+from .._checks import flag
 from ..functional import average_pool, average_pool_backward, max_pool, max_pool_backward
 from ..geometry import integer, window, window_settings
 from .layer import Layer, expect_images
@@ -19,7 +20,7 @@ class _Window(Layer):
         window_settings(stride, pad)
         self.stride = stride
         self.pad = pad
-        self.ceil_mode = bool(ceil_mode)
+        self.ceil_mode = flag(ceil_mode, "ceil_mode")
 
     def output_shape(self, input_shape):
         channels, height, width = expect_images(input_shape)
@@ -96,7 +97,7 @@ class Pooling(_Window):
 
     def backward(self, dout, *, input_gradient=True):
         argmax, shape, dtype = self._recall()
-        if not input_gradient:
+        if not flag(input_gradient, "input_gradient"):
             return None
         dx = max_pool_backward(dout, argmax, shape, (self.pool_h, self.pool_w), **self._options())
         return dx.astype(dtype, copy=False)
@@ -132,7 +133,7 @@ class AveragePooling(_Window):
 
     def __init__(self, pool_h, pool_w, stride=1, pad=0, *, ceil_mode=False, count_include_pad=True):
         super().__init__(pool_h, pool_w, stride, pad, ceil_mode)
-        self.count_include_pad = bool(count_include_pad)
+        self.count_include_pad = flag(count_include_pad, "count_include_pad")
 
     def _options(self):
         include = self.count_include_pad
@@ -149,7 +150,7 @@ class AveragePooling(_Window):
 
     def backward(self, dout, *, input_gradient=True):
         shape, dtype = self._recall()
-        if not input_gradient:
+        if not flag(input_gradient, "input_gradient"):
             return None
         dx = average_pool_backward(dout, shape, (self.pool_h, self.pool_w), **self._options())
         return dx.astype(dtype, copy=False)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from .._arrays import as_input
+from .._checks import flag
 from .layer import Layer
 
 __all__ = ["Regression"]
@@ -44,4 +45,4 @@ class Regression(Layer):
 
     def backward(self, dout=1, *, input_gradient=True):
         x, t = self._recall()
-        return self.gradient(x, t, dout, **self.describe()) if input_gradient else None
+        return self.gradient(x, t, dout, **self.describe()) if flag(input_gradient, "input_gradient") else None

@@ -1,6 +1,7 @@
 """The rectified linear unit."""
 
 from .._arrays import as_input
+from .._checks import flag
 from ..functional import relu, relu_backward
 from .layer import Layer
 
@@ -35,7 +36,7 @@ class Relu(Layer):
 
     def backward(self, dout, *, input_gradient=True):
         mask, shape, dtype = self._recall()
-        if not input_gradient:
+        if not flag(input_gradient, "input_gradient"):
             return None
         dout = as_input(dout, "dout")
         if dout.shape != shape:

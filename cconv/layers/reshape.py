@@ -1,6 +1,7 @@
 """Another shape for each sample."""
 
 from .._arrays import as_input
+from .._checks import flag
 from ..geometry import integer, reshaped
 from .layer import Layer
 
@@ -49,7 +50,7 @@ class Reshape(Layer):
         dout = as_input(dout, "dout")
         if dout.shape != after:
             raise ValueError(f"dout must have the output's shape {after}, got {dout.shape}")
-        return dout.reshape(before).astype(dtype, copy=False) if input_gradient else None
+        return dout.reshape(before).astype(dtype, copy=False) if flag(input_gradient, "input_gradient") else None
 
     def describe(self):
         return {"shape": self.shape}

@@ -3,6 +3,7 @@
 import numpy as np
 
 from .._arrays import as_input
+from .._checks import flag
 from ..functional import sigmoid_cross_entropy, sigmoid_cross_entropy_backward
 from ..functional.loss import checked_weights, value_targets
 from .layer import Layer
@@ -32,6 +33,11 @@ class SigmoidWithLoss(Layer):
     t : ndarray
         The targets, as they were given: in x's shape, or (N,) for an x of shape (N, 1).
 
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
     Examples
     --------
     >>> layer = SigmoidWithLoss()
@@ -56,11 +62,11 @@ class SigmoidWithLoss(Layer):
 
     def backward(self, dout=1, *, input_gradient=True):
         y, t = self._recall()
-        if not input_gradient:
+        if not flag(input_gradient, "input_gradient"):
             return None
         return sigmoid_cross_entropy_backward(y, t, dout, pos_weight=self.pos_weight)
 
     def accuracy(self, scores, t):
         """Return the share of values on the right side: positive where t is above 1/2, and only there."""
         scores = as_input(scores, "scores")
-        return float(np.mean((scores > 0) == (value_targets(t, scores) > 0.5)))
+        return float(np.mean((scores > 0) == (value_targets(t, scores, "scores") > 0.5)))

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .._arrays import as_input
-from .._checks import share
+from .._checks import flag, share
 from ..functional.loss import (
     checked_weights,
     class_labels,
@@ -41,6 +41,11 @@ class SoftmaxWithLoss(Layer):
     t : ndarray
         The targets, as they were given.
 
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
     Examples
     --------
     >>> layer = SoftmaxWithLoss()
@@ -72,14 +77,20 @@ class SoftmaxWithLoss(Layer):
 
     def backward(self, dout=1, *, input_gradient=True):
         y, targets, total, shape = self._recall()
-        if not input_gradient:
+        if not flag(input_gradient, "input_gradient"):
             return None
         return mean_cross_entropy_backward(y, targets, total, dout).reshape(shape)
 
     def accuracy(self, scores, t):
-        """Return the share of samples whose highest score is that of their class; ignored ones do not count."""
+        """Return the share of samples whose highest score is that of their class; ignored ones do not count.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the targets do not fit the scores, or all are ignored.
+        """
         scores = as_input(scores, "scores", 2)
-        t, ignored = class_labels(t, *scores.shape, self.ignore_index)
+        t, ignored = class_labels(t, *scores.shape, self.ignore_index, "scores")
         if ignored.all():
             raise ValueError(f"the accuracy of no samples is not defined: all {len(scores)} are ignored")
         if t.ndim == 2:

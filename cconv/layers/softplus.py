@@ -19,6 +19,11 @@ class Softplus(Activation):
     threshold : float, default 20
         Where beta * x is above it, the function is x itself.
 
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
     Notes
     -----
     The last input is kept, as the gradient is computed from it: copy it before you change it.

@@ -39,27 +39,30 @@ SHORT = {
 }
 
 
-def named(layers):
-    """Return layers as an OrderedDict; those that come without a name get their kind's and a running number."""
-    if not isinstance(layers, (Mapping, Iterable)):
-        raise TypeError(f"layers must be a list or a mapping of layers, got {type(layers).__name__}")
+def named(layers, argument="layers"):
+    """Return layers as an OrderedDict; those that come without a name get their kind's and a running number.
+
+    An error calls them by the name of the argument that they are.
+    """
+    if not isinstance(layers, (Mapping, Iterable)) or isinstance(layers, (str, bytes, np.ndarray)):
+        raise TypeError(f"{argument} must be a list or a mapping of layers, got {type(layers).__name__}")
     result = OrderedDict()
     counts = Counter()
     for item in layers.items() if isinstance(layers, Mapping) else layers:
         if isinstance(item, tuple):
             if len(item) != 2 or not isinstance(item[0], str):
-                raise TypeError(f"layers must be layers, or pairs of a name and a layer, got {item!r}")
+                raise TypeError(f"{argument} must be layers, or pairs of a name and a layer, got {item!r}")
             name, layer = item
         else:
             kind = SHORT.get(type(item).__name__, type(item).__name__.lower())
             counts[kind] += 1
             name, layer = f"{kind}{counts[kind]}", item
         if name in result:
-            raise ValueError(f"layers must have different names, got {name!r} twice")
+            raise ValueError(f"{argument} must have different names, got {name!r} twice")
         if isinstance(layer, type):
-            raise TypeError(f"layers must be objects, got the class {layer.__name__}")
+            raise TypeError(f"{argument} must be objects, got the class {layer.__name__}")
         if not (callable(getattr(layer, "forward", None)) and callable(getattr(layer, "backward", None))):
-            raise TypeError(f"layers must have forward and backward, got {type(layer).__name__} for {name!r}")
+            raise TypeError(f"{argument} must have forward and backward, got {type(layer).__name__} for {name!r}")
         result[name] = layer
     return result
 

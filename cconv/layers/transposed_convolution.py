@@ -29,8 +29,6 @@ class TransposedConvolution(Filters):
         Rows and columns that are cut off the output; 'same' makes it H * stride x W * stride.
     output_padding : int or (int, int), default 0, keyword only
         Rows at the bottom and columns at the right that the output has more.
-    dilation : int or (int, int), default 1
-    groups : int, default 1
     filters : int, keyword only
         The number of output channels, FN.
     size : int or (int, int), keyword only
@@ -39,11 +37,18 @@ class TransposedConvolution(Filters):
         Whether a built layer has biases.
     init : str, float or Initializer, default 'he', keyword only
         How a built layer's filters begin. The fan-in is what meets in one output: channels * area / strides.
+    dilation : int or (int, int), default 1, keyword only
+    groups : int, default 1, keyword only
 
     Attributes
     ----------
     dW, db : ndarray
         The gradients that the last backward computed, in the parameters' dtype.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
 
     Notes
     -----

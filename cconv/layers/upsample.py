@@ -1,6 +1,7 @@
 """Upsampling by repetition or interpolation."""
 
 from .._arrays import as_input
+from .._checks import choice, flag
 from ..functional import upsample, upsample_backward
 from ..geometry import scale_pair, scaled_size
 from .layer import Layer, expect_images
@@ -36,13 +37,11 @@ class Upsample(Layer):
     """
 
     def __init__(self, scale, mode="nearest", align_corners=False):
-        if mode not in ("nearest", "bilinear"):
-            raise ValueError(f"mode must be 'nearest' or 'bilinear', got {mode!r}")
+        self.mode = choice(mode, "mode", ("nearest", "bilinear"))
+        self.align_corners = flag(align_corners, "align_corners")
         if align_corners and mode == "nearest":
             raise ValueError("align_corners is for mode='bilinear', got mode='nearest'")
         self.scale = scale_pair(scale)
-        self.mode = mode
-        self.align_corners = bool(align_corners)
 
     def output_shape(self, input_shape):
         channels, *size = expect_images(input_shape)
@@ -56,7 +55,7 @@ class Upsample(Layer):
 
     def backward(self, dout, *, input_gradient=True):
         shape, dtype = self._recall()
-        if not input_gradient:
+        if not flag(input_gradient, "input_gradient"):
             return None
         dx = upsample_backward(dout, shape, self.scale, mode=self.mode, align_corners=self.align_corners)
         return dx.astype(dtype, copy=False)

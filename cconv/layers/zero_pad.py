@@ -1,6 +1,7 @@
 """Zero padding."""
 
 from .._arrays import as_input
+from .._checks import flag
 from ..functional import zero_pad, zero_pad_backward
 from ..geometry import padding
 from .layer import Layer, expect_images
@@ -41,7 +42,7 @@ class ZeroPad(Layer):
 
     def backward(self, dout, *, input_gradient=True):
         shape, dtype = self._recall()
-        if not input_gradient:
+        if not flag(input_gradient, "input_gradient"):
             return None
         dout = as_input(dout, "dout", 4)
         if dout.shape != shape:

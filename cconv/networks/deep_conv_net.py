@@ -1,6 +1,6 @@
 """The book's deeper network for MNIST."""
 
-from ..geometry import integer
+from ..geometry import image_shape, integer
 from ..layers import Affine, Convolution, Dropout, Pooling, Relu
 from .network import Network
 
@@ -20,6 +20,11 @@ class DeepConvNet(Network):
     dropout_ratio : float, default 0.5, keyword only
     dtype, rng, seed : keyword only
         As for `Network`; the dropout's masks follow from the same generator.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
 
     Examples
     --------
@@ -44,4 +49,4 @@ class DeepConvNet(Network):
             layers += [Convolution(filters=filters, size=3, pad=pad), Relu(), Pooling(2, 2, stride=2)]
         layers += [Affine(units=integer(hidden_size, "hidden_size", 1)), Relu(), Dropout(dropout_ratio)]
         layers += [Affine(units=integer(output_size, "output_size", 1)), Dropout(dropout_ratio)]
-        super().__init__(layers, input_dim, dtype=dtype, rng=rng, seed=seed)
+        super().__init__(layers, image_shape(input_dim, "input_dim", 3), dtype=dtype, rng=rng, seed=seed)

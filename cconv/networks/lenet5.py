@@ -1,6 +1,6 @@
 """LeNet-5, with relu and max-pooling in place of the original's scaled tanh and trainable averages."""
 
-from ..geometry import integer
+from ..geometry import image_shape, integer
 from ..layers import Affine, Convolution, Pooling, Relu
 from .network import Network
 
@@ -17,6 +17,11 @@ class LeNet5(Network):
     output_size : int, default 10
     dtype, rng, seed : keyword only
         As for `Network`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
 
     Examples
     --------
@@ -39,4 +44,4 @@ class LeNet5(Network):
             Relu(),
             Affine(units=integer(output_size, "output_size", 1)),
         ]
-        super().__init__(layers, input_dim, dtype=dtype, rng=rng, seed=seed)
+        super().__init__(layers, image_shape(input_dim, "input_dim", 3), dtype=dtype, rng=rng, seed=seed)

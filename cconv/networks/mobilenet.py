@@ -1,7 +1,7 @@
 """A network of depthwise-separable convolutions."""
 
 from .._checks import positive
-from ..geometry import integer
+from ..geometry import image_shape, integer
 from ..layers import Affine, BatchNormalization, Convolution, GlobalAveragePooling, Relu
 from .network import Network
 
@@ -47,11 +47,11 @@ class MobileNet(Network):
             channels = _scaled(filters, width)
             layers += _unit(filters=channels, size=1)
         layers += [GlobalAveragePooling(), Affine(units=integer(output_size, "output_size", 1))]
-        super().__init__(layers, input_dim, dtype=dtype, rng=rng, seed=seed)
+        super().__init__(layers, image_shape(input_dim, "input_dim", 3), dtype=dtype, rng=rng, seed=seed)
 
 
 def _scaled(filters, width):
-    return max(round(filters * width), 1)
+    return max(integer(round(filters * width), "width"), 1)
 
 
 def _unit(**options):

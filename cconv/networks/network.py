@@ -4,7 +4,8 @@ import copy
 
 import numpy as np
 
-from .._arrays import as_input
+from .._arrays import as_array, as_input
+from .._checks import flag
 from .._random import generator
 from ..geometry import integer
 from ..gradient import numerical_gradient
@@ -71,6 +72,8 @@ class Network:
     def __init__(self, layers, input_shape, *, dtype="float32", rng=None, seed=None, last_layer=None):
         self.layers = named(layers)
         self.last_layer = SoftmaxWithLoss() if last_layer is None else last_layer
+        if not callable(getattr(self.last_layer, "forward", None)):
+            raise TypeError(f"last_layer must have forward(x, t) and backward(), got {type(last_layer).__name__}")
         if not isinstance(input_shape, (tuple, list)):
             raise TypeError(f"input_shape must be a tuple such as (1, 28, 28) or (784,), got {input_shape!r}")
         self.input_shape = tuple(integer(size, "input_shape", 1) for size in input_shape)
@@ -143,10 +146,11 @@ class Network:
         if measure is None:
             raise TypeError(f"accuracy is not defined for {type(self.last_layer).__name__}, use loss(x, t)")
         batch_size = integer(batch_size, "batch_size", 1)
-        if np.shape(x) == self.input_shape:
+        x = as_array(x, "x")
+        if x.shape == self.input_shape:
             x = np.expand_dims(x, 0)
-        if np.ndim(x) == 0 or len(x) == 0:
-            raise ValueError(f"the accuracy of no images is not defined: x has shape {np.shape(x)}")
+        if x.ndim == 0 or len(x) == 0:
+            raise ValueError(f"the accuracy of no images is not defined: x has shape {x.shape}")
         # A batch at a time, so that neither a cast nor a copy of all images is ever made.
         scores = [self.predict(x[n : n + batch_size]) for n in range(0, len(x), batch_size)]
         return measure(scores[0] if len(scores) == 1 else np.concatenate(scores), t)
@@ -192,7 +196,7 @@ class Network:
         run as this says.
         """
         layers = nested(self.layers)
-        self.training = bool(mode)
+        self.training = flag(mode, "mode")
         for _, layer in layers:
             layer.training = self.training
         return self
@@ -206,18 +210,29 @@ class Network:
 
         A block is frozen with all that is inside of it. Batch normalization that is frozen uses its running
         statistics in training too, and leaves them; dropout goes on dropping.
+
+        Raises
+        ------
+        KeyError
+            If the network has no layer of a name; nothing changes then.
         """
         return self._set_frozen(names, True)
 
     def unfreeze(self, *names):
-        """Undo `freeze`."""
+        """Undo `freeze`.
+
+        Raises
+        ------
+        KeyError
+            As `freeze`.
+        """
         return self._set_frozen(names, False)
 
     def _set_frozen(self, names, frozen):
         layers = dict(nested(self.layers))
-        unknown = [name for name in names if name not in layers]
+        unknown = [name for name in names if not isinstance(name, str) or name not in layers]
         if unknown:
-            raise KeyError(f"{unknown[0]!r} is not one of this network's layers {', '.join(layers)}")
+            raise KeyError(f"names: {unknown[0]!r} is not one of this network's layers {', '.join(layers)}")
         for name in names or layers:
             for _, layer in nested({name: layers[name]}):
                 layer.frozen = frozen
@@ -321,7 +336,7 @@ def _float_dtype(dtype):
     """Return the dtype that a network's argument names."""
     try:
         found = None if dtype is None else np.dtype(dtype)
-    except TypeError:
+    except (TypeError, ValueError):
         found = None
     if found not in (np.float32, np.float64):
         raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")

@@ -1,6 +1,6 @@
 """A residual network in the manner of CIFAR-10's."""
 
-from ..geometry import integer
+from ..geometry import image_shape, integer
 from ..layers import Affine, BatchNormalization, Convolution, GlobalAveragePooling, Relu, Residual
 from .network import Network
 
@@ -24,6 +24,11 @@ class ResNet(Network):
     dtype, rng, seed : keyword only
         As for `Network`.
 
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what was expected and what came.
+
     Examples
     --------
     >>> ResNet(seed=0).predict(np.zeros((2, 1, 28, 28), np.float32)).shape
@@ -45,7 +50,7 @@ class ResNet(Network):
                 shortcut = [] if stride == 1 else [_conv(width, 1, stride), BatchNormalization()]
                 layers += [Residual(body, shortcut), Relu()]
         layers += [GlobalAveragePooling(), Affine(units=integer(output_size, "output_size", 1))]
-        super().__init__(layers, input_dim, dtype=dtype, rng=rng, seed=seed)
+        super().__init__(layers, image_shape(input_dim, "input_dim", 3), dtype=dtype, rng=rng, seed=seed)
 
 
 def _conv(filters, size, stride=1):

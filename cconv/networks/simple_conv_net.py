@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from .._checks import nonnegative
-from ..geometry import integer, pair
+from ..geometry import image_shape, integer, pair
 from ..initializers import He, Normal, Xavier
 from ..layers import Affine, Convolution, Pooling, Relu
 from .network import Network
@@ -68,12 +66,10 @@ class SimpleConvNet(Network):
     ):
         if not isinstance(conv_param, Mapping):
             raise TypeError(f"conv_param must be a dict, got {conv_param!r}")
-        unknown = set(conv_param) - set(CONV_PARAM)
+        unknown = ", ".join(repr(key) for key in conv_param if key not in CONV_PARAM)
         if unknown:
-            raise ValueError(f"conv_param must have keys out of {sorted(CONV_PARAM)}, got {sorted(unknown)}")
+            raise ValueError(f"conv_param must have keys out of {sorted(CONV_PARAM)}, got {unknown}")
         options = CONV_PARAM | dict(conv_param)
-        if np.shape(input_dim) != (3,):
-            raise ValueError(f"input_dim must be (channels, height, width), got {input_dim!r}")
         init = _initializer(weight_init_std)
         layers = {
             "Conv1": Convolution(
@@ -89,7 +85,7 @@ class SimpleConvNet(Network):
             "Relu2": Relu(),
             "Affine2": Affine(units=integer(output_size, "output_size", 1), init=init),
         }
-        super().__init__(layers, input_dim, dtype=dtype, rng=rng, seed=seed)
+        super().__init__(layers, image_shape(input_dim, "input_dim", 3), dtype=dtype, rng=rng, seed=seed)
 
 
 def _initializer(value):
