@@ -95,7 +95,7 @@ cdef struct GatherJob:
     bint single
     const void* x
     const void* W
-    const void* bias  # or NULL
+    void* bias  # or NULL
     void* out
     Gather* g
     Py_ssize_t N, taps
@@ -136,7 +136,7 @@ cdef inline void merge(const floating* strips, Py_ssize_t step, Gather* g, float
 
 
 cdef inline void filter_pixels(int F, int P, const floating* image, Pass* p, Py_ssize_t start, Gather* g,
-                               const floating* W, const floating* bias, floating* out,
+                               const floating* W, floating* bias, floating* out,
                                Py_ssize_t out_step) noexcept nogil:
     cdef Py_ssize_t W_step = g.C * p.taps
     if floating is float:
@@ -175,7 +175,7 @@ cdef void pack(const floating* W, floating* to, GatherJob* job) noexcept nogil:
                         to += 1
 
 
-cdef void filter_group(const floating* x, const floating* end, const floating* W, const floating* bias, floating* out,
+cdef void filter_group(const floating* x, const floating* end, const floating* W, floating* bias, floating* out,
                        Gather* g, Py_ssize_t group, Py_ssize_t first, Py_ssize_t last, floating* mine) noexcept nogil:
     """Compute the blocks of filters `first` to `last` of one group of one image."""
     cdef Py_ssize_t area = g.H * g.W, blocks = ceil_div(g.F, PIXELS_F), b, f, l, s, q, qi
@@ -207,7 +207,7 @@ cdef void filter_group(const floating* x, const floating* end, const floating* W
                 merge(strips + l * g.strip, F * g.strip, g, out + (f + l) * area)
 
 
-cdef void some_parts(const floating* x, const floating* W, const floating* bias, floating* out, floating* mine,
+cdef void some_parts(const floating* x, const floating* W, floating* bias, floating* out, floating* mine,
                      GatherJob* job, Pieces* pieces, int slot) noexcept nogil:
     cdef Gather* g = job.g
     cdef Py_ssize_t blocks = ceil_div(g.F, PIXELS_F), parts = job.parts, item, image, part, group
@@ -226,10 +226,10 @@ cdef void some_parts(const floating* x, const floating* W, const floating* bias,
 cdef void gather_parts(void* given, Pieces* pieces, int slot) noexcept nogil:
     cdef GatherJob* job = <GatherJob*>given
     if job.single:
-        some_parts(<const float*>job.x, <const float*>job.W, <const float*>job.bias, <float*>job.out,
+        some_parts(<const float*>job.x, <const float*>job.W, <float*>job.bias, <float*>job.out,
                    <float*>job.scratch, job, pieces, slot)
     else:
-        some_parts(<const double*>job.x, <const double*>job.W, <const double*>job.bias, <double*>job.out,
+        some_parts(<const double*>job.x, <const double*>job.W, <double*>job.bias, <double*>job.out,
                    <double*>job.scratch, job, pieces, slot)
 
 

@@ -92,7 +92,7 @@ cdef struct Job:
     bint single
     const void* a
     const void* b
-    const void* bias  # or NULL
+    void* bias  # or NULL
     bint relu
     void* out
     Product* g
@@ -323,7 +323,7 @@ cdef bint some_rows(const floating* a, const floating* b, Product* g, Py_ssize_t
     return g.whole
 
 
-cdef void some_parts(const floating* a, const floating* b, const floating* bias, floating* out, floating* scratch,
+cdef void some_parts(const floating* a, const floating* b, floating* bias, floating* out, floating* scratch,
                      Job* job, Pieces* pieces, int slot) noexcept nogil:
     """Compute pieces of work as long as there are some, each one part of the rows in one share of the blocks."""
     cdef Product* g = job.g
@@ -351,14 +351,14 @@ cdef void some_parts(const floating* a, const floating* b, const floating* bias,
 cdef void multiply_parts(void* given, Pieces* pieces, int slot) noexcept nogil:
     cdef Job* job = <Job*>given
     if job.single:
-        some_parts(<const float*>job.a, <const float*>job.b, <const float*>job.bias, <float*>job.out,
+        some_parts(<const float*>job.a, <const float*>job.b, <float*>job.bias, <float*>job.out,
                    <float*>job.scratch, job, pieces, slot)
     else:
-        some_parts(<const double*>job.a, <const double*>job.b, <const double*>job.bias, <double*>job.out,
+        some_parts(<const double*>job.a, <const double*>job.b, <double*>job.bias, <double*>job.out,
                    <double*>job.scratch, job, pieces, slot)
 
 
-cdef void some_sums(floating* sums, const floating* bias, floating* out, Job* job, Pieces* pieces,
+cdef void some_sums(floating* sums, floating* bias, floating* out, Job* job, Pieces* pieces,
                     int slot) noexcept nogil:
     """Add the chunks' sums of a share of the rows in order, and finish them."""
     cdef Product* g = job.g
@@ -376,9 +376,9 @@ cdef void some_sums(floating* sums, const floating* bias, floating* out, Job* jo
 cdef void add_chunks(void* given, Pieces* pieces, int slot) noexcept nogil:
     cdef Job* job = <Job*>given
     if job.single:
-        some_sums(<float*>job.sums, <const float*>job.bias, <float*>job.out, job, pieces, slot)
+        some_sums(<float*>job.sums, <float*>job.bias, <float*>job.out, job, pieces, slot)
     else:
-        some_sums(<double*>job.sums, <const double*>job.bias, <double*>job.out, job, pieces, slot)
+        some_sums(<double*>job.sums, <double*>job.bias, <double*>job.out, job, pieces, slot)
 
 
 cdef void some_whole_chunks(const floating* a, const floating* b, floating* sums, floating* scratch, Job* job,

@@ -66,7 +66,9 @@ cdef void images(void* given, Pieces* pieces, int slot) noexcept nogil:
 
 
 cdef void dispatch(cnp.ndarray x, cnp.ndarray col, Geometry g, bint back, int num_threads):
-    cdef Job job = Job(cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT, back, cnp.PyArray_DATA(x), cnp.PyArray_DATA(col), g)
+    cdef Job job
+    job.single, job.back, job.g = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT, back, g
+    job.x, job.col = cnp.PyArray_DATA(x), cnp.PyArray_DATA(col)
     job.g.N, job.g.C, job.g.H, job.g.W = x.shape[0], x.shape[1], x.shape[2], x.shape[3]
     with nogil:
         run_job(images, &job, job.g.N, num_threads)

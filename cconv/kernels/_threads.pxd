@@ -6,6 +6,10 @@ cdef extern from "pieces.h" nogil:
         pass
     Py_ssize_t take_piece(Pieces* pieces, int slot) noexcept
 
+cdef extern from "atomics.h" nogil:
+    ctypedef unsigned shared_word
+    unsigned word_or(shared_word* word, unsigned value) noexcept
+
 # Takes pieces until none is left, on one of the threads; each has a slot of its own, from 0 to below their number.
 ctypedef void (*Body)(void* job, Pieces* pieces, int slot) noexcept nogil
 

@@ -82,7 +82,7 @@ cdef struct GatherJob:
     const void* x
     const void* W
     Py_ssize_t f_step, c_step  # between the filters of W, by output and by source channel
-    const void* bias  # or NULL
+    void* bias  # or NULL
     void* out
     uint8_t* where  # where the maxima lie, or NULL
     Gather* g
@@ -392,7 +392,7 @@ cdef inline Py_ssize_t strip_size(Gather* g, bint pooled) noexcept nogil:
     return round_up(length * g.V * g.lanes, ALIGNMENT)
 
 
-cdef inline void some_parts(const floating* x, const floating* bias, floating* out, const floating* packed,
+cdef inline void some_parts(const floating* x, floating* bias, floating* out, const floating* packed,
                             floating* scratch, GatherJob* job, Pieces* pieces, int slot) noexcept nogil:
     """Compute parts into which the rows of the images are cut, as long as there are some; pad the rows each needs."""
     cdef Gather* g = job.g
@@ -430,14 +430,14 @@ cdef inline void some_parts(const floating* x, const floating* bias, floating* o
 cdef inline void gather_parts(void* given, Pieces* pieces, int slot) noexcept nogil:
     cdef GatherJob* job = <GatherJob*>given
     if job.single:
-        some_parts(<const float*>job.x, <const float*>job.bias, <float*>job.out, <const float*>job.packed,
+        some_parts(<const float*>job.x, <float*>job.bias, <float*>job.out, <const float*>job.packed,
                    <float*>job.scratch, job, pieces, slot)
     else:
-        some_parts(<const double*>job.x, <const double*>job.bias, <double*>job.out, <const double*>job.packed,
+        some_parts(<const double*>job.x, <double*>job.bias, <double*>job.out, <const double*>job.packed,
                    <double*>job.scratch, job, pieces, slot)
 
 
-cdef inline void pack_all(const floating* W, const floating* bias, floating* packed, GatherJob* job) noexcept nogil:
+cdef inline void pack_all(const floating* W, floating* bias, floating* packed, GatherJob* job) noexcept nogil:
     cdef Gather* g = job.g
     cdef Py_ssize_t group, f
     cdef floating* biases = packed + g.groups * g.weights
@@ -455,9 +455,9 @@ cdef inline void gather(GatherJob* job, int num_threads) noexcept nogil:
     cdef Gather* g = job.g
     cdef Py_ssize_t parts
     if job.single:
-        pack_all(<const float*>job.W, <const float*>job.bias, <float*>job.packed, job)
+        pack_all(<const float*>job.W, <float*>job.bias, <float*>job.packed, job)
     else:
-        pack_all(<const double*>job.W, <const double*>job.bias, <double*>job.packed, job)
+        pack_all(<const double*>job.W, <double*>job.bias, <double*>job.packed, job)
     # Threads begin with the same images in every call, and with few images the same parts of each: what a core wrote
     # in one call it finds in its cache in the next, and from another core's cache it comes slowly.
     parts = 1 if num_threads == 1 or job.N >= 4 * num_threads else ceil_div(4 * num_threads, job.N)

@@ -34,7 +34,7 @@ cdef struct ScatterJob:
     bint single
     const void* dout
     const void* W
-    const void* bias  # or NULL
+    void* bias  # or NULL
     void* dx
     Scatter* g
     Py_ssize_t N
@@ -87,7 +87,7 @@ cdef inline void scatter_pixels(const floating* dout, const floating* end_of_dou
         q += n
 
 
-cdef inline void merge_band(const floating* sums, const floating* bias, Scatter* g, Py_ssize_t first, Py_ssize_t end,
+cdef inline void merge_band(const floating* sums, floating* bias, Scatter* g, Py_ssize_t first, Py_ssize_t end,
                             floating* lines, floating* dx) noexcept nogil:
     """Add up the sums of each row of taps and write them, with a bias, into rows of the gradient."""
     cdef Py_ssize_t c, y, s, x, j, step = g.sh * g.phase
@@ -112,7 +112,7 @@ cdef inline void merge_band(const floating* sums, const floating* bias, Scatter*
 
 
 cdef inline void scatter_band(const floating* dout, const floating* end_of_dout, const floating* weights,
-                              const floating* bias, floating* dx, Scatter* g, Py_ssize_t band,
+                              floating* bias, floating* dx, Scatter* g, Py_ssize_t band,
                               floating* mine) noexcept nogil:
     """Compute a band of rows of one group of one image's gradient."""
     cdef Py_ssize_t first = g.first + band * g.rows // g.bands, end = g.first + (band + 1) * g.rows // g.bands
@@ -135,7 +135,7 @@ cdef inline void scatter_band(const floating* dout, const floating* end_of_dout,
     merge_band(<const floating*>sums, bias, g, first, end, lines, dx)
 
 
-cdef inline void some_bands(const floating* dout, const floating* bias, floating* dx, const floating* packed,
+cdef inline void some_bands(const floating* dout, floating* bias, floating* dx, const floating* packed,
                             floating* scratch, ScatterJob* job, Pieces* pieces, int slot) noexcept nogil:
     cdef Scatter* g = job.g
     cdef Py_ssize_t item, image, group
@@ -150,10 +150,10 @@ cdef inline void some_bands(const floating* dout, const floating* bias, floating
 cdef inline void scatter_bands(void* given, Pieces* pieces, int slot) noexcept nogil:
     cdef ScatterJob* job = <ScatterJob*>given
     if job.single:
-        some_bands(<const float*>job.dout, <const float*>job.bias, <float*>job.dx, <const float*>job.packed,
+        some_bands(<const float*>job.dout, <float*>job.bias, <float*>job.dx, <const float*>job.packed,
                    <float*>job.scratch, job, pieces, slot)
     else:
-        some_bands(<const double*>job.dout, <const double*>job.bias, <double*>job.dx, <const double*>job.packed,
+        some_bands(<const double*>job.dout, <double*>job.bias, <double*>job.dx, <const double*>job.packed,
                    <double*>job.scratch, job, pieces, slot)
 
 
