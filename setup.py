@@ -166,6 +166,8 @@ class BuildExt(build_ext):
         compile_flags = (DEBUG_FLAGS if self.debug_build else FLAGS)[family]
         stripped = sys.platform == "linux" and not self.debug_build
         link_flags = ["-Wl,--strip-all", "-Wl,--build-id=none"] if stripped else []
+        if self.serial:
+            self.warn("CCONV_SERIAL=1: building without threads, the kernels will be serial")
         threads = [] if self.serial or family == "msvc" else ["-pthread"]
         compile_flags, link_flags = compile_flags + threads, link_flags + threads
         macros = MACROS + [("CCONV_DEBUG", "1")] * self.debug_build + [("CCONV_SERIAL", "1")] * self.serial

@@ -18,10 +18,10 @@ import sys
 from types import SimpleNamespace
 
 try:
-    threads = importlib.import_module(f"{__name__}._threads")
     cpu = importlib.import_module(f"{__name__}._cpu")
     im2col = importlib.import_module(f"{__name__}._im2col")
     memory = importlib.import_module(f"{__name__}._memory")
+    threads = importlib.import_module(f"{__name__}._threads")
 except ImportError as error:
     raise ImportError(
         f"the compiled kernels of cconv cannot be imported ({error}). In a source tree, build them with "
