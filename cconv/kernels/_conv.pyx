@@ -38,6 +38,7 @@
 
 cimport numpy as cnp
 from libc.stdint cimport int32_t, uint8_t, uint16_t
+from libc.string cimport memcpy
 
 from cconv.kernels.conv_gather cimport (
     ALIGNMENT, STRIP, Gather, GatherJob, Pass, gather, most_outputs, pass_of, shares, splits, strip_size, tile_width
@@ -282,13 +283,16 @@ cdef class Plan:
         cdef Gather* g = &self.g
         cdef Pass* p
         cdef Py_ssize_t s, most = filters[2] * filters[3]
+        cdef cnp.ndarray kept
         each = []
         for s in range(g.ph * g.pw):
             p = g.each + s
+            kept = np.empty((4, most, 2), np.uint16)
+            memcpy(cnp.PyArray_DATA(kept), p.kept, 8 * most * sizeof(uint16_t))
             each.append({
                 "width": p.width, "side": p.side, "weights": p.weights, "table": view(p.table, p.taps),
                 "row": view(p.row, p.taps), "tap": view(p.tap, p.taps),
-                "kept": np.array(<uint16_t[:4, :most, :2]>p.kept)[:, :p.taps] != 0,
+                "kept": kept[:, :p.taps] != 0,
             })
         return {
             "pass": PASSES[self.kind], "source": source, "filters": filters, "target": target, "steps": steps,
@@ -332,7 +336,9 @@ cdef class Plan:
 
 cdef cnp.ndarray view(Py_ssize_t* values, Py_ssize_t count):
     """A copy of a table."""
-    return np.array(<Py_ssize_t[:count]>values) if count > 0 else np.empty(0, np.intp)
+    cdef cnp.ndarray copy = np.empty(count, np.intp)
+    memcpy(cnp.PyArray_DATA(copy), values, count * sizeof(Py_ssize_t))
+    return copy
 
 
 cdef void set_planes(Gather* g, bint padded, bint whole):

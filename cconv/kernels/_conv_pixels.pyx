@@ -457,7 +457,9 @@ cdef class Plan:
 
 cdef cnp.ndarray view(Py_ssize_t* values, Py_ssize_t count):
     """A copy of a table."""
-    return np.array(<Py_ssize_t[:count]>values) if count > 0 else np.empty(0, np.intp)
+    cdef cnp.ndarray copy = np.empty(count, np.intp)
+    memcpy(cnp.PyArray_DATA(copy), values, count * sizeof(Py_ssize_t))
+    return copy
 
 
 def plan(str which, tuple source, tuple filters, tuple target, tuple steps, Py_ssize_t groups, Py_ssize_t itemsize, /):

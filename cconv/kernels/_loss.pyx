@@ -19,10 +19,10 @@
 #   huber     loss = r^2 / 2 where |r| <= delta, else delta * (|r| - delta / 2), with r = x - t;
 #             dx = r, but no further than delta from 0, times scale
 #
-# A total is the sum over PIECES pieces that the size alone cuts, each added up in blocks that go on in double, as a long
-# sum (sums.h): the number of threads does not change it. The losses of rows are added up likewise. A NaN in x or t makes
-# it NaN. Arrays are contiguous and of one dtype. Numbers are written with <floating>: of a literal 1 Cython makes a
-# double, and C computes in double what has one in it.
+# A total is the sum over PIECES pieces that the size alone cuts, each added up in blocks that go on in double, as a
+# long sum (sums.h): the number of threads does not change it. The losses of rows are added up likewise. A NaN in x or
+# t makes it NaN. Arrays are contiguous and of one dtype. Numbers are written with <floating>: of a literal 1 Cython
+# makes a double, and C computes in double what has one in it.
 
 cimport numpy as cnp
 from cython cimport floating

@@ -7,8 +7,8 @@
 # of the cache, are one piece of work. Maxima over up to 255 values, and averages, go through window.h, a vector of
 # outputs at a time; windows of 2 x 2 and 3 x 3 that are two apart, also for the gradients, through loops of their own
 # there. What these leave is computed here: maxima a row of outputs tap by tap, so that the inner loop runs along the
-# row, which waits with its positions in two small arrays on the stack; their gradients one by one, into a plane that
-# stays in the cache. Sums of rows, of columns and of windows that overlap are long ones (sums.h).
+# row, which waits with its positions in two small arrays; their gradients one by one, into a plane that stays in the
+# cache. Sums of rows, of columns and of windows that overlap are long ones (sums.h).
 #
 # Edge cases: padding is left out of a maximum (as -inf would be); a NaN in a window is its maximum; of equal values the
 # first, in the order of (i, j), wins; `argmax` is its i*FW + j. An average counts padding as zeros in `size`, or leaves
@@ -167,9 +167,9 @@ cdef inline void spread_pairs(const floating* dout, Py_ssize_t rest, Py_ssize_t 
 cdef inline void max_plane(const floating* x, floating* out, position* argmax, Geometry g,
                            floating* scratch) noexcept nogil:
     cdef Py_ssize_t y, z, r, q, i, j, start, lo, hi, count, segment
-    cdef floating[SEGMENT] best
-    cdef int32_t[SEGMENT] narrow
-    cdef int64_t[SEGMENT] wide
+    cdef floating* best = scratch
+    cdef int32_t* narrow = <int32_t*>(scratch + SEGMENT)
+    cdef int64_t* wide = <int64_t*>(scratch + SEGMENT)
     if ((position is uint8_t or argmax == NULL) and window_rows(&g) > 0
             and max_windows(x, &g, out, <uint8_t*>argmax, scratch)):
         return
@@ -177,12 +177,15 @@ cdef inline void max_plane(const floating* x, floating* out, position* argmax, G
         for segment in range((g.OW + SEGMENT - 1) // SEGMENT):
             z = segment * SEGMENT
             count = min(g.OW - z, SEGMENT)
+            i = first_inside(y * g.sh - g.pt, g.dh) * g.fw
             for q in range(count):
+                # Where nothing is above -inf the first value of the window is its maximum.
                 best[q] = -INFINITY
+                j = first_inside((z + q) * g.sw - g.pl, g.dw)
                 if floating is float:
-                    narrow[q] = -1
+                    narrow[q] = <int32_t>(i + j)
                 else:
-                    wide[q] = -1
+                    wide[q] = i + j
             for i in range(g.fh):
                 r = y * g.sh - g.pt + i * g.dh
                 if r < 0 or r >= g.H:
@@ -397,7 +400,7 @@ cdef inline floating sum_of_part(const floating* plane, Py_ssize_t W, Py_ssize_t
 
 cdef inline void add_to_part(floating* plane, floating* lost, Py_ssize_t W, Py_ssize_t top, Py_ssize_t bottom,
                              Py_ssize_t left, Py_ssize_t right, floating value) noexcept nogil:
-    """Add a value to the rows from top to before bottom, in their columns likewise; in long sums unless lost is NULL."""
+    """Add a value to rows from top to before bottom, in their columns likewise; in long sums unless lost is NULL."""
     cdef Py_ssize_t r, q
     for r in range(top, bottom):
         if lost != NULL:
@@ -571,7 +574,7 @@ def max_pool(cnp.ndarray x, cnp.ndarray out, cnp.ndarray argmax, int fh, int fw,
     job.argmax = values_of(argmax)
     job.byte = argmax is not None and cnp.PyArray_ITEMSIZE(argmax) == 1
     job.pairs = window_pairs(&job.g, False)
-    job.private = WINDOW_ROOM if job.pairs or window_rows(&job.g) > 0 else 0
+    job.private = WINDOW_ROOM
     scratch = empty((job.private * num_threads,), x.dtype)
     job.scratch = cnp.PyArray_DATA(scratch)
     with nogil:

@@ -45,12 +45,12 @@
 #define TAP(STRIDE)                                                                                                    \
     for (ptrdiff_t q = 0; q < n; q++) {                                                                                \
         const T v = row[q * (STRIDE)];                                                                                 \
-        const int take = (v > best[q]) | (v != v) | (at[q] < 0);                                                       \
+        const int take = (v > best[q]) | (v != v);                                                                     \
         best[q] = take ? v : best[q];                                                                                  \
         at[q] = take ? tap : at[q];                                                                                    \
     }
 
-/* One tap of n windows: keep what is greater, NaN, or the first there is. */
+/* One tap of n windows: keep what is greater, or NaN. */
 POOL_FUNCTION void NAME(max_of_tap)(const T *POOL_RESTRICT row, ptrdiff_t stride, ptrdiff_t n, INT tap,
                                     T *POOL_RESTRICT best, INT *POOL_RESTRICT at)
 {

@@ -33,9 +33,11 @@
 #if defined(__GNUC__)
 #define SUM_INLINE inline __attribute__((always_inline))
 #define SUM_RARE __attribute__((noinline))
+#define SUM_COLD __attribute__((noinline, cold))
 #else
 #define SUM_INLINE inline
 #define SUM_RARE
+#define SUM_COLD
 #endif
 
 #if defined(_MSC_VER)
@@ -124,7 +126,7 @@ static inline T NAME(sum_reduce)(V v)
 }
 
 /* A vector read at p, no further than `end`. */
-static SUM_RARE V NAME(sum_get_part)(const T *p, const T *end)
+static SUM_COLD V NAME(sum_get_part)(const T *p, const T *end)
 {
     V v = {0};
     if (p < end) memcpy(&v, p, (size_t)(end - p) * sizeof(T));
