@@ -2,8 +2,8 @@
 
     python tests/stress_threads.py --seconds 60 --seed 3
 
-Each result must have the bits of one thread alone. `test_threads.py` runs this for a few seconds, and CONTRIBUTING.md says
-how to run it under ThreadSanitizer.
+Each result must have the bits of one thread alone. `test_threads.py` runs this for a few seconds, and CONTRIBUTING.md
+says how to run it under ThreadSanitizer.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from cconv import functional, kernels
 
 
 def operations():
-    """Functions of one size each, over all modules of kernels, which compute afresh and return all bytes of their results."""
+    """Functions that compute afresh and return all bytes of their results, over all modules of kernels."""
     rng = np.random.default_rng(0)
 
     def array(*shape):

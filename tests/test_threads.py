@@ -29,7 +29,8 @@ labels = np.arange(24) % 10
 def compute(num_threads, network=cconv.SimpleConvNet):
     with cconv.threads(num_threads):
         made = network(seed=0)
-        return b"".join([made.predict(images).tobytes(), *(g.tobytes() for g in made.gradient(images, labels).values())])
+        results = [made.predict(images), *made.gradient(images, labels).values()]
+        return b"".join(result.tobytes() for result in results)
 
 def threads():
     return len(os.listdir("/proc/self/task"))
@@ -58,7 +59,7 @@ for network in (cconv.SimpleConvNet, cconv.LeNet5):
 
 @pytest.mark.parametrize("value", ["soon", "-1", "nan", "61"])
 def test_delay_that_is_no_number_of_seconds_is_refused(value):
-    with pytest.raises(ValueError, match=f"CCONV_THREADS_DELAY must be a number of seconds from 0 to 60, got '{value}'"):
+    with pytest.raises(ValueError, match=f"CCONV_THREADS_DELAY must be a number of seconds .*, got '{value}'"):
         kernels.cpu._delay({"CCONV_THREADS_DELAY": value})
 
 

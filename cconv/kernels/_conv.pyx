@@ -606,8 +606,8 @@ cdef void run_windows(cnp.ndarray dout, object y, object argmax, cnp.ndarray x, 
     size = round_up(size * sets, ALIGNMENT)
     scratch = empty((size + private * num_threads,), dW.dtype)
     job = WindowJob(cnp.PyArray_TYPE(dW) == cnp.NPY_FLOAT, data(dout), data(y),
-                    <uint8_t*>data(argmax), data(x), data(dW), data(db), g, N, area, FW, base, &taps[0], copy, half, sets,
-                    data(scratch), <char*>data(scratch) + size * plan.itemsize, private)
+                    <uint8_t*>data(argmax), data(x), data(dW), data(db), g, N, area, FW, base, &taps[0], copy, half,
+                    sets, data(scratch), <char*>data(scratch) + size * plan.itemsize, private)
     with nogil:
         window_gradient(&job, num_threads)
 

@@ -4,8 +4,8 @@
 #
 # The number of threads is decided here and handed to each kernel as an argument. The default is, in this order,
 # ``CCONV_NUM_THREADS``, ``OMP_NUM_THREADS``, or the CPUs this process may use: its affinity mask, cut down to the CPU
-# quota of its control group, because a container's threads beyond its quota only get throttled. A Python thread can have
-# a number of its own.
+# quota of its control group, because a container's threads beyond its quota only get throttled. A Python thread can
+# have a number of its own.
 #
 # With the environment variable CCONV_THREADS_DELAY=SECONDS, read once at import, each thread of the pool waits for a
 # random time of up to so many seconds before it joins in. No bit of a result may depend on that.

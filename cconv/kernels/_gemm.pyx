@@ -98,7 +98,7 @@ cdef struct Job:
     Product* g
     void* sums  # of all chunks,
     void* scratch
-    Py_ssize_t parts, groups, blocks  # of chunks and of blocks, for a few rows: each part in each group is a piece of work
+    Py_ssize_t parts, groups, blocks  # of chunks and of blocks, for a few rows: each part in each group is a piece
     Py_ssize_t shares  # of the rows whose chunks are added up
 
 

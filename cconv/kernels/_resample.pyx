@@ -42,7 +42,7 @@ cdef struct Job:
 
 cdef struct Copy:
     const char* x                 # planes of H x W values,
-    char* out                     # and of OH x OW; `top` and `left` tell where the smaller ones begin in the larger ones
+    char* out                     # and of OH x OW; the smaller ones begin at `top` and `left` in the larger ones
     Py_ssize_t size               # of a value, in bytes
     Py_ssize_t H, W, OH, OW, top, left
 
