@@ -99,6 +99,7 @@ cdef struct Job:
     void* sums  # of all chunks,
     void* scratch
     Py_ssize_t parts, groups, blocks  # of chunks and of blocks, for a few rows: each part in each group is a piece
+    Py_ssize_t units  # blocks, or one less where the last two overlap, which one thread computes then
     Py_ssize_t shares  # of the rows whose chunks are added up
 
 
@@ -427,7 +428,8 @@ cdef void some_chunks(const floating* a, const floating* b, floating* sums, Job*
             k = item * g.chunk
             count = min(g.chunk, g.K - k)
             to = sums + item * g.rows * g.step
-            for block in range(q * job.blocks // job.groups, (q + 1) * job.blocks // job.groups):
+            for block in range(q * job.units // job.groups,
+                               job.blocks if q + 1 == job.groups else (q + 1) * job.units // job.groups):
                 v = block * g.vectors // job.blocks
                 V = (block + 1) * g.vectors // job.blocks - v
                 if g.rows == 1:
@@ -561,7 +563,8 @@ cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray 
             # matrix.
             job.blocks = ceil_div(g.vectors, ROW_MAX_V if rows == 1 else min(TILE_MAX_V, columns // g.lanes))
             job.parts = min(g.chunks, num_threads)
-            job.groups = min(job.blocks, ceil_div(num_threads, job.parts))
+            job.units = max(job.blocks - (columns % g.lanes > 0), 1)
+            job.groups = min(job.units, ceil_div(num_threads, job.parts))
             job.shares = 1
             run_job(multiply_few_rows, &job, job.parts * job.groups, num_threads)
             run_job(add_chunks, &job, 1, 1)
