@@ -562,7 +562,7 @@ cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray 
             # Vectors, of which the last may overlap the one before, are dealt out evenly; no block is wider than the
             # matrix.
             job.blocks = ceil_div(g.vectors, ROW_MAX_V if rows == 1 else min(TILE_MAX_V, columns // g.lanes))
-            job.parts = min(g.chunks, num_threads)
+            job.parts = g.chunks if num_threads > 1 else 1
             job.units = max(job.blocks - (columns % g.lanes > 0), 1)
             job.groups = min(job.units, ceil_div(num_threads, job.parts))
             job.shares = 1

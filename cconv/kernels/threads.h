@@ -1,30 +1,33 @@
 /* The threads of a process that compute, and the jobs they share.
  *
- * A caller opens a job, a function that takes pieces (pieces.h) until none is left, and takes pieces itself. Workers join
- * open jobs. When no piece is left the caller closes the job and waits for the workers that are inside, that is for pieces
- * which somebody has begun. It never waits for a worker that has not come: where other programs want the cores, one that is
- * late would take milliseconds.
+ * * A caller opens a job, a function that takes pieces (pieces.h) until none is left, and takes pieces itself. Workers
+ * join open jobs. When no piece is left the caller closes the job and waits for the workers that are inside, that is
+ * for pieces which somebody has begun. It never waits for a worker that has not come: where other programs want the
+ * cores, one that is late would take milliseconds.
  *
- * The caller's slot is 0, a worker's slot is its number, from 1 on, and it joins jobs of more threads than that alone. So
- * slots tell threads apart, no more threads are busy than callers and the workers that the largest number of threads
- * stands for, and a worker comes back to the same part of the pieces and to the same scratch memory.
+ * * The caller's slot is 0, a worker's slot is its number, from 1 on, and it joins jobs of more threads than that
+ * alone. So slots tell threads apart, no more threads are busy than callers and the workers that the largest number of
+ * threads stands for, and a worker comes back to the same part of the pieces and to the same scratch memory.
  *
- * Lifetime. What is about a job lies in a table that is never freed, apart from `job`, which may lie on the caller's stack.
- * One word, `state`, tells whether a job is open, for how many threads, and how many workers are inside. A worker joins by
- * changing that word from what it saw, open and for enough threads, to one more inside, and reads the rest of the entry
- * afterwards only. If the job that it saw was over meanwhile, and the next one in the same entry has made the word the
- * same again, it has joined that one, which is just as well: nothing that it read before matters. While somebody is inside,
- * the caller does not return and the entry does not change. A worker leaves by closing the job, as no piece is left, and then
- * counting itself out. After that it touches neither the job nor what is in the entry, but for the condition on which the
- * caller may be waiting: a later owner of the entry that is woken by mistake looks at the word and waits on.
+ * * Lifetime. What is about a job lies in a table that is never freed, apart from `job`, which may lie on the caller's
+ * stack. One word, `state`, tells whether a job is open, for how many threads, and how many workers are inside. A
+ * worker joins by changing that word from what it saw, open and for enough threads, to one more inside, and reads the
+ * rest of the entry afterwards only. If the job that it saw was over meanwhile, and the next one in the same entry has
+ * made the word the same again, it has joined that one, which is just as well: nothing that it read before matters.
+ * While somebody is inside, the caller does not return and the entry does not change. A worker leaves by closing the
+ * job, as no piece is left, and then counting itself out. After that it touches neither the job nor what is in the
+ * entry, but for the condition on which the caller may be waiting: a later owner of the entry that is woken by mistake
+ * looks at the word and waits on.
  *
- * Sleep. A worker that finds no open job looks for one for some microseconds, for the kernels of a training step follow
- * each other closely, and sleeps then. No wake-up is lost: it counts itself among the sleepers before it looks at the
- * number of jobs `published` for the last time; a caller raises that number before it looks for sleepers. All these
- * operations have one order, so that one of the two sees the other. A caller that waits does the same with WAITING.
+ * * Sleep. A worker that finds no open job looks for one for some microseconds, for the kernels of a training step
+ * follow each other closely, and sleeps then. No wake-up is lost: it counts itself among the sleepers before it looks
+ * at the number of jobs `published` for the last time; a caller raises that number before it looks for sleepers. All
+ * these operations have one order, so that one of the two sees the other. A caller that waits does the same with
+ * WAITING. To wake a worker takes a caller longer than many a small job: where there are pieces enough, it does so
+ * between two of them, once the job has lasted for WAKE_AFTER.
  *
- * Fork. A child has none of its parent's workers. It forgets them, and the jobs of the parent's other threads, and starts
- * its own at first use.
+ * * Fork. A child has none of its parent's workers. It forgets them, and the jobs of the parent's other threads, and
+ * starts its own at first use.
  */
 #ifndef CCONV_THREADS_H
 #define CCONV_THREADS_H
@@ -107,6 +110,7 @@ static void work(int number);
 
 #if defined(_WIN32)
 #include <windows.h>
+#include <intrin.h>
 
 typedef SRWLOCK lock_type;
 typedef CONDITION_VARIABLE condition_type;
@@ -115,7 +119,10 @@ static void make_lock(lock_type *lock) { InitializeSRWLock(lock); }
 static void make_condition(condition_type *condition) { InitializeConditionVariable(condition); }
 static void acquire(lock_type *lock) { AcquireSRWLockExclusive(lock); }
 static void release(lock_type *lock) { ReleaseSRWLockExclusive(lock); }
-static void await(condition_type *condition, lock_type *lock) { SleepConditionVariableSRW(condition, lock, INFINITE, 0); }
+static void await(condition_type *condition, lock_type *lock)
+{
+    SleepConditionVariableSRW(condition, lock, INFINITE, 0);
+}
 static void signal_one(condition_type *condition) { WakeConditionVariable(condition); }
 static void signal_all(condition_type *condition) { WakeAllConditionVariable(condition); }
 static void rest(int64_t nanoseconds) { Sleep((DWORD)(nanoseconds / 1000000)); }
@@ -136,7 +143,8 @@ static DWORD WINAPI begin(LPVOID number)
 
 static int start_thread(int number)
 {
-    HANDLE thread = CreateThread(NULL, STACK_BYTES, begin, (LPVOID)(intptr_t)number, STACK_SIZE_PARAM_IS_A_RESERVATION, NULL);
+    const LPVOID argument = (LPVOID)(intptr_t)number;
+    HANDLE thread = CreateThread(NULL, STACK_BYTES, begin, argument, STACK_SIZE_PARAM_IS_A_RESERVATION, NULL);
     if (thread == NULL) return 0;
     CloseHandle(thread);
     return 1;
@@ -217,7 +225,11 @@ static int at_fork(void (*child)(void)) { return pthread_atfork(NULL, NULL, chil
 static inline void relax(void)
 {
 #if defined(__x86_64__) || defined(__i386__) || defined(_M_X64) || defined(_M_IX86)
+#if defined(__GNUC__)
+    __builtin_ia32_pause();
+#else
     _mm_pause();
+#endif
 #elif defined(__aarch64__) && defined(__GNUC__)
     __asm__ volatile("isb"); /* a pause of some length, which `yield` is not */
 #elif defined(_M_ARM64)
@@ -226,18 +238,25 @@ static inline void relax(void)
 }
 
 #define JOBS 64 /* that can be open at once; what comes on top of them is computed by its caller alone */
-#define LONGEST_SPIN 50000 /* nanoseconds */
+/* In nanoseconds: */
+#define LONGEST_SPIN 200000 /* of a worker: between two kernels of a step there are up to 150 us of serial work, */
 #define SHORTEST_SPIN 5000
-#define RETRY 1000000000 /* nanoseconds after which a thread is asked for again that could not be had */
+#define LONGEST_PIECE 200000 /* for so long, at most, it spins while its last job is computed to the end */
+#define CALLER_SPIN 50000
+#define WAKE_AFTER 15000
+#define RETRY 1000000000 /* after which a thread is asked for again that could not be had */
 
 /* Bits of a job's state, which is 0 where an entry is free. Above them, the number of workers inside and of threads. */
-enum { TAKEN = 1, OPEN = 2, WAITING = 4, INSIDE = 8, INSIDE_MASK = INSIDE * (2 * MOST_THREADS - 1), THREADS_SHIFT = 16 };
+enum { TAKEN = 1, OPEN = 2, WAITING = 4, INSIDE = 8, THREADS_SHIFT = 16 };
+#define INSIDE_MASK (uint32_t)(INSIDE * (2 * MOST_THREADS - 1))
 
 struct open_job {
     shared_word state;
     job_body body;
     void *job;
     condition_type finished;
+    int threads;
+    int64_t began; /* when there were sleeping workers; else it is not known */
     struct shared_pieces pieces;
 };
 
@@ -250,7 +269,7 @@ static struct {
     int cpus;
     int64_t delay; /* nanoseconds by which a test lets workers come late, at most */
     lock_type lock;      /* of what follows, and of all waiting */
-    int64_t retry;
+    int64_t retry, woken; /* when threads may be asked for again, and when workers were woken last */
     struct {
         int asleep;
         condition_type wake;
@@ -259,8 +278,8 @@ static struct {
 
 static int inside(uint32_t state) { return (state & INSIDE_MASK) != 0; }
 
-/* Join a job and compute; return whether there was one. `chance` is the state of a worker's random numbers. */
-static int help(int number, uint32_t *chance)
+/* Join a job and compute; return it, or NULL. `chance` is the state of a worker's random numbers. */
+static struct open_job *help(int number, uint32_t *chance)
 {
     const int used = (int)word_get(&pool.used);
     for (int i = 0; i < used; i++) {
@@ -280,50 +299,67 @@ static int help(int number, uint32_t *chance)
                     signal_all(&one->finished);
                     release(&pool.lock);
                 }
-                return 1;
+                return one;
             }
             state = word_get(&one->state);
         }
     }
-    return 0;
+    return NULL;
 }
 
-/* Look for a job to be published; return whether there was one in time. */
-static int look(uint32_t seen, int64_t start, int64_t patience)
+/* Look for a job to be published; return whether there was one in time. `start` becomes the end of the last job, whose
+ * caller may still compute a piece: before that ends there can be no other. */
+static int look(uint32_t seen, struct open_job *last, int64_t *start, int64_t patience)
 {
+    const int64_t begin = *start;
     while (word_get(&pool.published) == seen) {
         for (int i = 0; i < 8; i++) relax();
-        if (now() - start > patience) return 0;
+        const int64_t time = now();
+        if (last != NULL && time - begin < LONGEST_PIECE && word_get(&last->state) != 0)
+            *start = time;
+        else if (time - *start > patience)
+            return 0;
     }
     return 1;
 }
 
-static void sleep_worker(int number, uint32_t seen)
+/* Sleep, unless a job was published; return when that was. */
+static int64_t sleep_worker(int number, uint32_t seen)
 {
+    int64_t end;
     acquire(&pool.lock);
     pool.worker[number].asleep = 1;
     word_add(&pool.sleepers, 1);
     if (word_get(&pool.published) != seen) {
         pool.worker[number].asleep = 0;
         word_add(&pool.sleepers, (uint32_t)-1);
+        pool.woken = now();
     }
     while (pool.worker[number].asleep) await(&pool.worker[number].wake, &pool.lock);
+    end = pool.woken;
     release(&pool.lock);
+    return end;
 }
 
 static void work(int number)
 {
     int64_t patience = LONGEST_SPIN;
     uint32_t chance = (uint32_t)number * 2654435761u;
+    struct open_job *last = NULL;
     cconv_ftz_on();
     for (;;) {
         const uint32_t seen = word_get(&pool.published);
-        int64_t start;
-        if (help(number, &chance)) continue;
-        start = now();
-        if (number >= pool.cpus || word_get(&pool.crowded) || !look(seen, start, patience)) sleep_worker(number, seen);
-        /* The next gap will be about as long as this one. */
-        if (now() - start < LONGEST_SPIN)
+        struct open_job *const joined = help(number, &chance);
+        int64_t start, end;
+        if (joined != NULL) {
+            last = joined;
+            continue;
+        }
+        start = end = now();
+        if (number >= pool.cpus || word_get(&pool.crowded) || !look(seen, last, &start, patience))
+            end = sleep_worker(number, seen);
+        /* The next gap will be about as long as this one, without the time it takes to wake up. */
+        if (end - start < LONGEST_SPIN)
             patience = LONGEST_SPIN;
         else if (patience > SHORTEST_SPIN)
             patience /= 2;
@@ -347,9 +383,10 @@ static void start_workers(int threads)
     release(&pool.lock);
 }
 
-static void wake_workers(int threads)
+static void wake_workers(int threads, int64_t published)
 {
     acquire(&pool.lock);
+    pool.woken = published;
     for (int number = 1; number < threads; number++) {
         if (pool.worker[number].asleep) {
             pool.worker[number].asleep = 0;
@@ -358,6 +395,14 @@ static void wake_workers(int threads)
         }
     }
     release(&pool.lock);
+}
+
+static void wake_late(struct shared_pieces *pieces)
+{
+    struct open_job *const one = (struct open_job *)((char *)pieces - offsetof(struct open_job, pieces));
+    if (now() - one->began < WAKE_AFTER) return;
+    pieces->before_piece = NULL;
+    wake_workers(one->threads, one->began);
 }
 
 /* A free entry of the table, now taken, or NULL. */
@@ -379,7 +424,7 @@ static void finish(struct open_job *one, int spins)
     const int64_t start = inside(word_and(&one->state, ~(uint32_t)OPEN)) ? now() : 0;
     while (inside(word_get(&one->state))) {
         for (int i = 0; i < 8; i++) relax();
-        if (!spins || now() - start > LONGEST_SPIN) {
+        if (!spins || now() - start > CALLER_SPIN) {
             acquire(&pool.lock);
             word_or(&one->state, WAITING);
             while (inside(word_get(&one->state))) await(&one->finished, &pool.lock);
@@ -409,7 +454,14 @@ static void share_job(job_body body, void *job, ptrdiff_t count, int threads)
         deal_pieces(&one->pieces, count, threads);
         word_set(&one->state, TAKEN | OPEN | (uint32_t)threads << THREADS_SHIFT);
         word_add(&pool.published, 1);
-        if (word_get(&pool.sleepers) > 0) wake_workers(threads);
+        if (word_get(&pool.sleepers) > 0) {
+            one->threads = threads;
+            one->began = now();
+            if (count >= 4 * threads)
+                one->pieces.before_piece = wake_late;
+            else
+                wake_workers(threads, one->began);
+        }
         body(job, &one->pieces, 0);
         finish(one, !crowded);
     }
