@@ -43,8 +43,14 @@ static inline uint32_t word_add(shared_word *word, uint32_t value)
 {
     return (uint32_t)_InterlockedExchangeAdd(word, (long)value);
 }
-static inline uint32_t word_or(shared_word *word, uint32_t value) { return (uint32_t)_InterlockedOr(word, (long)value); }
-static inline uint32_t word_and(shared_word *word, uint32_t value) { return (uint32_t)_InterlockedAnd(word, (long)value); }
+static inline uint32_t word_or(shared_word *word, uint32_t value)
+{
+    return (uint32_t)_InterlockedOr(word, (long)value);
+}
+static inline uint32_t word_and(shared_word *word, uint32_t value)
+{
+    return (uint32_t)_InterlockedAnd(word, (long)value);
+}
 static inline int word_change(shared_word *word, uint32_t expected, uint32_t value)
 {
     return _InterlockedCompareExchange(word, (long)value, (long)expected) == (long)expected;

@@ -1,15 +1,15 @@
 /* The threads of a process that compute, and the jobs they share.
  *
- * * A caller opens a job, a function that takes pieces (pieces.h) until none is left, and takes pieces itself. Workers
+ * A caller opens a job, a function that takes pieces (pieces.h) until none is left, and takes pieces itself. Workers
  * join open jobs. When no piece is left the caller closes the job and waits for the workers that are inside, that is
  * for pieces which somebody has begun. It never waits for a worker that has not come: where other programs want the
  * cores, one that is late would take milliseconds.
  *
- * * The caller's slot is 0, a worker's slot is its number, from 1 on, and it joins jobs of more threads than that
+ * The caller's slot is 0, a worker's slot is its number, from 1 on, and it joins jobs of more threads than that
  * alone. So slots tell threads apart, no more threads are busy than callers and the workers that the largest number of
  * threads stands for, and a worker comes back to the same part of the pieces and to the same scratch memory.
  *
- * * Lifetime. What is about a job lies in a table that is never freed, apart from `job`, which may lie on the caller's
+ * Lifetime. What is about a job lies in a table that is never freed, apart from `job`, which may lie on the caller's
  * stack. One word, `state`, tells whether a job is open, for how many threads, and how many workers are inside. A
  * worker joins by changing that word from what it saw, open and for enough threads, to one more inside, and reads the
  * rest of the entry afterwards only. If the job that it saw was over meanwhile, and the next one in the same entry has
@@ -19,14 +19,14 @@
  * entry, but for the condition on which the caller may be waiting: a later owner of the entry that is woken by mistake
  * looks at the word and waits on.
  *
- * * Sleep. A worker that finds no open job looks for one for some microseconds, for the kernels of a training step
+ * Sleep. A worker that finds no open job looks for one for some microseconds, for the kernels of a training step
  * follow each other closely, and sleeps then. No wake-up is lost: it counts itself among the sleepers before it looks
  * at the number of jobs `published` for the last time; a caller raises that number before it looks for sleepers. All
  * these operations have one order, so that one of the two sees the other. A caller that waits does the same with
  * WAITING. To wake a worker takes a caller longer than many a small job: where there are pieces enough, it does so
  * between two of them, once the job has lasted for WAKE_AFTER.
  *
- * * Fork. A child has none of its parent's workers. It forgets them, and the jobs of the parent's other threads, and
+ * Fork. A child has none of its parent's workers. It forgets them, and the jobs of the parent's other threads, and
  * starts its own at first use.
  */
 #ifndef CCONV_THREADS_H
