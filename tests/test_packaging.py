@@ -87,7 +87,7 @@ def test_stubs_describe_the_compiled_modules(tmp_path):
 
 
 def test_every_compiled_module_has_a_stub():
-    modules = {f"_{name}" for name in vars(kernels.load(kernels.LEVEL))} | {"_cpu", "_im2col", "_memory"}
+    modules = {f"_{name}" for name in vars(kernels.load(kernels.LEVEL))} | {"_cpu", "_im2col", "_memory", "_threads"}
     stubs = {path.stem for path in (PACKAGE / "kernels").glob("_*.pyi")} - {"__init__"}
     assert stubs == modules
 
