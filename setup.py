@@ -9,7 +9,7 @@ Environment
 -----------
 CCONV_LEVELS : comma-separated levels to build, for quick development builds (``CCONV_LEVELS=v4``); default: all.
 CCONV_DEBUG : ``1`` checks every index and memoryview, defines the macro CCONV_DEBUG and keeps debug symbols.
-CCONV_OPENMP : ``0`` builds without OpenMP (serial), ``1`` fails where OpenMP does not work; default: use it if it does.
+CCONV_SERIAL : ``1`` builds without threads: the kernels are serial.
 """
 
 import copy
@@ -19,16 +19,15 @@ import re
 import shutil
 import sys
 import sysconfig
-import tempfile
 from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
-from setuptools.errors import CompileError, LinkError, SetupError
+from setuptools.errors import SetupError
 
 KERNELS = Path("cconv/kernels")
 PACKAGE = "cconv.kernels"
-ONCE = ("_cpu", "_im2col", "_memory")
+ONCE = ("_cpu", "_im2col", "_memory", "_threads")
 # The highest level for which they are compiled: their loops wait for memory or for divisions, and wider vectors do not
 # make them faster.
 HIGHEST = {"_loss": "v3", "_optimize": "v3", "_resample": "baseline"}
@@ -91,25 +90,12 @@ MODULE_FLAGS = {
     "_gemm": ["--param=vect-epilogues-nomask=0"],
     "_memory": ["-Os"],
     "_optimize": ["--param=vect-epilogues-nomask=0"],
+    "_threads": ["-Os"],
 }
 DEBUG_FLAGS = {
     "unix": ["-O1", "-g", "-UNDEBUG", "-fno-math-errno", "-fno-trapping-math"],
     "msvc": ["/Od", "/Zi", "/std:c11"],
 }
-# (compile flags, link flags) to try in turn; the second of "unix" is Apple's clang with Homebrew's libomp.
-OPENMP_FLAGS = {
-    "unix": [(["-fopenmp"], ["-fopenmp"]), (["-Xpreprocessor", "-fopenmp"], ["-lomp"])],
-    "msvc": [(["/openmp"], [])],
-}
-OPENMP_PROGRAM = """
-#include <omp.h>
-int probe(void) {
-    int total = 0;
-    #pragma omp parallel for reduction(+:total)
-    for (int i = 0; i < omp_get_max_threads(); i++) total += i;
-    return total < 0;
-}
-"""
 
 
 def environment(name, choices):
@@ -170,6 +156,7 @@ class BuildExt(build_ext):
         if self.parallel is None:
             self.parallel = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         self.debug_build = environment("CCONV_DEBUG", "01") == "1"
+        self.serial = environment("CCONV_SERIAL", "01") == "1"
         self.info_path = Path(self.build_lib) / KERNELS / INFO
 
     def build_extensions(self):
@@ -179,15 +166,17 @@ class BuildExt(build_ext):
         compile_flags = (DEBUG_FLAGS if self.debug_build else FLAGS)[family]
         stripped = sys.platform == "linux" and not self.debug_build
         link_flags = ["-Wl,--strip-all", "-Wl,--build-id=none"] if stripped else []
-        openmp = self.probe_openmp(family)
-        if openmp is not None:
-            compile_flags, link_flags = compile_flags + openmp[0], link_flags + openmp[1]
+        if self.serial:
+            self.warn("CCONV_SERIAL=1: building without threads, the kernels will be serial")
+        threads = [] if self.serial or family == "msvc" else ["-pthread"]
+        compile_flags, link_flags = compile_flags + threads, link_flags + threads
+        macros = MACROS + [("CCONV_DEBUG", "1")] * self.debug_build + [("CCONV_SERIAL", "1")] * self.serial
         self.start_afresh_if_changed(
             {
                 "compiler": " ".join(getattr(self.compiler, "compiler_so", None) or [self.compiler.compiler_type]),
                 "options": " ".join(compile_flags),
                 "levels": {level: " ".join(LEVEL_FLAGS[level][family]) for level in target_levels()},
-                "openmp": openmp is not None,
+                "pool": not self.serial,
                 "debug": self.debug_build,
                 "numpy": numpy.__version__,
             }
@@ -200,7 +189,7 @@ class BuildExt(build_ext):
             if family == "unix" and not self.debug_build:
                 module.extra_compile_args += MODULE_FLAGS.get(module.name.rpartition(".")[2], [])
             module.extra_link_args = link_flags
-            module.define_macros = [*MACROS, ("CCONV_DEBUG", "1")] if self.debug_build else MACROS
+            module.define_macros = macros
         super().build_extensions()
 
     def build_extension(self, ext):
@@ -241,28 +230,6 @@ class BuildExt(build_ext):
             if not afresh and path.read_bytes() == text:
                 os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
         return dict(zip(unique, (module.sources[0] for module in modules), strict=True))
-
-    def probe_openmp(self, family):
-        """(compile flags, link flags) with which a small OpenMP program builds; None for a serial build."""
-        wanted = environment("CCONV_OPENMP", "01")
-        if wanted == "0":
-            self.warn("CCONV_OPENMP=0: building without OpenMP, the kernels will be serial")
-            return None
-        with tempfile.TemporaryDirectory() as folder:
-            program = Path(folder) / "probe.c"
-            program.write_text(OPENMP_PROGRAM)
-            for compile_flags, link_flags in OPENMP_FLAGS[family]:
-                try:
-                    objects = self.compiler.compile([str(program)], output_dir=folder, extra_postargs=compile_flags)
-                    # A shared object, as the kernels are: distutils links programs without LDFLAGS.
-                    self.compiler.link_shared_object(objects, str(Path(folder) / "probe"), extra_postargs=link_flags)
-                except (CompileError, LinkError):
-                    continue
-                return compile_flags, link_flags
-        if wanted == "1":
-            raise SetupError("CCONV_OPENMP=1: the compiler could not build a small OpenMP program")
-        self.warn("OpenMP does not work with this compiler: the kernels will be serial")
-        return None
 
     def start_afresh_if_changed(self, info):
         """Compiled files of another configuration must never end up in this build: timestamps do not tell them."""

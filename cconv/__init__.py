@@ -1,6 +1,7 @@
 """cconv: convolutional-network layers for Python, compiled."""
 
 from cconv._config import show_config
+from cconv._threads import threads
 from cconv._version import __version__
 from cconv.averaging import ExponentialMovingAverage
 from cconv.datasets import DatasetNotFoundError, load_mnist, load_synthetic_digits, read_idx, read_idx_pair
@@ -163,4 +164,5 @@ __all__ = [
     "softmax",
     "softmax_loss",
     "step_function",
+    "threads",
 ]

@@ -46,7 +46,7 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
         "numpy": np.__version__,
         "platform": platform.platform(),
         "cpu": {"level": kernels.LEVEL, "levels": list(kernels.levels())},
-        "threads": {"openmp": kernels.cpu.openmp, "num_threads": kernels.cpu.get_num_threads()},
+        "threads": {"pool": kernels.cpu.pool, "num_threads": kernels.cpu.get_num_threads()},
         "build": build,
     }
     if mode == "dicts":

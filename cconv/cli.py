@@ -9,7 +9,7 @@ def main(argv=None):
     """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(prog="cconv", description="Convolutional-network layers for NumPy arrays.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("config", help="show the version, the CPU level, OpenMP, threads and build flags")
+    commands.add_parser("config", help="show the version, the CPU level, threads and build flags")
     evaluate = commands.add_parser("evaluate", help="measure saved SimpleConvNet parameters on the MNIST test images")
     evaluate.add_argument("params", help="a file that SimpleConvNet.save_params wrote")
     evaluate.add_argument("--data-dir", help="where the MNIST files are; else CCONV_DATA, the cache, a download")

@@ -37,7 +37,6 @@ def prepare(level):
     if level:
         os.environ["CCONV_CPU"] = level
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # whose threads would spin beside the kernels'
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     import draws
 

@@ -1,4 +1,4 @@
-"""CPU levels, the number of threads, the fork guard and flush-to-zero."""
+"""CPU levels, the number of threads and flush-to-zero."""
 
 import math
 import os
@@ -98,10 +98,10 @@ def threads():
     cconv.set_num_threads(before)
 
 
-needs_openmp = pytest.mark.skipif(not cpu.openmp, reason="built without OpenMP")
+needs_threads = pytest.mark.skipif(not cpu.pool, reason="built without threads")
 
 
-@needs_openmp
+@needs_threads
 def test_set_num_threads(threads):
     for n in (1, 3, np.int64(2)):
         threads(n)
@@ -110,7 +110,7 @@ def test_set_num_threads(threads):
     assert cconv.get_num_threads() == 1024
 
 
-@pytest.mark.skipif(cpu.openmp, reason="built with OpenMP")
+@pytest.mark.skipif(cpu.pool, reason="built with threads")
 def test_serial_build_has_one_thread(threads):
     threads(4)
     assert cconv.get_num_threads() == 1
@@ -129,7 +129,7 @@ def test_set_num_threads_refuses_what_is_no_integer(n):
         cconv.set_num_threads(n)
 
 
-@needs_openmp
+@needs_threads
 def test_threads_for(threads):
     threads(4)
     assert [cpu.threads_for(work) for work in (0, 7999, 8000, 12000, 15999, 16000, 1e9, math.inf)] == [
@@ -139,7 +139,7 @@ def test_threads_for(threads):
     assert cpu.threads_for(1e9) == 1
 
 
-@needs_openmp
+@needs_threads
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
@@ -225,36 +225,6 @@ def test_cgroup_quota(tmp_path, files, expected):
     assert cpu._cgroup_quota(str(tmp_path)) == expected
 
 
-@needs_openmp
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_child_computes_serially_instead_of_hanging(run_python):
-    code = """
-import os
-import numpy as np
-import cconv
-from cconv import kernels
-
-cconv.set_num_threads(2)
-
-def convolve():
-    x, w = np.ones((64, 8, 32, 32), np.float32), np.ones((16, 8, 3, 3), np.float32)
-    out = np.empty((64, 16, 30, 30), np.float32)
-    kernels.conv.forward(x, w, None, out, (1, 1, 0, 0, 1, 1), 1, kernels.cpu.threads_for(1e9))
-    return bool((out == 72).all())
-
-assert kernels.cpu.threads_for(1e9) == 2
-assert convolve()
-child = os.fork()
-if child == 0:
-    serial = kernels.cpu.threads_for(1e9) == 1 and cconv.get_num_threads() == 1
-    os._exit(0 if serial and convolve() else 1)
-assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-assert kernels.cpu.threads_for(1e9) == 2
-"""
-    result = run_python(code)
-    assert result.returncode == 0, result.stderr
-
-
 def test_calls_from_several_python_threads(threads):
     from concurrent.futures import ThreadPoolExecutor
 
@@ -275,7 +245,7 @@ def test_calls_from_several_python_threads(threads):
         np.testing.assert_array_equal(out, alone)
 
 
-@needs_openmp
+@needs_threads
 def test_workers_of_joblib_share_the_cores(run_python):
     code = """
 import joblib
@@ -318,9 +288,9 @@ def test_show_config(capsys):
     config = cconv.show_config(mode="dicts")
     assert config["cconv"] == cconv.__version__
     assert config["cpu"] == {"level": kernels.LEVEL, "levels": list(kernels.levels())}
-    assert config["threads"] == {"openmp": cpu.openmp, "num_threads": cconv.get_num_threads()}
-    assert {"compiler", "options", "levels", "openmp", "debug"} <= set(config["build"])
-    assert config["build"]["openmp"] == cpu.openmp
+    assert config["threads"] == {"pool": cpu.pool, "num_threads": cconv.get_num_threads()}
+    assert {"compiler", "options", "levels", "pool", "debug"} <= set(config["build"])
+    assert config["build"]["pool"] == cpu.pool
     for text in (cconv.__version__, kernels.LEVEL, "num_threads", config["build"]["options"]):
         assert text in printed
 

@@ -87,7 +87,7 @@ def test_stubs_describe_the_compiled_modules(tmp_path):
 
 
 def test_every_compiled_module_has_a_stub():
-    modules = {f"_{name}" for name in vars(kernels.load(kernels.LEVEL))} | {"_cpu", "_im2col", "_memory"}
+    modules = {f"_{name}" for name in vars(kernels.load(kernels.LEVEL))} | {"_cpu", "_im2col", "_memory", "_threads"}
     stubs = {path.stem for path in (PACKAGE / "kernels").glob("_*.pyi")} - {"__init__"}
     assert stubs == modules
 
@@ -111,11 +111,11 @@ def sdist(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def serial_wheel(sdist, tmp_path_factory):
-    """A wheel built from the source distribution alone: without OpenMP, for one level."""
+    """A wheel built from the source distribution alone: without threads, for one level."""
     pytest.importorskip("Cython")
     folder = tmp_path_factory.mktemp("wheel")
     arguments = ("setup.py", "bdist_wheel", "--dist-dir", folder)
-    result = run(*arguments, cwd=sdist, CCONV_LEVELS="baseline", CCONV_OPENMP="0")
+    result = run(*arguments, cwd=sdist, CCONV_LEVELS="baseline", CCONV_SERIAL="1")
     assert result.returncode == 0, result.stderr
     assert "the kernels will be serial" in result.stdout + result.stderr
     (wheel,) = folder.glob("*.whl")
@@ -175,7 +175,7 @@ print(cconv.__file__, config["threads"], config["cpu"]["levels"], bool((out == 2
     result = run("-c", code, cwd=tmp_path)
     assert result.stdout.splitlines() == [
         str(tmp_path / "cconv" / "__init__.py"),
-        "{'openmp': False, 'num_threads': 1}",
+        "{'pool': False, 'num_threads': 1}",
         "['baseline']",
         "True",
     ], result.stderr
@@ -189,7 +189,7 @@ def test_what_comes_out_of_cython_as_it_was_is_not_compiled_again(serial_wheel, 
 
     def built_again():
         before = compiled.stat().st_mtime_ns
-        result = run("setup.py", "build_ext", cwd=sdist, CCONV_LEVELS="baseline", CCONV_OPENMP="0")
+        result = run("setup.py", "build_ext", cwd=sdist, CCONV_LEVELS="baseline", CCONV_SERIAL="1")
         assert result.returncode == 0, result.stderr
         assert "Cythonizing cconv/kernels/_im2col.pyx" in result.stdout
         return compiled.stat().st_mtime_ns != before
@@ -213,7 +213,7 @@ def test_what_comes_out_of_cython_as_it_was_is_not_compiled_again(serial_wheel, 
     [
         ({"CCONV_LEVELS": "v7"}, r"CCONV_LEVELS: expected a comma-separated list out of \[.*\], got \['v7'\]"),
         ({"CCONV_DEBUG": "yes"}, "CCONV_DEBUG must be one of 0, 1 or unset, got 'yes'"),
-        ({"CCONV_OPENMP": "on"}, "CCONV_OPENMP must be one of 0, 1 or unset, got 'on'"),
+        ({"CCONV_SERIAL": "on"}, "CCONV_SERIAL must be one of 0, 1 or unset, got 'on'"),
     ],
 )
 def test_wrong_environment_is_refused(variables, message, tmp_path):

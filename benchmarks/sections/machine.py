@@ -3,7 +3,6 @@
 import os
 import platform
 import subprocess
-import zipfile
 
 from ..contestants import BEFORE
 from ..inputs import Convolution
@@ -44,13 +43,8 @@ def memory(bench):
 
 @section(unit="B")
 def wheel(bench):
-    """The wheel, and the wheel without the OpenMP library that is packed into it."""
+    """The wheel."""
     if bench.wheel is None:
         bench.notes.append("no wheel was given (--wheel)")
         return
-    with zipfile.ZipFile(bench.wheel) as file:
-        sizes = {entry.filename: entry.compress_size for entry in file.infolist()}
-    total = os.path.getsize(bench.wheel)
-    openmp = sum(size for name, size in sizes.items() if "gomp" in name or "iomp" in name or "libomp" in name)
-    yield "whole", {"cconv": [total]}
-    yield "without OpenMP library", {"cconv": [total - openmp]}
+    yield "whole", {"cconv": [os.path.getsize(bench.wheel)]}

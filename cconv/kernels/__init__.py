@@ -3,7 +3,7 @@
 A kernel source ``_name.pyx`` is compiled once per CPU level, into ``cconv.kernels_baseline``,
 ``cconv.kernels_v3`` (AVX2) and ``cconv.kernels_v4`` (AVX-512). This package picks the best one that the CPU and the
 operating system support, once, at import, and hands its modules on as ``cconv.kernels.name``, beside the few that every
-level shares (``cpu``, ``im2col``, ``memory``). The environment variable
+level shares (``cpu``, ``im2col``, ``memory``, ``threads``). The environment variable
 ``CCONV_CPU`` (``baseline``, ``v3`` or ``v4``) forces a lower level; a higher one is refused.
 
 Kernels trust their arguments: the checked functions are those of `cconv.functional`. Callers write
@@ -21,6 +21,7 @@ try:
     cpu = importlib.import_module(f"{__name__}._cpu")
     im2col = importlib.import_module(f"{__name__}._im2col")
     memory = importlib.import_module(f"{__name__}._memory")
+    threads = importlib.import_module(f"{__name__}._threads")
 except ImportError as error:
     raise ImportError(
         f"the compiled kernels of cconv cannot be imported ({error}). In a source tree, build them with "
@@ -81,4 +82,4 @@ LEVEL = _choose(os.environ.get("CCONV_CPU"))
 _modules = load(LEVEL)
 _publish(_modules)
 
-__all__ = ["LEVEL", "cpu", "im2col", "levels", "load", "memory", *vars(_modules)]
+__all__ = ["LEVEL", "cpu", "im2col", "levels", "load", "memory", "threads", *vars(_modules)]

@@ -12,6 +12,7 @@ from . import _norm as norm
 from . import _optimize as optimize
 from . import _pool as pool
 from . import _resample as resample
+from . import _threads as threads
 
 __all__ = [
     "LEVEL",
@@ -29,6 +30,7 @@ __all__ = [
     "optimize",
     "pool",
     "resample",
+    "threads",
 ]
 
 LEVEL: str

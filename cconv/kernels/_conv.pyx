@@ -41,13 +41,14 @@ from libc.stdint cimport int32_t, uint8_t, uint16_t
 from libc.string cimport memcpy
 
 from cconv.kernels.conv_gather cimport (
-    ALIGNMENT, STRIP, Gather, Pass, gather, most_outputs, pass_of, shares, splits, strip_size, tile_width
+    ALIGNMENT, STRIP, Gather, GatherJob, Pass, gather, most_outputs, pass_of, shares, splits, strip_size, tile_width
 )
 from cconv.kernels.conv_list cimport (
-    WINDOW_BYTES, WINDOW_LANES, WINDOW_ROWS, WINDOWS, List, cut_windows, list_gradient, window_gradient
+    WINDOW_BYTES, WINDOW_LANES, WINDOW_ROWS, WINDOWS, List, ListJob, WindowJob, cut_windows, list_gradient,
+    window_gradient
 )
-from cconv.kernels.conv_scatter cimport Scatter, scatter_all
-from cconv.kernels.conv_weights cimport weight_gradient
+from cconv.kernels.conv_scatter cimport Scatter, ScatterJob, scatter
+from cconv.kernels.conv_weights cimport WeightJob, weight_gradient
 from cconv.kernels.division cimport ceil_div, deal, floor_div, round_up
 from cconv.kernels.tile cimport (
     CACHE_LINE, PLANS_CHECKED, TILE_ASKED, TILE_ASKING, TILE_BYTES, TILE_ROWS, TILE_SIDE, TILE_SIDE_V, cconv_ftz_on,
@@ -466,6 +467,10 @@ cdef void check_scratch(double values):
         raise MemoryError(f"padded images would take {values:.0f} values of scratch")
 
 
+cdef inline void* data(object array) noexcept:
+    return NULL if array is None else cnp.PyArray_DATA(<cnp.ndarray>array)
+
+
 cdef void run_gather(cnp.ndarray source, cnp.ndarray W, object b, cnp.ndarray target, Plan plan, object argmax,
                      int num_threads):
     cdef Gather* g = &plan.g
@@ -475,12 +480,7 @@ cdef void run_gather(cnp.ndarray source, cnp.ndarray W, object b, cnp.ndarray ta
     cdef Py_ssize_t private = strip_size(g, pooled)
     cdef Py_ssize_t f_step = taps * g.C, c_step = taps
     cdef cnp.ndarray scratch
-    cdef void* bias = NULL if b is None else cnp.PyArray_DATA(<cnp.ndarray>b)
-    cdef void* xs = cnp.PyArray_DATA(source)
-    cdef void* ws = cnp.PyArray_DATA(W)
-    cdef void* out = cnp.PyArray_DATA(target)
-    cdef uint8_t* where = NULL if argmax is None else <uint8_t*>cnp.PyArray_DATA(<cnp.ndarray>argmax)
-    cdef void* work
+    cdef GatherJob job
     if target.shape[0] == 0:
         return
     if plan.kind == INPUT_GRADIENT:
@@ -494,15 +494,11 @@ cdef void run_gather(cnp.ndarray source, cnp.ndarray W, object b, cnp.ndarray ta
     elif g.compact:
         private += round_up(ceil_div(g.row, g.most) * g.most * g.C + g.lanes, ALIGNMENT)
     scratch = empty((packed + private * num_threads,), W.dtype)
-    work = cnp.PyArray_DATA(scratch)
-    if cnp.PyArray_TYPE(W) == cnp.NPY_FLOAT:
-        with nogil:
-            gather[float](<float*>xs, <float*>ws, f_step, c_step, <float*>bias, <float*>out, where, pooled, N, g,
-                          <float*>work, <float*>work + packed, private, num_threads)
-    else:
-        with nogil:
-            gather[double](<double*>xs, <double*>ws, f_step, c_step, <double*>bias, <double*>out, where, pooled,
-                           N, g, <double*>work, <double*>work + packed, private, num_threads)
+    job = GatherJob(cnp.PyArray_TYPE(W) == cnp.NPY_FLOAT, pooled, data(source), data(W), f_step, c_step, data(b),
+                    data(target), <uint8_t*>data(argmax), g, N, 1, data(scratch),
+                    <char*>data(scratch) + packed * plan.itemsize, private)
+    with nogil:
+        gather(&job, num_threads)
 
 
 def forward(cnp.ndarray x, cnp.ndarray W, object b, cnp.ndarray out, tuple steps, int groups, int num_threads, /):
@@ -544,11 +540,7 @@ def backward_scattered(cnp.ndarray dout, cnp.ndarray W, cnp.ndarray dx, tuple st
     cdef Scatter g
     cdef Py_ssize_t i, taps, private, room, itemsize = cnp.PyArray_ITEMSIZE(W)
     cdef cnp.ndarray tables, scratch
-    cdef void* ds = cnp.PyArray_DATA(dout)
-    cdef void* ws = cnp.PyArray_DATA(W)
-    cdef void* bs = NULL if bias is None else cnp.PyArray_DATA(<cnp.ndarray>bias)
-    cdef void* out = cnp.PyArray_DATA(dx)
-    cdef void* work
+    cdef ScatterJob job
     if dx.size == 0:
         return
     g.groups, g.C, g.F = groups, W.shape[1], W.shape[0] // groups
@@ -583,15 +575,10 @@ def backward_scattered(cnp.ndarray dout, cnp.ndarray W, cnp.ndarray dx, tuple st
     private = round_up(2 * g.lanes + taps * g.sh * g.phase + g.lanes + g.sw * g.line
                        + (g.most + g.F) * g.V * g.lanes, ALIGNMENT)
     scratch = empty((round_up(W.size, ALIGNMENT) + private * num_threads,), W.dtype)
-    work = cnp.PyArray_DATA(scratch)
-    if cnp.PyArray_TYPE(W) == cnp.NPY_FLOAT:
-        with nogil:
-            scatter_all[float](<float*>ds, <float*>ws, <float*>bs, <float*>out, dx.shape[0], &g, <float*>work, private,
-                               num_threads)
-    else:
-        with nogil:
-            scatter_all[double](<double*>ds, <double*>ws, <double*>bs, <double*>out, dx.shape[0], &g, <double*>work,
-                                private, num_threads)
+    job = ScatterJob(cnp.PyArray_TYPE(W) == cnp.NPY_FLOAT, data(dout), data(W), data(bias), data(dx), &g, dx.shape[0],
+                     data(scratch), <char*>data(scratch) + round_up(W.size, ALIGNMENT) * itemsize, private)
+    with nogil:
+        scatter(&job, num_threads)
 
 
 cdef void run_windows(cnp.ndarray dout, object y, object argmax, cnp.ndarray x, cnp.ndarray dW, object db,
@@ -607,13 +594,7 @@ cdef void run_windows(cnp.ndarray dout, object y, object argmax, cnp.ndarray x, 
     cdef Py_ssize_t[8] taps
     cdef cnp.ndarray bases = empty((area,), np.int32), scratch
     cdef int32_t* base = <int32_t*>cnp.PyArray_DATA(bases)
-    cdef void* ds = cnp.PyArray_DATA(dout)
-    cdef void* ys = NULL if y is None else cnp.PyArray_DATA(<cnp.ndarray>y)
-    cdef uint8_t* where = NULL if y is None else <uint8_t*>cnp.PyArray_DATA(<cnp.ndarray>argmax)
-    cdef void* xs = cnp.PyArray_DATA(x)
-    cdef void* ws = cnp.PyArray_DATA(dW)
-    cdef void* bias = NULL if db is None else cnp.PyArray_DATA(<cnp.ndarray>db)
-    cdef void* work
+    cdef WindowJob job
     for k in range(area):
         start = apart * (k % columns) * g.across
         start += copy - half if start % line >= half else 0
@@ -624,17 +605,11 @@ cdef void run_windows(cnp.ndarray dout, object y, object argmax, cnp.ndarray x, 
     private = round_up(2 * WINDOWS + 2 * copy, ALIGNMENT)
     size = round_up(size * sets, ALIGNMENT)
     scratch = empty((size + private * num_threads,), dW.dtype)
-    work = cnp.PyArray_DATA(scratch)
-    if cnp.PyArray_TYPE(dW) == cnp.NPY_FLOAT:
-        with nogil:
-            window_gradient[float](<float*>ds, <float*>ys, where, <float*>xs, <float*>ws, <float*>bias, N, g, area, FW,
-                                   base, taps, copy, half, sets, <float*>work, <float*>work + size, private,
-                                   num_threads)
-    else:
-        with nogil:
-            window_gradient[double](<double*>ds, <double*>ys, where, <double*>xs, <double*>ws, <double*>bias, N, g,
-                                    area, FW, base, taps, copy, half, sets, <double*>work, <double*>work + size,
-                                    private, num_threads)
+    job = WindowJob(cnp.PyArray_TYPE(dW) == cnp.NPY_FLOAT, data(dout), data(y),
+                    <uint8_t*>data(argmax), data(x), data(dW), data(db), g, N, area, FW, base, &taps[0], copy, half,
+                    sets, data(scratch), <char*>data(scratch) + size * plan.itemsize, private)
+    with nogil:
+        window_gradient(&job, num_threads)
 
 
 def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db, tuple steps, int groups,
@@ -650,11 +625,7 @@ def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db,
     cdef Py_ssize_t step = block * g.plane if g.copied else g.groups * g.C * g.H * g.W
     cdef Py_ssize_t unit = g.width if g.by_tap else g.lanes  # strips are whole ones of these
     cdef cnp.ndarray scratch, offsets
-    cdef void* bias = NULL if db is None else cnp.PyArray_DATA(<cnp.ndarray>db)
-    cdef void* xs = cnp.PyArray_DATA(x)
-    cdef void* ds = cnp.PyArray_DATA(dout)
-    cdef void* ws = cnp.PyArray_DATA(dW)
-    cdef void* work
+    cdef WeightJob job
     cdef Py_ssize_t* off
     cdef Py_ssize_t* k_off
     if N == 0:
@@ -676,7 +647,6 @@ def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db,
         private += round_up(together * block * g.plane + g.lanes, ALIGNMENT)
     summed = round_up(total * sets, ALIGNMENT)
     scratch = empty((summed + private * num_threads,), dW.dtype)
-    work = cnp.PyArray_DATA(scratch)
     offsets = empty((block * p.taps + together * g.area,), np.intp)
     k_off = <Py_ssize_t*>cnp.PyArray_DATA(offsets)
     for k in range(block * p.taps):
@@ -684,15 +654,11 @@ def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db,
     off = k_off + block * p.taps
     for k in range(together * g.area):
         off[k] = k // g.area * step + g.off[k % g.area]
-    if cnp.PyArray_TYPE(dW) == cnp.NPY_FLOAT:
-        with nogil:
-            weight_gradient[float](<float*>ds, <float*>xs, <float*>ws, <float*>bias, N, g, block, blocks, sets, length,
-                                   together, off, k_off, <float*>work, <float*>work + summed, private, num_threads)
-    else:
-        with nogil:
-            weight_gradient[double](<double*>ds, <double*>xs, <double*>ws, <double*>bias, N, g, block, blocks, sets,
-                                    length, together, off, k_off, <double*>work, <double*>work + summed, private,
-                                    num_threads)
+    job = WeightJob(cnp.PyArray_TYPE(dW) == cnp.NPY_FLOAT, data(dout), data(x), data(dW), data(db), g, N, block, blocks,
+                    sets, length, together, off, k_off, data(scratch),
+                    <char*>data(scratch) + summed * plan.itemsize, private)
+    with nogil:
+        weight_gradient(&job, num_threads)
 
 
 cdef bint all_numbers(cnp.ndarray array):
@@ -753,15 +719,8 @@ def backward_listed(cnp.ndarray dout, object y, object argmax, cnp.ndarray x, cn
     cdef cnp.ndarray bases, places, scratch
     cdef bytearray _pieces
     cdef int32_t* base
-    cdef void* ds = cnp.PyArray_DATA(dout)
-    cdef void* ys = NULL if y is None else cnp.PyArray_DATA(<cnp.ndarray>y)
-    cdef uint8_t* where = NULL if y is None else <uint8_t*>cnp.PyArray_DATA(<cnp.ndarray>argmax)
-    cdef void* xs = cnp.PyArray_DATA(x)
-    cdef void* ws = cnp.PyArray_DATA(W)
-    cdef void* out = NULL if dW is None else cnp.PyArray_DATA(<cnp.ndarray>dW)
-    cdef void* bias = NULL if db is None else cnp.PyArray_DATA(<cnp.ndarray>db)
-    cdef void* back = NULL if dx is None else cnp.PyArray_DATA(<cnp.ndarray>dx)
-    cdef void* work
+    cdef char* work
+    cdef ListJob job
     sh, sw, pt, pl, dh, _ = steps
     g.N, g.C, g.H, g.W = x.shape[0], x.shape[1], x.shape[2], x.shape[3]
     g.F, g.FH, g.FW = W.shape[0], W.shape[2], W.shape[3]
@@ -798,17 +757,12 @@ def backward_listed(cnp.ndarray dout, object y, object argmax, cnp.ndarray x, cn
     private = round_up(2 * area + 2 * g.F * g.room + g.F * <Py_ssize_t>(sizeof(Py_ssize_t) // 4), ALIGNMENT)
     total = round_up(total * g.sets, ALIGNMENT)
     scratch = empty((weights + total + private * num_threads,), W.dtype)
-    work = cnp.PyArray_DATA(scratch)
-    if cnp.PyArray_TYPE(W) == cnp.NPY_FLOAT:
-        with nogil:
-            list_gradient[float](<float*>ds, <float*>ys, where, <float*>xs, <float*>ws, <float*>out, <float*>bias,
-                                 <float*>back, base, &g, <float*>work, <float*>work + weights,
-                                 <float*>work + weights + total, private, num_threads)
-    else:
-        with nogil:
-            list_gradient[double](<double*>ds, <double*>ys, where, <double*>xs, <double*>ws, <double*>out,
-                                  <double*>bias, <double*>back, base, &g, <double*>work, <double*>work + weights,
-                                  <double*>work + weights + total, private, num_threads)
+    work = <char*>data(scratch)
+    job = ListJob(cnp.PyArray_TYPE(W) == cnp.NPY_FLOAT, data(dout), data(y),
+                  <uint8_t*>data(argmax), data(x), data(W), data(dW), data(db), data(dx), base, &g, work,
+                  work + weights * itemsize, work + (weights + total) * itemsize, private)
+    with nogil:
+        list_gradient(&job, num_threads)
 
 
 def backward_windows(cnp.ndarray dout, object y, object argmax, cnp.ndarray x, cnp.ndarray dW, object db, int OH,

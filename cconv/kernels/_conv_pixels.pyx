@@ -30,13 +30,12 @@
 
 cimport numpy as cnp
 from cython cimport floating
-from cython.parallel cimport parallel, prange, threadid
 from libc.string cimport memcpy, memset
 
+from cconv.kernels._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.division cimport ceil_div, deal, floor_div, quotient, round_up
-from cconv.kernels.pieces cimport deal_pieces, shared_pieces, take_piece
 from cconv.kernels.sums cimport sum_add, sum_parts, sum_row
-from cconv.kernels.tile cimport PLANS_CHECKED, TILE_BYTES, cconv_ftz_on, cconv_ftz_restore
+from cconv.kernels.tile cimport PLANS_CHECKED, TILE_BYTES
 
 import numpy as np
 
@@ -92,6 +91,32 @@ cdef struct Gather:
     Py_ssize_t passes
     Pass* each
 
+cdef struct GatherJob:
+    bint single
+    const void* x
+    const void* W
+    void* bias  # or NULL
+    void* out
+    Gather* g
+    Py_ssize_t N, taps
+    Py_ssize_t parts  # of the filters of one group of one image, each a piece of work
+    void* packed  # the filters of an input gradient
+    void* scratch
+    Py_ssize_t private  # values of it for each thread
+
+cdef struct WeightJob:
+    bint single
+    const void* dout
+    const void* x
+    void* dW
+    void* db  # or NULL
+    Gather* g
+    const Py_ssize_t* off
+    Py_ssize_t N, blocks, sets  # blocks of groups, and sets of images: each block in each set is a piece of work
+    void* sums
+    void* scratch
+    Py_ssize_t private  # values of it for each thread
+
 
 cdef inline void split(const floating* x, const floating* end, Gather* g, floating* to) noexcept nogil:
     """Copy all channels of one group of one image; x is part of an array that ends at `end`."""
@@ -137,16 +162,16 @@ cdef inline floating sum_lanes(const floating* totals) noexcept nogil:
         return sum_lanes_double(totals)
 
 
-cdef void pack(const floating* W, Gather* g, Py_ssize_t taps, floating* packed) noexcept nogil:
+cdef void pack(const floating* W, floating* to, GatherJob* job) noexcept nogil:
     """Turn filters (source channel, output channel) round and sort their taps by passes."""
+    cdef Gather* g = job.g
     cdef Py_ssize_t s, group, f, c, t
-    cdef floating* to = packed
     for s in range(g.passes):
         for group in range(g.groups):
             for f in range(g.F):
                 for c in range(g.C):
                     for t in range(g.each[s].taps):
-                        to[0] = W[((group * g.C + c) * g.F + f) * taps + g.each[s].tap[t]]
+                        to[0] = W[((group * g.C + c) * g.F + f) * job.taps + g.each[s].tap[t]]
                         to += 1
 
 
@@ -182,29 +207,30 @@ cdef void filter_group(const floating* x, const floating* end, const floating* W
                 merge(strips + l * g.strip, F * g.strip, g, out + (f + l) * area)
 
 
-cdef void gather(const floating* x, const floating* W, floating* bias, floating* out, Py_ssize_t N, Gather* g,
-                 floating* scratch, Py_ssize_t private, int num_threads) noexcept nogil:
-    cdef Py_ssize_t blocks = ceil_div(g.F, PIXELS_F), parts, item, image, part, group, t
+cdef void some_parts(const floating* x, const floating* W, floating* bias, floating* out, floating* mine,
+                     GatherJob* job, Pieces* pieces, int slot) noexcept nogil:
+    cdef Gather* g = job.g
+    cdef Py_ssize_t blocks = ceil_div(g.F, PIXELS_F), parts = job.parts, item, image, part, group
     cdef Py_ssize_t size = g.C * g.split.H * g.split.W  # of one group of one image
-    cdef floating* mine = NULL
-    cdef shared_pieces shared
-    cdef unsigned state = 0
-    # With few pieces of work, threads share one; each splits the image for itself.
-    parts = 1 if num_threads == 1 else max(min(ceil_div(4 * num_threads, N * g.groups), blocks), 1)
-    deal_pieces(&shared, N * g.groups * parts, num_threads)
-    with parallel(num_threads=num_threads):
-        mine = scratch + threadid() * private
-        state = cconv_ftz_on()
-        memset(mine, 0, private * sizeof(floating))
-        for t in prange(num_threads, schedule="static"):
-            while (item := take_piece(&shared, t)) >= 0:
-                image = quotient(item, parts)
-                part = item - image * parts
-                group = image - quotient(image, g.groups) * g.groups
-                filter_group(x + image * size, x + N * g.groups * size, W, NULL if bias == NULL else bias + group * g.F,
-                             out + image * g.F * g.H * g.W, g, group, quotient(part * blocks, parts),
-                             quotient((part + 1) * blocks, parts), mine)
-        cconv_ftz_restore(state)
+    mine += slot * job.private
+    memset(mine, 0, job.private * sizeof(floating))
+    while (item := take_piece(pieces, slot)) >= 0:
+        image = quotient(item, parts)
+        part = item - image * parts
+        group = image - quotient(image, g.groups) * g.groups
+        filter_group(x + image * size, x + job.N * g.groups * size, W, NULL if bias == NULL else bias + group * g.F,
+                     out + image * g.F * g.H * g.W, g, group, quotient(part * blocks, parts),
+                     quotient((part + 1) * blocks, parts), mine)
+
+
+cdef void gather_parts(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef GatherJob* job = <GatherJob*>given
+    if job.single:
+        some_parts(<const float*>job.x, <const float*>job.W, <float*>job.bias, <float*>job.out,
+                   <float*>job.scratch, job, pieces, slot)
+    else:
+        some_parts(<const double*>job.x, <const double*>job.W, <double*>job.bias, <double*>job.out,
+                   <double*>job.scratch, job, pieces, slot)
 
 
 cdef void weigh_group(const floating* dout, const floating* x, const floating* end, Gather* g, const Py_ssize_t* off,
@@ -240,44 +266,60 @@ cdef void weigh_group(const floating* dout, const floating* x, const floating* e
             sum_add(total, total + 1, sum_row(gradient + f * area, area))
 
 
-cdef void weigh(const floating* dout, const floating* x, floating* dW, floating* db, Py_ssize_t N, Gather* g,
-                const Py_ssize_t* off, Py_ssize_t blocks, Py_ssize_t sets, floating* sums, floating* scratch,
-                Py_ssize_t private, int num_threads) noexcept nogil:
-    cdef Py_ssize_t lanes = TILE_BYTES // <Py_ssize_t>sizeof(floating), K = g.C * g.each.taps, rows = g.F * (K + 1)
-    cdef Py_ssize_t total = g.groups * rows * lanes, item, first, last, group, m, n, k, f, t
+cdef void some_sums(const floating* dout, const floating* x, floating* sums, floating* mine, WeightJob* job,
+                    Pieces* pieces, int slot) noexcept nogil:
+    cdef Gather* g = job.g
+    cdef Py_ssize_t lanes = TILE_BYTES // <Py_ssize_t>sizeof(floating), rows = g.F * (g.C * g.each.taps + 1)
+    cdef Py_ssize_t N = job.N, blocks = job.blocks, sets = job.sets, item, first, last, group, m, n
     cdef Py_ssize_t size = g.C * g.split.H * g.split.W  # of one group of one image
-    cdef floating* mine = NULL
     cdef floating* totals
-    cdef shared_pieces shared
-    cdef unsigned state = 0
-    deal_pieces(&shared, sets * blocks, num_threads)
-    with parallel(num_threads=num_threads):
-        mine = scratch + threadid() * private
-        state = cconv_ftz_on()
-        memset(mine, 0, private * sizeof(floating))
-        for t in prange(num_threads, schedule="static"):
-            while (item := take_piece(&shared, t)) >= 0:
-                m = item // blocks
-                first = item % blocks * g.groups // blocks
-                last = (item % blocks + 1) * g.groups // blocks
-                totals = sums + m * total
-                memset(totals + first * rows * lanes, 0, (last - first) * rows * lanes * sizeof(floating))
-                # Neighbouring channels of one image follow each other in memory.
-                for n in range(m * N // sets, (m + 1) * N // sets):
-                    for group in range(first, last):
-                        weigh_group(dout + (n * g.groups + group) * g.F * g.H * g.W, x + (n * g.groups + group) * size,
-                                    x + N * g.groups * size, g, off, db != NULL,
-                                    totals + group * rows * lanes, mine)
-        for f in prange(g.groups * g.F, schedule="static"):
-            totals = sums + f * (K + 1) * lanes
-            for m in range(1, sets):
-                for k in range(K * lanes):
-                    totals[k] += totals[m * total + k]
-            for k in range(K):
-                dW[f * K + k] = sum_lanes(totals + k * lanes)
-            if db != NULL:
-                db[f] = sum_parts(totals + K * lanes, total, sets, 1)
-        cconv_ftz_restore(state)
+    mine += slot * job.private
+    memset(mine, 0, job.private * sizeof(floating))
+    while (item := take_piece(pieces, slot)) >= 0:
+        m = item // blocks
+        first = item % blocks * g.groups // blocks
+        last = (item % blocks + 1) * g.groups // blocks
+        totals = sums + m * g.groups * rows * lanes
+        memset(totals + first * rows * lanes, 0, (last - first) * rows * lanes * sizeof(floating))
+        # Neighbouring channels of one image follow each other in memory.
+        for n in range(m * N // sets, (m + 1) * N // sets):
+            for group in range(first, last):
+                weigh_group(dout + (n * g.groups + group) * g.F * g.H * g.W, x + (n * g.groups + group) * size,
+                            x + N * g.groups * size, g, job.off, job.db != NULL, totals + group * rows * lanes, mine)
+
+
+cdef void weigh_sets(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef WeightJob* job = <WeightJob*>given
+    if job.single:
+        some_sums(<const float*>job.dout, <const float*>job.x, <float*>job.sums, <float*>job.scratch, job, pieces, slot)
+    else:
+        some_sums(<const double*>job.dout, <const double*>job.x, <double*>job.sums, <double*>job.scratch, job, pieces,
+                  slot)
+
+
+cdef void some_weights(floating* sums, floating* dW, floating* db, WeightJob* job, Pieces* pieces,
+                       int slot) noexcept nogil:
+    cdef Gather* g = job.g
+    cdef Py_ssize_t lanes = TILE_BYTES // <Py_ssize_t>sizeof(floating), K = g.C * g.each.taps, f, m, k
+    cdef Py_ssize_t total = g.groups * g.F * (K + 1) * lanes
+    cdef floating* totals
+    while (f := take_piece(pieces, slot)) >= 0:
+        totals = sums + f * (K + 1) * lanes
+        for m in range(1, job.sets):
+            for k in range(K * lanes):
+                totals[k] += totals[m * total + k]
+        for k in range(K):
+            dW[f * K + k] = sum_lanes(totals + k * lanes)
+        if db != NULL:
+            db[f] = sum_parts(totals + K * lanes, total, job.sets, 1)
+
+
+cdef void add_sets(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef WeightJob* job = <WeightJob*>given
+    if job.single:
+        some_weights(<float*>job.sums, <float*>job.dW, <float*>job.db, job, pieces, slot)
+    else:
+        some_weights(<double*>job.sums, <double*>job.dW, <double*>job.db, job, pieces, slot)
 
 
 cdef class Plan:
@@ -464,32 +506,26 @@ cdef inline void* data(object array) noexcept:
 cdef void run_gather(cnp.ndarray source, cnp.ndarray W, object b, cnp.ndarray target, Plan plan, bint backward,
                      int num_threads):
     cdef Gather* g = &plan.g
-    cdef Py_ssize_t N = source.shape[0], taps = W.shape[2] * W.shape[3]
-    cdef Py_ssize_t packed = round_up(W.size, ALIGNMENT) if backward else 0
+    cdef Py_ssize_t N = source.shape[0], packed = round_up(W.size, ALIGNMENT) if backward else 0
+    cdef bint single = cnp.PyArray_TYPE(W) == cnp.NPY_FLOAT
     cdef cnp.ndarray scratch
-    cdef void* bias = data(b)
-    cdef void* x = data(source)
-    cdef void* weights = data(W)
-    cdef void* out = data(target)
-    cdef void* work
+    cdef GatherJob job
     if target.size == 0:
         return
     scratch = empty((packed + plan.private * num_threads,), W.dtype)
-    work = data(scratch)
-    if cnp.PyArray_TYPE(W) == cnp.NPY_FLOAT:
-        with nogil:
-            if backward:
-                pack(<float*>weights, g, taps, <float*>work)
-                weights = work
-            gather(<float*>x, <float*>weights, <float*>bias, <float*>out, N, g, <float*>work + packed, plan.private,
-                   num_threads)
-    else:
-        with nogil:
-            if backward:
-                pack(<double*>weights, g, taps, <double*>work)
-                weights = work
-            gather(<double*>x, <double*>weights, <double*>bias, <double*>out, N, g, <double*>work + packed,
-                   plan.private, num_threads)
+    job = GatherJob(single, data(source), data(W), data(b), data(target), g, N, W.shape[2] * W.shape[3], 1,
+                    data(scratch), <char*>data(scratch) + packed * cnp.PyArray_ITEMSIZE(W), plan.private)
+    # With few pieces of work, threads share one; each splits the image for itself.
+    if num_threads > 1:
+        job.parts = max(min(ceil_div(4 * num_threads, N * g.groups), ceil_div(g.F, PIXELS_F)), 1)
+    with nogil:
+        if backward:
+            if single:
+                pack(<const float*>job.W, <float*>job.packed, &job)
+            else:
+                pack(<const double*>job.W, <double*>job.packed, &job)
+            job.W = job.packed
+        run_job(gather_parts, &job, N * g.groups * job.parts, num_threads)
 
 
 def suits(cnp.ndarray source, cnp.ndarray W, cnp.ndarray target, tuple steps, int groups, bint backward=False,
@@ -545,25 +581,17 @@ def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db,
     cdef Py_ssize_t total = groups * g.F * (K + 1) * TILE_BYTES // itemsize
     cdef Py_ssize_t blocks = min(groups, ITEMS), sets, summed
     cdef cnp.ndarray scratch, offsets
-    cdef void* bias = data(db)
-    cdef void* image = data(x)
-    cdef void* gradient = data(dout)
-    cdef void* weights = data(dW)
-    cdef void* work
     cdef Py_ssize_t* off
+    cdef WeightJob job
     sets = max(min(ITEMS // blocks, SETS_BYTES // (total * itemsize), N), 1)
     summed = round_up(total * sets, ALIGNMENT)
     scratch = empty((summed + plan.private * num_threads,), dW.dtype)
-    work = data(scratch)
     offsets = empty((K,), np.intp)
     off = <Py_ssize_t*>data(offsets)
     for k in range(K):
         off[k] = k // taps * g.plane + g.each.table[k % taps]
-    if cnp.PyArray_TYPE(dW) == cnp.NPY_FLOAT:
-        with nogil:
-            weigh(<float*>gradient, <float*>image, <float*>weights, <float*>bias, N, g, off, blocks, sets, <float*>work,
-                  <float*>work + summed, plan.private, num_threads)
-    else:
-        with nogil:
-            weigh(<double*>gradient, <double*>image, <double*>weights, <double*>bias, N, g, off, blocks, sets,
-                  <double*>work, <double*>work + summed, plan.private, num_threads)
+    job = WeightJob(cnp.PyArray_TYPE(dW) == cnp.NPY_FLOAT, data(dout), data(x), data(dW), data(db), g, off, N, blocks,
+                    sets, data(scratch), <char*>data(scratch) + summed * itemsize, plan.private)
+    with nogil:
+        run_job(weigh_sets, &job, sets * blocks, num_threads)
+        run_job(add_sets, &job, groups * g.F, num_threads)

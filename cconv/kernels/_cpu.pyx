@@ -1,31 +1,25 @@
-"""The CPU level, the number of threads and the fork guard: all state that the kernels share."""
+"""The CPU level and the number of threads: all settings that the kernels share."""
 
-# Built once, for the baseline, so that there is one copy of this state whichever level's kernels run.
+# Built once, for the baseline, so that there is one copy of these settings whichever level's kernels run.
 #
-# The number of threads is decided here and handed to each kernel as an argument, never set with
-# ``omp_set_num_threads``: other libraries in the process (PyTorch for one) may share the OpenMP runtime. The default
-# is, in this order, ``CCONV_NUM_THREADS``, ``OMP_NUM_THREADS``, or the CPUs this process may use: its affinity mask,
-# cut down to the CPU quota of its control group, because a container's threads beyond its quota only get throttled.
+# The number of threads is decided here and handed to each kernel as an argument. The default is, in this order,
+# ``CCONV_NUM_THREADS``, ``OMP_NUM_THREADS``, or the CPUs this process may use: its affinity mask, cut down to the CPU
+# quota of its control group, because a container's threads beyond its quota only get throttled. A Python thread can
+# have a number of its own.
 #
-# After a fork the child computes serially. An OpenMP runtime keeps its idle threads in a pool, those do not exist in a
-# forked child, and libgomp waits for them for ever.
+# With the environment variable CCONV_THREADS_DELAY=SECONDS, read once at import, each thread of the pool waits for a
+# random time of up to so many seconds before it joins in. No bit of a result may depend on that.
 
 import math
 import operator
 import os
 
+from cconv.kernels._threads cimport prepare, threads_in_use, use_threads, use_threads_here
+
+from cconv.kernels import _threads
+
 cdef extern from "cpu_level.h":
     int cconv_cpu_level() noexcept nogil
-
-cdef extern from *:
-    """
-    #ifdef _OPENMP
-    #define CCONV_OPENMP 1
-    #else
-    #define CCONV_OPENMP 0
-    #endif
-    """
-    const bint CCONV_OPENMP
 
 cdef enum:
     MAX_THREADS = 1024
@@ -33,12 +27,8 @@ cdef enum:
 # A thread that gets less than this much work, in nanoseconds, costs more to wake than it saves.
 cdef double WORK_PER_THREAD = 4000.0
 
-# Read without a lock: they are single words, written by set_num_threads and in a forked child only.
-cdef int thread_count = 1
-cdef bint forked = False
-
-#: Whether this build has OpenMP; without it every kernel is serial, whatever number of threads it is given.
-openmp = bool(CCONV_OPENMP)
+#: Whether this build has a pool of threads; without it every kernel is serial, whatever number of them it is given.
+pool = _threads.pool
 
 
 def levels():
@@ -53,11 +43,11 @@ def get_num_threads():
     Returns
     -------
     int
-        1 in a build without OpenMP and in a forked child.
+        That of the innermost `threads` block around this call, else of `set_num_threads`; 1 in a build without threads.
 
     See Also
     --------
-    set_num_threads
+    set_num_threads, threads
 
     Examples
     --------
@@ -65,14 +55,26 @@ def get_num_threads():
     >>> cconv.get_num_threads() >= 1
     True
     """
-    return 1 if forked or not CCONV_OPENMP else thread_count
+    return threads_in_use()
+
+
+cdef int checked_count(n) except 0:
+    """A number of threads that a user gave."""
+    try:
+        n = operator.index(n)
+    except TypeError:
+        raise TypeError(f"n must be an integer, got {type(n).__name__}") from None
+    if n < 1:
+        raise ValueError(f"n must be at least 1, got {n}")
+    return min(n, MAX_THREADS)
 
 
 def set_num_threads(n):
     """Set the number of threads that kernels use, for the whole process.
 
-    Results do not depend on it: every kernel gives the same bits for any number of threads. A build without OpenMP
-    and a forked child compute on one thread all the same.
+    It holds from the next call on, for all Python threads. Within a `threads` block the number of that block holds.
+    Results do not depend on it: every kernel gives the same bits for any number of threads. A build without threads
+    computes on one all the same.
 
     Parameters
     ----------
@@ -86,6 +88,10 @@ def set_num_threads(n):
     ValueError
         If n is less than 1.
 
+    See Also
+    --------
+    threads : The same for a block of code in one Python thread.
+
     Examples
     --------
     >>> import cconv
@@ -95,14 +101,17 @@ def set_num_threads(n):
     1
     >>> cconv.set_num_threads(before)
     """
-    global thread_count
-    try:
-        n = operator.index(n)
-    except TypeError:
-        raise TypeError(f"n must be an integer, got {type(n).__name__}") from None
-    if n < 1:
-        raise ValueError(f"n must be at least 1, got {n}")
-    thread_count = min(n, MAX_THREADS)
+    use_threads(checked_count(n))
+
+
+def check_count(n):
+    """Return a number of threads that a user gave, as an int that is not larger than what is used."""
+    return checked_count(n)
+
+
+def set_own_count(int n, /):
+    """Set the number of threads of this Python thread's calls, 0 for that of the process; return what it was."""
+    return use_threads_here(n)
 
 
 def threads_for(double work):
@@ -118,16 +127,10 @@ def threads_for(double work):
     int
         1 where a second thread would cost more than it saves, at most `get_num_threads`.
     """
-    if forked or not CCONV_OPENMP or work < 2.0 * WORK_PER_THREAD:
-        return 1
-    if work >= WORK_PER_THREAD * thread_count:
-        return thread_count
-    return <int>(work / WORK_PER_THREAD)
-
-
-def _after_fork_in_child():
-    global forked
-    forked = True
+    cdef int most = threads_in_use()
+    if work >= WORK_PER_THREAD * most:
+        return most
+    return max(<int>(work / WORK_PER_THREAD), 1)
 
 
 def _read_first_line(path):
@@ -193,14 +196,25 @@ def _default_num_threads(environ):
         if not value.isdecimal() or int(value) < 1:
             raise ValueError(f"CCONV_NUM_THREADS must be a positive integer, got {value!r}")
         return min(int(value), MAX_THREADS)
-    # A list of OMP_NUM_THREADS is for nested regions: the first entry is ours. What OpenMP would not understand it
-    # ignores (with a message of its own), so it is not for cconv to refuse.
+    # A list of OMP_NUM_THREADS is for nested regions: the first entry is ours. The variable belongs to OpenMP, which
+    # ignores what it does not understand: it is not for cconv to refuse.
     value = environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if value.isdecimal() and int(value) >= 1:
         return min(int(value), MAX_THREADS)
     return min(_available_cpus(), MAX_THREADS)
 
 
-thread_count = _default_num_threads(os.environ)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+def _delay(environ):
+    """The seconds by which the environment wants threads to be late."""
+    value = environ.get("CCONV_THREADS_DELAY", "").strip() or "0"
+    try:
+        delay = float(value)
+    except ValueError:
+        delay = math.nan
+    if not 0 <= delay <= 60:
+        raise ValueError(f"CCONV_THREADS_DELAY must be a number of seconds from 0 to 60, got {value!r}")
+    return delay
+
+
+prepare(_available_cpus(), _delay(os.environ))
+use_threads(_default_num_threads(os.environ))

@@ -36,12 +36,10 @@
 
 cimport numpy as cnp
 from cython cimport floating
-from cython.parallel cimport parallel, prange
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport abort
 
-from cconv.kernels.pieces cimport deal_pieces, shared_pieces, take_piece
-from cconv.kernels.tile cimport cconv_ftz_on, cconv_ftz_restore
+from cconv.kernels._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.vmath cimport decay, expm1, log1p, normal, sigmoid as logistic, tanh as hyperbolic
 
 cnp.import_array()
@@ -61,6 +59,25 @@ cdef enum:
 
 cdef enum Rule:
     RELU, LEAKY_RELU, ELU, GELU, GELU_TANH, SILU, SIGMOID, TANH, SOFTPLUS, HARD_SWISH
+
+cdef struct Activation:
+    bint single
+    Rule rule
+    const void* dout
+    const void* x
+    void* out
+    uint64_t* mask
+    Py_ssize_t size
+    double a, b
+
+cdef struct Dropout:
+    bint single
+    const void* x
+    void* out
+    Py_ssize_t rows, inner
+    uint64_t key, draw
+    uint32_t threshold
+    double scale
 
 cdef double DENSITY = 0.3989422804014327  # 1 / sqrt(2 * pi), what exp(-x^2/2) is multiplied by
 cdef double LINEAR = 1.5957691216057308   # 2*C and 2*C*K, with C = sqrt(2 / pi) and K = 0.044715
@@ -207,43 +224,40 @@ cdef inline void masked_relu(const floating* dout, const floating* x, floating* 
         relu_masked_backward_double(dout + i, mask, n, out + i)
 
 
-cdef void run_pieces(Rule rule, const floating* dout, const floating* x, floating* out, uint64_t* mask,
-                     Py_ssize_t size, floating a, floating b, int num_threads) noexcept nogil:
-    cdef Py_ssize_t c, t, i, n
-    cdef shared_pieces shared
-    cdef unsigned state = 0
-    deal_pieces(&shared, (size + CHUNK - 1) // CHUNK, num_threads)
-    with parallel(num_threads=num_threads):
-        state = cconv_ftz_on()
-        for t in prange(num_threads, schedule="static"):
-            while (c := take_piece(&shared, t)) >= 0:
-                i = c * CHUNK
-                n = min(CHUNK, size - i)
-                if mask != NULL:
-                    masked_relu(dout, x, out, mask, i, n)
-                elif dout == NULL:
-                    values(rule, x + i, out + i, n, a, b)
-                else:
-                    gradients(rule, dout + i, x + i, out + i, n, a, b)
-        cconv_ftz_restore(state)
+cdef void some_chunks(const floating* dout, const floating* x, floating* out, Activation* job, Pieces* pieces,
+                      int slot) noexcept nogil:
+    cdef Py_ssize_t c, i, n
+    cdef floating a = <floating>job.a, b = <floating>job.b
+    while (c := take_piece(pieces, slot)) >= 0:
+        i = c * CHUNK
+        n = min(CHUNK, job.size - i)
+        if job.mask != NULL:
+            masked_relu(dout, x, out, job.mask, i, n)
+        elif dout == NULL:
+            values(job.rule, x + i, out + i, n, a, b)
+        else:
+            gradients(job.rule, dout + i, x + i, out + i, n, a, b)
+
+
+cdef void chunks(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef Activation* job = <Activation*>given
+    if job.single:
+        some_chunks(<const float*>job.dout, <const float*>job.x, <float*>job.out, job, pieces, slot)
+    else:
+        some_chunks(<const double*>job.dout, <const double*>job.x, <double*>job.out, job, pieces, slot)
 
 
 cdef run(Rule rule, cnp.ndarray dout, cnp.ndarray x, cnp.ndarray out, double a, double b, int num_threads,
          cnp.ndarray mask=None):
     """Write the values of x into out or, with a dout, the gradient; a mask goes with them, or stands for x."""
-    cdef Py_ssize_t size = cnp.PyArray_SIZE(x)
-    cdef void* gradient = NULL if dout is None else cnp.PyArray_DATA(dout)
-    cdef void* source = cnp.PyArray_DATA(x)
-    cdef void* target = cnp.PyArray_DATA(out)
-    cdef uint64_t* bits = NULL if mask is None else <uint64_t*>cnp.PyArray_DATA(mask)
-    cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
+    cdef Activation job
+    job.single, job.rule = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT, rule
+    job.dout = NULL if dout is None else cnp.PyArray_DATA(dout)
+    job.x, job.out = cnp.PyArray_DATA(x), cnp.PyArray_DATA(out)
+    job.mask = NULL if mask is None else <uint64_t*>cnp.PyArray_DATA(mask)
+    job.size, job.a, job.b = cnp.PyArray_SIZE(x), a, b
     with nogil:
-        if single:
-            run_pieces[float](rule, <float*>gradient, <float*>source, <float*>target, bits, size, <float>a,
-                              <float>b, num_threads)
-        else:
-            run_pieces[double](rule, <double*>gradient, <double*>source, <double*>target, bits, size, a, b,
-                               num_threads)
+        run_job(chunks, &job, (job.size + CHUNK - 1) // CHUNK, num_threads)
 
 
 def relu_masked(cnp.ndarray x, cnp.ndarray out, cnp.ndarray mask, int num_threads, /):
@@ -371,28 +385,27 @@ cdef void drop_group(const floating* x, floating* out, Py_ssize_t rows, Py_ssize
             out[i] = x[i] * factor
 
 
-cdef void drop(const floating* x, floating* out, Py_ssize_t rows, Py_ssize_t inner, uint64_t key, uint64_t draw,
-               uint32_t threshold, floating scale, int num_threads) noexcept nogil:
+cdef void some_groups(const floating* x, floating* out, Dropout* job, Pieces* pieces, int slot) noexcept nogil:
     cdef Py_ssize_t g, first
-    cdef unsigned state = 0
-    with parallel(num_threads=num_threads):
-        state = cconv_ftz_on()
-        for g in prange((rows + GROUP - 1) // GROUP, schedule="static"):
-            first = g * GROUP
-            drop_group(x + first * inner, out + first * inner, min(GROUP, rows - first), inner, key, draw, g, threshold,
-                       scale)
-        cconv_ftz_restore(state)
+    while (g := take_piece(pieces, slot)) >= 0:
+        first = g * GROUP
+        drop_group(x + first * job.inner, out + first * job.inner, min(GROUP, job.rows - first), job.inner, job.key,
+                   job.draw, g, job.threshold, <floating>job.scale)
+
+
+cdef void groups(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef Dropout* job = <Dropout*>given
+    if job.single:
+        some_groups(<const float*>job.x, <float*>job.out, job, pieces, slot)
+    else:
+        some_groups(<const double*>job.x, <double*>job.out, job, pieces, slot)
 
 
 def dropout(cnp.ndarray x, cnp.ndarray out, Py_ssize_t inner, uint64_t key, uint64_t draw, uint32_t threshold,
             double scale, int num_threads, /):
     """Write x, in rows of `inner` values, with some rows dropped and the others scaled, into out."""
     cdef Py_ssize_t rows = cnp.PyArray_SIZE(x) // inner
-    cdef void* source = cnp.PyArray_DATA(x)
-    cdef void* target = cnp.PyArray_DATA(out)
-    cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
+    cdef Dropout job = Dropout(cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT, cnp.PyArray_DATA(x), cnp.PyArray_DATA(out), rows,
+                               inner, key, draw, threshold, scale)
     with nogil:
-        if single:
-            drop[float](<float*>source, <float*>target, rows, inner, key, draw, threshold, <float>scale, num_threads)
-        else:
-            drop[double](<double*>source, <double*>target, rows, inner, key, draw, threshold, scale, num_threads)
+        run_job(groups, &job, (rows + GROUP - 1) // GROUP, num_threads)

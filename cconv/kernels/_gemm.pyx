@@ -25,16 +25,15 @@
 
 cimport numpy as cnp
 from cython cimport floating
-from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
+from cconv.kernels._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.division cimport ceil_div, deal, round_up
-from cconv.kernels.pieces cimport deal_pieces, shared_pieces, take_piece
 from cconv.kernels.sums cimport sum_add, sum_columns, sum_row, sum_whole
 from cconv.kernels.tile cimport (
-    PLANS_CHECKED, TILE_BYTES, TILE_MAX_V, Ahead, cconv_ftz_on, cconv_ftz_restore, look_ahead, pad, plan_lines,
-    run_rows, tile_ahead, tile_cost, tile_product, tile_rows, tile_rows_product, turn, turn_padded
+    PLANS_CHECKED, TILE_BYTES, TILE_MAX_V, Ahead, look_ahead, pad, plan_lines, run_rows, tile_ahead, tile_cost,
+    tile_product, tile_rows, tile_rows_product, turn, turn_padded
 )
 from cconv.kernels.zeros cimport share_nonzero
 
@@ -88,6 +87,20 @@ cdef struct Product:
     Py_ssize_t private  # values of scratch for one thread
     bint few  # whether the right factor is read in place, for a few rows,
     bint by_chunks  # or threads share the chunks
+
+cdef struct Job:
+    bint single
+    const void* a
+    const void* b
+    void* bias  # or NULL
+    bint relu
+    void* out
+    Product* g
+    void* sums  # of all chunks,
+    void* scratch
+    Py_ssize_t parts, groups, blocks  # of chunks and of blocks, for a few rows: each part in each group is a piece
+    Py_ssize_t units  # blocks, or one less where the last two overlap, which one thread computes then
+    Py_ssize_t shares  # of the rows whose chunks are added up
 
 
 cdef inline Py_ssize_t vectors_of(Product* g, Py_ssize_t block) noexcept nogil:
@@ -311,15 +324,16 @@ cdef bint some_rows(const floating* a, const floating* b, Product* g, Py_ssize_t
     return g.whole
 
 
-cdef void some_parts(const floating* a, const floating* b, floating* bias, bint relu, floating* out, Product* g,
-                     shared_pieces* shared, Py_ssize_t thread, floating* scratch) noexcept nogil:
+cdef void some_parts(const floating* a, const floating* b, floating* bias, floating* out, floating* scratch,
+                     Job* job, Pieces* pieces, int slot) noexcept nogil:
     """Compute pieces of work as long as there are some, each one part of the rows in one share of the blocks."""
+    cdef Product* g = job.g
     cdef Py_ssize_t piece, item, part, row, rows, first, own, end, last = -1
     cdef bint ready = False
     cdef floating* to
     cdef floating* sums
-    cdef unsigned state = cconv_ftz_on()
-    while (piece := take_piece(shared, thread)) >= 0:
+    scratch += slot * g.private
+    while (piece := take_piece(pieces, slot)) >= 0:
         part = piece % g.parts
         item = piece // g.parts
         row = part * g.rows // g.parts
@@ -331,54 +345,64 @@ cdef void some_parts(const floating* a, const floating* b, floating* bias, bint 
         ready = some_rows(a, b, g, row, rows, first, end, 0, g.chunks, ready and item == last, sums, g.step, scratch)
         own = first * g.vectors // g.blocks * g.lanes
         end = min(end * g.vectors // g.blocks * g.lanes, g.columns)
-        finish(sums + own, g.step, rows, end - own, NULL if bias == NULL else bias + own, relu, to + own, g.columns)
+        finish(sums + own, g.step, rows, end - own, NULL if bias == NULL else bias + own, job.relu, to + own, g.columns)
         last = item
-    cconv_ftz_restore(state)
 
 
-cdef void product(const floating* a, const floating* b, floating* bias, bint relu, floating* out, Product* g,
-                  floating* scratch, Py_ssize_t private, int num_threads) noexcept nogil:
-    cdef Py_ssize_t t
-    cdef shared_pieces shared
-    deal_pieces(&shared, g.parts * g.items, num_threads)
-    if num_threads == 1:  # one thread alone needs no barrier, which costs more than a small product
-        some_parts(a, b, bias, relu, out, g, &shared, 0, scratch)
-        return
-    for t in prange(num_threads, num_threads=num_threads, schedule="static"):
-        some_parts(a, b, bias, relu, out, g, &shared, t, scratch + t * private)
+cdef void multiply_parts(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef Job* job = <Job*>given
+    if job.single:
+        some_parts(<const float*>job.a, <const float*>job.b, <float*>job.bias, <float*>job.out,
+                   <float*>job.scratch, job, pieces, slot)
+    else:
+        some_parts(<const double*>job.a, <const double*>job.b, <double*>job.bias, <double*>job.out,
+                   <double*>job.scratch, job, pieces, slot)
 
 
-cdef void add_chunks(floating* sums, Product* g, const floating* bias, bint relu, floating* out, Py_ssize_t first,
-                     Py_ssize_t end) noexcept nogil:
-    """Add the chunks' sums of rows `first` to `end` in order, and finish them."""
-    cdef Py_ssize_t chunk, i
-    for chunk in range(1, g.chunks):
-        for i in range(first * g.step, end * g.step):
-            sums[i] += sums[chunk * g.rows * g.step + i]
-    finish(sums + first * g.step, g.step, end - first, g.columns, bias, relu, out + first * g.columns, g.columns)
+cdef void some_sums(floating* sums, floating* bias, floating* out, Job* job, Pieces* pieces,
+                    int slot) noexcept nogil:
+    """Add the chunks' sums of a share of the rows in order, and finish them."""
+    cdef Product* g = job.g
+    cdef Py_ssize_t chunk, i, item, first, end
+    while (item := take_piece(pieces, slot)) >= 0:
+        first = item * g.rows // job.shares
+        end = (item + 1) * g.rows // job.shares
+        for chunk in range(1, g.chunks):
+            for i in range(first * g.step, end * g.step):
+                sums[i] += sums[chunk * g.rows * g.step + i]
+        finish(sums + first * g.step, g.step, end - first, g.columns, bias, job.relu, out + first * g.columns,
+               g.columns)
 
 
-cdef void product_by_chunks(const floating* a, const floating* b, floating* bias, bint relu, floating* out,
-                            Product* g, floating* scratch, Py_ssize_t private, int num_threads) noexcept nogil:
+cdef void add_chunks(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef Job* job = <Job*>given
+    if job.single:
+        some_sums(<float*>job.sums, <float*>job.bias, <float*>job.out, job, pieces, slot)
+    else:
+        some_sums(<double*>job.sums, <double*>job.bias, <double*>job.out, job, pieces, slot)
+
+
+cdef void some_whole_chunks(const floating* a, const floating* b, floating* sums, floating* scratch, Job* job,
+                            Pieces* pieces, int slot) noexcept nogil:
+    cdef Product* g = job.g
+    cdef Py_ssize_t chunk
+    while (chunk := take_piece(pieces, slot)) >= 0:
+        some_rows(a, b, g, 0, g.rows, 0, g.blocks, chunk, chunk + 1, False, sums + chunk * g.rows * g.step, g.step,
+                  scratch + slot * g.private)
+
+
+cdef void multiply_chunks(void* given, Pieces* pieces, int slot) noexcept nogil:
     """The same, for up to ROWS rows: threads share the chunks, so that each reads a part of the right factor alone.
 
     That is a matrix of parameters, which an optimizer is about to write: what several cores have read takes long to.
     """
-    cdef Py_ssize_t blocks = g.blocks, size = g.rows * g.step, item, chunk, t
-    cdef floating* sums = scratch + private * num_threads
-    cdef floating* mine = NULL
-    cdef shared_pieces shared
-    cdef unsigned state = 0
-    deal_pieces(&shared, g.chunks, num_threads)
-    with parallel(num_threads=num_threads):
-        mine = scratch + threadid() * private
-        state = cconv_ftz_on()
-        for t in prange(num_threads, schedule="static"):
-            while (chunk := take_piece(&shared, t)) >= 0:
-                some_rows(a, b, g, 0, g.rows, 0, blocks, chunk, chunk + 1, False, sums + chunk * size, g.step, mine)
-        for item in prange(num_threads, schedule="static"):
-            add_chunks(sums, g, bias, relu, out, item * g.rows // num_threads, (item + 1) * g.rows // num_threads)
-        cconv_ftz_restore(state)
+    cdef Job* job = <Job*>given
+    if job.single:
+        some_whole_chunks(<const float*>job.a, <const float*>job.b, <float*>job.sums, <float*>job.scratch, job, pieces,
+                          slot)
+    else:
+        some_whole_chunks(<const double*>job.a, <const double*>job.b, <double*>job.sums, <double*>job.scratch, job,
+                          pieces, slot)
 
 
 cdef inline void row(int V, const floating* a, Py_ssize_t count, const floating* b, Py_ssize_t b_step, Py_ssize_t last,
@@ -389,53 +413,42 @@ cdef inline void row(int V, const floating* a, Py_ssize_t count, const floating*
         row_double(V, a, count, b, b_step, last, out)
 
 
-cdef void some_chunks(const floating* a, const floating* b, Product* g, Py_ssize_t first, Py_ssize_t end,
-                      Py_ssize_t first_block, Py_ssize_t end_block, Py_ssize_t blocks,
-                      floating* sums) noexcept nogil:
+cdef void some_chunks(const floating* a, const floating* b, floating* sums, Job* job, Pieces* pieces,
+                      int slot) noexcept nogil:
     """Compute the sums of some chunks, for all of few rows and some blocks of columns."""
-    cdef Py_ssize_t item, block, k, count, v, V, c
+    cdef Product* g = job.g
+    cdef Py_ssize_t piece, p, q, item, block, k, count, v, V, c
     cdef floating* to
     cdef tile_ahead ahead
-    cdef unsigned state = cconv_ftz_on()
     memset(&ahead, 0, sizeof(ahead))
-    for item in range(first, end):
-        k = item * g.chunk
-        count = min(g.chunk, g.K - k)
-        to = sums + item * g.rows * g.step
-        for block in range(first_block, end_block):
-            v = block * g.vectors // blocks
-            V = (block + 1) * g.vectors // blocks - v
-            if g.rows == 1:
-                c = v * g.lanes
-                row(<int>V, a + k, count, b + k * g.b_step + c, g.b_step,
-                    min((v + V) * g.lanes, g.columns) - g.lanes - c, to + c)
-            else:
-                c = min(v * g.lanes, g.columns - V * g.lanes)
-                tile_rows_product(<int>g.rows, <int>V, a + k, g.row_step, count, b + k * g.b_step + c, g.b_step,
-                                  to + c, g.step, False, &ahead)
-    cconv_ftz_restore(state)
+    while (piece := take_piece(pieces, slot)) >= 0:
+        p = piece // job.groups
+        q = piece % job.groups
+        for item in range(p * g.chunks // job.parts, (p + 1) * g.chunks // job.parts):
+            k = item * g.chunk
+            count = min(g.chunk, g.K - k)
+            to = sums + item * g.rows * g.step
+            for block in range(q * job.units // job.groups,
+                               job.blocks if q + 1 == job.groups else (q + 1) * job.units // job.groups):
+                v = block * g.vectors // job.blocks
+                V = (block + 1) * g.vectors // job.blocks - v
+                if g.rows == 1:
+                    c = v * g.lanes
+                    row(<int>V, a + k, count, b + k * g.b_step + c, g.b_step,
+                        min((v + V) * g.lanes, g.columns) - g.lanes - c, to + c)
+                else:
+                    c = min(v * g.lanes, g.columns - V * g.lanes)
+                    tile_rows_product(<int>g.rows, <int>V, a + k, g.row_step, count, b + k * g.b_step + c, g.b_step,
+                                      to + c, g.step, False, &ahead)
 
 
-cdef void product_of_few_rows(const floating* a, const floating* b, floating* bias, bint relu, floating* out,
-                              Product* g, floating* sums, int num_threads) noexcept nogil:
+cdef void multiply_few_rows(void* given, Pieces* pieces, int slot) noexcept nogil:
     """The same, for up to FEW_ROWS rows and a right factor that is read in place: threads share the chunks."""
-    cdef Py_ssize_t chunks = g.chunks, blocks, parts, groups, item, p, q
-    cdef unsigned state
-    # Vectors, of which the last may overlap the one before, are dealt out evenly; no block is wider than the matrix.
-    blocks = ceil_div(g.vectors, ROW_MAX_V if g.rows == 1 else min(TILE_MAX_V, g.columns // g.lanes))
-    parts = min(chunks, num_threads)
-    groups = min(blocks, ceil_div(num_threads, parts))
-    if num_threads == 1:
-        some_chunks(a, b, g, 0, chunks, 0, blocks, blocks, sums)
+    cdef Job* job = <Job*>given
+    if job.single:
+        some_chunks(<const float*>job.a, <const float*>job.b, <float*>job.sums, job, pieces, slot)
     else:
-        for item in prange(parts * groups, num_threads=num_threads, schedule="static"):
-            p = item // groups
-            q = item % groups
-            some_chunks(a, b, g, p * chunks // parts, (p + 1) * chunks // parts, q * blocks // groups,
-                        (q + 1) * blocks // groups, blocks, sums)
-    state = cconv_ftz_on()
-    add_chunks(sums, g, bias, relu, out, 0, g.rows)
-    cconv_ftz_restore(state)
+        some_chunks(<const double*>job.a, <const double*>job.b, <double*>job.sums, job, pieces, slot)
 
 
 cdef void lay_out(Product* g, Py_ssize_t rows, Py_ssize_t K, Py_ssize_t columns, bint transposed, bint turned,
@@ -524,79 +537,83 @@ cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray 
     """Write a times b, either of them transposed, plus a bias or None, into out."""
     cdef Product g
     cdef Py_ssize_t rows = a.shape[1 if transposed else 0], K = a.shape[0 if transposed else 1]
-    cdef Py_ssize_t columns = b.shape[0 if turned else 1], private
-    cdef void* left = cnp.PyArray_DATA(a)
-    cdef void* right = cnp.PyArray_DATA(b)
-    cdef void* result = cnp.PyArray_DATA(out)
-    cdef void* biases = NULL if bias is None else cnp.PyArray_DATA(<cnp.ndarray>bias)
-    cdef void* work
+    cdef Py_ssize_t columns = b.shape[0 if turned else 1], itemsize = cnp.PyArray_ITEMSIZE(a), summed
     cdef cnp.ndarray scratch
-    cdef bint single = cnp.PyArray_TYPE(out) == cnp.NPY_FLOAT, few, by_chunks
+    cdef Job job
     if rows == 0 or columns == 0:
         return
     if K == 0:
         out[...] = 0  # the weight gradient of an empty batch
         return
-    lay_out(&g, rows, K, columns, transposed, turned, cnp.PyArray_ITEMSIZE(a), num_threads)
+    lay_out(&g, rows, K, columns, transposed, turned, itemsize, num_threads)
     if PLANS_CHECKED:
         from cconv.kernels.plans import check_product
 
-        check_product(plan(rows, K, columns, transposed, turned, cnp.PyArray_ITEMSIZE(a), num_threads))
-    few, by_chunks, private = g.few, g.by_chunks, g.private
-    scratch = empty((g.chunks * rows * g.step * (few or by_chunks) + private * num_threads * (not few),), a.dtype)
-    work = cnp.PyArray_DATA(scratch)
+        check_product(plan(rows, K, columns, transposed, turned, itemsize, num_threads))
+    summed = g.chunks * rows * g.step * (g.few or g.by_chunks)
+    scratch = empty((g.private * num_threads * (not g.few) + summed,), a.dtype)
+    job.single, job.relu, job.g = cnp.PyArray_TYPE(out) == cnp.NPY_FLOAT, relu, &g
+    job.a, job.b, job.out = cnp.PyArray_DATA(a), cnp.PyArray_DATA(b), cnp.PyArray_DATA(out)
+    job.bias = NULL if bias is None else cnp.PyArray_DATA(<cnp.ndarray>bias)
+    job.scratch = cnp.PyArray_DATA(scratch)
+    job.sums = <char*>job.scratch + (cnp.PyArray_SIZE(scratch) - summed) * itemsize
     with nogil:
-        if few and single:
-            product_of_few_rows[float](<float*>left, <float*>right, <float*>biases, relu, <float*>result, &g,
-                                       <float*>work, num_threads)
-        elif few:
-            product_of_few_rows[double](<double*>left, <double*>right, <double*>biases, relu, <double*>result, &g,
-                                        <double*>work, num_threads)
-        elif by_chunks and single:
-            product_by_chunks[float](<float*>left, <float*>right, <float*>biases, relu, <float*>result, &g,
-                                     <float*>work, private, num_threads)
-        elif by_chunks:
-            product_by_chunks[double](<double*>left, <double*>right, <double*>biases, relu, <double*>result, &g,
-                                      <double*>work, private, num_threads)
-        elif single:
-            product[float](<float*>left, <float*>right, <float*>biases, relu, <float*>result, &g, <float*>work,
-                           private, num_threads)
+        if g.few:
+            # Vectors, of which the last may overlap the one before, are dealt out evenly; no block is wider than the
+            # matrix.
+            job.blocks = ceil_div(g.vectors, ROW_MAX_V if rows == 1 else min(TILE_MAX_V, columns // g.lanes))
+            job.parts = g.chunks if num_threads > 1 else 1
+            job.units = max(job.blocks - (columns % g.lanes > 0), 1)
+            job.groups = min(job.units, ceil_div(num_threads, job.parts))
+            job.shares = 1
+            run_job(multiply_few_rows, &job, job.parts * job.groups, num_threads)
+            run_job(add_chunks, &job, 1, 1)
+        elif g.by_chunks:
+            job.shares = num_threads
+            run_job(multiply_chunks, &job, g.chunks, num_threads)
+            run_job(add_chunks, &job, job.shares, num_threads)
         else:
-            product[double](<double*>left, <double*>right, <double*>biases, relu, <double*>result, &g, <double*>work,
-                            private, num_threads)
+            run_job(multiply_parts, &job, g.parts * g.items, num_threads)
 
 
-cdef void add_channels(const floating* a, Py_ssize_t N, Py_ssize_t channels, Py_ssize_t pixels, floating* total,
-                       floating* lost) noexcept nogil:
-    cdef Py_ssize_t n, c
-    cdef unsigned state = cconv_ftz_on()
+cdef struct Channels:
+    bint single
+    const void* a
+    void* total
+    void* lost
+    Py_ssize_t N, channels, pixels
+
+
+cdef void add_channels(const floating* a, floating* total, floating* lost, Channels* job) noexcept nogil:
+    cdef Py_ssize_t n, c, channels = job.channels, pixels = job.pixels
     memset(total, 0, channels * sizeof(floating))
     memset(lost, 0, channels * sizeof(floating))
     if pixels == 1:
-        sum_columns(a, channels, N, channels, total, lost)
+        sum_columns(a, channels, job.N, channels, total, lost)
     else:
-        for n in range(N):
+        for n in range(job.N):
             for c in range(channels):
                 sum_add(total + c, lost + c, sum_row(a + (n * channels + c) * pixels, pixels))
     for c in range(channels):
         total[c] = sum_whole(total[c], lost[c])
-    cconv_ftz_restore(state)
+
+
+cdef void add_all_channels(void* given, Pieces* _pieces, int _slot) noexcept nogil:
+    cdef Channels* job = <Channels*>given
+    if job.single:
+        add_channels(<const float*>job.a, <float*>job.total, <float*>job.lost, job)
+    else:
+        add_channels(<const double*>job.a, <double*>job.total, <double*>job.lost, job)
 
 
 def channel_sums(cnp.ndarray a, cnp.ndarray out, /):
     """Write the sums of a (N, C) or (N, C, H, W) over all axes but the second into out (C,): a bias's gradient."""
-    cdef Py_ssize_t N = a.shape[0], channels = a.shape[1]
-    cdef Py_ssize_t pixels = 1 if a.ndim == 2 else a.shape[2] * a.shape[3]
-    cdef cnp.ndarray lost = empty((channels,), out.dtype)
-    cdef void* values = cnp.PyArray_DATA(a)
-    cdef void* total = cnp.PyArray_DATA(out)
-    cdef void* rest = cnp.PyArray_DATA(lost)
-    cdef bint single = cnp.PyArray_TYPE(out) == cnp.NPY_FLOAT
+    cdef cnp.ndarray lost = empty((a.shape[1],), out.dtype)
+    cdef Channels job = Channels(cnp.PyArray_TYPE(out) == cnp.NPY_FLOAT, cnp.PyArray_DATA(a), cnp.PyArray_DATA(out),
+                                 cnp.PyArray_DATA(lost), a.shape[0], a.shape[1],
+                                 1 if a.ndim == 2 else a.shape[2] * a.shape[3])
     with nogil:
-        if single:
-            add_channels[float](<float*>values, N, channels, pixels, <float*>total, <float*>rest)
-        else:
-            add_channels[double](<double*>values, N, channels, pixels, <double*>total, <double*>rest)
+        run_job(add_all_channels, &job, 1, 1)
 
 
 def affine(cnp.ndarray x, cnp.ndarray W, cnp.ndarray b, cnp.ndarray out, bint relu, int num_threads, /):

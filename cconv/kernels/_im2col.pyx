@@ -8,16 +8,21 @@
 
 cimport numpy as cnp
 from cython cimport floating
-from cython.parallel cimport parallel, prange
 from libc.string cimport memset
 
-from cconv.kernels.tile cimport cconv_ftz_on, cconv_ftz_restore
+from cconv.kernels._threads cimport Pieces, run_job, take_piece
 
 cnp.import_array()
 
 cdef struct Geometry:
     Py_ssize_t N, C, H, W, OH, OW
     int fh, fw, sh, sw, pt, pl, dh, dw
+
+cdef struct Job:
+    bint single, back
+    void* x
+    void* col
+    Geometry g
 
 
 cdef inline void image(floating* x, floating* col, Geometry g, bint back) noexcept nogil:
@@ -41,30 +46,32 @@ cdef inline void image(floating* x, floating* col, Geometry g, bint back) noexce
                     col += g.fw
 
 
-cdef void run(floating* x, floating* col, Geometry g, bint back, int num_threads) noexcept nogil:
+cdef void some_images(floating* x, floating* col, Job* job, Pieces* pieces, int slot) noexcept nogil:
+    cdef Geometry g = job.g
     cdef Py_ssize_t n, pixels = g.C * g.H * g.W, values = g.OH * g.OW * g.C * g.fh * g.fw
-    cdef unsigned state = 0
-    with parallel(num_threads=num_threads):
-        state = cconv_ftz_on()
-        for n in prange(g.N, schedule="static"):
-            if back:
-                memset(x + n * pixels, 0, pixels * sizeof(floating))
-                image(x + n * pixels, col + n * values, g, True)
-            else:
-                image(x + n * pixels, col + n * values, g, False)
-        cconv_ftz_restore(state)
+    while (n := take_piece(pieces, slot)) >= 0:
+        if job.back:
+            memset(x + n * pixels, 0, pixels * sizeof(floating))
+            image(x + n * pixels, col + n * values, g, True)
+        else:
+            image(x + n * pixels, col + n * values, g, False)
+
+
+cdef void images(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef Job* job = <Job*>given
+    if job.single:
+        some_images(<float*>job.x, <float*>job.col, job, pieces, slot)
+    else:
+        some_images(<double*>job.x, <double*>job.col, job, pieces, slot)
 
 
 cdef void dispatch(cnp.ndarray x, cnp.ndarray col, Geometry g, bint back, int num_threads):
-    cdef void* pixels = cnp.PyArray_DATA(x)
-    cdef void* values = cnp.PyArray_DATA(col)
-    cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
-    g.N, g.C, g.H, g.W = x.shape[0], x.shape[1], x.shape[2], x.shape[3]
+    cdef Job job
+    job.single, job.back, job.g = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT, back, g
+    job.x, job.col = cnp.PyArray_DATA(x), cnp.PyArray_DATA(col)
+    job.g.N, job.g.C, job.g.H, job.g.W = x.shape[0], x.shape[1], x.shape[2], x.shape[3]
     with nogil:
-        if single:
-            run[float](<float*>pixels, <float*>values, g, back, num_threads)
-        else:
-            run[double](<double*>pixels, <double*>values, g, back, num_threads)
+        run_job(images, &job, job.g.N, num_threads)
 
 
 def im2col(cnp.ndarray x, cnp.ndarray col, Py_ssize_t OH, Py_ssize_t OW, int fh, int fw, int sh, int sw, int pt,

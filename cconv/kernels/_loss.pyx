@@ -26,13 +26,12 @@
 
 cimport numpy as cnp
 from cython cimport floating
-from cython.parallel cimport parallel, prange
 from libc.math cimport fabs, fabsf, log, logf
 from libc.stdint cimport int64_t
 from libc.stdlib cimport abort
 
+from cconv.kernels._threads cimport Body, Pieces, run_job, take_piece
 from cconv.kernels.sums cimport sum_add, sum_row, sum_whole
-from cconv.kernels.tile cimport cconv_ftz_on, cconv_ftz_restore
 from cconv.kernels.vmath cimport exp, log1p
 
 from cconv.kernels._memory import empty
@@ -51,6 +50,30 @@ cdef enum:
 
 cdef enum Rule:
     SIGMOID, SQUARED, HUBER
+
+cdef struct RowJob:
+    bint single
+    const void* x
+    const int64_t* labels  # or NULL: then
+    const void* targets
+    void* y                # softmax
+    void* losses           # or NULL
+    void* dx
+    double scale
+    Py_ssize_t N, M
+    Py_ssize_t rows        # in one piece of work
+
+cdef struct ValueJob:
+    bint single
+    Rule rule
+    const void* x
+    const void* t
+    const void* a
+    void* y                # or dx
+    double delta, scale
+    Py_ssize_t size
+    Py_ssize_t length      # values in one piece of work
+    double[PIECES] sums
 
 
 cdef inline floating largest(const floating* x, Py_ssize_t size) noexcept nogil:
@@ -115,37 +138,55 @@ cdef void softmax_rows(const floating* x, const int64_t* labels, const floating*
                 losses[n] = target_loss(x + n * M, targets + n * M, most, logarithm[floating](total), M)
 
 
-cdef void cross_entropy_rows(const floating* x, const int64_t* labels, const floating* targets, floating* y,
-                             floating* losses, Py_ssize_t N, Py_ssize_t M, int num_threads) noexcept nogil:
-    """The softmax of all rows, and their losses unless that is NULL."""
-    cdef Py_ssize_t rows = max(1, ROWS // M), c
-    cdef unsigned state = 0
-    with parallel(num_threads=num_threads):
-        state = cconv_ftz_on()
-        for c in prange((N + rows - 1) // rows, schedule="static"):
-            softmax_rows(x, labels, targets, y, losses, c * rows, min((c + 1) * rows, N), M)
-        cconv_ftz_restore(state)
+cdef void row_pieces(void* given, Pieces* pieces, int slot) noexcept nogil:
+    """The softmax of rows, and their losses unless that is NULL."""
+    cdef RowJob* job = <RowJob*>given
+    cdef Py_ssize_t c, first, last
+    while (c := take_piece(pieces, slot)) >= 0:
+        first = c * job.rows
+        last = min(first + job.rows, job.N)
+        if job.single:
+            softmax_rows(<const float*>job.x, job.labels, <const float*>job.targets, <float*>job.y, <float*>job.losses,
+                         first, last, job.M)
+        else:
+            softmax_rows(<const double*>job.x, job.labels, <const double*>job.targets, <double*>job.y,
+                         <double*>job.losses, first, last, job.M)
 
 
-cdef void cross_entropy_gradient(const floating* y, const int64_t* labels, const floating* targets, floating scale,
-                                 floating* dx, Py_ssize_t N, Py_ssize_t M, int num_threads) noexcept nogil:
+cdef void row_gradients(const floating* y, const int64_t* labels, const floating* targets, floating scale,
+                        floating* dx, Py_ssize_t first, Py_ssize_t last, Py_ssize_t M) noexcept nogil:
     cdef Py_ssize_t n, m
     cdef floating weight
-    cdef unsigned state = 0
-    with parallel(num_threads=num_threads):
-        state = cconv_ftz_on()
-        for n in prange(N, schedule="static"):
-            if labels != NULL:
-                for m in range(M):
-                    dx[n * M + m] = y[n * M + m] * scale
-                m = labels[n]
-                dx[n * M + m] = (y[n * M + m] - <floating>1) * scale
-            else:
-                # Rows of targets that do not add up to one weigh their sample.
-                weight = sum_row(targets + n * M, M)
-                for m in range(M):
-                    dx[n * M + m] = (y[n * M + m] * weight - targets[n * M + m]) * scale
-        cconv_ftz_restore(state)
+    for n in range(first, last):
+        if labels != NULL:
+            for m in range(M):
+                dx[n * M + m] = y[n * M + m] * scale
+            m = labels[n]
+            dx[n * M + m] = (y[n * M + m] - <floating>1) * scale
+        else:
+            # Rows of targets that do not add up to one weigh their sample.
+            weight = sum_row(targets + n * M, M)
+            for m in range(M):
+                dx[n * M + m] = (y[n * M + m] * weight - targets[n * M + m]) * scale
+
+
+cdef void gradient_pieces(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef RowJob* job = <RowJob*>given
+    cdef Py_ssize_t c, first, last
+    while (c := take_piece(pieces, slot)) >= 0:
+        first = c * job.rows
+        last = min(first + job.rows, job.N)
+        if job.single:
+            row_gradients(<const float*>job.y, job.labels, <const float*>job.targets, <float>job.scale, <float*>job.dx,
+                          first, last, job.M)
+        else:
+            row_gradients(<const double*>job.y, job.labels, <const double*>job.targets, job.scale, <double*>job.dx,
+                          first, last, job.M)
+
+
+cdef void run_rows(Body body, RowJob* job, int num_threads) noexcept nogil:
+    job.rows = max(1, ROWS // job.M)
+    run_job(body, job, (job.N + job.rows - 1) // job.rows, num_threads)
 
 
 cdef inline void block_losses(Rule rule, const floating* x, const floating* t, const floating* a, floating delta,
@@ -187,18 +228,18 @@ cdef double piece_loss(Rule rule, const floating* x, const floating* t, const fl
     return sum_whole(total, lost)
 
 
-cdef double total_loss(Rule rule, const floating* x, const floating* t, const floating* a, floating delta, floating* y,
-                       Py_ssize_t size, int num_threads) noexcept nogil:
-    cdef double[PIECES] sums
-    cdef Py_ssize_t length = max(BLOCK, (size + PIECES - 1) // PIECES), c, i
-    cdef unsigned state = 0
-    with parallel(num_threads=num_threads):
-        state = cconv_ftz_on()
-        for c in prange(PIECES, schedule="static"):
-            i = min(c * length, size)
-            sums[c] = piece_loss(rule, x + i, t + i, a + i, delta, y + i, min(length, size - i))
-        cconv_ftz_restore(state)
-    return sum_row(<const double*>sums, PIECES)
+cdef void total_pieces(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef ValueJob* job = <ValueJob*>given
+    cdef Py_ssize_t c, i, n
+    while (c := take_piece(pieces, slot)) >= 0:
+        i = min(c * job.length, job.size)
+        n = min(job.length, job.size - i)
+        if job.single:
+            job.sums[c] = piece_loss(job.rule, <const float*>job.x + i, <const float*>job.t + i,
+                                     <const float*>job.a + i, <float>job.delta, <float*>job.y + i, n)
+        else:
+            job.sums[c] = piece_loss(job.rule, <const double*>job.x + i, <const double*>job.t + i,
+                                     <const double*>job.a + i, job.delta, <double*>job.y + i, n)
 
 
 cdef inline void gradients(Rule rule, const floating* x, const floating* t, const floating* a, floating delta,
@@ -221,63 +262,53 @@ cdef inline void gradients(Rule rule, const floating* x, const floating* t, cons
         abort()
 
 
-cdef void all_gradients(Rule rule, const floating* x, const floating* t, const floating* a, floating delta,
-                        floating scale, floating* dx, Py_ssize_t size, int num_threads) noexcept nogil:
-    cdef Py_ssize_t c, i
-    cdef unsigned state = 0
-    with parallel(num_threads=num_threads):
-        state = cconv_ftz_on()
-        for c in prange((size + CHUNK - 1) // CHUNK, schedule="static"):
-            i = c * CHUNK
-            gradients(rule, x + i, t + i, a + i, delta, scale, dx + i, min(CHUNK, size - i))
-        cconv_ftz_restore(state)
+cdef void value_gradients(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef ValueJob* job = <ValueJob*>given
+    cdef Py_ssize_t c, i, n
+    while (c := take_piece(pieces, slot)) >= 0:
+        i = c * job.length
+        n = min(job.length, job.size - i)
+        if job.single:
+            gradients(job.rule, <const float*>job.x + i, <const float*>job.t + i, <const float*>job.a + i,
+                      <float>job.delta, <float>job.scale, <float*>job.y + i, n)
+        else:
+            gradients(job.rule, <const double*>job.x + i, <const double*>job.t + i, <const double*>job.a + i,
+                      job.delta, job.scale, <double*>job.y + i, n)
+
+
+cdef ValueJob value_job(Rule rule, cnp.ndarray x, cnp.ndarray t, cnp.ndarray a, double delta, double scale,
+                        cnp.ndarray y):
+    cdef ValueJob job
+    job.single, job.rule, job.size = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT, rule, cnp.PyArray_SIZE(x)
+    job.x, job.t, job.a = cnp.PyArray_DATA(x), cnp.PyArray_DATA(t), cnp.PyArray_DATA(a)
+    job.y, job.delta, job.scale = cnp.PyArray_DATA(y), delta, scale
+    return job
 
 
 cdef double total_of(Rule rule, cnp.ndarray x, cnp.ndarray t, cnp.ndarray a, double delta, cnp.ndarray y,
                      int num_threads):
-    cdef Py_ssize_t size = cnp.PyArray_SIZE(x)
-    cdef void* source = cnp.PyArray_DATA(x)
-    cdef void* truth = cnp.PyArray_DATA(t)
-    cdef void* weighted = cnp.PyArray_DATA(a)
-    cdef void* target = cnp.PyArray_DATA(y)
-    cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
+    cdef ValueJob job = value_job(rule, x, t, a, delta, 1, y)
+    job.length = max(BLOCK, (job.size + PIECES - 1) // PIECES)
     with nogil:
-        if single:
-            return total_loss[float](rule, <float*>source, <float*>truth, <float*>weighted, <float>delta,
-                                     <float*>target, size, num_threads)
-        return total_loss[double](rule, <double*>source, <double*>truth, <double*>weighted, delta, <double*>target,
-                                  size, num_threads)
+        run_job(total_pieces, &job, PIECES, num_threads)
+    return sum_row(<const double*>job.sums, PIECES)
 
 
 cdef void gradients_of(Rule rule, cnp.ndarray x, cnp.ndarray t, cnp.ndarray a, double delta, double scale,
                        cnp.ndarray dx, int num_threads):
-    cdef Py_ssize_t size = cnp.PyArray_SIZE(x)
-    cdef void* source = cnp.PyArray_DATA(x)
-    cdef void* truth = cnp.PyArray_DATA(t)
-    cdef void* weighted = cnp.PyArray_DATA(a)
-    cdef void* target = cnp.PyArray_DATA(dx)
-    cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
+    cdef ValueJob job = value_job(rule, x, t, a, delta, scale, dx)
+    job.length = CHUNK
     with nogil:
-        if single:
-            all_gradients[float](rule, <float*>source, <float*>truth, <float*>weighted, <float>delta, <float>scale,
-                                 <float*>target, size, num_threads)
-        else:
-            all_gradients[double](rule, <double*>source, <double*>truth, <double*>weighted, delta, scale,
-                                  <double*>target, size, num_threads)
+        run_job(value_gradients, &job, (job.size + CHUNK - 1) // CHUNK, num_threads)
 
 
 def softmax(cnp.ndarray x, cnp.ndarray out, int num_threads, /):
     """Write the softmax over the last axis of x, which is not empty, into out."""
     cdef Py_ssize_t M = x.shape[x.ndim - 1]
-    cdef Py_ssize_t N = cnp.PyArray_SIZE(x) // M
-    cdef void* source = cnp.PyArray_DATA(x)
-    cdef void* target = cnp.PyArray_DATA(out)
-    cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
+    cdef RowJob job = RowJob(cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT, cnp.PyArray_DATA(x), NULL, NULL,
+                             cnp.PyArray_DATA(out), NULL, NULL, 1, cnp.PyArray_SIZE(x) // M, M, 0)
     with nogil:
-        if single:
-            cross_entropy_rows[float](<float*>source, NULL, NULL, <float*>target, NULL, N, M, num_threads)
-        else:
-            cross_entropy_rows[double](<double*>source, NULL, NULL, <double*>target, NULL, N, M, num_threads)
+        run_rows(row_pieces, &job, num_threads)
 
 
 cdef double sum_of_rows(const floating* losses, Py_ssize_t size) noexcept nogil:
@@ -290,42 +321,29 @@ cdef double sum_of_rows(const floating* losses, Py_ssize_t size) noexcept nogil:
 
 def softmax_cross_entropy(cnp.ndarray x, cnp.ndarray t, cnp.ndarray y, int num_threads, /):
     """Write the softmax of x (N, M) into y; return the total loss for t, int64 (N,) or of x's dtype (N, M)."""
-    cdef Py_ssize_t N = x.shape[0], M = x.shape[1]
-    cdef void* source = cnp.PyArray_DATA(x)
-    cdef void* target = cnp.PyArray_DATA(y)
-    cdef cnp.ndarray losses = empty((N,), x.dtype)
-    cdef void* loss = cnp.PyArray_DATA(losses)
-    cdef double total
+    cdef cnp.ndarray losses = empty((x.shape[0],), x.dtype)
     cdef void* truth = cnp.PyArray_DATA(t)
-    cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
-    cdef int64_t* labels = <int64_t*>truth if cnp.PyArray_NDIM(t) == 1 else NULL
+    cdef const int64_t* labels = <const int64_t*>truth if cnp.PyArray_NDIM(t) == 1 else NULL
+    cdef RowJob job = RowJob(cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT, cnp.PyArray_DATA(x), labels,
+                             truth, cnp.PyArray_DATA(y), cnp.PyArray_DATA(losses), NULL, 1, x.shape[0], x.shape[1], 0)
+    cdef double total
     with nogil:
-        if single:
-            cross_entropy_rows[float](<float*>source, labels, <float*>truth, <float*>target, <float*>loss, N, M,
-                                      num_threads)
-            total = sum_of_rows(<const float*>loss, N)
+        run_rows(row_pieces, &job, num_threads)
+        if job.single:
+            total = sum_of_rows(<const float*>job.losses, job.N)
         else:
-            cross_entropy_rows[double](<double*>source, labels, <double*>truth, <double*>target, <double*>loss, N, M,
-                                       num_threads)
-            total = sum_of_rows(<const double*>loss, N)
+            total = sum_of_rows(<const double*>job.losses, job.N)
     return total
 
 
 def softmax_cross_entropy_backward(cnp.ndarray y, cnp.ndarray t, double scale, cnp.ndarray dx, int num_threads, /):
     """Write the gradient of the sum of the losses, times scale, into dx."""
-    cdef Py_ssize_t N = y.shape[0], M = y.shape[1]
-    cdef void* source = cnp.PyArray_DATA(y)
-    cdef void* target = cnp.PyArray_DATA(dx)
     cdef void* truth = cnp.PyArray_DATA(t)
-    cdef int64_t* labels = <int64_t*>truth if cnp.PyArray_NDIM(t) == 1 else NULL
-    cdef bint single = cnp.PyArray_TYPE(y) == cnp.NPY_FLOAT
+    cdef const int64_t* labels = <const int64_t*>truth if cnp.PyArray_NDIM(t) == 1 else NULL
+    cdef RowJob job = RowJob(cnp.PyArray_TYPE(y) == cnp.NPY_FLOAT, NULL, labels, truth,
+                             cnp.PyArray_DATA(y), NULL, cnp.PyArray_DATA(dx), scale, y.shape[0], y.shape[1], 0)
     with nogil:
-        if single:
-            cross_entropy_gradient[float](<float*>source, labels, <float*>truth, <float>scale, <float*>target, N, M,
-                                          num_threads)
-        else:
-            cross_entropy_gradient[double](<double*>source, labels, <double*>truth, scale, <double*>target, N, M,
-                                           num_threads)
+        run_rows(gradient_pieces, &job, num_threads)
 
 
 def sigmoid_cross_entropy(cnp.ndarray x, cnp.ndarray t, cnp.ndarray a, cnp.ndarray y, int num_threads, /):

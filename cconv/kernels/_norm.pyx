@@ -23,11 +23,10 @@
 
 cimport numpy as cnp
 from cython cimport floating
-from cython.parallel cimport parallel, prange, threadid
 from libc.string cimport memset
 
+from cconv.kernels._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.sums cimport SUM_BLOCK, sum_columns
-from cconv.kernels.tile cimport cconv_ftz_on, cconv_ftz_restore
 
 from cconv.kernels._memory import empty
 
@@ -36,6 +35,28 @@ cnp.import_array()
 cdef enum:
     SHARES = 16  # of the samples: each has its own sums of dgamma and dbeta
     SHARE = 8    # samples at least in one
+
+cdef struct Job:
+    bint single
+    const void* dout
+    const void* x
+    void* out            # or dx, or NULL
+    double* mean
+    double* var
+    const void* gamma
+    const void* beta
+    double* dgamma
+    double* dbeta
+    Py_ssize_t N, F      # samples and features of the batch,
+    Py_ssize_t G, K      # or groups of a sample and features of a group
+    Py_ssize_t P
+    double eps
+    bint fixed           # whether mean and var are given
+    Py_ssize_t piece     # features in one piece of work
+    Py_ssize_t share     # samples whose sums are their own, one piece of work
+    Py_ssize_t size      # values of these sums
+    void* sums
+    double* scratch      # NORM_ROOM for each thread
 
 cdef extern from "norm.h" nogil:
     const int NORM_ROOM
@@ -71,71 +92,86 @@ cdef extern from "norm.h" nogil:
                                double eps) noexcept
 
 
-cdef void forward_features(const floating* x, floating* out, double* mean, double* var, const floating* gamma,
-                           const floating* beta, Py_ssize_t N, Py_ssize_t F, Py_ssize_t P, double eps, bint fixed,
-                           double* scratch, int num_threads) noexcept nogil:
-    cdef Py_ssize_t piece = piece_float(P) if floating is float else piece_double(P)
-    cdef Py_ssize_t c, f, count
-    cdef double* mine = NULL
-    cdef unsigned state = 0
-    with parallel(num_threads=num_threads):
-        mine = scratch + threadid() * NORM_ROOM
-        state = cconv_ftz_on()
-        for c in prange((F + piece - 1) // piece, schedule="static"):
-            f = c * piece
-            count = min(piece, F - f)
-            if floating is float:
-                if not fixed:
-                    measure_float(x + f * P, N, F * P, count, P, mean + f, var + f, mine)
-                batch_forward_float(x + f * P, out + f * P, mean + f, var + f, gamma + f, beta + f, N, F * P, count, P,
-                                    eps, mine)
-            else:
-                if not fixed:
-                    measure_double(x + f * P, N, F * P, count, P, mean + f, var + f, mine)
-                batch_forward_double(x + f * P, out + f * P, mean + f, var + f, gamma + f, beta + f, N, F * P, count,
-                                     P, eps, mine)
-        cconv_ftz_restore(state)
+cdef void some_features(const floating* x, floating* out, const floating* gamma, const floating* beta, Job* job,
+                        Pieces* pieces, int slot) noexcept nogil:
+    cdef Py_ssize_t N = job.N, F = job.F, P = job.P, c, f, count
+    cdef double* mean
+    cdef double* var
+    cdef double* mine = job.scratch + slot * NORM_ROOM
+    while (c := take_piece(pieces, slot)) >= 0:
+        f = c * job.piece
+        count = min(job.piece, F - f)
+        mean, var = job.mean + f, job.var + f
+        if floating is float:
+            if not job.fixed:
+                measure_float(x + f * P, N, F * P, count, P, mean, var, mine)
+            batch_forward_float(x + f * P, out + f * P, mean, var, gamma + f, beta + f, N, F * P, count, P, job.eps,
+                                mine)
+        else:
+            if not job.fixed:
+                measure_double(x + f * P, N, F * P, count, P, mean, var, mine)
+            batch_forward_double(x + f * P, out + f * P, mean, var, gamma + f, beta + f, N, F * P, count, P, job.eps,
+                                 mine)
 
 
-cdef void backward_features(const floating* dout, const floating* x, const double* mean, const double* var,
-                            const floating* gamma, floating* dx, double* dgamma, double* dbeta, Py_ssize_t N,
-                            Py_ssize_t F, Py_ssize_t P, double eps, bint fixed, double* scratch,
-                            int num_threads) noexcept nogil:
-    cdef Py_ssize_t piece = piece_float(P) if floating is float else piece_double(P)
-    cdef Py_ssize_t c, f, count
+cdef void features(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef Job* job = <Job*>given
+    if job.single:
+        some_features(<const float*>job.x, <float*>job.out, <const float*>job.gamma, <const float*>job.beta, job,
+                      pieces, slot)
+    else:
+        some_features(<const double*>job.x, <double*>job.out, <const double*>job.gamma, <const double*>job.beta, job,
+                      pieces, slot)
+
+
+cdef void some_feature_gradients(const floating* dout, const floating* x, const floating* gamma, floating* dx, Job* job,
+                                 Pieces* pieces, int slot) noexcept nogil:
+    cdef Py_ssize_t N = job.N, F = job.F, P = job.P, c, f, count
     cdef floating* target
-    cdef double* mine = NULL
-    cdef unsigned state = 0
-    with parallel(num_threads=num_threads):
-        mine = scratch + threadid() * NORM_ROOM
-        state = cconv_ftz_on()
-        for c in prange((F + piece - 1) // piece, schedule="static"):
-            f = c * piece
-            count = min(piece, F - f)
-            target = NULL if dx == NULL else dx + f * P
-            if floating is float:
-                batch_backward_float(dout + f * P, x + f * P, mean + f, var + f, gamma + f, target, dgamma + f,
-                                     dbeta + f, N, F * P, count, P, eps, fixed, mine)
-            else:
-                batch_backward_double(dout + f * P, x + f * P, mean + f, var + f, gamma + f, target, dgamma + f,
-                                      dbeta + f, N, F * P, count, P, eps, fixed, mine)
-        cconv_ftz_restore(state)
+    cdef double* mine = job.scratch + slot * NORM_ROOM
+    while (c := take_piece(pieces, slot)) >= 0:
+        f = c * job.piece
+        count = min(job.piece, F - f)
+        target = NULL if dx == NULL else dx + f * P
+        if floating is float:
+            batch_backward_float(dout + f * P, x + f * P, job.mean + f, job.var + f, gamma + f, target, job.dgamma + f,
+                                 job.dbeta + f, N, F * P, count, P, job.eps, job.fixed, mine)
+        else:
+            batch_backward_double(dout + f * P, x + f * P, job.mean + f, job.var + f, gamma + f, target, job.dgamma + f,
+                                  job.dbeta + f, N, F * P, count, P, job.eps, job.fixed, mine)
 
 
-cdef void forward_groups(const floating* x, floating* out, double* mean, double* var, const floating* gamma,
-                         const floating* beta, Py_ssize_t N, Py_ssize_t G, Py_ssize_t K, Py_ssize_t P, double eps,
-                         int num_threads) noexcept nogil:
-    cdef Py_ssize_t i, k
-    cdef unsigned state = 0
-    with parallel(num_threads=num_threads):
-        state = cconv_ftz_on()
-        for i in prange(N * G, schedule="static"):
-            k = i % G * K
-            if floating is float:
-                group_forward_float(x + i * K * P, out + i * K * P, mean + i, var + i, gamma + k, beta + k, K, P, eps)
-            else:
-                group_forward_double(x + i * K * P, out + i * K * P, mean + i, var + i, gamma + k, beta + k, K, P, eps)
-        cconv_ftz_restore(state)
+cdef void feature_gradients(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef Job* job = <Job*>given
+    if job.single:
+        some_feature_gradients(<const float*>job.dout, <const float*>job.x, <const float*>job.gamma, <float*>job.out,
+                               job, pieces, slot)
+    else:
+        some_feature_gradients(<const double*>job.dout, <const double*>job.x, <const double*>job.gamma,
+                               <double*>job.out, job, pieces, slot)
+
+
+cdef void some_groups(const floating* x, floating* out, const floating* gamma, const floating* beta, Job* job,
+                      Pieces* pieces, int slot) noexcept nogil:
+    cdef Py_ssize_t K = job.K, P = job.P, i, k
+    while (i := take_piece(pieces, slot)) >= 0:
+        k = i % job.G * K
+        if floating is float:
+            group_forward_float(x + i * K * P, out + i * K * P, job.mean + i, job.var + i, gamma + k, beta + k, K, P,
+                                job.eps)
+        else:
+            group_forward_double(x + i * K * P, out + i * K * P, job.mean + i, job.var + i, gamma + k, beta + k, K, P,
+                                 job.eps)
+
+
+cdef void sample_groups(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef Job* job = <Job*>given
+    if job.single:
+        some_groups(<const float*>job.x, <float*>job.out, <const float*>job.gamma, <const float*>job.beta, job, pieces,
+                    slot)
+    else:
+        some_groups(<const double*>job.x, <double*>job.out, <const double*>job.gamma, <const double*>job.beta, job,
+                    pieces, slot)
 
 
 cdef void backward_samples(const floating* dout, const floating* x, const double* mean, const double* var,
@@ -162,120 +198,108 @@ cdef void backward_samples(const floating* dout, const floating* x, const double
             memset(sums, 0, row * sizeof(floating))
 
 
-cdef void backward_groups(const floating* dout, const floating* x, const double* mean, const double* var,
-                          const floating* gamma, floating* dx, double* dgamma, double* dbeta, Py_ssize_t N,
-                          Py_ssize_t G, Py_ssize_t K, Py_ssize_t P, double eps, Py_ssize_t share, Py_ssize_t shares,
-                          floating* sums, int num_threads) noexcept nogil:
-    cdef Py_ssize_t C = G * K, row = 2 * C, size = 3 * row if share > SUM_BLOCK else row, s, k, first, last
-    cdef floating* parts = sums + 2 * row  # after a total's two numbers
-    cdef unsigned state = 0
-    memset(sums, 0, (2 * row + shares * size) * sizeof(floating))
-    with parallel(num_threads=num_threads):
-        state = cconv_ftz_on()
-        for s in prange(shares, schedule="static"):
-            first = s * share
-            last = min(first + share, N)
-            backward_samples(dout, x, mean, var, gamma, dx, parts + s * size, first, last, G, K, P, eps)
-        cconv_ftz_restore(state)
-    for s in range(shares):
+cdef void some_shares(const floating* dout, const floating* x, const floating* gamma, floating* dx, floating* parts,
+                      Job* job, Pieces* pieces, int slot) noexcept nogil:
+    cdef Py_ssize_t s, first, last
+    while (s := take_piece(pieces, slot)) >= 0:
+        first = s * job.share
+        last = min(first + job.share, job.N)
+        backward_samples(dout, x, job.mean, job.var, gamma, dx, parts + s * job.size, first, last, job.G, job.K, job.P,
+                         job.eps)
+
+
+cdef void shares(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef Job* job = <Job*>given
+    cdef Py_ssize_t row = 2 * job.G * job.K  # the sums of shares lie behind a total's two numbers
+    if job.single:
+        some_shares(<const float*>job.dout, <const float*>job.x, <const float*>job.gamma, <float*>job.out,
+                    <float*>job.sums + 2 * row, job, pieces, slot)
+    else:
+        some_shares(<const double*>job.dout, <const double*>job.x, <const double*>job.gamma, <double*>job.out,
+                    <double*>job.sums + 2 * row, job, pieces, slot)
+
+
+cdef void add_shares(floating* sums, Py_ssize_t count, Job* job) noexcept nogil:
+    cdef Py_ssize_t C = job.G * job.K, row = 2 * C, s, k
+    for s in range(count):
         # The last share may have no more than a block of samples.
-        k = row if min((s + 1) * share, N) - s * share > SUM_BLOCK else 0
-        sum_columns(<const floating*>parts + s * size + k, row, 1, row, sums, sums + row)
+        k = row if min((s + 1) * job.share, job.N) - s * job.share > SUM_BLOCK else 0
+        sum_columns(<const floating*>sums + 2 * row + s * job.size + k, row, 1, row, sums, sums + row)
     for k in range(C):
-        dgamma[k] = sums[k]
-        dbeta[k] = sums[C + k]
+        job.dgamma[k] = sums[k]
+        job.dbeta[k] = sums[C + k]
+
+
+cdef Job feature_job(cnp.ndarray x, cnp.ndarray out, cnp.ndarray mean, cnp.ndarray var, cnp.ndarray gamma,
+                     Py_ssize_t pixels, double eps, bint fixed):
+    """A job on the features of a batch."""
+    cdef Job job
+    job.single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
+    job.x, job.gamma = cnp.PyArray_DATA(x), cnp.PyArray_DATA(gamma)
+    job.out = NULL if out is None else cnp.PyArray_DATA(out)
+    job.mean, job.var = <double*>cnp.PyArray_DATA(mean), <double*>cnp.PyArray_DATA(var)
+    job.N, job.F, job.P, job.eps, job.fixed = x.shape[0], cnp.PyArray_SIZE(gamma), pixels, eps, fixed
+    job.piece = piece_float(pixels) if job.single else piece_double(pixels)
+    return job
+
+
+cdef Job group_job(cnp.ndarray x, cnp.ndarray out, cnp.ndarray mean, cnp.ndarray var, cnp.ndarray gamma,
+                   Py_ssize_t groups, Py_ssize_t pixels, double eps):
+    """A job on the groups of samples."""
+    cdef Job job = feature_job(x, out, mean, var, gamma, pixels, eps, False)
+    job.N, job.G, job.K = cnp.PyArray_SIZE(mean) // groups, groups, cnp.PyArray_SIZE(gamma) // groups
+    return job
 
 
 def batch_norm(cnp.ndarray x, cnp.ndarray out, cnp.ndarray mean, cnp.ndarray var, cnp.ndarray gamma, cnp.ndarray beta,
                Py_ssize_t pixels, double eps, bint fixed, int num_threads, /):
     """Write mean and var, unless they are fixed, and the normalised x, which has N rows, into out."""
-    cdef Py_ssize_t N = x.shape[0], F = cnp.PyArray_SIZE(gamma)
-    cdef void* source = cnp.PyArray_DATA(x)
-    cdef void* target = cnp.PyArray_DATA(out)
-    cdef void* scale = cnp.PyArray_DATA(gamma)
-    cdef void* shift = cnp.PyArray_DATA(beta)
-    cdef double* means = <double*>cnp.PyArray_DATA(mean)
-    cdef double* variances = <double*>cnp.PyArray_DATA(var)
-    cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
+    cdef Job job = feature_job(x, out, mean, var, gamma, pixels, eps, fixed)
     cdef cnp.ndarray scratch = empty((NORM_ROOM * num_threads,), mean.dtype)
-    cdef double* work = <double*>cnp.PyArray_DATA(scratch)
+    job.beta, job.scratch = cnp.PyArray_DATA(beta), <double*>cnp.PyArray_DATA(scratch)
     with nogil:
-        if single:
-            forward_features[float](<float*>source, <float*>target, means, variances, <float*>scale, <float*>shift, N,
-                                    F, pixels, eps, fixed, work, num_threads)
-        else:
-            forward_features[double](<double*>source, <double*>target, means, variances, <double*>scale,
-                                     <double*>shift, N, F, pixels, eps, fixed, work, num_threads)
+        run_job(features, &job, (job.F + job.piece - 1) // job.piece, num_threads)
 
 
 def batch_norm_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray mean, cnp.ndarray var, cnp.ndarray gamma,
                         cnp.ndarray dx, cnp.ndarray dgamma, cnp.ndarray dbeta, Py_ssize_t pixels, double eps,
                         bint fixed, int num_threads, /):
     """Write the gradients into dgamma, dbeta and, unless it is None, dx."""
-    cdef Py_ssize_t N = x.shape[0], F = cnp.PyArray_SIZE(gamma)
-    cdef void* gradient = cnp.PyArray_DATA(dout)
-    cdef void* source = cnp.PyArray_DATA(x)
-    cdef void* target = NULL if dx is None else cnp.PyArray_DATA(dx)
-    cdef void* scale = cnp.PyArray_DATA(gamma)
-    cdef double* means = <double*>cnp.PyArray_DATA(mean)
-    cdef double* variances = <double*>cnp.PyArray_DATA(var)
-    cdef double* of_gamma = <double*>cnp.PyArray_DATA(dgamma)
-    cdef double* of_beta = <double*>cnp.PyArray_DATA(dbeta)
-    cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
+    cdef Job job = feature_job(x, dx, mean, var, gamma, pixels, eps, fixed)
     cdef cnp.ndarray scratch = empty((NORM_ROOM * num_threads,), mean.dtype)
-    cdef double* work = <double*>cnp.PyArray_DATA(scratch)
+    job.dout, job.scratch = cnp.PyArray_DATA(dout), <double*>cnp.PyArray_DATA(scratch)
+    job.dgamma, job.dbeta = <double*>cnp.PyArray_DATA(dgamma), <double*>cnp.PyArray_DATA(dbeta)
     with nogil:
-        if single:
-            backward_features[float](<float*>gradient, <float*>source, means, variances, <float*>scale, <float*>target,
-                                     of_gamma, of_beta, N, F, pixels, eps, fixed, work, num_threads)
-        else:
-            backward_features[double](<double*>gradient, <double*>source, means, variances, <double*>scale,
-                                      <double*>target, of_gamma, of_beta, N, F, pixels, eps, fixed, work, num_threads)
+        run_job(feature_gradients, &job, (job.F + job.piece - 1) // job.piece, num_threads)
 
 
 def group_norm(cnp.ndarray x, cnp.ndarray out, cnp.ndarray mean, cnp.ndarray var, cnp.ndarray gamma, cnp.ndarray beta,
                Py_ssize_t groups, Py_ssize_t pixels, double eps, int num_threads, /):
     """Write mean and var, one for each group of each sample, and the normalised x into out."""
-    cdef Py_ssize_t N = cnp.PyArray_SIZE(mean) // groups, K = cnp.PyArray_SIZE(gamma) // groups
-    cdef void* source = cnp.PyArray_DATA(x)
-    cdef void* target = cnp.PyArray_DATA(out)
-    cdef void* scale = cnp.PyArray_DATA(gamma)
-    cdef void* shift = cnp.PyArray_DATA(beta)
-    cdef double* means = <double*>cnp.PyArray_DATA(mean)
-    cdef double* variances = <double*>cnp.PyArray_DATA(var)
-    cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
+    cdef Job job = group_job(x, out, mean, var, gamma, groups, pixels, eps)
+    job.beta = cnp.PyArray_DATA(beta)
     with nogil:
-        if single:
-            forward_groups[float](<float*>source, <float*>target, means, variances, <float*>scale, <float*>shift, N,
-                                  groups, K, pixels, eps, num_threads)
-        else:
-            forward_groups[double](<double*>source, <double*>target, means, variances, <double*>scale, <double*>shift,
-                                   N, groups, K, pixels, eps, num_threads)
+        run_job(sample_groups, &job, job.N * job.G, num_threads)
 
 
 def group_norm_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray mean, cnp.ndarray var, cnp.ndarray gamma,
                         cnp.ndarray dx, cnp.ndarray dgamma, cnp.ndarray dbeta, Py_ssize_t groups, Py_ssize_t pixels,
                         double eps, int num_threads, /):
     """Write the gradients into dgamma, dbeta and, unless it is None, dx."""
-    cdef Py_ssize_t N = cnp.PyArray_SIZE(mean) // groups, K = cnp.PyArray_SIZE(gamma) // groups
-    cdef void* gradient = cnp.PyArray_DATA(dout)
-    cdef void* source = cnp.PyArray_DATA(x)
-    cdef void* target = NULL if dx is None else cnp.PyArray_DATA(dx)
-    cdef void* scale = cnp.PyArray_DATA(gamma)
-    cdef double* means = <double*>cnp.PyArray_DATA(mean)
-    cdef double* variances = <double*>cnp.PyArray_DATA(var)
-    cdef double* of_gamma = <double*>cnp.PyArray_DATA(dgamma)
-    cdef double* of_beta = <double*>cnp.PyArray_DATA(dbeta)
-    cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
-    cdef Py_ssize_t share = max(SHARE, (N + SHARES - 1) // SHARES), shares = (N + share - 1) // share
-    cdef cnp.ndarray sums = empty(((4 + shares * (6 if share > SUM_BLOCK else 2)) * groups * K,), x.dtype)
-    cdef void* work = cnp.PyArray_DATA(sums)
+    cdef Job job = group_job(x, dx, mean, var, gamma, groups, pixels, eps)
+    cdef Py_ssize_t row = 2 * job.G * job.K, itemsize = cnp.PyArray_ITEMSIZE(x), count, values
+    cdef cnp.ndarray sums
+    job.share = max(SHARE, (job.N + SHARES - 1) // SHARES)
+    job.size = 3 * row if job.share > SUM_BLOCK else row
+    count = (job.N + job.share - 1) // job.share
+    values = 2 * row + count * job.size
+    sums = empty((values,), x.dtype)
+    job.dout, job.sums = cnp.PyArray_DATA(dout), cnp.PyArray_DATA(sums)
+    job.dgamma, job.dbeta = <double*>cnp.PyArray_DATA(dgamma), <double*>cnp.PyArray_DATA(dbeta)
     with nogil:
-        if single:
-            backward_groups[float](<float*>gradient, <float*>source, means, variances, <float*>scale, <float*>target,
-                                   of_gamma, of_beta, N, groups, K, pixels, eps, share, shares, <float*>work,
-                                   num_threads)
+        memset(job.sums, 0, values * itemsize)
+        run_job(shares, &job, count, num_threads)
+        if job.single:
+            add_shares(<float*>job.sums, count, &job)
         else:
-            backward_groups[double](<double*>gradient, <double*>source, means, variances, <double*>scale,
-                                    <double*>target, of_gamma, of_beta, N, groups, K, pixels, eps, share, shares,
-                                    <double*>work, num_threads)
+            add_shares(<double*>job.sums, count, &job)

@@ -19,7 +19,7 @@
 #     average    p += weight * (g - p)
 #
 # A network has many small parameters beside few large ones: all are cut into pieces of CHUNK values, which threads
-# share in one parallel region. What belongs to a parameter is contiguous and of its dtype, and no two parameters share
+# share in one job. What belongs to a parameter is contiguous and of its dtype, and no two parameters share
 # memory; each value is updated on its own, so that neither threads nor the place in the array can change a bit.
 # Hyperparameters are rounded to the parameter's dtype, 1 - beta after it was computed in double. The changed gradient
 # lives in a block that stays in the first cache. The sum of squares is a long one (sums.h), in double, over PIECES
@@ -27,14 +27,12 @@
 
 cimport numpy as cnp
 from cython cimport floating
-from cython.parallel cimport parallel, prange
 from libc.math cimport INFINITY, sqrt, sqrtf
 from libc.stdlib cimport abort, free, malloc
 from libc.string cimport memset
 
-from cconv.kernels.pieces cimport deal_pieces, shared_pieces, take_piece
+from cconv.kernels._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.sums cimport SUM_BLOCK, sum_add, sum_row, sum_whole
-from cconv.kernels.tile cimport cconv_ftz_on, cconv_ftz_restore
 
 cnp.import_array()
 
@@ -73,6 +71,16 @@ cdef struct Parameter:
     bint single  # float, not double
     Py_ssize_t size, first  # its values, and the number of its first piece
     Numbers given
+
+cdef struct Update:
+    Rule rule
+    Parameter* parameters  # with one more behind the last, which has the number of pieces
+
+cdef struct Squares:
+    bint single
+    const void* g
+    Py_ssize_t size, length  # all values, and those of a piece
+    double[PIECES] sums
 
 
 cdef inline floating root(floating x) noexcept nogil:
@@ -180,22 +188,16 @@ cdef inline void update_piece(Rule rule, Parameter* one, Py_ssize_t piece) noexc
                      <double*>one.state[1] + i, <double*>one.state[2] + i, one.given, n)
 
 
-cdef void update_all(Rule rule, Parameter* parameters, Py_ssize_t pieces, int num_threads) noexcept nogil:
-    cdef Py_ssize_t piece, i, t
-    cdef shared_pieces shared
-    cdef unsigned state = 0
-    deal_pieces(&shared, pieces, num_threads)
-    with parallel(num_threads=num_threads):
-        state = cconv_ftz_on()
-        for t in prange(num_threads, schedule="static"):
+cdef void update_pieces(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef Update* job = <Update*>given
+    cdef Parameter* parameters = job.parameters
+    cdef Py_ssize_t piece, i = 0
+    while (piece := take_piece(pieces, slot)) >= 0:
+        if piece < parameters[i].first:  # one that another thread was to take
             i = 0
-            while (piece := take_piece(&shared, t)) >= 0:
-                if piece < parameters[i].first:  # one that another thread was to take
-                    i = 0
-                while piece >= parameters[i + 1].first:
-                    i = i + 1
-                update_piece(rule, &parameters[i], piece)
-        cconv_ftz_restore(state)
+        while piece >= parameters[i + 1].first:
+            i += 1
+        update_piece(job.rule, &parameters[i], piece)
 
 
 cdef double piece_of_squares(const floating* g, Py_ssize_t n) noexcept nogil:
@@ -223,17 +225,16 @@ cdef double piece_of_squares(const floating* g, Py_ssize_t n) noexcept nogil:
     return sum_whole(total, lost)
 
 
-cdef double squares(const floating* g, Py_ssize_t size, int num_threads) noexcept nogil:
-    cdef double[PIECES] sums
-    cdef Py_ssize_t length = max(BLOCK, (size + PIECES - 1) // PIECES), c, i
-    cdef unsigned state = 0
-    with parallel(num_threads=num_threads):
-        state = cconv_ftz_on()
-        for c in prange(PIECES, schedule="static"):
-            i = min(c * length, size)
-            sums[c] = piece_of_squares(g + i, min(length, size - i))
-        cconv_ftz_restore(state)
-    return sum_row(<const double*>sums, PIECES)
+cdef void add_squares(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef Squares* job = <Squares*>given
+    cdef Py_ssize_t c, i, n
+    while (c := take_piece(pieces, slot)) >= 0:
+        i = min(c * job.length, job.size)
+        n = min(job.length, job.size - i)
+        if job.single:
+            job.sums[c] = piece_of_squares(<const float*>job.g + i, n)
+        else:
+            job.sums[c] = piece_of_squares(<const double*>job.g + i, n)
 
 
 def update(str rule, list params, list grads, list states, list numbers, double scale, double limit, int num_threads,
@@ -246,7 +247,7 @@ def update(str rule, list params, list grads, list states, list numbers, double 
     """
     if rule not in RULES:
         raise ValueError(f"rule must be one of {', '.join(RULES)}, got {rule!r}")
-    cdef Rule kind = RULES[rule][0]
+    cdef Update job
     cdef tuple names = RULES[rule][1]
     cdef Py_ssize_t count = len(params), pieces = 0, i, k
     cdef cnp.ndarray p, g, array
@@ -271,8 +272,9 @@ def update(str rule, list params, list grads, list states, list numbers, double 
             one.given.lr, one.given.a, one.given.b, one.given.eps, one.given.keep, one.given.decay = numbers[i]
             pieces += (one.size + CHUNK - 1) // CHUNK
         parameters[count].first = pieces
+        job.rule, job.parameters = RULES[rule][0], parameters
         with nogil:
-            update_all(kind, parameters, pieces, num_threads)
+            run_job(update_pieces, &job, pieces, num_threads)
         if kept is not None:
             kept.update(zip(keys, states))
     finally:
@@ -280,13 +282,9 @@ def update(str rule, list params, list grads, list states, list numbers, double 
 
 
 def sum_of_squares(cnp.ndarray g, int num_threads, /):
-    cdef Py_ssize_t size = cnp.PyArray_SIZE(g)
-    cdef void* values = cnp.PyArray_DATA(g)
-    cdef bint single = cnp.PyArray_TYPE(g) == cnp.NPY_FLOAT
-    cdef double total
+    cdef Squares job
+    job.single, job.g, job.size = cnp.PyArray_TYPE(g) == cnp.NPY_FLOAT, cnp.PyArray_DATA(g), cnp.PyArray_SIZE(g)
+    job.length = max(BLOCK, (job.size + PIECES - 1) // PIECES)
     with nogil:
-        if single:
-            total = squares[float](<float*>values, size, num_threads)
-        else:
-            total = squares[double](<double*>values, size, num_threads)
-    return total
+        run_job(add_squares, &job, PIECES, num_threads)
+    return sum_row(<const double*>job.sums, PIECES)

@@ -16,15 +16,13 @@
 
 cimport numpy as cnp
 from cython cimport floating
-from cython.parallel cimport parallel, prange, threadid
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memset
 
+from cconv.kernels._threads cimport Pieces, run_job, shared_word, take_piece, word_or
 from cconv.kernels.division cimport ceil_div, round_up
-from cconv.kernels.pieces cimport deal_pieces, shared_pieces, take_piece
 from cconv.kernels.sums cimport SUM_BLOCK, sum_add, sum_row, sum_whole
-from cconv.kernels.tile cimport cconv_ftz_on, cconv_ftz_restore
 
 from cconv.kernels._memory import empty
 
@@ -81,6 +79,23 @@ cdef struct Taps:
     Py_ssize_t[255] offset
     # Windows of rows from `top` to before `bottom`, and of columns likewise, lie inside the image.
     Py_ssize_t top, bottom, left, right
+
+cdef struct Job:
+    bint single
+    bint byte            # whether positions are bytes
+    bint backward
+    void* x              # images, or their gradients,
+    void* out            # and what is pooled of them, or its gradients
+    void* argmax
+    Geometry g
+    bint pairs           # whether the windows have a loop of their own
+    Py_ssize_t groups    # of planes, each a piece of work
+    Taps taps
+    shared_word outside  # whether a position is not in the image
+    void* rows           # divisors of an average, by rows
+    void* columns        # and by columns
+    void* scratch
+    Py_ssize_t private   # values of it for each thread
 
 
 cdef inline Py_ssize_t first_inside(Py_ssize_t start, Py_ssize_t stride) noexcept nogil:
@@ -195,33 +210,38 @@ cdef inline void max_plane(const floating* x, floating* out, position* argmax, G
                         argmax[y * g.OW + z + q] = <position>wide[q]
 
 
-cdef void max_forward(const floating* x, floating* out, position* argmax, Geometry g, floating* scratch,
-                      int num_threads) noexcept nogil:
-    cdef Py_ssize_t size = g.H * g.W, pooled = g.OH * g.OW, groups = ceil_div(g.planes * size, GROUP)
-    cdef Py_ssize_t c, t, p, first, last
-    cdef position* where = NULL
-    cdef floating* mine = NULL
-    cdef bint pairs = window_pairs(&g, False)
-    cdef shared_pieces shared
-    cdef unsigned state = 0
-    deal_pieces(&shared, groups, num_threads)
-    with parallel(num_threads=num_threads):
-        mine = scratch + threadid() * WINDOW_ROOM
-        state = cconv_ftz_on()
-        for t in prange(num_threads, schedule="static"):
-            while (c := take_piece(&shared, t)) >= 0:
-                first = c * g.planes // groups
-                last = (c + 1) * g.planes // groups
-                where = NULL if argmax == NULL else argmax + first * pooled
-                if pairs:
-                    # Such windows have positions of one byte, if these are wanted at all.
-                    max_pairs(x + first * size, (g.planes - first) * size, last - first, &g, out + first * pooled,
-                              <uint8_t*>where, mine)
-                    continue
-                for p in range(first, last):
-                    max_plane[floating, position](x + p * size, out + p * pooled,
-                                                  NULL if argmax == NULL else argmax + p * pooled, g, mine)
-        cconv_ftz_restore(state)
+cdef void some_maxima(const floating* x, floating* out, position* argmax, floating* mine, Job* job, Pieces* pieces,
+                      int slot) noexcept nogil:
+    cdef Geometry g = job.g
+    cdef Py_ssize_t size = g.H * g.W, pooled = g.OH * g.OW, c, p, first, last
+    cdef position* where
+    mine += slot * job.private
+    while (c := take_piece(pieces, slot)) >= 0:
+        first = c * g.planes // job.groups
+        last = (c + 1) * g.planes // job.groups
+        where = NULL if argmax == NULL else argmax + first * pooled
+        if job.pairs:
+            # Such windows have positions of one byte, if these are wanted at all.
+            max_pairs(x + first * size, (g.planes - first) * size, last - first, &g, out + first * pooled,
+                      <uint8_t*>where, mine)
+            continue
+        for p in range(first, last):
+            max_plane[floating, position](x + p * size, out + p * pooled,
+                                          NULL if argmax == NULL else argmax + p * pooled, g, mine)
+
+
+cdef void maxima(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef Job* job = <Job*>given
+    if job.single and job.byte:
+        some_maxima(<const float*>job.x, <float*>job.out, <uint8_t*>job.argmax, <float*>job.scratch, job, pieces, slot)
+    elif job.single:
+        some_maxima(<const float*>job.x, <float*>job.out, <int32_t*>job.argmax, <float*>job.scratch, job, pieces, slot)
+    elif job.byte:
+        some_maxima(<const double*>job.x, <double*>job.out, <uint8_t*>job.argmax, <double*>job.scratch, job, pieces,
+                    slot)
+    else:
+        some_maxima(<const double*>job.x, <double*>job.out, <int32_t*>job.argmax, <double*>job.scratch, job, pieces,
+                    slot)
 
 
 cdef inline bint all_between(const uint8_t* argmax, Py_ssize_t size, Py_ssize_t least, Py_ssize_t end) noexcept nogil:
@@ -309,38 +329,49 @@ cdef bint scatter_planes(const floating* dout, const position* argmax, floating*
     return True
 
 
-cdef bint max_backward(const floating* dout, const position* argmax, floating* dx, Geometry g, floating* scratch,
-                       int num_threads) noexcept nogil:
-    """Return whether all positions are seen to be in the image."""
-    cdef Py_ssize_t size = g.H * g.W, out = g.OH * g.OW, groups = ceil_div(g.planes * size, GROUP)
-    cdef Py_ssize_t c, t, k, first, last, outside = 0
-    cdef bint pairs = position is uint8_t and window_pairs(&g, True)
-    cdef shared_pieces shared
-    cdef unsigned state = 0
-    cdef Taps taps
+cdef void some_max_gradients(const floating* dout, const position* argmax, floating* dx, floating* mine, Job* job,
+                             Pieces* pieces, int slot) noexcept nogil:
+    """Leave in `outside` whether a position is seen not to be in the image."""
+    cdef Geometry g = job.g
+    cdef Py_ssize_t size = g.H * g.W, out = g.OH * g.OW, c, first, last
+    mine += slot * job.private
+    while (c := take_piece(pieces, slot)) >= 0:
+        first = c * g.planes // job.groups
+        last = (c + 1) * g.planes // job.groups
+        if job.pairs:
+            scatter_pairs(dout + first * out, <const uint8_t*>argmax + first * out, (g.planes - first) * out,
+                          last - first, &g, dx + first * size, mine)
+        elif not scatter_planes[floating, position](dout + first * out, argmax + first * out, dx + first * size, &g,
+                                                    &job.taps, last - first):
+            word_or(&job.outside, 1)
+
+
+cdef void max_gradients(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef Job* job = <Job*>given
+    if job.single and job.byte:
+        some_max_gradients(<const float*>job.out, <const uint8_t*>job.argmax, <float*>job.x, <float*>job.scratch, job,
+                           pieces, slot)
+    elif job.single:
+        some_max_gradients(<const float*>job.out, <const int32_t*>job.argmax, <float*>job.x, <float*>job.scratch, job,
+                           pieces, slot)
+    elif job.byte:
+        some_max_gradients(<const double*>job.out, <const uint8_t*>job.argmax, <double*>job.x, <double*>job.scratch,
+                           job, pieces, slot)
+    else:
+        some_max_gradients(<const double*>job.out, <const int32_t*>job.argmax, <double*>job.x, <double*>job.scratch,
+                           job, pieces, slot)
+
+
+cdef void find_taps(const Geometry* g, bint byte, Taps* taps) noexcept nogil:
+    cdef Py_ssize_t k
     taps.top = min(first_inside(-g.pt, g.sh), g.OH)
     taps.bottom = max(taps.top, min(g.OH, end_inside((g.fh - 1) * g.dh - g.pt, g.sh, g.H)))
     taps.left = min(first_inside(-g.pl, g.sw), g.OW)
     taps.right = max(taps.left, min(g.OW, end_inside((g.fw - 1) * g.dw - g.pl, g.sw, g.W)))
-    if position is uint8_t:
+    if byte:
         for k in range(g.fh * g.fw):
             taps.across[k] = k % g.fw * g.dw
             taps.offset[k] = k // g.fw * g.dh * g.W + taps.across[k]
-    deal_pieces(&shared, groups, num_threads)
-    with parallel(num_threads=num_threads):
-        state = cconv_ftz_on()
-        for t in prange(num_threads, schedule="static"):
-            while (c := take_piece(&shared, t)) >= 0:
-                first = c * g.planes // groups
-                last = (c + 1) * g.planes // groups
-                if pairs:
-                    scatter_pairs(dout + first * out, <const uint8_t*>argmax + first * out, (g.planes - first) * out,
-                                  last - first, &g, dx + first * size, scratch + threadid() * WINDOW_ROOM)
-                else:
-                    outside += not scatter_planes[floating, position](dout + first * out, argmax + first * out,
-                                                                      dx + first * size, &g, &taps, last - first)
-        cconv_ftz_restore(state)
-    return outside == 0
 
 
 cdef inline Py_ssize_t covered(Py_ssize_t start, Py_ssize_t size, Py_ssize_t extent) noexcept nogil:
@@ -435,43 +466,41 @@ cdef void divisors(const Geometry* g, Py_ssize_t below, Py_ssize_t right, bint c
         columns[z] = 1
 
 
-cdef void average(floating* x, floating* out, Geometry g, Py_ssize_t below, Py_ssize_t right, bint count_include_pad,
-                  bint backward, floating* rows, floating* scratch, Py_ssize_t private,
-                  int num_threads) noexcept nogil:
-    cdef Py_ssize_t size = g.H * g.W, part = g.OH * g.OW, groups = ceil_div(g.planes * size, GROUP)
-    cdef Py_ssize_t c, t, p, first, last
-    cdef floating* columns = rows + g.OH
-    cdef floating* mine = NULL
+cdef void some_averages(floating* x, floating* out, floating* rows, floating* columns, floating* mine, Job* job,
+                        Pieces* pieces, int slot) noexcept nogil:
+    cdef Geometry g = job.g
+    cdef Py_ssize_t size = g.H * g.W, part = g.OH * g.OW, c, p, first, last
     cdef floating* image
     cdef floating* pooled
-    cdef shared_pieces shared
-    cdef unsigned state = 0
     cdef bint quarters = window_quarters(&g)
-    if not quarters:
-        divisors(&g, below, right, count_include_pad, rows, columns)
-    deal_pieces(&shared, groups, num_threads)
-    with parallel(num_threads=num_threads):
-        mine = scratch + threadid() * private
-        state = cconv_ftz_on()
-        for t in prange(num_threads, schedule="static"):
-            while (c := take_piece(&shared, t)) >= 0:
-                first = c * g.planes // groups
-                last = (c + 1) * g.planes // groups
-                image = x + first * size
-                pooled = out + first * part
-                if quarters and backward:
-                    spread_pairs(pooled, (g.planes - first) * part, last - first, &g, image)
-                elif quarters:
-                    average_pairs(image, (g.planes - first) * size, last - first, &g, pooled)
-                elif not window_sums():
-                    for p in range(last - first):
-                        average_plane(image + p * size, pooled + p * part, g, <const floating*>rows,
-                                      <const floating*>columns, mine, backward)
-                elif backward:
-                    spread_windows(pooled, last - first, &g, rows, columns, image, mine)
-                else:
-                    sum_windows(image, last - first, &g, rows, columns, pooled, mine)
-        cconv_ftz_restore(state)
+    mine += slot * job.private
+    while (c := take_piece(pieces, slot)) >= 0:
+        first = c * g.planes // job.groups
+        last = (c + 1) * g.planes // job.groups
+        image = x + first * size
+        pooled = out + first * part
+        if quarters and job.backward:
+            spread_pairs(pooled, (g.planes - first) * part, last - first, &g, image)
+        elif quarters:
+            average_pairs(image, (g.planes - first) * size, last - first, &g, pooled)
+        elif not window_sums():
+            for p in range(last - first):
+                average_plane(image + p * size, pooled + p * part, g, <const floating*>rows, <const floating*>columns,
+                              mine, job.backward)
+        elif job.backward:
+            spread_windows(pooled, last - first, &g, rows, columns, image, mine)
+        else:
+            sum_windows(image, last - first, &g, rows, columns, pooled, mine)
+
+
+cdef void averages(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef Job* job = <Job*>given
+    if job.single:
+        some_averages(<float*>job.x, <float*>job.out, <float*>job.rows, <float*>job.columns, <float*>job.scratch, job,
+                      pieces, slot)
+    else:
+        some_averages(<double*>job.x, <double*>job.out, <double*>job.rows, <double*>job.columns, <double*>job.scratch,
+                      job, pieces, slot)
 
 
 cdef void adaptive_plane(floating* x, floating* out, floating* lost, Geometry g, bint backward) noexcept nogil:
@@ -492,17 +521,23 @@ cdef void adaptive_plane(floating* x, floating* out, floating* lost, Geometry g,
         end_plane(x, <const floating*>lost, g.H * g.W)
 
 
-cdef void adaptive(floating* x, floating* out, Geometry g, bint backward, floating* lost,
-                   int num_threads) noexcept nogil:
+cdef void some_adaptive_planes(floating* x, floating* out, floating* lost, Job* job, Pieces* pieces,
+                               int slot) noexcept nogil:
     """`lost` has a plane for each thread, or is NULL."""
+    cdef Geometry g = job.g
     cdef Py_ssize_t p, size = g.H * g.W
-    cdef unsigned state = 0
-    with parallel(num_threads=num_threads):
-        state = cconv_ftz_on()
-        for p in prange(g.planes, schedule="static"):
-            adaptive_plane(x + p * size, out + p * g.OH * g.OW, NULL if lost == NULL else lost + threadid() * size, g,
-                           backward)
-        cconv_ftz_restore(state)
+    if lost != NULL:
+        lost += slot * job.private
+    while (p := take_piece(pieces, slot)) >= 0:
+        adaptive_plane(x + p * size, out + p * g.OH * g.OW, lost, g, job.backward)
+
+
+cdef void adaptive_planes(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef Job* job = <Job*>given
+    if job.single:
+        some_adaptive_planes(<float*>job.x, <float*>job.out, <float*>job.scratch, job, pieces, slot)
+    else:
+        some_adaptive_planes(<double*>job.x, <double*>job.out, <double*>job.scratch, job, pieces, slot)
 
 
 cdef Geometry geometry(cnp.ndarray x, cnp.ndarray out, int fh, int fw, int sh, int sw, int pt, int pl, int dh, int dw):
@@ -522,85 +557,76 @@ cdef void* values_of(object array):
     return NULL if array is None else cnp.PyArray_DATA(<cnp.ndarray>array)
 
 
+cdef void set_arrays(Job* job, cnp.ndarray x, cnp.ndarray out):
+    """Fill in the arrays of a job on planes whose geometry is known."""
+    job.single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
+    job.x, job.out = cnp.PyArray_DATA(x), cnp.PyArray_DATA(out)
+    job.groups = ceil_div(job.g.planes * job.g.H * job.g.W, GROUP)
+
+
 def max_pool(cnp.ndarray x, cnp.ndarray out, cnp.ndarray argmax, int fh, int fw, int sh, int sw, int pt, int pl,
              int dh, int dw, int num_threads, /):
     """Write the maxima into out and their positions in the window into argmax (uint8 or int32, or None)."""
-    cdef Geometry g = geometry(x, out, fh, fw, sh, sw, pt, pl, dh, dw)
-    cdef void* where = values_of(argmax)
-    cdef bint byte = argmax is not None and cnp.PyArray_ITEMSIZE(argmax) == 1
-    cdef cnp.ndarray scratch = empty((WINDOW_ROOM * num_threads,), x.dtype)
-    cdef void* work = cnp.PyArray_DATA(scratch)
-    cdef void* source = cnp.PyArray_DATA(x)
-    cdef void* target = cnp.PyArray_DATA(out)
-    cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
+    cdef Job job
+    cdef cnp.ndarray scratch
+    job.g = geometry(x, out, fh, fw, sh, sw, pt, pl, dh, dw)
+    set_arrays(&job, x, out)
+    job.argmax = values_of(argmax)
+    job.byte = argmax is not None and cnp.PyArray_ITEMSIZE(argmax) == 1
+    job.pairs = window_pairs(&job.g, False)
+    job.private = WINDOW_ROOM
+    scratch = empty((job.private * num_threads,), x.dtype)
+    job.scratch = cnp.PyArray_DATA(scratch)
     with nogil:
-        if single:
-            if byte:
-                max_forward[float, uint8_t](<float*>source, <float*>target, <uint8_t*>where, g, <float*>work,
-                                            num_threads)
-            else:
-                max_forward[float, int32_t](<float*>source, <float*>target, <int32_t*>where, g, <float*>work,
-                                            num_threads)
-        elif byte:
-            max_forward[double, uint8_t](<double*>source, <double*>target, <uint8_t*>where, g, <double*>work,
-                                         num_threads)
-        else:
-            max_forward[double, int32_t](<double*>source, <double*>target, <int32_t*>where, g, <double*>work,
-                                         num_threads)
+        run_job(maxima, &job, job.groups, num_threads)
 
 
 def max_pool_backward(cnp.ndarray dout, cnp.ndarray argmax, cnp.ndarray dx, int fh, int fw, int sh, int sw, int pt,
                       int pl, int dh, int dw, int num_threads, /):
     """Add each value of dout to the input that argmax names, in dx; return whether all of those are in the image."""
-    cdef Geometry g = geometry(dx, dout, fh, fw, sh, sw, pt, pl, dh, dw)
-    cdef void* where = cnp.PyArray_DATA(argmax)
-    cdef bint byte = cnp.PyArray_ITEMSIZE(argmax) == 1
-    cdef void* source = cnp.PyArray_DATA(dout)
-    cdef void* target = cnp.PyArray_DATA(dx)
-    cdef cnp.ndarray scratch = empty((WINDOW_ROOM * num_threads if byte and window_pairs(&g, True) else 0,), dx.dtype)
-    cdef void* work = cnp.PyArray_DATA(scratch)
-    cdef bint inside
-    cdef bint single = cnp.PyArray_TYPE(dx) == cnp.NPY_FLOAT
+    cdef Job job
+    cdef cnp.ndarray scratch
+    job.g = geometry(dx, dout, fh, fw, sh, sw, pt, pl, dh, dw)
+    set_arrays(&job, dx, dout)
+    job.argmax = cnp.PyArray_DATA(argmax)
+    job.byte = cnp.PyArray_ITEMSIZE(argmax) == 1
+    job.pairs = job.byte and window_pairs(&job.g, True)
+    job.private = WINDOW_ROOM if job.pairs else 0
+    job.outside = 0
+    scratch = empty((job.private * num_threads,), dx.dtype)
+    job.scratch = cnp.PyArray_DATA(scratch)
+    find_taps(&job.g, job.byte, &job.taps)
     with nogil:
-        if single:
-            if byte:
-                inside = max_backward[float, uint8_t](<float*>source, <uint8_t*>where, <float*>target, g, <float*>work,
-                                                      num_threads)
-            else:
-                inside = max_backward[float, int32_t](<float*>source, <int32_t*>where, <float*>target, g, <float*>work,
-                                                      num_threads)
-        elif byte:
-            inside = max_backward[double, uint8_t](<double*>source, <uint8_t*>where, <double*>target, g, <double*>work,
-                                                   num_threads)
-        else:
-            inside = max_backward[double, int32_t](<double*>source, <int32_t*>where, <double*>target, g, <double*>work,
-                                                   num_threads)
-    return inside
+        run_job(max_gradients, &job, job.groups, num_threads)
+    return not job.outside
 
 
 cdef void run_average(cnp.ndarray x, cnp.ndarray out, Geometry g, Py_ssize_t below, Py_ssize_t right,
                       bint count_include_pad, bint backward, int num_threads):
-    cdef void* image = cnp.PyArray_DATA(x)
-    cdef void* pooled = cnp.PyArray_DATA(out)
-    cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
-    cdef Py_ssize_t shared = round_up(g.OH + g.OW + SPARE, ALIGNMENT), private = 0
+    cdef Py_ssize_t shared = round_up(g.OH + g.OW + SPARE, ALIGNMENT), itemsize = cnp.PyArray_ITEMSIZE(x)
+    cdef bint quarters = window_quarters(&g)
     cdef cnp.ndarray scratch
-    cdef void* work
-    if window_quarters(&g):
+    cdef Job job
+    job.g, job.backward, job.private = g, backward, 0
+    set_arrays(&job, x, out)
+    if quarters:
         shared = 0
     elif window_sums():
-        private = round_up(window_room(&g, backward), ALIGNMENT)
+        job.private = round_up(window_room(&g, backward), ALIGNMENT)
     elif backward:
-        private = round_up(g.H * g.W, ALIGNMENT)
-    scratch = empty((shared + private * num_threads,), x.dtype)
-    work = cnp.PyArray_DATA(scratch)
+        job.private = round_up(g.H * g.W, ALIGNMENT)
+    scratch = empty((shared + job.private * num_threads,), x.dtype)
+    job.rows = cnp.PyArray_DATA(scratch)
+    job.columns = <char*>job.rows + g.OH * itemsize
+    job.scratch = <char*>job.rows + shared * itemsize
     with nogil:
-        if single:
-            average[float](<float*>image, <float*>pooled, g, below, right, count_include_pad, backward, <float*>work,
-                           <float*>work + shared, private, num_threads)
+        if quarters:
+            pass
+        elif job.single:
+            divisors(&g, below, right, count_include_pad, <float*>job.rows, <float*>job.columns)
         else:
-            average[double](<double*>image, <double*>pooled, g, below, right, count_include_pad, backward,
-                            <double*>work, <double*>work + shared, private, num_threads)
+            divisors(&g, below, right, count_include_pad, <double*>job.rows, <double*>job.columns)
+        run_job(averages, &job, job.groups, num_threads)
 
 
 def average_pool(cnp.ndarray x, cnp.ndarray out, int fh, int fw, int sh, int sw, int pt, int pl, int pb, int pr,
@@ -618,18 +644,14 @@ def average_pool_backward(cnp.ndarray dout, cnp.ndarray dx, int fh, int fw, int 
 
 cdef void run_adaptive(cnp.ndarray x, cnp.ndarray out, bint backward, int num_threads):
     cdef Geometry g = geometry(x, out, 1, 1, 1, 1, 0, 0, 1, 1)
-    cdef void* image = cnp.PyArray_DATA(x)
-    cdef void* pooled = cnp.PyArray_DATA(out)
-    cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
     # A pixel's gradient is a long sum where it belongs to many parts.
     cdef bint many = backward and parts_of(g.H, g.OH) * parts_of(g.W, g.OW) > SUM_BLOCK
     cdef object scratch = empty((g.H * g.W * num_threads,), x.dtype) if many else None
-    cdef void* lost = values_of(scratch)
+    cdef Job job
+    job.g, job.backward, job.private, job.scratch = g, backward, g.H * g.W, values_of(scratch)
+    set_arrays(&job, x, out)
     with nogil:
-        if single:
-            adaptive[float](<float*>image, <float*>pooled, g, backward, <float*>lost, num_threads)
-        else:
-            adaptive[double](<double*>image, <double*>pooled, g, backward, <double*>lost, num_threads)
+        run_job(adaptive_planes, &job, g.planes, num_threads)
 
 
 def adaptive_average_pool(cnp.ndarray x, cnp.ndarray out, int num_threads, /):

@@ -11,13 +11,12 @@
 
 cimport numpy as cnp
 from cython cimport floating
-from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport int32_t
 from libc.string cimport memcpy, memset
 
+from cconv.kernels._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.division cimport ceil_div, round_up
 from cconv.kernels.sums cimport SUM_BLOCK, sum_add, sum_whole
-from cconv.kernels.tile cimport cconv_ftz_on, cconv_ftz_restore
 
 from cconv.kernels._memory import empty
 
@@ -32,6 +31,20 @@ cdef struct Axis:
     const int32_t* second
     const double* weight          # of the second; NULL copies the first
 
+cdef struct Job:
+    bint single, backward
+    bint many                     # whether gradients are long sums
+    void* x
+    void* out
+    void* scratch
+    Py_ssize_t private            # values of it for each thread
+    Axis rows, columns
+
+cdef struct Copy:
+    const char* x                 # planes of H x W values,
+    char* out                     # and of OH x OW; the smaller ones begin at `top` and `left` in the larger ones
+    Py_ssize_t size               # of a value, in bytes
+    Py_ssize_t H, W, OH, OW, top, left
 
 cdef inline void forward_plane(const floating* x, floating* out, floating* mixed, Axis rows,
                                Axis columns) noexcept nogil:
@@ -113,24 +126,26 @@ cdef inline void backward_plane(const floating* dout, floating* dx, floating* mi
     settle(dx, lost, rows.size * columns.size)
 
 
-cdef void resample(floating* x, floating* out, Py_ssize_t planes, Axis rows, Axis columns, bint backward, bint many,
-                   floating* scratch, Py_ssize_t private, int num_threads) noexcept nogil:
+cdef void some_planes(floating* x, floating* out, floating* scratch, Job* job, Pieces* pieces,
+                      int slot) noexcept nogil:
+    cdef Axis rows = job.rows, columns = job.columns
     cdef Py_ssize_t p, image = rows.size * columns.size, result = rows.out * columns.out
-    cdef floating* mixed = NULL
-    cdef floating* mixed_lost = NULL
-    cdef floating* lost = NULL
-    cdef unsigned state = 0
-    with parallel(num_threads=num_threads):
-        state = cconv_ftz_on()
-        mixed = scratch + threadid() * private
-        mixed_lost = mixed + columns.size if many else NULL
-        lost = mixed + 2 * columns.size if many else NULL
-        for p in prange(planes, schedule="static"):
-            if backward:
-                backward_plane(out + p * result, x + p * image, mixed, mixed_lost, lost, rows, columns)
-            else:
-                forward_plane(x + p * image, out + p * result, mixed, rows, columns)
-        cconv_ftz_restore(state)
+    cdef floating* mixed = scratch + slot * job.private
+    cdef floating* mixed_lost = mixed + columns.size if job.many else NULL
+    cdef floating* lost = mixed + 2 * columns.size if job.many else NULL
+    while (p := take_piece(pieces, slot)) >= 0:
+        if job.backward:
+            backward_plane(out + p * result, x + p * image, mixed, mixed_lost, lost, rows, columns)
+        else:
+            forward_plane(x + p * image, out + p * result, mixed, rows, columns)
+
+
+cdef void planes(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef Job* job = <Job*>given
+    if job.single:
+        some_planes(<float*>job.x, <float*>job.out, <float*>job.scratch, job, pieces, slot)
+    else:
+        some_planes(<double*>job.x, <double*>job.out, <double*>job.scratch, job, pieces, slot)
 
 
 cdef inline bint read_often(Axis* a) noexcept:
@@ -151,21 +166,13 @@ cdef Axis axis(Py_ssize_t size, Py_ssize_t out, tuple table):
 cdef run(cnp.ndarray x, cnp.ndarray out, tuple row_table, tuple column_table, bint backward, int num_threads):
     cdef Axis rows = axis(x.shape[2], out.shape[2], row_table)
     cdef Axis columns = axis(x.shape[3], out.shape[3], column_table)
-    cdef Py_ssize_t planes = x.shape[0] * x.shape[1]
-    cdef void* image = cnp.PyArray_DATA(x)
-    cdef void* result = cnp.PyArray_DATA(out)
-    cdef bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
     cdef bint many = backward and (read_often(&rows) or read_often(&columns))
     cdef Py_ssize_t private = round_up(columns.size + (columns.size * (rows.size + 1) if many else 0), ALIGNMENT)
     cdef cnp.ndarray scratch = empty((private * num_threads,), x.dtype)
-    cdef void* work = cnp.PyArray_DATA(scratch)
+    cdef Job job = Job(cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT, backward, many, cnp.PyArray_DATA(x), cnp.PyArray_DATA(out),
+                       cnp.PyArray_DATA(scratch), private, rows, columns)
     with nogil:
-        if single:
-            resample[float](<float*>image, <float*>result, planes, rows, columns, backward, many, <float*>work, private,
-                            num_threads)
-        else:
-            resample[double](<double*>image, <double*>result, planes, rows, columns, backward, many, <double*>work,
-                             private, num_threads)
+        run_job(planes, &job, x.shape[0] * x.shape[1], num_threads)
 
 
 def upsample(cnp.ndarray x, cnp.ndarray out, tuple rows, tuple columns, int num_threads, /):
@@ -178,29 +185,40 @@ def upsample_backward(cnp.ndarray dout, cnp.ndarray dx, tuple rows, tuple column
     run(dx, dout, rows, columns, True, num_threads)
 
 
+cdef void frame_planes(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef Copy* f = <Copy*>given
+    cdef Py_ssize_t p, r
+    cdef char* row
+    while (p := take_piece(pieces, slot)) >= 0:
+        memset(f.out + p * f.OH * f.OW * f.size, 0, (f.top * f.OW + f.left) * f.size)
+        for r in range(f.H):
+            row = f.out + ((p * f.OH + f.top + r) * f.OW + f.left) * f.size
+            memcpy(row, f.x + (p * f.H + r) * f.W * f.size, f.W * f.size)
+            # What follows a row, up to where the next one begins; after the last row, up to the plane's end.
+            memset(row + f.W * f.size, 0,
+                   (f.OW - f.W if r < f.H - 1 else (f.OH - f.top - r) * f.OW - f.left - f.W) * f.size)
+
+
 def zero_pad(cnp.ndarray x, cnp.ndarray out, Py_ssize_t top, Py_ssize_t left, int num_threads, /):
     """Write x into out, `top` rows down and `left` columns in, between zeros."""
-    cdef Py_ssize_t H = x.shape[2], W = x.shape[3], OH = out.shape[2], OW = out.shape[3]
-    cdef Py_ssize_t p, r, size = x.itemsize, planes = x.shape[0] * x.shape[1]
-    cdef const char* source = <const char*>cnp.PyArray_DATA(x)
-    cdef char* target = <char*>cnp.PyArray_DATA(out)
-    cdef char* plane
-    for p in prange(planes, schedule="static", num_threads=num_threads, nogil=True):
-        plane = target + p * OH * OW * size
-        memset(plane, 0, (top * OW + left) * size)
-        for r in range(H):
-            plane = target + ((p * OH + top + r) * OW + left) * size
-            memcpy(plane, source + (p * H + r) * W * size, W * size)
-            # What follows a row, up to where the next one begins; after the last row, up to the plane's end.
-            memset(plane + W * size, 0, ((OW - W) if r < H - 1 else (OH - top - r) * OW - left - W) * size)
+    cdef Copy job = Copy(<const char*>cnp.PyArray_DATA(x), <char*>cnp.PyArray_DATA(out), x.itemsize, x.shape[2],
+                         x.shape[3], out.shape[2], out.shape[3], top, left)
+    with nogil:
+        run_job(frame_planes, &job, x.shape[0] * x.shape[1], num_threads)
+
+
+cdef void crop_planes(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef Copy* c = <Copy*>given
+    cdef Py_ssize_t p, r
+    while (p := take_piece(pieces, slot)) >= 0:
+        for r in range(c.OH):
+            memcpy(c.out + (p * c.OH + r) * c.OW * c.size, c.x + ((p * c.H + c.top + r) * c.W + c.left) * c.size,
+                   c.OW * c.size)
 
 
 def crop(cnp.ndarray x, cnp.ndarray out, Py_ssize_t top, Py_ssize_t left, int num_threads, /):
     """Write the part of x that begins at row `top` and column `left` into out: the gradient of `zero_pad`."""
-    cdef Py_ssize_t H = x.shape[2], W = x.shape[3], OH = out.shape[2], OW = out.shape[3]
-    cdef Py_ssize_t p, r, size = x.itemsize, planes = x.shape[0] * x.shape[1]
-    cdef const char* source = <const char*>cnp.PyArray_DATA(x)
-    cdef char* target = <char*>cnp.PyArray_DATA(out)
-    for p in prange(planes, schedule="static", num_threads=num_threads, nogil=True):
-        for r in range(OH):
-            memcpy(target + (p * OH + r) * OW * size, source + ((p * H + top + r) * W + left) * size, OW * size)
+    cdef Copy job = Copy(<const char*>cnp.PyArray_DATA(x), <char*>cnp.PyArray_DATA(out), x.itemsize, x.shape[2],
+                         x.shape[3], out.shape[2], out.shape[3], top, left)
+    with nogil:
+        run_job(crop_planes, &job, x.shape[0] * x.shape[1], num_threads)

@@ -15,16 +15,14 @@
 # maxima are transposed and written.
 
 from cython cimport floating
-from cython.parallel cimport prange
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
+from cconv.kernels._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.division cimport ceil_div, deal, quotient, round_up
-from cconv.kernels.pieces cimport deal_pieces, shared_pieces, take_piece
 from cconv.kernels.tile cimport (
-    TILE_BYTES, TILE_MAX_V, TILE_SIDE_V, Ahead, cconv_ftz_on, cconv_ftz_restore, expect, fetch, look_ahead, pad,
-    pad_split, plan_lines, run_rows, side_rows, tile, tile_cost, tile_product, tile_rows, tile_run, turn_biased,
-    turn_padded
+    TILE_BYTES, TILE_MAX_V, TILE_SIDE_V, Ahead, expect, fetch, look_ahead, pad, pad_split, plan_lines, run_rows,
+    side_rows, tile, tile_cost, tile_product, tile_rows, tile_run, turn_biased, turn_padded
 )
 
 
@@ -77,6 +75,22 @@ cdef struct Gather:
     Pass* each
     Py_ssize_t* taps  # by row and pass, its first tap that reads a row of the image and the end of those that do
     Py_ssize_t* off  # where each output begins; the first ones are those of a tile
+
+cdef struct GatherJob:
+    bint single
+    bint pooled  # whether relu and 2 x 2 maxima follow
+    const void* x
+    const void* W
+    Py_ssize_t f_step, c_step  # between the filters of W, by output and by source channel
+    void* bias  # or NULL
+    void* out
+    uint8_t* where  # where the maxima lie, or NULL
+    Gather* g
+    Py_ssize_t N
+    Py_ssize_t parts  # into which the rows of an image are cut: each a piece of work
+    void* packed  # weights, and biases with zeros for the lanes beyond F
+    void* scratch
+    Py_ssize_t private  # values of it for each thread
 
 
 cdef inline void max_of_rows(const floating* upper, const floating* lower, Py_ssize_t n, Py_ssize_t width,
@@ -378,18 +392,21 @@ cdef inline Py_ssize_t strip_size(Gather* g, bint pooled) noexcept nogil:
     return round_up(length * g.V * g.lanes, ALIGNMENT)
 
 
-cdef inline void gather_parts(const floating* x, const floating* packed, floating* bias, floating* out, uint8_t* where,
-                              bint pooled, Py_ssize_t N, Gather* g, Py_ssize_t parts, shared_pieces* shared,
-                              Py_ssize_t thread, floating* scratch) noexcept nogil:
+cdef inline void some_parts(const floating* x, floating* bias, floating* out, const floating* packed,
+                            floating* scratch, GatherJob* job, Pieces* pieces, int slot) noexcept nogil:
     """Compute parts into which the rows of the images are cut, as long as there are some; pad the rows each needs."""
+    cdef Gather* g = job.g
+    cdef bint pooled = job.pooled
+    cdef uint8_t* where = job.where
+    cdef Py_ssize_t parts = job.parts, N = job.N
     cdef Py_ssize_t rows = g.rows // 2 if pooled else g.rows, channels = g.groups * g.C, group, item, n, y0, y1, s0, s1
     cdef Py_ssize_t area = rows * (g.width // 2) if pooled else g.area  # of one channel of the result
     cdef Py_ssize_t size = g.groups * g.F * area, image = channels * g.H * g.W
     cdef const floating* scene
     cdef const floating* next_image
-    cdef floating* room = scratch + strip_size(g, pooled)
-    cdef unsigned state = cconv_ftz_on()
-    while (item := take_piece(shared, thread)) >= 0:
+    cdef floating* strips = scratch + slot * job.private
+    cdef floating* room = strips + strip_size(g, pooled)
+    while (item := take_piece(pieces, slot)) >= 0:
         n = item // parts
         y0 = item % parts * rows // parts
         y1 = (item % parts + 1) * rows // parts
@@ -403,37 +420,49 @@ cdef inline void gather_parts(const floating* x, const floating* packed, floatin
             scene = room
         for group in range(g.groups):
             if pooled:
-                gather_pooled(scene, packed, packed + g.groups * g.weights, g, group, y0, y1, next_image, scratch,
+                gather_pooled(scene, packed, packed + g.groups * g.weights, g, group, y0, y1, next_image, strips,
                               out + n * size, NULL if where == NULL else where + n * size)
             else:
-                gather_rows(scene, x + N * image, packed, bias, g, group, y0, y1, next_image, scratch, room,
+                gather_rows(scene, x + N * image, packed, bias, g, group, y0, y1, next_image, strips, room,
                             out + n * size)
-    cconv_ftz_restore(state)
 
 
-cdef inline void gather(const floating* x, const floating* W, Py_ssize_t f_step, Py_ssize_t c_step, floating* bias,
-                        floating* out, uint8_t* where, bint pooled, Py_ssize_t N, Gather* g, floating* packed,
-                        floating* scratch, Py_ssize_t private, int num_threads) noexcept nogil:
-    cdef Py_ssize_t parts, f, group, t
-    cdef shared_pieces shared
-    cdef floating* biases = packed + g.groups * g.weights  # with zeros for the lanes beyond F
+cdef inline void gather_parts(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef GatherJob* job = <GatherJob*>given
+    if job.single:
+        some_parts(<const float*>job.x, <float*>job.bias, <float*>job.out, <const float*>job.packed,
+                   <float*>job.scratch, job, pieces, slot)
+    else:
+        some_parts(<const double*>job.x, <double*>job.bias, <double*>job.out, <const double*>job.packed,
+                   <double*>job.scratch, job, pieces, slot)
+
+
+cdef inline void pack_all(const floating* W, floating* bias, floating* packed, GatherJob* job) noexcept nogil:
+    cdef Gather* g = job.g
+    cdef Py_ssize_t group, f
+    cdef floating* biases = packed + g.groups * g.weights
     for group in range(g.groups):
-        pack(W, g, group, f_step, c_step, packed)
-    if pooled:
+        pack(W, g, group, job.f_step, job.c_step, packed)
+    if job.pooled:
         memset(biases, 0, g.groups * g.vectors * g.lanes * sizeof(floating))
         if bias != NULL:
             for f in range(g.groups * g.F):
                 biases[f // g.F * g.vectors * g.lanes + f % g.F] = bias[f]
+
+
+cdef inline void gather(GatherJob* job, int num_threads) noexcept nogil:
+    """Fill in `parts` of a job, and run it."""
+    cdef Gather* g = job.g
+    cdef Py_ssize_t parts
+    if job.single:
+        pack_all(<const float*>job.W, <float*>job.bias, <float*>job.packed, job)
+    else:
+        pack_all(<const double*>job.W, <double*>job.bias, <double*>job.packed, job)
     # Threads begin with the same images in every call, and with few images the same parts of each: what a core wrote
-    # in one call it finds in its cache in the next, and from another core's cache it comes slowly. One thread alone
-    # needs no barriers, which cost as much as a small image.
-    parts = 1 if num_threads == 1 or N >= 4 * num_threads else ceil_div(4 * num_threads, N)
-    parts = max(min(parts, g.area // STRIP, g.rows // 2 if pooled else g.rows), 1)
+    # in one call it finds in its cache in the next, and from another core's cache it comes slowly.
+    parts = 1 if num_threads == 1 or job.N >= 4 * num_threads else ceil_div(4 * num_threads, job.N)
+    parts = max(min(parts, g.area // STRIP, g.rows // 2 if job.pooled else g.rows), 1)
     if parts > num_threads:
         parts -= parts % num_threads
-    deal_pieces(&shared, N * parts, num_threads)
-    if num_threads == 1:
-        gather_parts(x, packed, bias, out, where, pooled, N, g, parts, &shared, 0, scratch)
-    else:
-        for t in prange(num_threads, num_threads=num_threads, schedule="static"):
-            gather_parts(x, packed, bias, out, where, pooled, N, g, parts, &shared, t, scratch + t * private)
+    job.parts = parts
+    run_job(gather_parts, job, job.N * parts, num_threads)

@@ -12,15 +12,14 @@
 # output's gradient, or its sum, as a whole. Four in five of a dense pass's multiply-adds are with zeros.
 
 from cython cimport floating
-from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport int32_t, uint8_t
 from libc.string cimport memcpy, memset
 
+from cconv.kernels._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.conv_gather cimport Gather, pad_image
 from cconv.kernels.division cimport ceil_div
-from cconv.kernels.pieces cimport deal_pieces, shared_pieces, take_piece
 from cconv.kernels.sums cimport sum_add, sum_parts, sum_row
-from cconv.kernels.tile cimport cconv_ftz_on, cconv_ftz_restore, turn, turn_padded
+from cconv.kernels.tile cimport turn, turn_padded
 
 
 cdef extern from "conv_pool.h" nogil:
@@ -56,6 +55,24 @@ cdef extern from "conv_list.h" nogil:
 cdef enum:
     WINDOWS = 448  # outputs that are listed at a time
 
+cdef struct WindowJob:
+    bint single
+    const void* dout
+    const void* y  # or NULL
+    const uint8_t* where
+    const void* x
+    void* dW
+    void* db  # or NULL
+    Gather* g
+    Py_ssize_t N, area, FW
+    const int32_t* base  # where the window of each output begins
+    const Py_ssize_t* taps  # and where its rows begin from there
+    Py_ssize_t copy, half  # where a second copy of the image lies, and how far it is out of step
+    Py_ssize_t sets  # of images, each a piece of work
+    void* sums
+    void* scratch
+    Py_ssize_t private  # values of it for each thread
+
 
 cdef inline Py_ssize_t find_windows(const floating* dout, const floating* y, const uint8_t* where, const int32_t* base,
                                     Py_ssize_t count, Py_ssize_t down, Py_ssize_t across, floating* value,
@@ -86,51 +103,73 @@ cdef inline void finish_filter(floating* sums, Py_ssize_t f, Py_ssize_t F, Py_ss
         db[f] = sum_parts(total + size - WINDOW_LANES, F * size, sets, 1)
 
 
-cdef inline void window_gradient(const floating* dout, const floating* y, const uint8_t* where, const floating* x,
-                                 floating* dW, floating* db, Py_ssize_t N, Gather* g, Py_ssize_t area, Py_ssize_t FW,
-                                 const int32_t* base, const Py_ssize_t* taps, Py_ssize_t copy, Py_ssize_t half,
-                                 Py_ssize_t sets, floating* sums, floating* scratch, Py_ssize_t private,
-                                 int num_threads) noexcept nogil:
+cdef inline Py_ssize_t window_rows(WindowJob* job) noexcept nogil:
+    """The rows of taps of a filter, which have WINDOW_LANES sums each."""
+    return job.g.C * (job.g.each.taps // job.FW)
+
+
+cdef inline void some_window_sets(const floating* dout, const floating* y, const floating* x, floating* sums,
+                                  floating* scratch, WindowJob* job, Pieces* pieces, int slot) noexcept nogil:
     """Add up the windows of listed outputs, image by image.
 
     Windows begin at any value of a line of the cache and would often end in the next one: so there is a second copy of
     the image, `copy` values further, half a line out of step, and `base` names the one in which they do not.
     """
-    cdef Py_ssize_t R = g.C * (g.each.taps // FW), size = (R + 1) * WINDOW_LANES, item, n, f, k, count, r, m, c, t
-    cdef floating* mine = NULL
-    cdef floating* image = NULL
-    cdef floating* total = NULL
-    cdef int32_t* at = NULL
-    cdef shared_pieces shared
-    cdef unsigned state = 0
-    deal_pieces(&shared, sets, num_threads)
-    with parallel(num_threads=num_threads):
-        mine = scratch + threadid() * private
-        at = <int32_t*>(mine + WINDOWS)
-        image = mine + 2 * WINDOWS
-        state = cconv_ftz_on()
-        for t in prange(num_threads, schedule="static"):
-            while (item := take_piece(&shared, t)) >= 0:
-                memset(sums + item * g.F * size, 0, g.F * size * sizeof(floating))
-                for n in range(item * N // sets, (item + 1) * N // sets):
-                    pad_image(x + n * g.C * g.H * g.W, x + N * g.C * g.H * g.W, g.C, g, 0, g.PH, image)
-                    memcpy(image + copy, image + half, g.C * g.plane * sizeof(floating))
-                    for f in range(g.F):
-                        for c in range(ceil_div(area, WINDOWS)):
-                            k = (n * g.F + f) * area + c * WINDOWS
-                            count = min(WINDOWS, area - c * WINDOWS)
-                            m = k if y != NULL else 0
-                            count = find_windows(dout + k, y + m, where + m, base + c * WINDOWS, count, g.down * g.PW,
-                                                 g.across, mine, at)
-                            total = sums + (item * g.F + f) * size + R * WINDOW_LANES
-                            sum_add(total, total + 1, sum_row(<const floating*>mine, count))
-                            add_windows(R, FW, <const floating*>image, taps, at, <const floating*>mine,
-                                        count + count % 2, sums + (item * g.F + f) * size)
-        for f in prange(g.F, schedule="static"):
-            finish_filter(sums, f, g.F, size, sets, db)
-            for r in range(R):
-                memcpy(dW + (f * R + r) * FW, sums + f * size + r * WINDOW_LANES, FW * sizeof(floating))
-        cconv_ftz_restore(state)
+    cdef Gather* g = job.g
+    cdef Py_ssize_t R = window_rows(job), size = (R + 1) * WINDOW_LANES, N = job.N, area = job.area, sets = job.sets
+    cdef Py_ssize_t item, n, f, k, count, m, c
+    cdef floating* mine = scratch + slot * job.private
+    cdef floating* image = mine + 2 * WINDOWS
+    cdef floating* total
+    cdef int32_t* at = <int32_t*>(mine + WINDOWS)
+    while (item := take_piece(pieces, slot)) >= 0:
+        memset(sums + item * g.F * size, 0, g.F * size * sizeof(floating))
+        for n in range(item * N // sets, (item + 1) * N // sets):
+            pad_image(x + n * g.C * g.H * g.W, x + N * g.C * g.H * g.W, g.C, g, 0, g.PH, image)
+            memcpy(image + job.copy, image + job.half, g.C * g.plane * sizeof(floating))
+            for f in range(g.F):
+                for c in range(ceil_div(area, WINDOWS)):
+                    k = (n * g.F + f) * area + c * WINDOWS
+                    count = min(WINDOWS, area - c * WINDOWS)
+                    m = k if y != NULL else 0
+                    count = find_windows(dout + k, y + m, job.where + m, job.base + c * WINDOWS, count, g.down * g.PW,
+                                         g.across, mine, at)
+                    total = sums + (item * g.F + f) * size + R * WINDOW_LANES
+                    sum_add(total, total + 1, sum_row(<const floating*>mine, count))
+                    add_windows(R, job.FW, <const floating*>image, job.taps, at, <const floating*>mine,
+                                count + count % 2, sums + (item * g.F + f) * size)
+
+
+cdef inline void window_sets(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef WindowJob* job = <WindowJob*>given
+    if job.single:
+        some_window_sets(<const float*>job.dout, <const float*>job.y, <const float*>job.x, <float*>job.sums,
+                         <float*>job.scratch, job, pieces, slot)
+    else:
+        some_window_sets(<const double*>job.dout, <const double*>job.y, <const double*>job.x, <double*>job.sums,
+                         <double*>job.scratch, job, pieces, slot)
+
+
+cdef inline void some_window_filters(floating* sums, floating* dW, floating* db, WindowJob* job, Pieces* pieces,
+                                     int slot) noexcept nogil:
+    cdef Py_ssize_t R = window_rows(job), FW = job.FW, size = (R + 1) * WINDOW_LANES, f, r
+    while (f := take_piece(pieces, slot)) >= 0:
+        finish_filter(sums, f, job.g.F, size, job.sets, db)
+        for r in range(R):
+            memcpy(dW + (f * R + r) * FW, sums + f * size + r * WINDOW_LANES, FW * sizeof(floating))
+
+
+cdef inline void window_filters(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef WindowJob* job = <WindowJob*>given
+    if job.single:
+        some_window_filters(<float*>job.sums, <float*>job.dW, <float*>job.db, job, pieces, slot)
+    else:
+        some_window_filters(<double*>job.sums, <double*>job.dW, <double*>job.db, job, pieces, slot)
+
+
+cdef inline void window_gradient(WindowJob* job, int num_threads) noexcept nogil:
+    run_job(window_sets, job, job.sets, num_threads)
+    run_job(window_filters, job, job.g.F, num_threads)
 
 
 cdef struct Piece:
@@ -149,6 +188,23 @@ cdef struct List:
     Py_ssize_t pieces
     Piece* piece
     const Py_ssize_t* off  # where each pixel lies in the padded image; those that no window reads behind it
+
+cdef struct ListJob:
+    bint single
+    const void* dout
+    const void* y  # or NULL
+    const uint8_t* where
+    const void* x
+    const void* W
+    void* dW  # or NULL,
+    void* db
+    void* dx
+    const int32_t* base  # where the window of each output begins
+    List* g
+    void* weights  # with channels last, whole vectors of them
+    void* sums
+    void* scratch
+    Py_ssize_t private  # values of it for each thread
 
 
 cdef inline void add_listed(int R, int J, const floating* image, Py_ssize_t row, const int32_t* at,
@@ -241,48 +297,81 @@ cdef inline void visit_image(const floating* dout, const floating* y, const uint
                       weights + f * K, sums)
 
 
-cdef inline void list_gradient(const floating* dout, const floating* y, const uint8_t* where, const floating* x,
-                               const floating* W, floating* dW, floating* db, floating* dx, const int32_t* base,
-                               List* g, floating* weights, floating* sums, floating* scratch, Py_ssize_t private,
-                               int num_threads) noexcept nogil:
-    """Both gradients from a list; dW and dx may be NULL."""
-    cdef Py_ssize_t taps = g.FH * g.FW, K = taps * g.pixel, total = g.F * g.size, item, f, n, m, t
-    cdef Py_ssize_t area = (g.PH * g.PW + 1) * g.pixel, image = g.C * g.H * g.W
-    cdef floating* mine = NULL
-    cdef floating* gradient = NULL
-    cdef floating* value = NULL
+cdef inline void some_list_weights(const floating* W, floating* weights, ListJob* job, Pieces* pieces,
+                                   int slot) noexcept nogil:
+    cdef List* g = job.g
+    cdef Py_ssize_t taps = g.FH * g.FW, f
+    while (f := take_piece(pieces, slot)) >= 0:
+        turn_padded(W + f * g.C * taps, taps, g.C, taps, weights + f * taps * g.pixel, g.pixel)
+
+
+cdef inline void list_weights(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef ListJob* job = <ListJob*>given
+    if job.single:
+        some_list_weights(<const float*>job.W, <float*>job.weights, job, pieces, slot)
+    else:
+        some_list_weights(<const double*>job.W, <double*>job.weights, job, pieces, slot)
+
+
+cdef inline void some_list_sets(const floating* dout, const floating* y, const floating* x, const floating* weights,
+                                floating* dx, floating* sums, floating* scratch, ListJob* job, Pieces* pieces,
+                                int slot) noexcept nogil:
+    cdef List* g = job.g
+    cdef const uint8_t* where = job.where
+    cdef Py_ssize_t total = g.F * g.size, image = g.C * g.H * g.W, area = (g.PH * g.PW + 1) * g.pixel, item, n, m
+    cdef floating* mine = scratch + slot * job.private
+    cdef floating* gradient = mine + area if dx != NULL else NULL
+    cdef floating* value = mine + 2 * area
     cdef floating* mysum = NULL
-    cdef shared_pieces shared
-    cdef unsigned state = 0
-    deal_pieces(&shared, g.sets, num_threads)
-    with parallel(num_threads=num_threads):
-        mine = scratch + threadid() * private
-        gradient = mine + area if dx != NULL else NULL
-        value = mine + 2 * area
-        state = cconv_ftz_on()
-        memset(mine, 0, area * sizeof(floating))  # what lies beside the images stays 0
-        if dx != NULL:
-            for f in prange(g.F, schedule="static"):
-                turn_padded(W + f * g.C * taps, taps, g.C, taps, weights + f * K, g.pixel)
-        for t in prange(num_threads, schedule="static"):
-            while (item := take_piece(&shared, t)) >= 0:
-                mysum = sums + item * total
-                if dW != NULL:
-                    memset(mysum, 0, total * sizeof(floating))
-                for n in range(item * g.N // g.sets, (item + 1) * g.N // g.sets):
-                    if dW != NULL:
-                        channels_last(x + n * image, g.C, g.H * g.W, g.off, mine)
-                    if dx != NULL:
-                        memset(gradient, 0, area * sizeof(floating))
-                    m = n * g.F * g.rows * g.columns
-                    visit_image(dout + m, y + m if y != NULL else y, where + m if y != NULL else where, base,
-                                <const floating*>mine, gradient, <const floating*>weights,
-                                mysum if dW != NULL else <floating*>NULL, g, value,
-                                <int32_t*>(value + g.F * g.room), <Py_ssize_t*>(value + 2 * g.F * g.room))
-                    if dx != NULL:
-                        channels_first(<const floating*>gradient, g.off, g.C, g.H * g.W, dx + n * image)
-        if dW != NULL:
-            for f in prange(g.F, schedule="static"):
-                finish_filter(sums, f, g.F, g.size, g.sets, db)
-                turn(sums + f * g.size, g.pixel, taps, g.C, dW + f * g.C * taps, taps)
-        cconv_ftz_restore(state)
+    memset(mine, 0, area * sizeof(floating))  # what lies beside the images stays 0
+    while (item := take_piece(pieces, slot)) >= 0:
+        if job.dW != NULL:
+            mysum = sums + item * total
+            memset(mysum, 0, total * sizeof(floating))
+        for n in range(item * g.N // g.sets, (item + 1) * g.N // g.sets):
+            if job.dW != NULL:
+                channels_last(x + n * image, g.C, g.H * g.W, g.off, mine)
+            if dx != NULL:
+                memset(gradient, 0, area * sizeof(floating))
+            m = n * g.F * g.rows * g.columns
+            visit_image(dout + m, y + m if y != NULL else y, where + m if y != NULL else where, job.base,
+                        <const floating*>mine, gradient, weights, mysum, g, value, <int32_t*>(value + g.F * g.room),
+                        <Py_ssize_t*>(value + 2 * g.F * g.room))
+            if dx != NULL:
+                channels_first(<const floating*>gradient, g.off, g.C, g.H * g.W, dx + n * image)
+
+
+cdef inline void list_sets(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef ListJob* job = <ListJob*>given
+    if job.single:
+        some_list_sets(<const float*>job.dout, <const float*>job.y, <const float*>job.x, <const float*>job.weights,
+                       <float*>job.dx, <float*>job.sums, <float*>job.scratch, job, pieces, slot)
+    else:
+        some_list_sets(<const double*>job.dout, <const double*>job.y, <const double*>job.x, <const double*>job.weights,
+                       <double*>job.dx, <double*>job.sums, <double*>job.scratch, job, pieces, slot)
+
+
+cdef inline void some_list_filters(floating* sums, floating* dW, floating* db, ListJob* job, Pieces* pieces,
+                                   int slot) noexcept nogil:
+    cdef List* g = job.g
+    cdef Py_ssize_t taps = g.FH * g.FW, f
+    while (f := take_piece(pieces, slot)) >= 0:
+        finish_filter(sums, f, g.F, g.size, g.sets, db)
+        turn(sums + f * g.size, g.pixel, taps, g.C, dW + f * g.C * taps, taps)
+
+
+cdef inline void list_filters(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef ListJob* job = <ListJob*>given
+    if job.single:
+        some_list_filters(<float*>job.sums, <float*>job.dW, <float*>job.db, job, pieces, slot)
+    else:
+        some_list_filters(<double*>job.sums, <double*>job.dW, <double*>job.db, job, pieces, slot)
+
+
+cdef inline void list_gradient(ListJob* job, int num_threads) noexcept nogil:
+    """Both gradients from a list; dW and dx may be NULL."""
+    if job.dx != NULL:
+        run_job(list_weights, job, job.g.F, num_threads)
+    run_job(list_sets, job, job.g.sets, num_threads)
+    if job.dW != NULL:
+        run_job(list_filters, job, job.g.F, num_threads)

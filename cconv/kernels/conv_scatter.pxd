@@ -10,13 +10,11 @@
 # those rows of taps that end in them.
 
 from cython cimport floating
-from cython.parallel cimport parallel, prange, threadid
 from libc.string cimport memcpy, memset
 
-from cconv.kernels.conv_gather cimport ALIGNMENT
+from cconv.kernels._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.division cimport ceil_div, deal, quotient, round_up
-from cconv.kernels.pieces cimport deal_pieces, shared_pieces, take_piece
-from cconv.kernels.tile cimport add_shifted, cconv_ftz_on, cconv_ftz_restore, fetch, tile
+from cconv.kernels.tile cimport add_shifted, fetch, tile
 
 
 cdef struct Scatter:
@@ -31,6 +29,18 @@ cdef struct Scatter:
     Py_ssize_t* down  # where the sums of each row of taps begin
     Py_ssize_t* shift  # how far each tap of a row moves its sums,
     Py_ssize_t* place  # which phase of the result's row it moves them to
+
+cdef struct ScatterJob:
+    bint single
+    const void* dout
+    const void* W
+    void* bias  # or NULL
+    void* dx
+    Scatter* g
+    Py_ssize_t N
+    void* packed  # weights
+    void* scratch
+    Py_ssize_t private  # values of it for each thread
 
 
 cdef inline Py_ssize_t tap_row(Scatter* g, Py_ssize_t rows) noexcept nogil:
@@ -102,7 +112,8 @@ cdef inline void merge_band(const floating* sums, floating* bias, Scatter* g, Py
 
 
 cdef inline void scatter_band(const floating* dout, const floating* end_of_dout, const floating* weights,
-                              floating* bias, floating* dx, Scatter* g, Py_ssize_t band, floating* mine) noexcept nogil:
+                              floating* bias, floating* dx, Scatter* g, Py_ssize_t band,
+                              floating* mine) noexcept nogil:
     """Compute a band of rows of one group of one image's gradient."""
     cdef Py_ssize_t first = g.first + band * g.rows // g.bands, end = g.first + (band + 1) * g.rows // g.bands
     cdef Py_ssize_t y = max(first - (g.FH - 1) * g.dh // g.sh, 0), z, i, j
@@ -124,13 +135,31 @@ cdef inline void scatter_band(const floating* dout, const floating* end_of_dout,
     merge_band(<const floating*>sums, bias, g, first, end, lines, dx)
 
 
-cdef inline void scatter_all(const floating* dout, const floating* W, floating* bias, floating* dx, Py_ssize_t N,
-                             Scatter* g, floating* packed, Py_ssize_t private, int num_threads) noexcept nogil:
-    cdef Py_ssize_t i, c, j, f, t, item, image, group, size = g.groups * g.F * g.OH * g.OW
-    cdef floating* mine = NULL
-    cdef floating* to = packed
-    cdef shared_pieces shared
-    cdef unsigned state = 0
+cdef inline void some_bands(const floating* dout, floating* bias, floating* dx, const floating* packed,
+                            floating* scratch, ScatterJob* job, Pieces* pieces, int slot) noexcept nogil:
+    cdef Scatter* g = job.g
+    cdef Py_ssize_t item, image, group
+    while (item := take_piece(pieces, slot)) >= 0:
+        image = item // g.bands
+        group = image % g.groups
+        scatter_band(dout + image * g.F * g.OH * g.OW, dout + job.N * g.groups * g.F * g.OH * g.OW,
+                     packed + group * g.FH * g.C * g.FW * g.F, NULL if bias == NULL else bias + group * g.C,
+                     dx + image * g.C * g.H * g.W, g, item % g.bands, scratch + slot * job.private)
+
+
+cdef inline void scatter_bands(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef ScatterJob* job = <ScatterJob*>given
+    if job.single:
+        some_bands(<const float*>job.dout, <float*>job.bias, <float*>job.dx, <const float*>job.packed,
+                   <float*>job.scratch, job, pieces, slot)
+    else:
+        some_bands(<const double*>job.dout, <double*>job.bias, <double*>job.dx, <const double*>job.packed,
+                   <double*>job.scratch, job, pieces, slot)
+
+
+cdef inline void pack_rows(const floating* W, floating* to, Scatter* g) noexcept nogil:
+    """Order weights by rows of taps, those of all source channels next to each other."""
+    cdef Py_ssize_t group, i, c, j, f
     for group in range(g.groups):
         for i in range(g.FH):
             for c in range(g.C):
@@ -138,16 +167,11 @@ cdef inline void scatter_all(const floating* dout, const floating* W, floating* 
                     for f in range(g.F):
                         to[0] = W[(((group * g.F + f) * g.C + c) * g.FH + i) * g.FW + j]
                         to += 1
-    deal_pieces(&shared, N * g.groups * g.bands, num_threads)
-    with parallel(num_threads=num_threads):
-        mine = packed + round_up(to - packed, ALIGNMENT) + threadid() * private
-        state = cconv_ftz_on()
-        for t in prange(num_threads, schedule="static"):
-            while (item := take_piece(&shared, t)) >= 0:
-                image = item // g.bands
-                group = image % g.groups
-                scatter_band(dout + image * g.F * g.OH * g.OW, dout + N * size,
-                             <const floating*>packed + group * g.FH * g.C * g.FW * g.F,
-                             NULL if bias == NULL else bias + group * g.C, dx + image * g.C * g.H * g.W, g,
-                             item % g.bands, mine)
-        cconv_ftz_restore(state)
+
+
+cdef inline void scatter(ScatterJob* job, int num_threads) noexcept nogil:
+    if job.single:
+        pack_rows(<const float*>job.W, <float*>job.packed, job.g)
+    else:
+        pack_rows(<const double*>job.W, <double*>job.packed, job.g)
+    run_job(scatter_bands, job, job.N * job.g.groups * job.g.bands, num_threads)

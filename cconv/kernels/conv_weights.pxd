@@ -7,16 +7,31 @@
 # dout is transposed a strip at a time, and each strip goes through all tiles of weights while it is in the cache.
 
 from cython cimport floating
-from cython.parallel cimport parallel, prange, threadid
 from libc.string cimport memset
 
+from cconv.kernels._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.conv_gather cimport Gather, Pass, pad_image
 from cconv.kernels.division cimport ceil_div, deal, floor_div, quotient
-from cconv.kernels.pieces cimport deal_pieces, shared_pieces, take_piece
 from cconv.kernels.sums cimport sum_columns, sum_parts
-from cconv.kernels.tile cimport (
-    cconv_ftz_on, cconv_ftz_restore, fetch, tile, tile_rows, tile_weights, turn, turn_padded, weight_channels
-)
+from cconv.kernels.tile cimport fetch, tile, tile_rows, tile_weights, turn, turn_padded, weight_channels
+
+
+cdef struct WeightJob:
+    bint single
+    const void* dout
+    const void* x
+    void* dW
+    void* db  # or NULL
+    Gather* g
+    Py_ssize_t N
+    Py_ssize_t block, blocks  # channels of a block, and how many of these a group has
+    Py_ssize_t sets  # of images: each block of a group in each set is a piece of work
+    Py_ssize_t length, together  # outputs of a strip, and images that share one
+    const Py_ssize_t* off
+    const Py_ssize_t* k_off
+    void* sums
+    void* scratch
+    Py_ssize_t private  # values of it for each thread
 
 
 cdef inline void add_in_order(const floating* image, const Py_ssize_t* off, Py_ssize_t count, const floating* turned,
@@ -155,36 +170,58 @@ cdef inline void weigh_images(const floating* dout, const floating* x, Py_ssize_
                              length, weights)
 
 
-cdef inline void weight_gradient(const floating* dout, const floating* x, floating* dW, floating* db, Py_ssize_t N,
-                                 Gather* g, Py_ssize_t block, Py_ssize_t blocks, Py_ssize_t sets, Py_ssize_t length,
-                                 Py_ssize_t together, const Py_ssize_t* off, const Py_ssize_t* k_off, floating* sums,
-                                 floating* scratch, Py_ssize_t private, int num_threads) noexcept nogil:
-    cdef Py_ssize_t lanes = g.vectors * g.lanes, K = g.C * g.each.taps, rows = K + 2, total = g.groups * rows * lanes
-    cdef Py_ssize_t item, k, c, group, m, f, t
-    cdef floating* mine = NULL
-    cdef shared_pieces shared
-    cdef unsigned state = 0
-    deal_pieces(&shared, sets * blocks * g.groups, num_threads)
-    with parallel(num_threads=num_threads):
-        mine = scratch + threadid() * private
-        state = cconv_ftz_on()
-        for t in prange(num_threads, schedule="static"):
-            while (item := take_piece(&shared, t)) >= 0:
-                group = item % g.groups
-                c = item // g.groups % blocks * block
-                m = item // (g.groups * blocks)
-                weigh_images(dout, x, N, g, group, c, block, m * N // sets, (m + 1) * N // sets, length, together,
-                             off, k_off, sums + m * total + group * rows * lanes, mine,
-                             mine + together * length * lanes)
-        for k in prange(g.groups * rows, schedule="static"):
-            for m in range(1, sets if k % rows < K else 0):
-                for f in range(k * lanes, (k + 1) * lanes):
-                    sums[f] += sums[m * total + f]
-        for k in prange(g.groups * ceil_div(K, g.lanes), schedule="static"):
-            group = k // ceil_div(K, g.lanes)
-            c = k % ceil_div(K, g.lanes) * g.lanes
-            turn(sums + (group * rows + c) * lanes, lanes, min(g.lanes, K - c), g.F, dW + group * g.F * K + c, K)
-            if db != NULL and c == 0:
-                for f in range(g.F):
-                    db[group * g.F + f] = sum_parts(sums + (group * rows + K) * lanes + f, total, sets, lanes)
-        cconv_ftz_restore(state)
+cdef inline void some_weight_sets(const floating* dout, const floating* x, floating* sums, floating* scratch,
+                                  WeightJob* job, Pieces* pieces, int slot) noexcept nogil:
+    cdef Gather* g = job.g
+    cdef Py_ssize_t lanes = g.vectors * g.lanes, rows = g.C * g.each.taps + 2, N = job.N, item, c, group, m
+    cdef floating* mine = scratch + slot * job.private
+    while (item := take_piece(pieces, slot)) >= 0:
+        group = item % g.groups
+        c = item // g.groups % job.blocks * job.block
+        m = item // (g.groups * job.blocks)
+        weigh_images(dout, x, N, g, group, c, job.block, m * N // job.sets, (m + 1) * N // job.sets, job.length,
+                     job.together, job.off, job.k_off, sums + (m * g.groups + group) * rows * lanes, mine,
+                     mine + job.together * job.length * lanes)
+
+
+cdef inline void weight_sets(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef WeightJob* job = <WeightJob*>given
+    if job.single:
+        some_weight_sets(<const float*>job.dout, <const float*>job.x, <float*>job.sums, <float*>job.scratch, job,
+                         pieces, slot)
+    else:
+        some_weight_sets(<const double*>job.dout, <const double*>job.x, <double*>job.sums, <double*>job.scratch, job,
+                         pieces, slot)
+
+
+cdef inline void some_weights(floating* sums, floating* dW, floating* db, WeightJob* job, Pieces* pieces,
+                              int slot) noexcept nogil:
+    cdef Gather* g = job.g
+    cdef Py_ssize_t lanes = g.vectors * g.lanes, K = g.C * g.each.taps, total = g.groups * (K + 2) * lanes
+    cdef Py_ssize_t parts = ceil_div(K, g.lanes), k, c, group, rows, m, i
+    cdef floating* mine
+    while (k := take_piece(pieces, slot)) >= 0:
+        group = k // parts
+        c = k % parts * g.lanes
+        rows = min(g.lanes, K - c)
+        mine = sums + (group * (K + 2) + c) * lanes
+        for m in range(1, job.sets):
+            for i in range(rows * lanes):
+                mine[i] += mine[m * total + i]
+        turn(mine, lanes, rows, g.F, dW + group * g.F * K + c, K)
+        if db != NULL and c == 0:
+            for i in range(g.F):
+                db[group * g.F + i] = sum_parts(mine + K * lanes + i, total, job.sets, lanes)
+
+
+cdef inline void weights(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef WeightJob* job = <WeightJob*>given
+    if job.single:
+        some_weights(<float*>job.sums, <float*>job.dW, <float*>job.db, job, pieces, slot)
+    else:
+        some_weights(<double*>job.sums, <double*>job.dW, <double*>job.db, job, pieces, slot)
+
+
+cdef inline void weight_gradient(WeightJob* job, int num_threads) noexcept nogil:
+    run_job(weight_sets, job, job.sets * job.blocks * job.g.groups, num_threads)
+    run_job(weights, job, job.g.groups * ceil_div(job.g.C * job.g.each.taps, job.g.lanes), num_threads)
