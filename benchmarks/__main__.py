@@ -1,4 +1,4 @@
-"""Compare cconv with the chapter's NumPy, PyTorch and ONNX Runtime, in one run: `python -m benchmarks`."""
+"""Compare cconv with the chapter's NumPy, PyTorch, TensorFlow, ONNX Runtime and OpenVINO: `python -m benchmarks`."""
 
 import argparse
 import json

@@ -4,9 +4,10 @@ In one process contestants disturb each other: idle threads of OpenBLAS, of each
 spinning on the cores that the next contestant needs, ONNX Runtime's for longer than a block. So each has a long-lived
 process, with its libraries as they come and all thread counts set alike, and is stopped (SIGSTOP) while it is not its
 turn: only one process ever runs, and beside it those that are meant to keep it company. Each has a POSIX session of its
-own too, as programs have that a desktop starts: Linux shares the cores out among sessions first. A turn is a block of work that is not timed, in which caches and threads warm up
-again, and a block in which every call is timed and the median kept. Each repeat gives every contestant a turn, so that
-what else the machine does falls on all of them alike; ratios are taken within a repeat.
+own too, as programs have that a desktop starts: Linux shares the cores out among sessions first. A turn is a block of
+work that is not timed, in which caches and threads warm up again, and a block in which every call is timed and the
+median kept. Each repeat gives every contestant a turn, so that what else the machine does falls on all of them alike;
+ratios are taken within a repeat.
 """
 
 import contextlib
@@ -21,7 +22,7 @@ import threading
 import time
 import traceback
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 

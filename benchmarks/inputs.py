@@ -121,8 +121,9 @@ def deep_parameters():
 def resnet_layers():
     """The layers of ResNet for 3 x 32 x 32, 20 of them with parameters that are multiplied.
 
-    A layer is its kind and its sizes: conv (filters, size, stride), depthwise (size, stride), norm, relu, residual (body,
-    shortcut), mean (of each channel), affine (units). Convolutions have no biases, and pads as TensorFlow's "SAME".
+    A layer is its kind and its sizes: conv (filters, size, stride), depthwise (size, stride), norm, relu, residual
+    (body, shortcut), mean (of each channel), affine (units). Convolutions have no biases, and their outputs
+    ceil(input / stride) pixels; an odd one of the padding goes to the bottom and to the right.
     """
     layers = [("conv", 16, 3, 1), ("norm",), ("relu",)]
     for width, first in ((16, 1), (32, 2), (64, 2)):

@@ -20,8 +20,8 @@ COMPANIES = {
     "alone": (),
     "beside one busy process": (BUSY,),
     "beside two busy processes": (BUSY, BUSY),
-    "beside one, nice'd": (BUSY._replace(nice=NICE),),
-    "beside two, nice'd": (BUSY._replace(nice=NICE),) * 2,
+    "beside one nice'd busy process": (BUSY._replace(nice=NICE),),
+    "beside two nice'd busy processes": (BUSY._replace(nice=NICE),) * 2,
     "beside a nice'd one with two threads": (Company("products", 2, NICE),),
     "beside the same training": (Company(),),
 }
