@@ -1,4 +1,4 @@
-"""Compare cconv with the chapter's NumPy, PyTorch and ONNX Runtime, in one run: `python -m benchmarks`."""
+"""Compare cconv with the chapter's NumPy, PyTorch, TensorFlow, ONNX Runtime and OpenVINO: `python -m benchmarks`."""
 
 import argparse
 import json
@@ -43,6 +43,9 @@ def parse(arguments=None):
     parser.add_argument("--repeat", type=int, default=1, metavar="K", help="run so often; slower is what is so in all")
     parser.add_argument("--quick", action="store_true", help="fewer repeats and shapes")
     parser.add_argument("--smoke", action="store_true", help="next to none: does everything run?")
+    parser.add_argument(
+        "--seconds", type=float, default=0, help="let each contestant take steps in `company` so long at least"
+    )
     parser.add_argument("--threads", type=int, help="for each contestant; default: what cconv takes")
     parser.add_argument("--wheel", type=Path, help="a wheel whose size is reported")
     parser.add_argument("--json", type=Path, help="write the results, in seconds and bytes, to this file")
@@ -86,7 +89,7 @@ def run(options, before):
     sections = all_sections()
     names = [name for name in CONTESTANTS if name in options.contestants or (before and name == BEFORE)]
     with Arena(threads, names, repeats, seconds, before) as arena:
-        bench = Bench(arena, options.quick, options.smoke, options.wheel)
+        bench = Bench(arena, options.quick, options.smoke, options.wheel, options.seconds)
         for name in options.section:
             section = sections[name]
             unit = report.UNITS[section.unit][1]

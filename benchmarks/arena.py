@@ -3,11 +3,14 @@
 In one process contestants disturb each other: idle threads of OpenBLAS, of each OpenMP library and of ONNX Runtime keep
 spinning on the cores that the next contestant needs, ONNX Runtime's for longer than a block. So each has a long-lived
 process, with its libraries as they come and all thread counts set alike, and is stopped (SIGSTOP) while it is not its
-turn: only one process ever runs. A turn is a block of work that is not timed, in which caches and threads warm up
-again, and a block in which every call is timed and the median kept. Each repeat gives every contestant a turn, so that
-what else the machine does falls on all of them alike; ratios are taken within a repeat.
+turn: only one process ever runs, and beside it those that are meant to keep it company. Each has a POSIX session of its
+own too, as programs have that a desktop starts: Linux shares the cores out among sessions first. A turn is a block of
+work that is not timed, in which caches and threads warm up again, and a block in which every call is timed and the
+median kept. Each repeat gives every contestant a turn, so that what else the machine does falls on all of them alike;
+ratios are taken within a repeat.
 """
 
+import contextlib
 import ctypes
 import os
 import pickle
@@ -15,23 +18,28 @@ import signal
 import statistics
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from . import interpreters
-from .contestants import BEFORE, Unavailable, create
+from .contestants import BEFORE, COMPANION, Unavailable, create
 
 BLOCK = 0.05  # seconds
 PAUSE = 0.02  # seconds of sleep before each call of which the latency from idle is measured
+WARM_UP = 10  # steps beside companions that are not timed
 PR_SET_PDEATHSIG = 1
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "CCONV_NUM_THREADS")
 # What a contestant's process runs: this package, wherever it lies, without the other modules that lie beside it.
 BEGIN = """
-import importlib.util, sys
-package, name, threads = sys.argv[1:]
+import importlib.util, os, sys
+package, name, threads, nice = sys.argv[1:]
+if int(nice):
+    os.nice(int(nice))  # before any library starts threads
 spec = importlib.util.spec_from_file_location("benchmarks", package)
 sys.modules["benchmarks"] = importlib.util.module_from_spec(spec)
 from benchmarks.arena import serve
@@ -42,6 +50,17 @@ TOLERANCE = {"float32": 1e-4, "float64": 1e-9}  # relative to the largest value 
 
 class Disagreement(Exception):
     """Two contestants computed different things."""
+
+
+class Company(NamedTuple):
+    """Another process that works while a contestant is timed: `nice` is added to its niceness.
+
+    It does a kind of work that the contestant `COMPANION` has; the same as the contestant where that is None.
+    """
+
+    kind: str | None = None
+    threads: int = 1
+    nice: int = 0
 
 
 class Arena:
@@ -80,9 +99,41 @@ class Arena:
             self._check({name: worker.ask("outputs") for name, worker in workers.items()}, tolerance)
         return self._turns(workers, "block", self.seconds)
 
-    def latency(self, kind, arguments, *, among=None):
+    def latency(self, kind, arguments, *, among=None, pause=PAUSE):
         """Return the same for single calls out of idleness, each after a pause."""
-        return self._turns(self._prepare(kind, arguments, among), "latency", PAUSE, 3 if self.seconds < BLOCK else 20)
+        calls = 3 if self.seconds < BLOCK else round(20 * PAUSE / pause)
+        return self._turns(self._prepare(kind, arguments, among), "latency", pause, calls)
+
+    def beside(self, companies, kind, arguments, count, seconds, *, among=None, tolerance=None):
+        """Yield {contestant: the seconds of each step} of a piece of work beside each of several companies.
+
+        Parameters
+        ----------
+        companies : iterable of sequence of Company
+        count, seconds : int, float
+            A contestant takes so many steps at least, for so long at least.
+        """
+        workers = self._prepare(kind, arguments, among)
+        self._check({name: worker.ask("outputs") for name, worker in workers.items()}, tolerance)
+        for companions in companies:
+            times = {}
+            for name, worker in workers.items():
+                with contextlib.ExitStack() as stack:
+                    for companion in companions:
+                        self._accompany(stack, companion, name, kind, arguments)
+                    times[name] = worker.ask("steps", count, seconds)
+            yield times
+
+    def _accompany(self, stack, company, name, kind, arguments):
+        """Let a companion of a contestant work until the stack is left."""
+        if company.kind:
+            who, interpreter, kind, arguments = COMPANION, interpreters.own(), company.kind, {}
+        else:
+            who, interpreter = name, self.interpreter(name)
+        threads = company.threads if company.kind else self.threads
+        worker = stack.enter_context(contextlib.closing(Worker(who, threads, interpreter, company.nice)))
+        worker.ask("prepare", kind, arguments)
+        worker.tell("accompany")
 
     def once(self, kind, arguments, *, among=None):
         """Return {contestant: [(seconds, outputs) per repeat]} of work that is prepared afresh and run once a turn."""
@@ -153,22 +204,31 @@ class Arena:
 class Worker:
     """The parent's end of a contestant's process, which runs only while it is asked something."""
 
-    def __init__(self, name, threads, interpreter):
+    def __init__(self, name, threads, interpreter, nice=0):
         self.name = name
         package = Path(__file__).with_name("__init__.py")
         self._process = subprocess.Popen(
-            interpreter.command("-c", BEGIN, str(package), name, str(threads)),
+            interpreter.command("-c", BEGIN, str(package), name, str(threads), str(nice)),
             env=interpreter.environment(**dict.fromkeys(THREAD_VARIABLES, str(threads))),  # read by libraries, at once
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            start_new_session=True,
         )
-        self._receive()
+        try:
+            self._receive()
+        except BaseException:  # Ctrl-C too
+            self.close()
+            raise
 
     def ask(self, *request):
+        self.tell(*request)
+        return self._receive()
+
+    def tell(self, *request):
+        """Let it work on a request, and do not wait for an answer."""
         self._signal("SIGCONT")
         pickle.dump(request, self._process.stdin)
         self._process.stdin.flush()
-        return self._receive()
 
     def close(self):
         self._signal("SIGCONT")
@@ -186,7 +246,6 @@ class Worker:
         except EOFError:
             raise RuntimeError(f"the process of {self.name} ended: the reason stands above") from None
         if kind == "absent":
-            self.close()
             raise Unavailable(value)
         if kind == "error":
             raise RuntimeError(f"in the process of {self.name}:\n{value}")
@@ -260,6 +319,29 @@ class Desk:
             time.sleep(pause)
             times += self._calls(0)
         return statistics.median(times)
+
+    def steps(self, count, seconds):
+        """Return the seconds of each of `count` steps, or of more until `seconds` are over."""
+        for _ in range(min(count, WARM_UP)):
+            self.work.run()
+        times = []
+        end = time.perf_counter() + seconds
+        while len(times) < count or time.perf_counter() < end:
+            times += self._calls(0)
+        return times
+
+    def accompany(self):
+        """Work until the standard input is closed, by the parent or by its end."""
+        ended = threading.Event()
+
+        def wait():
+            sys.stdin.buffer.peek(1)
+            ended.set()
+
+        threading.Thread(target=wait, daemon=True).start()
+        while not ended.is_set():
+            self.work.run()
+        raise EOFError
 
     def once(self, kind, arguments):
         self.prepare(kind, arguments)

@@ -118,6 +118,65 @@ def deep_parameters():
     return arrays
 
 
+def resnet_layers():
+    """The layers of ResNet for 3 x 32 x 32, 20 of them with parameters that are multiplied.
+
+    A layer is its kind and its sizes: conv (filters, size, stride), depthwise (size, stride), norm, relu, residual
+    (body, shortcut), mean (of each channel), affine (units). Convolutions have no biases, and their outputs
+    ceil(input / stride) pixels; an odd one of the padding goes to the bottom and to the right.
+    """
+    layers = [("conv", 16, 3, 1), ("norm",), ("relu",)]
+    for width, first in ((16, 1), (32, 2), (64, 2)):
+        for stride in (first, 1, 1):
+            body = [("conv", width, 3, stride), ("norm",), ("relu",), ("conv", width, 3, 1), ("norm",)]
+            layers += [("residual", body, [] if stride == 1 else [("conv", width, 1, stride), ("norm",)]), ("relu",)]
+    return [*layers, ("mean",), ("affine", 10)]
+
+
+def mobilenet_layers():
+    """The layers of MobileNet for 3 x 32 x 32, told as those of ResNet."""
+    layers = [("conv", 16, 3, 1), ("norm",), ("relu",)]
+    for filters, stride in ((32, 1), (64, 2), (64, 1), (128, 2), (128, 1)):
+        layers += [("depthwise", 3, stride), ("norm",), ("relu",), ("conv", filters, 1, 1), ("norm",), ("relu",)]
+    return [*layers, ("mean",), ("affine", 10)]
+
+
+def layer_parameters(layers, channels=3):
+    """Return the parameters of such layers in order, float32: filters, gamma, beta, and at last a matrix and biases."""
+    rng = np.random.default_rng(0)
+
+    def walk(layers, channels):
+        for kind, *sizes in layers:
+            if kind in ("conv", "depthwise"):
+                filters, size = sizes[0] if kind == "conv" else channels, sizes[-2]
+                shape = (filters, channels if kind == "conv" else 1, size, size)
+                arrays.append(rng.standard_normal(shape) * np.sqrt(2 / np.prod(shape[1:])))
+                channels = filters
+            elif kind == "norm":
+                arrays.extend((np.ones(channels), np.zeros(channels)))
+            elif kind == "residual":
+                body, shortcut = sizes
+                after = walk(body, channels)
+                walk(shortcut, channels)
+                channels = after
+            elif kind == "affine":
+                (units,) = sizes
+                arrays.extend((rng.standard_normal((channels, units)) / np.sqrt(channels), np.zeros(units)))
+        return channels
+
+    arrays = []
+    walk(layers, channels)
+    return [array.astype("float32") for array in arrays]
+
+
+def pictures(batch, count=10):
+    """Return `count` batches of images of noise, 3 x 32 x 32, and their labels."""
+    rng = np.random.default_rng(0)
+    return [
+        (rng.standard_normal((batch, 3, 32, 32)).astype("float32"), rng.integers(0, 10, batch)) for _ in range(count)
+    ]
+
+
 @functools.cache
 def mnist():
     import cconv

@@ -5,7 +5,7 @@ import os
 import platform
 from pathlib import Path
 
-LIBRARIES = ("numpy", "torch", "onnxruntime", "cconv")
+LIBRARIES = ("numpy", "torch", "tensorflow-cpu", "onnxruntime", "openvino", "cconv")
 
 
 def describe(threads):

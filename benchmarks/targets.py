@@ -71,10 +71,22 @@ def _epoch(peers):
     return lambda r: least(r.all_against("epoch", " images", peers))
 
 
+def _beside(companions):
+    """Measure how many times as long as alone a step takes, the mean or the median, at worst of all networks."""
+
+    def measure(r):
+        pairs = [(row, row.replace(companions, "alone")) for row in r.rows("company") if companions in row]
+        values = [(r.value("company", row), r.value("company", alone)) for row, alone in pairs]
+        return max((value / alone for value, alone in values if value and alone), default=None)
+
+    return measure
+
+
 def _memory(r):
     return next((r.value("memory", row) for row in r.rows("memory")), None)
 
 
+NICE_PAIR = "beside a nice'd one with two threads"
 FORWARD, BACKWARD = " forward", " backward"
 TARGETS = [
     Target("training step, float32, PyTorch's best", 5, _against("step", "float32", PYTORCH)),
@@ -112,5 +124,9 @@ TARGETS = [
     Target("batch normalization, both, each", 1.5, _least("batch-normalization", "float32")),
     Target("training step of DeepConvNet, PyTorch's best", 1.5, _against("deep-step", "float32", PYTORCH)),
     Target("overhead of SimpleConvNet's forward, beyond its kernels", 8e-6, _glue, "us", most=True),
+    Target("training beside one busy process, alone, each", 2, _beside("beside one busy process"), most=True),
+    Target("training beside two busy processes, alone, each", 3, _beside("beside two busy processes"), most=True),
+    Target("training beside a nice'd process with two threads, alone, each", 3, _beside(NICE_PAIR), most=True),
+    Target("two trainings at once, one alone, each", 2.5, _beside("beside the same training"), most=True),
     Target("training step on denormal numbers, an ordinary one", 1.1, _denormal, most=True),
 ]

@@ -37,15 +37,19 @@ def test_the_chapters_network_has_the_same_gradients_and_steps():
 
 @pytest.fixture(scope="module")
 def benchmarks(tmp_path_factory):
-    """A function that runs the benchmarks on this very cconv, with arguments, and returns what they print."""
+    """A function that runs the benchmarks on this very cconv, with arguments, and returns what they print.
+
+    Modules are first looked for in the folder `first`, if there is one.
+    """
     folder = tmp_path_factory.mktemp("benchmarks")
     shutil.copytree(FOLDER, folder / "benchmarks", ignore=shutil.ignore_patterns("__pycache__"))
     environment = {name: value for name, value in os.environ.items() if name != "CCONV_DATA"}
     environment["PYTHONPATH"] = str(Path(cconv.__file__).parents[1])
 
-    def run(*arguments, code=None, status=(0,)):
+    def run(*arguments, code=None, status=(0,), first=None):
         command = [sys.executable, *(["-m", "benchmarks", *map(str, arguments)] if code is None else ["-c", code])]
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+        paths = {"PYTHONPATH": os.pathsep.join(map(str, filter(None, (first, environment["PYTHONPATH"]))))}
+        done = subprocess.run(command, cwd=folder, env=environment | paths, capture_output=True, text=True, timeout=600)
         assert done.returncode in status, done.stdout + done.stderr
         return done.stdout + done.stderr * (status != (0,))
 
@@ -53,15 +57,21 @@ def benchmarks(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "contestants",
-    [("cconv", "NumPy"), ("cconv", "PyTorch", "PyTorch channels_last", "ONNX Runtime", "FMA loop")],
-    ids=["numpy", "peers"],
+    ("contestants", "needs"),
+    [
+        (("cconv", "NumPy"), ()),
+        (
+            ("cconv", "PyTorch", "PyTorch channels_last", "ONNX Runtime", "FMA loop"),
+            ("torch", "onnx", "onnxruntime"),
+        ),
+        (("cconv", "TensorFlow", "TensorFlow XLA", "OpenVINO"), ("tensorflow", "onnx", "openvino")),
+    ],
+    ids=["numpy", "peers", "more peers"],
 )
-def test_every_section_runs_and_is_reported(benchmarks, contestants, tmp_path):
-    if "PyTorch" in contestants:
-        missing = [name for name in ("torch", "onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
-        if missing:
-            pytest.skip(f"needs {', '.join(missing)}: pip install '.[bench]'")
+def test_every_section_runs_and_is_reported(benchmarks, contestants, needs, tmp_path):
+    missing = [name for name in needs if importlib.util.find_spec(name) is None]
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)}: pip install '.[bench]'")
     path = tmp_path / "results.json"
     printed = benchmarks("--smoke", "--threads", 2, "--contestants", *contestants, "--json", path)
     results = json.loads(path.read_text("utf-8"))
@@ -71,8 +81,112 @@ def test_every_section_runs_and_is_reported(benchmarks, contestants, tmp_path):
         assert section["rows"] or (name, section["notes"]) == ("wheel", ["no wheel was given (--wheel)"])
         for values in section["rows"].values():
             assert values["cconv"] and all(value > 0 for value in values["cconv"])
-    assert len(results["sections"]) >= 18
+    assert len(results["sections"]) >= 19
+    assert not results["absent"]
+    rows = [row for section in results["sections"].values() for row in section["rows"].values()]
+    assert all(any(name in row for row in rows) for name in contestants)
     assert "training step" in benchmarks("--markdown", path)
+
+
+def test_contestants_whose_libraries_are_missing_are_named(benchmarks, tmp_path):
+    for name in ("tensorflow", "openvino"):
+        (tmp_path / f"{name}.py").write_text(f"raise ImportError('there is no {name}')\n")
+    contestants = ("cconv", "TensorFlow", "TensorFlow XLA", "OpenVINO")
+    arguments = ("--smoke", "--section", "step", "forward", "--contestants", *contestants)
+    printed = benchmarks(*arguments, first=tmp_path)
+    assert "\nTensorFlow took no part: there is no tensorflow\n" in printed
+    assert "\nTensorFlow XLA took no part: there is no tensorflow\n" in printed
+    assert "\nOpenVINO took no part: " in printed  # without onnx, that is what it lacks
+    assert "  batch 1 " in printed
+
+
+SITUATIONS = [
+    "beside one busy process",
+    "beside two busy processes",
+    "beside one nice'd busy process",
+    "beside two nice'd busy processes",
+    "beside a nice'd one with two threads",
+    "beside the same training",
+]
+
+
+def test_training_beside_others_is_compared_with_training_alone(benchmarks, older, tmp_path):
+    path = tmp_path / "results.json"
+    options = ("--section", "company", "--contestants", "cconv", "--threads", 2, "--json", path, "--against", older)
+    printed = benchmarks("--smoke", *options, status=(0, 1))
+    section = json.loads(path.read_text("utf-8"))["sections"]["company"]
+    situations = [text for text in SITUATIONS if hasattr(os, "nice") or "nice" not in text]
+    names = [f"SimpleConvNet {text}{mean}" for text in ("alone", *situations) for mean in ("", ", mean")]
+    assert list(section["rows"]) == names
+    for row in section["rows"].values():
+        assert list(row) == ["cconv", "cconv before"] and all(value > 0 for values in row.values() for value in values)
+    for who in section["rows"][names[0]]:
+        (note,) = (note for note in section["notes"] if note.startswith(f"SimpleConvNet, {who}: alone "))
+        assert f"  {note}\n" in printed
+        alone, ratios = section["rows"]["SimpleConvNet alone"][who][0], note.partition("times as long: ")[2].split(", ")
+        for text, ratio in zip(situations, ratios, strict=True):
+            value = section["rows"][f"SimpleConvNet {text}"][who][0]
+            assert ratio.startswith(f"{text} {value / alone:.2f} / ")
+    assert "steps in each: 2 or more" in printed
+    assert "training beside two busy processes, alone, each: at most 3.00x" in printed
+
+
+COMPANIONS = """
+import os, signal, sys
+from benchmarks import arena
+
+class Worker(arena.Worker):
+    def tell(self, *request):
+        super().tell(*request)
+        if request == ("accompany",):
+            begun.append(self._process.pid)
+            print(*begun[-1:], flush=True)
+
+    def ask(self, *request):
+        if request[0] == "steps":
+            pid = self._process.pid
+            for companion in begun:
+                assert os.getsid(companion) == companion != os.getsid(0) and os.getsid(pid) == pid
+            assert [os.getpriority(os.PRIO_PROCESS, companion) for companion in begun] == [0, 19, 19, 0]
+            {event}
+        return super().ask(*request)
+
+arena.Worker, begun = Worker, []
+companies = [(arena.Company("busy"), arena.Company("busy", nice=19), arena.Company("products", 2, 19), arena.Company())]
+try:
+    with arena.Arena(2, ["cconv"]) as open_arena:
+        next(open_arena.beside(companies, "step", {{"dtype": "float32", "batch": 2}}, 2, 0))
+        assert len(begun) == 4
+except (KeyboardInterrupt, ZeroDivisionError):
+    print("interrupted")
+for companion in begun:
+    try:
+        os.kill(companion, 0)
+    except ProcessLookupError:
+        print("ended")
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sessions, niceness and signals are those of POSIX")
+@pytest.mark.parametrize("event", ["pass", "raise KeyboardInterrupt", "1 / 0"])
+def test_companions_end_with_the_measurement(benchmarks, event):
+    *_, ended = benchmarks(code=COMPANIONS.format(event=event)).partition("interrupted\n" if event != "pass" else "\n")
+    assert ended.split().count("ended") == 4
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="states of processes are read from /proc")
+def test_companions_end_with_a_parent_that_is_killed(benchmarks):
+    # Returns when nobody holds the standard error any more that the companions have got from their parent.
+    code = COMPANIONS.format(event="os.kill(os.getpid(), signal.SIGKILL)")
+    printed = benchmarks(code=code, status=(-9,))
+    pids = printed.split()[:4]
+    assert len(pids) == 4
+    for pid in pids:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            continue
+        assert state in "ZX"  # ended, and not yet seen by who has adopted it
 
 
 def test_results_are_drawn(benchmarks, tmp_path):
@@ -114,6 +228,7 @@ def test_another_cconv_takes_part_wherever_cconv_does(benchmarks, older, tmp_pat
         "layer-by-layer",
         "deep-step",
         "forward",
+        "latency",
         "convolution-kinds",
         "optimizers",
         "memory",

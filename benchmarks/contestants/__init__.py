@@ -17,9 +17,15 @@ CONTESTANTS = {  # name: module, class, arguments
     "PyTorch": ("pytorch", "PyTorch", ("plain",)),
     "PyTorch channels_last": ("pytorch", "PyTorch", ("channels_last",)),
     "torch.compile": ("pytorch", "PyTorch", ("compile",)),
+    "TensorFlow": ("tensor_flow", "TensorFlow", ("plain",)),
+    "TensorFlow XLA": ("tensor_flow", "TensorFlow", ("xla",)),
     "ONNX Runtime": ("onnx_runtime", "OnnxRuntime", ()),
+    "OpenVINO": ("open_vino", "OpenVino", ()),
     "FMA loop": ("fma", "FmaLoop", ()),
 }
+
+
+COMPANION = "companion"  # takes part in nothing: it works while others are timed
 
 
 class Unavailable(Exception):
@@ -39,7 +45,7 @@ class Work(NamedTuple):
 
 def create(name, threads):
     """Return a contestant, in the process that is to be its own."""
-    module, class_name, arguments = CONTESTANTS[name]
+    module, class_name, arguments = (CONTESTANTS | {COMPANION: ("companion", "Companion", ())})[name]
     try:
         return getattr(importlib.import_module(f"{__name__}.{module}"), class_name)(threads, *arguments)
     except ImportError as error:

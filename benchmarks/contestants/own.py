@@ -14,12 +14,15 @@ from . import Work
 BY_OUTPUT = ("relu", "sigmoid", "tanh")  # activations whose gradient is taken from their output
 
 
-def load(params, dtype):
-    """Return SimpleConvNet with these parameters."""
-    network = cconv.SimpleConvNet(dtype=dtype)
-    for name, value in params.items():
-        network.params[name][...] = value
+def load(network, values):
+    """Give a network these parameters, in order, and return it."""
+    for own, value in zip(network.params.values(), values, strict=True):
+        own[...] = value
     return network
+
+
+def simple_conv_net(dtype):
+    return load(cconv.SimpleConvNet(dtype=dtype), inputs.parameters(dtype).values())
 
 
 class LayerByLayer:
@@ -49,16 +52,8 @@ class Cconv:
         cconv.set_num_threads(threads)
 
     def step(self, dtype, batch, scale=1.0, lr=0.001, network=None):
-        network = network or load(inputs.parameters(dtype), dtype)
-        optimizer = cconv.Adam(lr=lr)
-        batches = inputs.digits(dtype, batch, inputs.BATCHES, scale)
-        turn = itertools.cycle(batches)
-
-        def run():
-            x, t = next(turn)
-            optimizer.update(network.params, network.gradient(x, t))
-
-        return Work(run, lambda: list(network.gradient(*batches[0]).values()))
+        network = network or simple_conv_net(dtype)
+        return _step(network, inputs.digits(dtype, batch, inputs.BATCHES, scale), lr)
 
     # What the FMA loop does of a step, its multiply-adds or its reading and writing, is compared with all of it.
     products_of_step = traffic_of_step = step
@@ -67,25 +62,16 @@ class Cconv:
         return self.step(dtype, batch, network=LayerByLayer(inputs.parameters(dtype)))
 
     def deep_step(self, batch):
-        network, optimizer = cconv.DeepConvNet(seed=0), cconv.Adam()
-        for own, value in zip(network.params.values(), inputs.deep_parameters(), strict=True):
-            own[...] = value
-        batches = inputs.digits("float32", batch, inputs.BATCHES)
-        turn = itertools.cycle(batches)
+        network = load(cconv.DeepConvNet(seed=0), inputs.deep_parameters())
+        return _scored_step(network, inputs.digits("float32", batch, inputs.BATCHES))
 
-        def run():
-            x, t = next(turn)
-            optimizer.update(network.params, network.gradient(x, t))
+    def resnet_step(self, batch):
+        network = cconv.ResNet((3, 32, 32), depth=20, seed=0)
+        return _scored_step(load(network, inputs.layer_parameters(inputs.resnet_layers())), inputs.pictures(batch))
 
-        def features():
-            (x, _), *_ = batches
-            for layer in itertools.takewhile(
-                lambda layer: not isinstance(layer, cconv.Dropout), network.layers.values()
-            ):
-                x = layer.forward(x)
-            return x
-
-        return Work(run, features)
+    def mobilenet_step(self, batch):
+        network = cconv.MobileNet((3, 32, 32), seed=0)
+        return _scored_step(load(network, inputs.layer_parameters(inputs.mobilenet_layers())), inputs.pictures(batch))
 
     def overhead(self):
         network = cconv.SimpleConvNet((1, 4, 4), inputs.LEAST, hidden_size=1, output_size=1)
@@ -107,12 +93,12 @@ class Cconv:
         return Work(run)
 
     def forward(self, dtype, batch):
-        network = load(inputs.parameters(dtype), dtype)
+        network = simple_conv_net(dtype)
         ((x, _),) = inputs.digits(dtype, batch)
         return Work(lambda: network.predict(x))
 
     def epoch(self, x_train, t_train, x_test, t_test):
-        network, optimizer = load(inputs.parameters("float32"), "float32"), cconv.Adam()
+        network, optimizer = simple_conv_net("float32"), cconv.Adam()
 
         def run():
             for chosen in inputs.shuffled(len(x_train)):
@@ -234,6 +220,37 @@ class Cconv:
             return p - before
 
         return Work(run, change)
+
+
+def _step(network, batches, lr=0.001):
+    """Return the work of training a network; its gradients are compared."""
+    optimizer = cconv.Adam(lr=lr)
+    turn = itertools.cycle(batches)
+
+    def gradient(x, t):
+        grads = network.gradient(x, t)
+        return [grads[name] for name in network.params]
+
+    def run():
+        x, t = next(turn)
+        optimizer.update(network.params, network.gradient(x, t))
+
+    return Work(run, lambda: gradient(*batches[0]))
+
+
+def _scored_step(network, batches):
+    """Return the same work; what the layers before the first dropout return in training is compared.
+
+    Where relu cuts, the last digits of a value decide whether a gradient passes: those of deep networks differ.
+    """
+
+    def scores():
+        (x, _), *_ = batches
+        for layer in itertools.takewhile(lambda layer: not isinstance(layer, cconv.Dropout), network.layers.values()):
+            x = layer.forward(x)
+        return x
+
+    return _step(network, batches)._replace(outputs=scores)
 
 
 def _options(geometry):

@@ -26,6 +26,15 @@ ACTIVATIONS = {  # cconv's names: the function of x, and its gradient of dout, x
 }
 
 
+class Residual(torch.nn.Module):
+    def __init__(self, body, shortcut):
+        super().__init__()
+        self.body, self.shortcut = body, shortcut
+
+    def forward(self, x):
+        return self.body(x) + self.shortcut(x)
+
+
 class PyTorch:
     def __init__(self, threads, variant):
         torch.set_num_threads(threads)
@@ -58,11 +67,24 @@ class PyTorch:
         ((x, _),) = inputs.digits("float32", batch)
         return work._replace(outputs=lambda: model[:-3](self._tensor(x)))
 
+    def resnet_step(self, batch):
+        return self._described_step(inputs.resnet_layers(), batch)
+
+    def mobilenet_step(self, batch):
+        return self._described_step(inputs.mobilenet_layers(), batch)
+
+    def _described_step(self, layers, batch):
+        values = inputs.layer_parameters(layers)
+        model, _ = _described(layers, 3, iter(values))
+        model, batches = self._laid_out(model), inputs.pictures(batch)
+        return self._training(model, batches)._replace(outputs=lambda: model(self._tensor(batches[0][0])))
+
     def _step(self, model, dtype, batch, scale=1.0, lr=0.001):
+        return self._training(model, inputs.digits(dtype, batch, inputs.BATCHES, scale), lr)
+
+    def _training(self, model, batches, lr=0.001):
         adam = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
-        batches = [
-            (self._tensor(x), torch.from_numpy(t)) for x, t in inputs.digits(dtype, batch, inputs.BATCHES, scale)
-        ]
+        batches = [(self._tensor(x), torch.from_numpy(t)) for x, t in batches]
         turn = itertools.cycle(batches)
 
         def gradient(x, t):
@@ -316,6 +338,38 @@ class PyTorch:
 
     def _draw(self, dtype, shape):
         return self._tensor(*inputs.draw(dtype, shape))
+
+
+def _described(layers, channels, values):
+    """Return the modules of `inputs.resnet_layers`, with the next of these values, and how many channels they give."""
+    modules = []
+    for kind, *sizes in layers:
+        if kind in ("conv", "depthwise"):
+            size, stride = sizes[-2:]
+            filters, groups = (sizes[0], 1) if kind == "conv" else (channels, channels)
+            if size > 1 and stride == 2:  # the odd one of the padding belongs to the bottom and to the right
+                modules.append(torch.nn.ZeroPad2d((0, 1, 0, 1)))
+            pad = size // 2 if stride == 1 else 0
+            modules.append(torch.nn.Conv2d(channels, filters, size, stride, pad, groups=groups, bias=False))
+            channels = filters
+        elif kind == "norm":
+            modules.append(torch.nn.BatchNorm2d(channels, eps=1e-6))
+        elif kind == "relu":
+            modules.append(torch.nn.ReLU(inplace=True))
+        elif kind == "residual":
+            (body, after), (shortcut, _) = (_described(branch, channels, values) for branch in sizes)
+            modules.append(Residual(body, shortcut))
+            channels = after
+        elif kind == "mean":
+            modules += [torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()]
+        else:
+            modules.append(torch.nn.Linear(channels, *sizes))
+        if kind != "residual":
+            with torch.no_grad():
+                for own in modules[-1].parameters():
+                    value = torch.from_numpy(next(values))
+                    own.copy_(value.T if value.ndim == 2 else value)
+    return torch.nn.Sequential(*modules), channels
 
 
 def _options(geometry):

@@ -18,6 +18,7 @@ class Bench:
     quick: bool = False
     smoke: bool = False
     wheel: str | None = None
+    seconds: float = 0.0  # that a contestant takes steps beside companions, at least
     notes: list[str] = field(default_factory=list)  # what a section has to say beside its rows
 
     def first(self, rows, quick=4):
@@ -55,11 +56,11 @@ def section(unit="s"):
 
 def all_sections():
     """Return {name: function}, in the order in which they run."""
-    from . import convolutions, layers, machine, networks
+    from . import company, convolutions, layers, machine, networks
 
     return {
         name.replace("_", "-"): function
-        for module in (networks, layers, convolutions, machine)
+        for module in (networks, company, layers, convolutions, machine)
         for name, function in vars(module).items()
         if hasattr(function, "unit")
     }

@@ -8,7 +8,15 @@ from ..contestants import BEFORE
 from ..inputs import Convolution
 from . import section
 
-MODULES = {"cconv": "cconv", BEFORE: "cconv", "NumPy": "numpy", "PyTorch": "torch", "ONNX Runtime": "onnxruntime"}
+MODULES = {
+    "cconv": "cconv",
+    BEFORE: "cconv",
+    "NumPy": "numpy",
+    "PyTorch": "torch",
+    "TensorFlow": "tensorflow",
+    "ONNX Runtime": "onnxruntime",
+    "OpenVINO": "openvino",
+}
 TIMED_IMPORT = "from time import perf_counter; s = perf_counter(); import {}; print(perf_counter() - s)"
 
 

@@ -47,10 +47,19 @@ def forward(bench):
 
 @section()
 def latency(bench):
-    """Scores of SimpleConvNet, single calls out of idleness: each after a pause of 20 ms."""
+    """Single calls out of idleness, float32: scores of SimpleConvNet after 20 ms, single operations after 1 ms."""
     for batch in bench.first((1, 16)):
         arguments = {"dtype": "float32", "batch": batch}
         yield f"batch {batch}", bench.arena.latency("forward", arguments)
+    operations = [
+        ("relu of 64 KiB", "activation_forward", {"name": "relu", "shape": (128, 128)}),
+        ("relu of 256 KiB", "activation_forward", {"name": "relu", "shape": (256, 256)}),  # which two threads share
+        ("affine 64 x 256 x 64", "affine_forward", {"N": 64, "D": 256, "M": 64}),
+    ]
+    for name, kind, arguments in bench.first(operations):
+        arguments = arguments | {"dtype": "float32"}
+        yield f"{name}, after 1 ms", bench.arena.latency(kind, arguments, among=("cconv",), pause=0.001)
+        yield f"{name}, back to back", bench.compare(kind, among=("cconv",), **arguments)
 
 
 @section()
