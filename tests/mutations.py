@@ -165,8 +165,8 @@ MUTATIONS = {
     ),
     "the second copy of the image is not moved": (
         "conv_list.pxd",
-        "memcpy(image + copy, image + half,",
-        "memcpy(image + copy, image,",
+        "memcpy(image + job.copy, image + job.half,",
+        "memcpy(image + job.copy, image,",
     ),
     "windows without their dilation": ("_conv.pyx", "k % FH * dh * g.PW", "k % FH * g.PW"),
     "a pixel that no window reads": ("_conv.pyx", "if y_at < g.PH and x_at < g.PW else", "if y_at < g.PH else"),
@@ -183,8 +183,8 @@ MUTATIONS = {
     ),
     "a gradient grows from image to image": (
         "conv_list.pxd",
-        "if dx != NULL:\n                        memset(gradient",
-        "if dx != NULL and n == 0:\n                        memset(gradient",
+        "if dx != NULL:\n                memset(gradient",
+        "if dx != NULL and n == 0:\n                memset(gradient",
     ),
     "sums of a list overwritten": (
         "conv_list.h",
@@ -391,15 +391,15 @@ MUTATIONS = {
     ),
     "the other dtype": (
         "_resample.pyx",
-        "bint single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT",
-        "bint single = cnp.PyArray_TYPE(x) == cnp.NPY_DOUBLE",
+        "Job(cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT",
+        "Job(cnp.PyArray_TYPE(x) == cnp.NPY_DOUBLE",
     ),
     "the second neighbour of a gradient": (
         "_resample.pyx",
         "mixed[columns.second[z]] += w *",
         "mixed[columns.second[z]] = w *",
     ),
-    "the padding below an image": ("_resample.pyx", "if r < H - 1 else", "if r < H else"),
+    "the padding below an image": ("_resample.pyx", "if r < f.H - 1 else", "if r < f.H else"),
     "the column right of an image": ("_im2col.pyx", "and q < g.W:", "and q <= g.W:"),
 }
 
