@@ -466,7 +466,7 @@ def run(command, tree, level, seconds):
         process = subprocess.Popen(
             [sys.executable, *command],
             cwd=tree,
-            env=os.environ | variables,
+            env=os.environ | variables | {"PYTEST_ADDOPTS": ""},
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,

@@ -186,6 +186,7 @@ FUNCTIONS = {
     "relu": {"x": X},
     "relu_grad": {"x": X},
     "set_num_threads": {"n": cconv.get_num_threads()},
+    "threads": {"n": 1},
     "show_config": {"mode": "dicts"},
     "sigmoid": {"x": X},
     "sigmoid_grad": {"x": X},

@@ -44,7 +44,8 @@ def killed_while_writing(path):
     )
     before = set(os.listdir(path.parent))
     environment = os.environ | {"PYTHONPATH": str(Path(cconv.__file__).parents[1])}
-    assert subprocess.run([sys.executable, "-c", code, str(path)], env=environment).returncode == -signal.SIGKILL
+    command = [sys.executable, "-c", code, str(path)]
+    assert subprocess.run(command, env=environment, cwd=path.parent).returncode == -signal.SIGKILL
     (name,) = set(os.listdir(path.parent)) - before
     assert LEFTOVER.fullmatch(name)
     return path.parent / name

@@ -7,6 +7,8 @@ from pathlib import Path
 import guard_pages
 import pytest
 
+import cconv
+
 TESTS = Path(__file__).parent
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pages are protected as Linux does it")
@@ -68,7 +70,7 @@ def test_a_split_row_that_is_wider_than_its_image_reads_nothing_before_it(cpu_le
 
 CHILD = f"""
 import sys
-sys.path[:0] = {str(TESTS)!r}, {str(TESTS.parent)!r}
+sys.path[:0] = {str(TESTS)!r}, {str(Path(cconv.__file__).parents[1])!r}
 import ctypes
 import differential, guard_pages
 

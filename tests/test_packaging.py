@@ -140,7 +140,7 @@ def test_wheel_holds_modules_and_stubs_but_no_sources(serial_wheel):
     assert sources(".py") | sources(".pyi") | {"cconv/py.typed", "cconv/kernels/build_info.json"} <= files
     assert not [name for name in files if name.endswith((".pyx", ".pxd", ".h", ".c")) or name.startswith("tests")]
     compiled = {name.split(".")[0] for name in files if name.endswith((".so", ".pyd"))}
-    once = {f"cconv/kernels/{name}" for name in ("_cpu", "_im2col", "_memory")}
+    once = {f"cconv/kernels/{name}" for name in ("_cpu", "_im2col", "_memory", "_threads")}
     assert compiled == once | {f"cconv/kernels_baseline/_{name}" for name in vars(kernels.load(kernels.LEVEL))}
 
 
