@@ -221,6 +221,8 @@ cdef class Plan:
         if self.kind == WINDOW_GRADIENT:
             g.PW = round_up(g.PW, CACHE_LINE // self.itemsize)
         set_planes(g, padded, whole)
+        if self.kind == WINDOW_GRADIENT:
+            g.copied = True  # always, and twice
         g.down = sh
         g.up = 1
         g.across = sw
