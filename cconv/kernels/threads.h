@@ -104,7 +104,11 @@ static void share_job(job_body body, void *job, ptrdiff_t count, int threads)
 
 /* What the operating system gives: a lock, conditions, a clock, and threads. */
 
+#if defined(CCONV_DEBUG)
+#define STACK_BYTES (8 << 20) /* without optimisation, and under sanitizers, tiles take much of it */
+#else
 #define STACK_BYTES (256 << 10) /* large buffers come from scratch */
+#endif
 
 static void work(int number);
 
