@@ -42,6 +42,13 @@ def num_threads(request, monkeypatch):
     return request.param
 
 
+@pytest.fixture
+def without_sanitizer():
+    """Skip the test where the address sanitizer is in the process: it takes faults itself and keeps freed memory."""
+    if "libasan" in os.environ.get("LD_PRELOAD", ""):
+        pytest.skip("the address sanitizer takes faults itself and keeps freed memory")
+
+
 @pytest.fixture(scope="session")
 def mnist_dir():
     """The directory of the real MNIST files that CCONV_DATA names; a broken one is a failure, not a reason to skip."""

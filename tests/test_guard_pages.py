@@ -49,7 +49,7 @@ def run(*arguments):
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_is_a_fault(fault, cpu_level):
+def test_is_a_fault(fault, cpu_level, without_sanitizer):
     done = run("-c", PROGRAM + FAULTS[fault], cpu_level)
     assert done.stdout == "begun\n" and done.returncode < 0, done.stderr
     assert run("-c", PROGRAM, cpu_level).returncode == 0
@@ -84,7 +84,7 @@ sys.exit(guard_pages.main())
 """
 
 
-def test_a_fault_is_a_failed_case_and_the_next_case_runs(tmp_path, monkeypatch, capsys):
+def test_a_fault_is_a_failed_case_and_the_next_case_runs(tmp_path, monkeypatch, capsys, without_sanitizer):
     script = tmp_path / "child.py"
     script.write_text(CHILD)
     monkeypatch.setattr(guard_pages, "__file__", str(script))

@@ -304,7 +304,7 @@ print("done")
 
 
 @needs_proc
-def test_short_lived_python_threads_leave_nothing(run_python):
+def test_short_lived_python_threads_leave_nothing(run_python, without_sanitizer):
     code = """
 import threading, time
 

@@ -40,6 +40,7 @@ cimport numpy as cnp
 from libc.stdint cimport int32_t, uint8_t, uint16_t
 from libc.string cimport memcpy
 
+from cconv.kernels.arrays cimport copy_of, data, sizes
 from cconv.kernels.conv_gather cimport (
     ALIGNMENT, STRIP, Gather, GatherJob, Pass, gather, most_outputs, pass_of, shares, splits, strip_size, tile_width
 )
@@ -292,8 +293,8 @@ cdef class Plan:
             kept = np.empty((4, most, 2), np.uint16)
             memcpy(cnp.PyArray_DATA(kept), p.kept, 8 * most * sizeof(uint16_t))
             each.append({
-                "width": p.width, "side": p.side, "weights": p.weights, "table": view(p.table, p.taps),
-                "row": view(p.row, p.taps), "tap": view(p.tap, p.taps),
+                "width": p.width, "side": p.side, "weights": p.weights, "table": copy_of(p.table, p.taps),
+                "row": copy_of(p.row, p.taps), "tap": copy_of(p.tap, p.taps),
                 "kept": kept[:, :p.taps] != 0,
             })
         return {
@@ -303,8 +304,8 @@ cdef class Plan:
             "most": g.most, "by_tap": g.by_tap, "area": g.area, "width": g.width, "rows": g.rows, "row": g.row,
             "step": g.step, "down": g.down, "up": g.up, "across": g.across, "lowest": g.lowest, "highest": g.highest,
             "ph": g.ph, "pw": g.pw, "lanes": g.lanes, "vectors": g.vectors, "V": g.V, "weights": g.weights,
-            "itemsize": self.itemsize, "each": each, "off": view(g.off, g.area),
-            "taps": view(g.taps, 2 * g.rows * g.pw).reshape(g.rows, g.pw, 2), "tiles": self.find_tiles(),
+            "itemsize": self.itemsize, "each": each, "off": copy_of(g.off, g.area),
+            "taps": copy_of(g.taps, 2 * g.rows * g.pw).reshape(g.rows, g.pw, 2), "tiles": self.find_tiles(),
         }
 
     cdef cnp.ndarray find_tiles(self):
@@ -334,13 +335,6 @@ cdef class Plan:
                             found.append((V, y, z, first, size + (k < larger)))
                             first += size + (k < larger)
         return np.array(found, np.intp).reshape(-1, 5)
-
-
-cdef cnp.ndarray view(Py_ssize_t* values, Py_ssize_t count):
-    """A copy of a table."""
-    cdef cnp.ndarray copy = np.empty(count, np.intp)
-    memcpy(cnp.PyArray_DATA(copy), values, count * sizeof(Py_ssize_t))
-    return copy
 
 
 cdef void set_planes(Gather* g, bint padded, bint whole):
@@ -441,11 +435,6 @@ cdef void find_taps(Gather* g, Py_ssize_t y, Pass* p, Py_ssize_t* taps):
 cdef dict found_plans = {}
 
 
-cdef inline tuple sizes(cnp.ndarray images):
-    """The channels, height and width of one image."""
-    return images.shape[1], images.shape[2], images.shape[3]
-
-
 cdef Plan find_plan(cnp.ndarray source, cnp.ndarray W, tuple target, tuple steps, Py_ssize_t groups, Kind kind):
     """Return the plan of a geometry, from the last few that were used."""
     cdef tuple key = (source.shape[1], source.shape[2], source.shape[3], W.shape[0], W.shape[2], W.shape[3],
@@ -467,10 +456,6 @@ cdef void check_scratch(double values):
     """Refuse a scratch whose size in bytes would leave a machine word."""
     if values > 2.0**56:
         raise MemoryError(f"padded images would take {values:.0f} values of scratch")
-
-
-cdef inline void* data(object array) noexcept:
-    return NULL if array is None else cnp.PyArray_DATA(<cnp.ndarray>array)
 
 
 cdef void run_gather(cnp.ndarray source, cnp.ndarray W, object b, cnp.ndarray target, Plan plan, object argmax,

@@ -33,6 +33,7 @@ from cython cimport floating
 from libc.string cimport memcpy, memset
 
 from cconv.kernels._threads cimport Pieces, run_job, take_piece
+from cconv.kernels.arrays cimport copy_of, data, sizes
 from cconv.kernels.division cimport ceil_div, deal, floor_div, quotient, round_up
 from cconv.kernels.sums cimport sum_add, sum_parts, sum_row
 from cconv.kernels.tile cimport PLANS_CHECKED, TILE_BYTES
@@ -444,8 +445,8 @@ cdef class Plan:
         each = []
         for s in range(g.passes):
             p = g.each + s
-            each.append({"where": view(p.where, p.vectors), "to": view(p.to, p.vectors), "table": view(p.table, p.taps),
-                         "tap": view(p.tap, p.taps), "weights": p.weights})
+            each.append({"where": copy_of(p.where, p.vectors), "to": copy_of(p.to, p.vectors),
+                         "table": copy_of(p.table, p.taps), "tap": copy_of(p.tap, p.taps), "weights": p.weights})
         return {
             "pass": which, "source": source, "filters": filters, "target": target, "steps": steps, "groups": g.groups,
             "itemsize": itemsize, "C": g.C, "F": g.F, "sh": g.split.sh, "sw": g.split.sw, "top": g.split.top,
@@ -453,13 +454,6 @@ cdef class Plan:
             "in_rows": g.in_rows, "plane": g.plane, "row_step": g.row_step, "th": g.th, "tw": g.tw, "strip": g.strip,
             "lanes": TILE_BYTES // itemsize, "spare": 0 if g.in_place else ALIGNMENT, "each": each,
         }
-
-
-cdef cnp.ndarray view(Py_ssize_t* values, Py_ssize_t count):
-    """A copy of a table."""
-    cdef cnp.ndarray copy = np.empty(count, np.intp)
-    memcpy(cnp.PyArray_DATA(copy), values, count * sizeof(Py_ssize_t))
-    return copy
 
 
 def plan(str which, tuple source, tuple filters, tuple target, tuple steps, Py_ssize_t groups, Py_ssize_t itemsize, /):
@@ -471,11 +465,6 @@ def plan(str which, tuple source, tuple filters, tuple target, tuple steps, Py_s
 
 
 cdef dict found_plans = {}
-
-
-cdef inline tuple sizes(cnp.ndarray images):
-    """The channels, height and width of one image."""
-    return images.shape[1], images.shape[2], images.shape[3]
 
 
 cdef Plan find_plan(cnp.ndarray source, cnp.ndarray W, cnp.ndarray target, tuple steps, Py_ssize_t groups,
@@ -497,10 +486,6 @@ cdef Plan find_plan(cnp.ndarray source, cnp.ndarray W, cnp.ndarray target, tuple
             found_plans.clear()
         found_plans[key] = found
     return <Plan>found
-
-
-cdef inline void* data(object array) noexcept:
-    return NULL if array is None else cnp.PyArray_DATA(<cnp.ndarray>array)
 
 
 cdef void run_gather(cnp.ndarray source, cnp.ndarray W, object b, cnp.ndarray target, Plan plan, bint backward,

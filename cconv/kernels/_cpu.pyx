@@ -58,8 +58,8 @@ def get_num_threads():
     return threads_in_use()
 
 
-cdef int checked_count(n) except 0:
-    """A number of threads that a user gave."""
+def check_count(n):
+    """Return a number of threads that a user gave, as an int that is not larger than what is used."""
     try:
         n = operator.index(n)
     except TypeError:
@@ -101,12 +101,7 @@ def set_num_threads(n):
     1
     >>> cconv.set_num_threads(before)
     """
-    use_threads(checked_count(n))
-
-
-def check_count(n):
-    """Return a number of threads that a user gave, as an int that is not larger than what is used."""
-    return checked_count(n)
+    use_threads(check_count(n))
 
 
 def set_own_count(int n, /):

@@ -15,7 +15,7 @@ __all__ = ["check", "check_pixels", "check_product"]
 
 Plan = dict[str, Any]
 Ints = NDArray[np.intp]
-LIMIT = 1 << 20  # pairs of an output and a tap; of a larger plan, the rows at both ends and some between are checked
+LIMIT = 1 << 20  # pairs of an output and a tap, all of which are checked
 
 
 def demand(condition: Any, plan: Plan, what: str) -> None:
@@ -38,6 +38,24 @@ def pixels_of(plan: Plan, tap: Ints, Y: Ints, Z: Ints) -> tuple[Ints, Ints, NDAr
         return y // sh, z // sw, (y % sh == 0) & (z % sw == 0)
     y, z = Y[:, None] * sh - pt + i * dh, Z[:, None] * sw - pl + j * dw
     return y, z, np.ones(y.shape, bool)
+
+
+def check_taps(plan: Plan, tap: Ints, Y: Ints, Z: Ints) -> tuple[Ints, Ints, NDArray[np.bool_]]:
+    """Compare the taps of a pass with those that its outputs have; return `pixels_of` them."""
+    pixels = pixels_of(plan, tap, Y, Z)
+    demand(pixels[2], plan, "a pass has a tap that its outputs have not")
+    everything = np.arange(plan["filters"][2] * plan["filters"][3])
+    demand(pixels_of(plan, everything, Y[:1], Z[:1])[2].sum() == len(tap), plan, "a pass lacks a tap")
+    demand(len(np.unique(tap)) == len(tap), plan, "a pass has a tap twice")
+    return pixels
+
+
+def sample(plan: Plan, rows: Ints, taps: int) -> Ints:
+    """Which of some outputs, in these rows, are checked: all, or of a large plan those of the rows at both ends."""
+    if len(rows) * taps <= LIMIT:
+        return np.arange(len(rows))
+    H = plan["target"][1]
+    return np.flatnonzero(np.isin(rows, [*range(9), H // 2, *range(H - 9, H)]))
 
 
 def within(plan: Plan, y: Ints, z: Ints) -> NDArray[np.bool_]:
@@ -118,10 +136,7 @@ def check_outputs(plan: Plan) -> None:
         flat = row * plan["row"] + (z + p) * plan["pw"] + phase
         demand((flat >= 0) & (flat < area), plan, "an output lies beyond the image")
         demand(np.bincount(flat, minlength=area).reshape(H, W) == wanted, plan, "an output is not written exactly once")
-        chosen = np.arange(len(flat))
-        if len(flat) * max(len(each["tap"]) for each in plan["each"]) > LIMIT:
-            ends = np.unique(np.concatenate([np.arange(9), np.arange(H - 9, H), [H // 2]]).clip(0, H - 1))
-            chosen = np.flatnonzero(np.isin(flat // W, ends))
+        chosen = sample(plan, flat // W, max(len(each["tap"]) for each in plan["each"]))
         which = row[chosen] % plan["ph"] * plan["pw"] + phase[chosen]
         for s in np.unique(which):
             at = chosen[which == s]
@@ -154,11 +169,7 @@ def check_pass(
     flat = row * plan["row"] + (z + place) * plan["pw"] + phase
     Y, Z = np.divmod(flat, plan["target"][2])
     taps = np.arange(len(p["tap"]))
-    pixels = pixels_of(plan, p["tap"], Y, Z)
-    demand(pixels[2], plan, "a pass has a tap that its outputs have not")
-    everything = np.arange(plan["filters"][2] * plan["filters"][3])
-    demand(pixels_of(plan, everything, Y[:1], Z[:1])[2].sum() == len(taps), plan, "a pass lacks a tap")
-    demand(len(np.unique(p["tap"])) == len(taps), plan, "a pass has a tap twice")
+    pixels = check_taps(plan, p["tap"], Y, Z)
     begin = row * plan["down"] // plan["up"]
     address = (begin * plan["step"] + (z + place) * plan["across"])[:, None] + p["table"]
     first, end = plan["taps"][row, phase].T
@@ -191,9 +202,8 @@ def check_weights(plan: Plan) -> None:
     p = plan["each"][0]
     demand(p["tap"] == np.arange(plan["filters"][2] * plan["filters"][3]), plan, "taps are in another order")
     Y, Z = np.divmod(np.arange(H * W), W)
-    if H * W * len(p["tap"]) > LIMIT:
-        chosen = np.flatnonzero(np.isin(Y, [*range(9), H // 2, *range(H - 9, H)]))
-        Y, Z = Y[chosen], Z[chosen]
+    chosen = sample(plan, Y, len(p["tap"]))
+    Y, Z = Y[chosen], Z[chosen]
     pixels = pixels_of(plan, p["tap"], Y, Z)
     address = plan["off"][Y * W + Z][:, None] + p["table"]
     read = np.ones(address.shape, bool)
@@ -248,13 +258,9 @@ def check_pixels(plan: Plan) -> None:
             written[Y, Z] += 1
             address = (np.arange(height) * plan["pitch"])[:, None] + np.arange(width)
         Y, Z, address = Y.ravel(), Z.ravel(), address.ravel()
-        if len(Y) * max(len(p["tap"]), 1) > LIMIT:
-            chosen = np.flatnonzero(np.isin(Y, [*range(9), H // 2, *range(H - 9, H)]))
-            Y, Z, address = Y[chosen], Z[chosen], address[chosen]
-        pixels = pixels_of(plan, p["tap"], Y, Z)
-        demand(pixels[2], plan, "a pass has a tap that its outputs have not")
-        everything = np.arange(plan["filters"][2] * plan["filters"][3])
-        demand(pixels_of(plan, everything, Y[:1], Z[:1])[2].sum() == len(p["tap"]), plan, "a pass lacks a tap")
+        chosen = sample(plan, Y, len(p["tap"]))
+        Y, Z, address = Y[chosen], Z[chosen], address[chosen]
+        pixels = check_taps(plan, p["tap"], Y, Z)
         check_phases(plan, address[:, None] + p["table"], pixels)
         # Whole vectors are read, outputs in the gaps between rows too.
         last = max(p["where"], default=0) + lanes - 1 + max(p["table"], default=0)
