@@ -63,6 +63,9 @@ from cconv.kernels._memory import empty
 
 cnp.import_array()
 
+if PLANS_CHECKED:
+    from cconv.kernels.plans import check
+
 cdef enum:
     GRADIENT_STRIP = 16384  # values of a transposed strip of dout, which stays in the first or second cache
     GRADIENT_BLOCK = 1 << 19  # bytes of sums that share one transposed dout, and the second cache with it
@@ -443,8 +446,6 @@ cdef Plan find_plan(cnp.ndarray source, cnp.ndarray W, tuple target, tuple steps
     if found is None:
         found = Plan(sizes(source), (<object>W).shape, target, *steps, groups, cnp.PyArray_ITEMSIZE(W), kind)
         if PLANS_CHECKED:
-            from cconv.kernels.plans import check
-
             check((<Plan>found).describe(sizes(source), (<object>W).shape, target, steps))
         if len(found_plans) >= 256:
             found_plans.clear()

@@ -44,6 +44,9 @@ from cconv.kernels._memory import empty
 
 cnp.import_array()
 
+if PLANS_CHECKED:
+    from cconv.kernels.plans import check_pixels
+
 cdef extern from "conv_pixels.h" nogil:
     ctypedef struct Split "split_geometry":
         Py_ssize_t H, W, sh, sw, top, left, rows, pitch
@@ -477,8 +480,6 @@ cdef Plan find_plan(cnp.ndarray source, cnp.ndarray W, cnp.ndarray target, tuple
         found = Plan(sizes(source), (<object>W).shape, sizes(target), *steps, groups, cnp.PyArray_ITEMSIZE(W),
                      backward)
         if PLANS_CHECKED:
-            from cconv.kernels.plans import check_pixels
-
             which = "input_gradient" if backward else "output"
             check_pixels((<Plan>found).describe(which, sizes(source), (<object>W).shape, sizes(target), steps,
                                                 cnp.PyArray_ITEMSIZE(W)))

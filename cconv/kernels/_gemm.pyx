@@ -43,6 +43,9 @@ from cconv.kernels._memory import empty
 
 cnp.import_array()
 
+if PLANS_CHECKED:
+    from cconv.kernels.plans import check_product
+
 cdef extern from "row.h" nogil:
     const int ROW_MAX_V
     void row_float(int, const float*, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, float*) noexcept
@@ -547,8 +550,6 @@ cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray 
         return
     lay_out(&g, rows, K, columns, transposed, turned, itemsize, num_threads)
     if PLANS_CHECKED:
-        from cconv.kernels.plans import check_product
-
         check_product(plan(rows, K, columns, transposed, turned, itemsize, num_threads))
     summed = g.chunks * rows * g.step * (g.few or g.by_chunks)
     scratch = empty((g.private * num_threads * (not g.few) + summed,), a.dtype)
