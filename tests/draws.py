@@ -590,8 +590,8 @@ def max_pool(case):
         x[case.rng.random(shape) < case.pick([0.02, 0.5, 1])] = special
         case.say(special=special)
     x = case.place(x)
-    # Windows that hold no pixel, as dilation can make them, are refused.
-    if not patches(np.ones(shape), *steps).any(axis=(2, 3)).all():
+    # Windows that hold no pixel, as dilation can make them, are refused, whatever the number of images.
+    if not patches(np.ones((1, 1, *shape[2:])), *steps).any(axis=(2, 3)).all():
         try:
             functional.max_pool(x, window, **settings)
         except ValueError as error:

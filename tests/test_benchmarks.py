@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -181,12 +182,19 @@ def test_companions_end_with_a_parent_that_is_killed(benchmarks):
     printed = benchmarks(code=code, status=(-9,))
     pids = printed.split()[:4]
     assert len(pids) == 4
-    for pid in pids:
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except FileNotFoundError:
-            continue
-        assert state in "ZX"  # ended, and not yet seen by who has adopted it
+    # A process closes its files some time before it counts as ended.
+    deadline = time.monotonic() + 60
+    while any(running(pid) for pid in pids):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def running(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in "ZX"  # ended, and not yet seen by who has adopted it
 
 
 def test_results_are_drawn(benchmarks, tmp_path):
