@@ -11,7 +11,7 @@ try:
 except ImportError:  # on Windows, where a file that is open cannot be removed
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["path_of", "replacing", "write"]
+__all__ = ["path_of", "remove_leftovers", "replacing", "write"]
 
 
 def path_of(value, name="file_name"):
@@ -95,7 +95,7 @@ def replacing(path, old=None):
     folder, name = os.path.split(path)
     # A digest, as a name may be as long as the file system allows.
     prefix = f".{blake2b(os.fsencode(name), digest_size=8).hexdigest()}."
-    _remove_leftovers(folder, prefix)
+    remove_leftovers(folder, prefix)
     mode = 0o666 if old is None else 0o600  # nobody reads it before it has the mode of the old one
     while True:
         temporary = os.path.join(folder, f"{prefix}{os.urandom(8).hex()}.tmp")
@@ -113,7 +113,20 @@ def replacing(path, old=None):
             if fcntl is None:
                 file.close()  # Windows does not rename an open file; elsewhere the lock holds until it is renamed
             os.replace(temporary, path)
+            _sync_folder(folder)
             return
+
+
+def _sync_folder(folder):
+    """Let a name that is new in a folder outlast a loss of power, where the system can say so."""
+    if fcntl is None:
+        return
+    with suppress(OSError):  # some file systems have no such thing
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _is_held(file):
@@ -145,9 +158,9 @@ def _take_over(path, old):
         os.chmod(path, mode)
 
 
-def _remove_leftovers(folder, prefix):
-    """Remove the temporary files of this prefix whose processes have ended."""
-    pattern = re.compile(re.escape(prefix) + r"[0-9a-f]{16}\.tmp")
+def remove_leftovers(folder, prefix=None):
+    """Remove the temporary files whose processes have ended: those of this prefix, or all when none is given."""
+    pattern = re.compile((r"\.[0-9a-f]{16}\." if prefix is None else re.escape(prefix)) + r"[0-9a-f]{16}\.tmp")
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if pattern.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):

@@ -6,14 +6,15 @@ from ._arrays import as_float
 from ._extras import require
 from ._files import path_of
 from .geometry import integer
+from .history import History
 
-__all__ = ["filter_show", "plot_accuracy"]
+__all__ = ["filter_show", "plot_accuracy", "plot_history"]
 
 FRAME = 0.7  # grey
 LONGEST = 2**16 - 1  # pixels that matplotlib draws
 
 
-def _figure(width, height, file_name, purpose):
+def figure_of(width, height, file_name, purpose):
     """A figure in a window, where pyplot has windows and no file is wanted, else one that needs no display."""
     if file_name is None:
         pyplot = require("matplotlib.pyplot", purpose)
@@ -26,7 +27,7 @@ def _figure(width, height, file_name, purpose):
     return figure
 
 
-def _present(figure, file_name, dpi, purpose):
+def present(figure, file_name, dpi, purpose):
     """Save the figure, or show it if it has a window."""
     if file_name is not None:
         figure.savefig(file_name, dpi=dpi)
@@ -93,11 +94,11 @@ def filter_show(filters, nx=8, margin=3, scale=10, *, file_name=None):
         bottom, right = top + FH * scale, left + FW * scale
         canvas[top - frame : bottom + frame, left - frame : right + frame] = FRAME
         canvas[top:bottom, left:right] = np.kron(values.transpose(1, 2, 0), np.ones((scale, scale, 1)))
-    figure = _figure(canvas.shape[1] / 100, canvas.shape[0] / 100, file_name, "filter_show")
+    figure = figure_of(canvas.shape[1] / 100, canvas.shape[0] / 100, file_name, "filter_show")
     axes = figure.add_subplot()
     axes.imshow(canvas, interpolation="nearest")
     axes.set_axis_off()
-    return _present(figure, file_name, 100, "filter_show")
+    return present(figure, file_name, 100, "filter_show")
 
 
 def plot_accuracy(train_acc_list, test_acc_list, *, file_name=None):
@@ -131,11 +132,57 @@ def plot_accuracy(train_acc_list, test_acc_list, *, file_name=None):
         lists.append(as_float(values, name))
         if lists[-1].ndim != 1:
             raise ValueError(f"{name} must be a sequence of numbers, got shape {lists[-1].shape}")
-    figure = _figure(6.4, 4.0, file_name, "plot_accuracy")
+    figure = figure_of(6.4, 4.0, file_name, "plot_accuracy")
     axes = figure.add_subplot(xlabel="epoch", ylabel="accuracy")
     for values, marker, label in zip(lists, "os", ("train", "test"), strict=True):
         axes.plot(range(1, len(values) + 1), values, marker=marker, markersize=4, label=label)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
-    return _present(figure, file_name, 120, "plot_accuracy")
+    return present(figure, file_name, 120, "plot_accuracy")
+
+
+def plot_history(history, *, file_name=None):
+    """Draw the losses of a training, and its accuracies where it has some, epoch by epoch.
+
+    Parameters
+    ----------
+    history : History
+        That of a Trainer.
+    file_name : str or path, keyword only
+        Where to save the picture; without it the picture is shown, as `filter_show` shows its own.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ImportError
+        Without matplotlib.
+
+    Examples
+    --------
+    >>> history = cconv.History()
+    >>> history.record(loss=0.7, accuracy=0.8, lr=0.1, seconds=2.0)
+    >>> [axes.get_ylabel() for axes in plot_history(history).axes]
+    ['loss', 'accuracy']
+    """
+    file_name = None if file_name is None else path_of(file_name)
+    if not isinstance(history, History):
+        raise TypeError(f"history must be the History of a Trainer, got {type(history).__name__}")
+    lines = {"loss": ("loss", "val_loss"), "accuracy": ("accuracy", "val_accuracy", "test_accuracy")}
+    labels = {"loss": "training", "accuracy": "training"}
+    panels = [kind for kind, names in lines.items() if kind == "loss" or any(getattr(history, n) for n in names)]
+    figure = figure_of(6.4 * len(panels), 4.0, file_name, "plot_history")
+    for place, kind in enumerate(panels, 1):
+        axes = figure.add_subplot(1, len(panels), place, xlabel="epoch", ylabel=kind)
+        for name, marker in zip(lines[kind], "os^", strict=False):
+            if values := getattr(history, name):
+                label = labels.get(name, name.partition("_")[0].replace("val", "validation"))
+                axes.plot(range(1, len(values) + 1), values, marker=marker, markersize=4, label=label)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        if axes.lines:
+            axes.legend()
+    return present(figure, file_name, 120, "plot_history")

@@ -1,19 +1,31 @@
 """Training: shuffled passes over the data, one optimizer step per batch."""
 
-import sys
+import copy
+import math
+import os
 import time
+import warnings
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import contextmanager
 
 import numpy as np
 
-from . import optimizers
-from ._arrays import as_array
-from ._checks import argument, checked_dict, flag
+from . import _checkpoint, optimizers
+from ._arrays import as_array, number
+from ._batches import Batch, Batches
+from ._checks import argument, choice, flag, nonnegative
 from ._files import path_of
+from ._interrupts import Interrupts
+from ._progress import Progress
 from ._random import generator
 from .averaging import ExponentialMovingAverage
+from .callbacks import Callback, Checkpoints, CSVLog, EarlyStopping, JSONLinesLog
+from .callbacks.early_stopping import direction, is_better, measure
+from .data import ArrayDataset, Subset, as_dataset
 from .geometry import integer
+from .history import History
+from .layers.stack import call, nested, smallest_batch, undoing
+from .networks import Network
 from .schedules import Schedule
 from .serialization import put, read_checkpoint, save_checkpoint
 
@@ -32,35 +44,29 @@ OPTIMIZERS = {
         optimizers.Lion,
     )
 }
-
-RECORDED = ("train_loss_list", "train_acc_list", "test_acc_list")
-CHECKPOINTED = ("optimizer", "schedule", "average", "rng", "order", "sizes", "current_iter", "recorded")
-# The largest integers that NumPy's generators have in their states: indices of MT19937 and Philox, a flag, 32 bits, and
-# 128 bits of either PCG64.
-RANDOM_LIMITS = {
-    "pos": 624,
-    "buffer_pos": 4,
-    "has_uint32": 1,
-    "uinteger": 2**32 - 1,
-    "state": 2**128 - 1,
-    "inc": 2**128 - 1,
-}
+CHUNK = 1000  # samples of a data set that are measured together
 
 
 class Trainer:
-    """Train a network on arrays and record how it goes.
+    """Train a network on data and record how it goes.
 
     An epoch is one pass over the training data in a new random order, in batches of `mini_batch_size`, the last one
-    perhaps smaller; at its end the accuracy on training and test data is measured outside training (but for a network
-    whose loss is one of regression).
+    perhaps smaller; at its end the network is measured outside training: its accuracy on training and test data, and
+    loss and accuracy on validation data (no accuracy where its loss is one of regression).
+
+    A step is counted or not, and so is an epoch: whatever ends `train` or `train_step` early, Ctrl-C at any moment or
+    an exception, what was counted is complete, and what was not has changed nothing. ``train()`` then goes on.
 
     Parameters
     ----------
     network : object
         Anything with `params`, ``gradient(x, t)`` and ``accuracy(x, t)``. The loss of a step is `last_layer.loss` after
         `gradient` where there is one, else ``loss(x, t)``.
-    x_train, t_train, x_test, t_test : ndarray
-        Samples along the first axis.
+    x_train, t_train : ndarray
+        Samples along the first axis; a `numpy.memmap` is read batch by batch. Or `x_train` is a data set of
+        `cconv.data` (``len(d)``, ``d[indices]`` → (x, t)), and `t_train` None.
+    x_test, t_test : ndarray or data set, optional
+        As for training. Without them there is no test accuracy.
     epochs : int, default 20
     mini_batch_size : int, default 100
     optimizer : str or Optimizer, default 'SGD'
@@ -69,36 +75,74 @@ class Trainer:
     optimizer_param : dict, optional
         The keyword arguments of a named one; its own defaults hold for what is not given.
     evaluate_sample_num_per_epoch : int, optional
-        Measure accuracy on this many samples from the beginning of each set; all when not given.
+        Measure accuracy on this many samples from the beginning of training and test data; all when not given.
     verbose : bool, default True
-        Print a line per epoch, and show a progress bar on a terminal.
+        Print a line per epoch, and show a progress bar on a terminal and in a notebook; elsewhere a line every ten
+        seconds.
     rng : numpy.random.Generator, keyword only
         Draws the order of the samples.
     seed : int, keyword only
-        Makes the order repeatable, in place of `rng`.
+        Makes the order, the validation split and augmentation repeatable, in place of `rng`.
     schedule : Schedule or callable, keyword only
         Sets the learning rate, after each step or each epoch as it says itself; a callable makes it of the optimizer.
-        One that wants a measure gets the mean of an epoch's training losses.
+        One that wants a measure gets that of `monitor`.
     average : ExponentialMovingAverage or float, keyword only
-        An average of the network's parameters, or its decay: it follows them after each step, and accuracies are
+        An average of the network's parameters, or its decay: it follows them after each step, and the network is
         measured with the averages in their place. ``with trainer.average.swapped():`` uses or saves them.
+    validation : pair of ndarray, data set or float, keyword only
+        (x, t), or a fraction of the training data that is kept apart, split by the seed, each class alike.
+    augment : callable, keyword only
+        ``augment(x, t, seed=, epoch=, indices=)`` returns a batch as it is to be trained on, see `cconv.augment`.
+        `train` prepares batches in a thread of its own, ahead of the step.
+    class_weight : dict, array_like or 'balanced', keyword only
+        A weight for the samples of each class; 'balanced' is n / (classes · samples of the class). For training only.
+    sample_weight : array_like, keyword only
+        A weight for each training sample, by which its class's is multiplied. The mean divides by the sum of weights.
+    monitor : str, keyword only
+        The list of `history` by which epochs are compared: 'val_loss' where there is validation, else 'loss'.
+    early_stopping : int or EarlyStopping, keyword only
+        Stop when the monitored measure has not become better in so many epochs.
+    restore_best : bool, default False, keyword only
+        When `train` has come to its end, put back the parameters, and what layers accumulate, of the best epoch.
+    callbacks : list of Callback, keyword only
+        What listens, see `cconv.callbacks`.
+    checkpoint_dir : str, bytes or path, keyword only
+        A folder for checkpoints: the latest `keep` (3), and that of the best epoch.
+    checkpoint_every : int, keyword only
+        Steps between two checkpoints; an epoch when not given.
+    keep : int, default 3, keyword only
+    resume : bool, default False, keyword only
+        Go on from the latest checkpoint in `checkpoint_dir`; an empty folder is a fresh start.
+    log_dir : str, bytes or path, keyword only
+        A folder for `history.csv` and `history.jsonl`.
+    on_nonfinite : {'stop', 'warn', 'ignore'}, keyword only
+        What to do when a step's loss or gradients are not finite: 'stop' raises FloatingPointError before the update,
+        with nothing changed; 'warn' warns and goes on.
+    drop_last : bool, default False, keyword only
+        Leave out the last batch of an epoch where it is smaller than the others.
 
     Attributes
     ----------
-    train_loss_list : list of float
-        One per step.
-    train_acc_list, test_acc_list : list of float
-        One per epoch.
+    history : History
+        Measures per epoch, and the loss of each step.
+    train_loss_list, train_acc_list, test_acc_list : list of float
+        `history.step_loss`, `history.accuracy` and `history.test_accuracy`.
     optimizer : Optimizer
     schedule : Schedule or None
     average : ExponentialMovingAverage or None
+    epochs : int
+        May be set at any time.
     current_iter, current_epoch, iter_per_epoch, max_iter : int
         Steps and epochs done, steps of one epoch and of all.
+    best_epoch, best_value : int, float
+        The epoch, counted from 1, with the best monitored measure, and that; 0 and NaN before the first.
+    step_lr : float
+        The learning rate of the last step.
 
     Raises
     ------
     TypeError, ValueError
-        If a size does not fit or the optimizer is unknown.
+        If an argument is not what it must be, or data and network do not fit: all before training begins.
 
     Examples
     --------
@@ -114,9 +158,9 @@ class Trainer:
         self,
         network,
         x_train,
-        t_train,
-        x_test,
-        t_test,
+        t_train=None,
+        x_test=None,
+        t_test=None,
         epochs=20,
         mini_batch_size=100,
         optimizer="SGD",
@@ -128,93 +172,538 @@ class Trainer:
         seed=None,
         schedule=None,
         average=None,
+        validation=None,
+        augment=None,
+        class_weight=None,
+        sample_weight=None,
+        monitor=None,
+        early_stopping=None,
+        restore_best=False,
+        callbacks=(),
+        checkpoint_dir=None,
+        checkpoint_every=None,
+        keep=3,
+        resume=False,
+        log_dir=None,
+        on_nonfinite="stop",
+        drop_last=False,
     ):
         has_params = isinstance(getattr(network, "params", None), Mapping)
         if not has_params or not callable(getattr(network, "gradient", None)):
             raise TypeError(f"network must have params and gradient(x, t), got {type(network).__name__}")
         self.network = network
-        self.x_train, self.t_train = _samples(x_train, t_train, "train")
-        self.x_test, self.t_test = _samples(x_test, t_test, "test")
-        self.epochs = integer(epochs, "epochs", 0)
+        self.x_train, self.t_train, self.x_test, self.t_test = x_train, t_train, x_test, t_test
+        self._data = as_dataset(x_train, t_train, ("x_train", "t_train"))
+        self.test_data = None
+        if x_test is not None or t_test is not None:
+            self.test_data = as_dataset(x_test, t_test, ("x_test", "t_test"))
+        self.epochs = epochs
         self.batch_size = integer(mini_batch_size, "mini_batch_size", 1)
         if evaluate_sample_num_per_epoch is not None:
             evaluate_sample_num_per_epoch = integer(evaluate_sample_num_per_epoch, "evaluate_sample_num_per_epoch", 1)
         self.evaluate_sample_num_per_epoch = evaluate_sample_num_per_epoch
         self.verbose = flag(verbose, "verbose")
-        self.optimizer = _optimizer(optimizer, optimizer_param)
+        self.optimizer = _optimizer(optimizer, optimizer_param, network)
         self.schedule = _schedule(schedule, self.optimizer)
         self.average = _average(average, network)
         self.rng = generator(rng, seed)
+        if augment is not None and not callable(augment):
+            raise TypeError(f"augment must be a function of (x, t, seed, epoch, indices), got {augment!r}")
+        self.augment = augment
+        self.on_nonfinite = choice(on_nonfinite, "on_nonfinite", ("stop", "warn", "ignore"))
+        self.drop_last = flag(drop_last, "drop_last")
+        self.restore_best = flag(restore_best, "restore_best")
 
-        self.train_size = len(self.x_train)
-        self.iter_per_epoch = -(-self.train_size // self.batch_size)
-        self.max_iter = self.epochs * self.iter_per_epoch
+        self._fraction = None
+        self.validation_data = self._validation(validation)
+        self._class_weight = class_weight
+        self._sample_weight = _sample_weight(sample_weight, len(self._data))
+        # Drawn only where they are used: the order of the samples is that of the seed alone otherwise.
+        wanted = {"augment": augment is not None, "split": self._fraction is not None}
+        self.seeds = {name: int(self.rng.integers(2**63)) if want else 0 for name, want in wanted.items()}
+        self.__dict__.update(self._split(self.seeds["split"]))
+
+        self.train_size = len(self.train_data)
+        whole, rest = divmod(self.train_size, self.batch_size)
+        self.iter_per_epoch = whole + (rest > 0 and not self.drop_last)
+        if not self.iter_per_epoch:
+            raise ValueError(
+                f"drop_last=True leaves no batch: mini_batch_size is {self.batch_size}, of {self.train_size} samples"
+            )
+        self._check_fit(rest)
+
+        self.history = History()
         self.current_iter = 0
         self.current_epoch = 0
-        self.train_loss_list = []
-        self.train_acc_list = []
-        self.test_acc_list = []
-        self._order = None
+        self.seconds = 0.0  # of the epoch that is under way
+        self.step_lr = self.optimizer.lr
+        self.order = None
+        self.best_epoch, self.best_value, self.best_arrays = 0, math.nan, None
+        self._gate = Interrupts()
+        self._batches = Batches(self._prepare, self.iter_per_epoch)
+        self._stopped = None
+
+        self.monitor = _monitor(monitor, self.validation_data is not None)
+        self.expect_measured(self.monitor)
+        self.callbacks = self._callbacks(callbacks, early_stopping, log_dir)
+        self._resume(checkpoint_dir, checkpoint_every, keep, resume)
+
+    @property
+    def epochs(self):
+        return self._epochs
+
+    @epochs.setter
+    def epochs(self, value):
+        self._epochs = integer(value, "epochs", 0)
+
+    @property
+    def max_iter(self):
+        return self.epochs * self.iter_per_epoch
+
+    @property
+    def train_loss_list(self):
+        return self.history.step_loss
+
+    @property
+    def train_acc_list(self):
+        return self.history.accuracy
+
+    @property
+    def test_acc_list(self):
+        return self.history.test_accuracy
+
+    @property
+    def epoch_is_complete(self):
+        """Whether all steps of an epoch are done that is not counted yet, as it must be measured first."""
+        return self.current_iter == (self.current_epoch + 1) * self.iter_per_epoch
+
+    def measures(self):
+        """Return the names of the lists in `history` that get a value in each epoch."""
+        names = ["loss", "lr", "seconds"]
+        if self.validation_data is not None:
+            names.append("val_loss")
+        if self._has_accuracy():
+            names.append("accuracy")
+            names += ["val_accuracy"] * (self.validation_data is not None)
+            names += ["test_accuracy"] * (self.test_data is not None)
+        return names
+
+    def expect_measured(self, name):
+        """Refuse to monitor what is not measured."""
+        if name not in self.measures():
+            known = ", ".join(known for known in self.measures() if known not in ("lr", "seconds"))
+            raise ValueError(f"monitor must be one of {known}, which this trainer measures, got {name!r}")
 
     def train_step(self):
-        """Take one optimizer step on the next batch; at the end of an epoch, measure the accuracy."""
-        place = self.current_iter % self.iter_per_epoch
-        if place == 0 or self._order is None:
-            self._order = self.rng.permutation(self.train_size)
-        batch = self._order[place * self.batch_size : (place + 1) * self.batch_size]
-        x, t = self.x_train[batch], self.t_train[batch]
-        grads = self.network.gradient(x, t)
-        loss = getattr(getattr(self.network, "last_layer", None), "loss", None)
-        if loss is None:
-            loss = self.network.loss(x, t)
+        """Take one optimizer step on the next batch; at the end of an epoch, measure and record it."""
+        with self._gate, self._training_mode():
+            if self.epoch_is_complete:
+                self._end_epoch()
+            self._step()
+            if self.epoch_is_complete:
+                self._end_epoch()
+
+    def train(self, epochs=None):
+        """Take all steps that are left of `epochs`; print the test accuracy at the end.
+
+        Parameters
+        ----------
+        epochs : int, optional
+            Train so many epochs more, whatever `trainer.epochs` says. Without it, training goes on to `trainer.epochs`,
+            which may have been set meanwhile; where that is reached, this says so and returns.
+
+        Raises
+        ------
+        FloatingPointError
+            If a step's loss or gradients are not finite, unless `on_nonfinite` says otherwise.
+        """
+        last = self.epochs if epochs is None else self.current_epoch + integer(epochs, "epochs", 0)
+        if self.current_epoch >= last:
+            if self.verbose and epochs is None and self.epochs:
+                Progress(True, 0, 0).say(
+                    f"{self.current_epoch} epochs are done, as many as trainer.epochs says: train(n) trains n more"
+                )
+            return
+        start = time.perf_counter()
+        self._stopped = None
+        progress = Progress(self.verbose, last * self.iter_per_epoch, self.current_iter)
+        with self._gate, self._training_mode():
+            try:
+                if self.augment is not None or not _is_in_memory(self.train_data):
+                    self._batches.begin_ahead()
+                self._tell("on_train_begin")
+                while self.current_epoch < last and not self._stopped:
+                    self._train_epoch(last, progress)
+                if self.restore_best and self.best_arrays is not None:
+                    with self._gate.held():
+                        put(self.best_arrays, self._arrays())
+                self._tell("on_train_end")
+            except BaseException:
+                progress.close()  # first: the bar is in the way of what a callback prints
+                self._tell("on_interrupt")
+                raise
+            finally:
+                self._batches.close()
+                progress.close()
+        if self._stopped:
+            progress.say(f"stopped after epoch {self.current_epoch}: {self._stopped}")
+        if self.history.test_accuracy:
+            seconds = time.perf_counter() - start
+            progress.say(f"test accuracy {self.history.test_accuracy[-1]:.4f} after {seconds:.1f} s")
+
+    def stop(self, reason="a callback says so"):
+        """End `train` after the step or epoch that is under way: for callbacks."""
+        self._stopped = str(reason)
+
+    def _train_epoch(self, last, progress):
+        """Take the steps that are left of an epoch, and measure it, unless a callback stops the training."""
+        if not self.epoch_is_complete:
+            self._tell("on_epoch_begin")
+        while not (self.epoch_is_complete or self._stopped):
+            self._step()
+            self._tell("on_step_end")
+            progress.step(self.history.step_loss[-1], lambda: self._step_line(last))
+        if self.epoch_is_complete:
+            self._end_epoch()
+            progress.say(self._epoch_line(last))
+            self._tell("on_epoch_end")
+
+    def _tell(self, event):
+        for callback in self.callbacks:
+            getattr(callback, event)(self)
+
+    # ---- steps
+
+    def _step(self):
+        begun = time.perf_counter()
+        if self.order is None:
+            with self._gate.held():
+                self.order = self.rng.permutation(self.train_size)
+        place = self.current_iter - self.current_epoch * self.iter_per_epoch
+        undo, step = undoing(self._layers()), self.current_iter
+        try:
+            x, t, weight = self._batches.take(self.current_epoch, self.order, place)
+            grads, loss = self._gradient(x, t, weight)
+            if self.on_nonfinite != "ignore":
+                self._check_finite(x, loss, grads)
+            with self._gate.held():
+                self._commit(grads, loss, begun)
+        except BaseException:
+            if self.current_iter == step:
+                with self._gate.held():
+                    undo()
+            raise
+
+    def _gradient(self, x, t, weight):
+        """Return the gradients and the loss of a batch."""
+        network = self.network
+        grads = network.gradient(x, t) if weight is None else network.gradient(x, t, sample_weight=weight)
+        loss = getattr(getattr(network, "last_layer", None), "loss", None)
+        return grads, float(network.loss(x, t) if loss is None else loss)
+
+    def _commit(self, grads, loss, begun):
+        """Take the optimizer's step and count it."""
+        lr = self.optimizer.lr
         self.optimizer.update(getattr(self.network, "trainable_params", self.network.params), grads)
+        self.history.step_loss.append(loss)
+        self.current_iter += 1
+        self.step_lr = lr
         if self.average is not None:
             self.average.update()
-        self.train_loss_list.append(float(loss))
-        self.current_iter += 1
         if self.schedule is not None and self.schedule.every == "step":
             self.schedule.step()
-        if self.current_iter % self.iter_per_epoch == 0:
-            self.current_epoch += 1
-            self._end_epoch()
+        self.seconds += time.perf_counter() - begun
+
+    def _layers(self):
+        """Return what an undone step leaves as it was: the layers of the network, and its loss."""
+        layers = getattr(self.network, "layers", None)
+        if not isinstance(self.network, Network):  # the chapter's own networks have dicts of layers too
+            layers = list(layers.values()) if isinstance(layers, Mapping) else []
+        else:
+            layers = [layer for _, layer in nested(layers)]
+        loss = getattr(self.network, "last_layer", None)
+        return layers if loss is None else [*layers, loss]
+
+    def _prepare(self, epoch, order, number):
+        """Return a batch as it is trained on; it depends on the arguments alone."""
+        indices = order[number * self.batch_size : (number + 1) * self.batch_size]
+        x, t = self.train_data[indices]
+        if self.augment is not None:
+            x, t = self.augment(x, t, seed=self.seeds["augment"], epoch=epoch, indices=indices)
+        return Batch(x, t, None if self._weights is None else self._weights[indices])
+
+    def _check_finite(self, x, loss, grads):
+        """Stop or warn where the loss or a gradient is not finite."""
+        if math.isfinite(loss) and math.isfinite(optimizers.global_norm(grads)):
+            return
+        where = self._first_nonfinite(x, loss, grads)
+        if where is None:  # finite gradients whose squares are not
+            return
+        message = f"step {self.current_iter + 1}: {where} is not finite (NaN or infinite)"
+        if self.on_nonfinite == "stop":
+            raise FloatingPointError(f"{message}; the step was not taken. on_nonfinite='warn' or 'ignore' goes on")
+        warnings.warn(message, RuntimeWarning, stacklevel=5)
+
+    def _first_nonfinite(self, x, loss, grads):
+        """Return which array is the first, in the order of a step, that is not finite."""
+        if not _finite(x):
+            return "the batch x"
+        if isinstance(self.network, Network):
+            out = self.network._images(x)
+            for name, layer in self.network.layers.items():
+                for kind in getattr(layer, "param_names", ()):
+                    if (value := getattr(layer, kind)) is not None and not _finite(value):
+                        return f"{kind} of layer {name!r}"
+                out = call(layer, out, True)
+                if not _finite(out):
+                    return f"the output of layer {name!r}"
+        else:
+            for name, value in self.network.params.items():
+                if not _finite(value):
+                    return f"params[{name!r}]"
+        if not math.isfinite(loss):
+            return "the loss"
+        return next((f"the gradient of {name}" for name, g in reversed(grads.items()) if not _finite(g)), None)
+
+    @contextmanager
+    def trial(self):
+        """Return a function ``step(lr)`` that takes a step and returns the loss before it; all is undone at the end.
+
+        It goes through the training data in an order of its own, and copies the optimizer as it is.
+        """
+        with self._gate, self._training_mode():
+            arrays, undo = self._arrays(), undoing(self._layers())
+            held = {name: value.copy() for name, value in arrays.items()}
+            optimizer, rng, network = copy.deepcopy(self.optimizer), copy.deepcopy(self.rng), self.network
+            orders = []
+            taken = 0
+
+            def step(lr):
+                nonlocal taken
+                epoch, place = divmod(taken, self.iter_per_epoch)
+                if place == 0:
+                    orders.append(rng.permutation(self.train_size))
+                x, t, weight = self._prepare(epoch, orders[-1], place)
+                grads, loss = self._gradient(x, t, weight)
+                if math.isfinite(loss):
+                    optimizer.lr = lr
+                    optimizer.update(getattr(network, "trainable_params", network.params), grads)
+                taken += 1
+                return loss
+
+            try:
+                yield step
+            finally:
+                with self._gate.held():
+                    put(held, arrays)
+                    undo()
+
+    # ---- epochs
 
     def _end_epoch(self):
-        if self._has_accuracy():
-            limit = self.evaluate_sample_num_per_epoch
-            with nullcontext() if self.average is None else self.average.swapped():
-                self.train_acc_list.append(self.network.accuracy(self.x_train[:limit], self.t_train[:limit]))
-                self.test_acc_list.append(self.network.accuracy(self.x_test[:limit], self.t_test[:limit]))
-        if self.schedule is not None and self.schedule.every == "epoch":
-            losses = self.train_loss_list[-self.iter_per_epoch :]
-            self.schedule.step(*[sum(losses) / len(losses)] * self.schedule.takes_metric)
+        begun = time.perf_counter()
+        losses = self.history.step_loss[-self.iter_per_epoch :]
+        sizes = np.full(self.iter_per_epoch, self.batch_size)
+        sizes[-1] = min(self.batch_size, self.train_size - (self.iter_per_epoch - 1) * self.batch_size)
+        measures = {"loss": float(np.dot(losses, sizes) / sizes.sum()), "lr": self.step_lr}
+        with self._averages_in_place():
+            measures |= self._measured()
+            better = is_better(measures[self.monitor], self.best_value, direction(self.monitor))
+            arrays = None
+            if better and self.restore_best:
+                arrays = {name: value.copy() for name, value in self._arrays().items()}
+        with self._gate.held():
+            if self.schedule is not None and self.schedule.every == "epoch":
+                self.schedule.step(*[measures[self.monitor]] * self.schedule.takes_metric)
+            self.history.record(**measures, seconds=self.seconds + time.perf_counter() - begun)
+            self.current_epoch += 1
+            self.order, self.seconds = None, 0.0
+            if better:
+                self.best_epoch, self.best_value, self.best_arrays = self.current_epoch, measures[self.monitor], arrays
+
+    @contextmanager
+    def _averages_in_place(self):
+        """Have the averages, if there are some, in the parameters' place; an interrupt finds all or none swapped."""
+        if self.average is None:
+            yield
+            return
+        swapped, entered = self.average.swapped(), False
+        try:
+            with self._gate.held():
+                swapped.__enter__()
+                entered = True
+            yield
+        finally:
+            if entered:
+                with self._gate.held():
+                    swapped.__exit__(None, None, None)
+
+    def _measured(self):
+        """Return what the network does outside training."""
+        measures, has_accuracy = {}, self._has_accuracy()
+        limit = self.evaluate_sample_num_per_epoch
+        if has_accuracy:
+            measures["accuracy"] = self._over(self.train_data, limit, self._accuracy)[0]
+            if self.test_data is not None:
+                measures["test_accuracy"] = self._over(self.test_data, limit, self._accuracy)[0]
+        if self.validation_data is not None:
+            found = self._over(self.validation_data, None, self._loss_and_accuracy if has_accuracy else self._loss)
+            measures |= dict(zip(("val_loss", "val_accuracy"), found, strict=False))
+        return measures
+
+    def _over(self, data, limit, function):
+        """Return what a function of (x, t) returns for a data set: of its arrays at once, else the mean over parts."""
+        count = len(data) if limit is None else min(limit, len(data))
+        if isinstance(data, ArrayDataset):
+            return function(data.x[:count], data.t[:count])
+        total = 0.0
+        for start in range(0, count, CHUNK):
+            x, t = data[start : min(start + CHUNK, count)]
+            total = total + len(x) * np.array(function(x, t), np.float64)
+        return (total / count).tolist()
+
+    def _accuracy(self, x, t):
+        return (float(self.network.accuracy(x, t)),)
+
+    def _loss(self, x, t):
+        return (float(self.network.loss(x, t)),)
+
+    def _loss_and_accuracy(self, x, t):
+        return (*self._loss(x, t), *self._accuracy(x, t))
 
     def _has_accuracy(self):
-        return getattr(getattr(self.network, "last_layer", None), "accuracy", True) is not None
+        loss = getattr(self.network, "last_layer", None)
+        return callable(getattr(self.network, "accuracy", None)) and getattr(loss, "accuracy", True) is not None
 
-    def train(self):
-        """Take all steps that are left of `epochs`; print the test accuracy at the end."""
-        start = time.perf_counter()
-        bar = self._progress_bar()
+    @contextmanager
+    def _training_mode(self):
+        """Have the network in training, and leave its layers as they were."""
+        if not isinstance(self.network, Network):
+            yield
+            return
+        layers = [self.network, *(layer for _, layer in nested(self.network.layers))]
+        modes = [(layer, layer.training) for layer in layers if hasattr(layer, "training")]
         try:
-            while self.current_iter < self.max_iter:
-                self.train_step()
-                if bar is not None:
-                    bar.set_postfix_str(f"loss {self.train_loss_list[-1]:.4f}", refresh=False)
-                    bar.update()
-                if self.verbose and self.current_iter % self.iter_per_epoch == 0:
-                    self._report(bar)
+            self.network.train()
+            yield
         finally:
-            if bar is not None:
-                bar.close()
-        if self.verbose and self.test_acc_list:
-            print(f"test accuracy {self.test_acc_list[-1]:.4f} after {time.perf_counter() - start:.1f} s")
+            for layer, mode in modes:
+                layer.training = mode
+
+    def _step_line(self, last):
+        place = self.current_iter - self.current_epoch * self.iter_per_epoch
+        return (
+            f"epoch {self.current_epoch + 1}/{last}: step {place} of {self.iter_per_epoch}, "
+            f"loss {self.history.step_loss[-1]:.4f}"
+        )
+
+    def _epoch_line(self, last):
+        row = self.history.rows()[-1]
+        names = {"loss": "loss", "val_loss": "validation loss", "accuracy": "train accuracy"}
+        names |= {"val_accuracy": "validation accuracy", "test_accuracy": "test accuracy"}
+        return f"epoch {row['epoch']}/{last}: " + ", ".join(f"{names[k]} {row[k]:.4f}" for k in names if k in row)
+
+    # ---- what is given
+
+    def _validation(self, validation):
+        """Return validation data; a fraction of the training data is only noted, and split off by the seed."""
+        if validation is None:
+            return None
+        if isinstance(validation, (tuple, list)):
+            if len(validation) != 2:
+                got = f"{len(validation)} items"
+                raise ValueError(f"validation must be a pair (x, t), a data set or a fraction, got {got}")
+            return as_dataset(*validation, ("validation[0]", "validation[1]"))
+        if hasattr(validation, "__len__") and hasattr(validation, "__getitem__") and not isinstance(validation, str):
+            return as_dataset(validation, None, ("validation", "its targets"))
+        with argument("validation must be a pair (x, t), a data set or a fraction"):
+            self._fraction = number(validation, "validation")
+            self._data.split(self._fraction, seed=0)
+        return None
+
+    def _split(self, seed):
+        """Return the data of training and validation, and the weights of samples, as attributes."""
+        data, weights = self._data, self._sample_weight
+        found = {"train_data": data}
+        if self._fraction is not None:
+            found["train_data"], found["validation_data"] = data.split(self._fraction, seed=seed)
+            weights = None if weights is None else weights[found["train_data"].indices]
+        found["_weights"] = _with_class_weight(self._class_weight, weights, found["train_data"].labels)
+        return found
+
+    def _check_fit(self, rest):
+        """Refuse data that the network cannot take."""
+        network = self.network
+        if not isinstance(network, Network):
+            return
+        smallest = smallest_batch(network.layers, network.input_shape)
+        last = rest if rest and not self.drop_last else min(self.batch_size, self.train_size)
+        if last < smallest:
+            raise ValueError(
+                f"mini_batch_size must leave at least {smallest} samples to each batch, as batch normalization needs, "
+                f"got {self.batch_size} of {self.train_size} samples, whose last batch has {last}: drop_last=True "
+                "leaves that out"
+            )
+        sets = {"train": self.train_data, "test": self.test_data, "validation": self.validation_data}
+        for name, data in sets.items():
+            if data is None:
+                continue
+            names = ("validation", "validation") if name == "validation" else (f"x_{name}", f"t_{name}")
+            x, t = data[:1]
+            with argument(f"{names[0]} must hold what the network takes"):
+                scores = network.predict(x)
+            with argument(f"{names[1]} must hold what the loss of the network takes"):
+                _check_targets(network.last_layer, scores, t, data.labels)
+
+    def _callbacks(self, callbacks, early_stopping, log_dir):
+        if isinstance(callbacks, Callback) or not hasattr(callbacks, "__iter__"):
+            raise TypeError(f"callbacks must be a list of Callback, got {type(callbacks).__name__}")
+        callbacks = list(callbacks)
+        for callback in callbacks:
+            if not isinstance(callback, Callback):
+                raise TypeError(f"callbacks must hold Callback objects, got {type(callback).__name__}")
+        if early_stopping is not None:
+            if not isinstance(early_stopping, EarlyStopping):
+                with argument("early_stopping must be an EarlyStopping or its patience"):
+                    early_stopping = EarlyStopping(early_stopping)
+            callbacks.append(early_stopping)
+        for callback in callbacks:
+            if isinstance(callback, EarlyStopping) and callback.monitor is not None:
+                self.expect_measured(callback.monitor)
+        if log_dir is not None:
+            folder = path_of(log_dir, "log_dir")
+            os.makedirs(folder, exist_ok=True)
+            logs = (CSVLog, "history.csv"), (JSONLinesLog, "history.jsonl")
+            callbacks += [log(os.path.join(folder, name)) for log, name in logs]
+        return sorted(callbacks, key=lambda callback: isinstance(callback, Checkpoints))  # these come last
+
+    def _resume(self, folder, every, keep, resume):
+        """Add what writes checkpoints, and go on from the latest."""
+        resume = flag(resume, "resume")
+        if folder is None:
+            for name, given in (("checkpoint_every", every is not None), ("keep", keep != 3), ("resume", resume)):
+                if given:
+                    raise ValueError(f"{name} must go with checkpoint_dir, got no folder")
+            return
+        with argument("checkpoint_dir, checkpoint_every and keep must be those of Checkpoints"):
+            checkpoints = Checkpoints(folder, every=every, keep=keep)
+        self.callbacks.append(checkpoints)
+        latest = checkpoints.latest()
+        if latest is not None and not resume:
+            raise ValueError(
+                f"checkpoint_dir must be empty of checkpoints for a new training, got {latest}: resume=True goes on"
+            )
+        if latest is not None:
+            self.load_checkpoint(latest)
+
+    # ---- checkpoints
 
     def save_checkpoint(self, file_name):
         """Write all that training goes on from to a safetensors file, all of it or nothing.
 
         It holds the network's parameters and what its layers accumulate beside them, the state of the optimizer, of
-        the schedule, of the average and of the random order, what was recorded, and where training is. The data are
-        not in it.
+        the schedule, of the average, of callbacks and of the random order, what was recorded, and where training is.
+        The data are not in it.
 
         Parameters
         ----------
@@ -230,25 +719,16 @@ class Trainer:
         OSError
             If the file cannot be written; one of this name that was there is left as it was.
         """
-        rest = {
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": None if self.schedule is None else self.schedule.state_dict(),
-            "average": None if self.average is None else self.average.state_dict(),
-            "rng": self.rng.bit_generator.state,
-            "order": self._order,
-            "sizes": {"samples": self.train_size, "mini_batch_size": self.batch_size},
-            "current_iter": self.current_iter,
-            "recorded": {name: np.array(getattr(self, name), np.float64) for name in RECORDED},
-        }
-        self._checked_rest(rest)  # what could not be loaded is not written
+        rest = _checkpoint.contents(self)
+        _checkpoint.changes(self, rest, self._arrays())  # what could not be loaded is not written
         save_checkpoint(file_name, self._arrays(), self._architecture(), rest)
 
     def load_checkpoint(self, file_name):
         """Go on from a checkpoint: the steps that follow give the bits that an uninterrupted training gives.
 
         The trainer is made as it was then: for a network of the same architecture and dtype, the same data, batch
-        size, kind of optimizer, schedule and average. The number of epochs may be another one. What a layer of one's
-        own keeps beside its `param_names` and `buffer_names` is not restored.
+        size, kind of optimizer, schedule and average. The number of epochs and of threads may be another one. What a
+        layer of one's own keeps beside its `param_names` and `buffer_names` is not restored.
 
         Parameters
         ----------
@@ -266,13 +746,33 @@ class Trainer:
         params = self._arrays()
         arrays, rest = read_checkpoint(file_name, params, self._architecture())
         try:
-            changes = self._checked_rest(rest)
+            attributes, states = _checkpoint.changes(self, rest, params)
+            split = self._split(rest["seeds"]["split"])
+            self._load_callbacks(states)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path_of(file_name)} does not fit this trainer, or is damaged: {error}") from error
-        put(arrays, params)
-        self.rng.bit_generator.state = rest["rng"]
-        for target, values in changes:
-            vars(target).update(values)
+        with self._gate, self._gate.held():
+            put(arrays, params)
+            self.rng.bit_generator.state = rest["rng"]
+            for target, values in attributes:
+                if target is self.history:  # the lists stay the ones that they are
+                    for name, items in values.items():
+                        getattr(target, name)[:] = items
+                else:
+                    vars(target).update(values)
+            self.__dict__.update(split)
+
+    def _load_callbacks(self, states):
+        """Hand callbacks their states; where one refuses, all have their own again."""
+        before = [(callback, callback.state_dict()) for callback, _ in states]
+        try:
+            for callback, state in states:
+                with argument(f"callback {type(callback).__name__}"):
+                    callback.load_state_dict(state)
+        except BaseException:
+            for callback, state in before:
+                callback.load_state_dict(state)
+            raise
 
     def _arrays(self):
         """Return the arrays of the network, with what its layers accumulate where it tells."""
@@ -285,90 +785,17 @@ class Trainer:
     def _architecture(self):
         return self.network.architecture() if hasattr(self.network, "architecture") else {}
 
-    def _checked_rest(self, rest):
-        """Return the attributes that what a checkpoint holds beside the network sets, with the objects that have them.
 
-        The random state is checked too, but is no attribute.
-        """
-        rest = checked_dict(rest, "the checkpoint", dict.fromkeys(CHECKPOINTED, object) | {"current_iter": int})
-        _check_random_state(self.rng, rest["rng"])
-        changes = [(self, self._checked_progress(rest))]
-        for name, here in (("optimizer", self.optimizer), ("schedule", self.schedule), ("average", self.average)):
-            if (rest[name] is None) != (here is None):
-                has = (f"no {name}", f"its {name}")
-                raise ValueError(f"it must hold {has[here is not None]} as here, got {has[here is None]}")
-            if here is not None:
-                try:
-                    changes.append((here, here.checked_state(rest[name])))
-                except (TypeError, ValueError) as error:
-                    raise ValueError(f"{name}: {error}") from error
-        self._check_states(rest["optimizer"]["state"])
-        return changes
-
-    def _check_states(self, states):
-        """Refuse states of the optimizer that are of other parameters than the network's."""
-        params = self.network.params
-        for name, entry in states.items():
-            if name not in params:
-                raise ValueError(f"the optimizer's state must be of {', '.join(params)}, got one of {name}")
-            for key in self.optimizer.state_names:
-                shape, dtype = params[name].shape, params[name].dtype.newbyteorder("=")
-                if (entry[key].shape, entry[key].dtype) != (shape, dtype):
-                    raise ValueError(
-                        f"the optimizer's state of {name} must have shape {shape} and hold {dtype}, got "
-                        f"{entry[key].shape} of {entry[key].dtype} for {key}"
-                    )
-
-    def _checked_progress(self, rest):
-        """Return the attributes of the trainer itself that a checkpoint sets."""
-        here = {"samples": self.train_size, "mini_batch_size": self.batch_size}
-        sizes = checked_dict(rest["sizes"], "sizes", dict.fromkeys(here, int))
-        for name, size in here.items():
-            if sizes[name] != size:
-                raise ValueError(f"{name} must be {size} as here, got {sizes[name]}")
-        steps = integer(rest["current_iter"], "current_iter", 0)
-        epochs = steps // self.iter_per_epoch
-        recorded = checked_dict(rest["recorded"], "recorded", dict.fromkeys(RECORDED, np.ndarray))
-        for name, values in recorded.items():
-            length = steps if name == "train_loss_list" else epochs * self._has_accuracy()
-            if values.shape != (length,) or values.dtype != np.float64:
-                raise ValueError(
-                    f"{name} must have recorded {steps} steps and {epochs} epochs, as current_iter says, in float64, "
-                    f"got {values.dtype} of shape {values.shape}"
-                )
-        values = {name: values.tolist() for name, values in recorded.items()}
-        order = self._checked_order(rest["order"], steps)
-        return values | {"current_iter": steps, "current_epoch": epochs, "_order": order}
-
-    def _checked_order(self, order, steps):
-        if order is None and steps == 0:
-            return None
-        if not isinstance(order, np.ndarray) or order.dtype.kind not in "iu" or order.shape != (self.train_size,):
-            got = f"{order.dtype} of shape {order.shape}" if isinstance(order, np.ndarray) else type(order).__name__
-            raise ValueError(f"order must be integers, an order of {self.train_size} samples, got {got}")
-        if not np.array_equal(np.sort(order), np.arange(self.train_size)):
-            raise ValueError(f"order must be an order of {self.train_size} samples, got some of them twice or none")
-        return order
-
-    def _progress_bar(self):
-        if not self.verbose or not sys.stderr.isatty():
-            return None
-        from tqdm import tqdm
-
-        return tqdm(total=self.max_iter, initial=self.current_iter, unit="step", leave=False)
-
-    def _report(self, bar):
-        line = f"epoch {self.current_epoch}/{self.epochs}: loss {self.train_loss_list[-1]:.4f}"
-        if self.test_acc_list:
-            line += f", train accuracy {self.train_acc_list[-1]:.4f}, test accuracy {self.test_acc_list[-1]:.4f}"
-        print(line, flush=True) if bar is None else bar.write(line)
-
-
-def _optimizer(optimizer, options):
+def _optimizer(optimizer, options, network):
     """Return an optimizer for one, or for a name and its arguments."""
     if isinstance(optimizer, optimizers.Optimizer):
         if options is not None:
             raise ValueError(f"optimizer_param must be None for an optimizer that is made already, got {options}")
+        if not optimizer.is_of(network.params):
+            raise ValueError(
+                "optimizer must be a new one, or have updated this network's parameters alone, got one with the state "
+                "of other arrays: optimizer.reset() drops it"
+            )
         return optimizer
     name = str(optimizer).lower()
     if name not in OPTIMIZERS:
@@ -389,6 +816,10 @@ def _schedule(schedule, optimizer):
         raise TypeError(f"schedule must be a Schedule or a function that makes one, got {type(schedule).__name__}")
     if schedule.optimizer is not optimizer:
         raise ValueError("schedule must set the learning rate of this trainer's optimizer, got one of another")
+    if schedule.count:
+        raise ValueError(
+            f"schedule must be at its beginning, got one after {schedule.count} steps: schedule.reset() takes it back"
+        )
     return schedule
 
 
@@ -405,42 +836,76 @@ def _average(average, network):
     return average
 
 
-def _check_random_state(rng, state):
-    """Refuse a state that the generator cannot take."""
-    kind = type(rng.bit_generator)
-    try:
-        name = state.get("bit_generator") if isinstance(state, dict) else None
-        if isinstance(name, str) and name != kind.__name__:
-            raise ValueError(f"by its bit_generator it is a {name}, not a {kind.__name__}")
-        _check_alike(state, rng.bit_generator.state, "rng")
-        kind().state = state
-    except (TypeError, ValueError, KeyError, OverflowError) as error:
-        raise ValueError(f"the random generator does not fit: {error}") from None
+def _monitor(monitor, has_validation):
+    if monitor is None:
+        return "val_loss" if has_validation else "loss"
+    return measure(monitor)
 
 
-def _check_alike(value, own, name):
-    """Refuse what is not made like the random state `own`, or has an index that NumPy itself does not check."""
-    key = name.rpartition(".")[2]
-    if type(value) is not type(own):
-        raise TypeError(f"{name} must be {type(own).__name__}, got {type(value).__name__}")
-    if isinstance(own, dict):
-        checked_dict(value, name, dict.fromkeys(own, object))
-        for inner in own:
-            _check_alike(value[inner], own[inner], f"{name}.{inner}")
-    elif isinstance(own, np.ndarray):
-        if (value.shape, value.dtype) != (own.shape, own.dtype):
-            got = f"{value.shape} of {value.dtype}"
-            raise ValueError(f"{name} must have shape {own.shape} and hold {own.dtype}, got {got}")
-    elif isinstance(own, int):
-        # An increment is odd: with an even one, the numbers may all be the same.
-        if not 0 <= value <= RANDOM_LIMITS.get(key, value) or (key == "inc" and value % 2 == 0):
-            raise ValueError(f"{name} is out of range, got {value}")
+def _sample_weight(weight, count):
+    """Return a weight for each of `count` samples, or None."""
+    if weight is None:
+        return None
+    weight = as_array(weight, "sample_weight")
+    if weight.shape != (count,) or weight.dtype.kind not in "iufb":
+        raise ValueError(
+            f"sample_weight must hold a number for each of {count} samples, got {weight.dtype} of shape {weight.shape}"
+        )
+    weight = weight.astype(np.float64)
+    if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
+        raise ValueError("sample_weight must be finite and not negative, and not 0 for all samples")
+    return weight
 
 
-def _samples(x, t, name):
-    x, t = as_array(x, f"x_{name}"), as_array(t, f"t_{name}")
-    if x.ndim == 0 or t.ndim == 0 or len(x) != len(t):
-        raise ValueError(f"x_{name} and t_{name} must have as many samples, got shapes {x.shape} and {t.shape}")
-    if len(x) == 0:
-        raise ValueError(f"x_{name} must hold at least one sample, got shape {x.shape}")
-    return x, t
+def _with_class_weight(class_weight, weights, labels):
+    """Return the weights of samples, multiplied by those of their classes."""
+    if class_weight is None:
+        return weights
+    if labels is None:
+        raise ValueError("class_weight must be None where the training data have no class labels")
+    count = int(labels.max()) + 1
+    if isinstance(class_weight, str) and class_weight == "balanced":
+        sizes = np.bincount(labels, minlength=count)
+        of_class = len(labels) / (np.count_nonzero(sizes) * np.maximum(sizes, 1))
+    elif isinstance(class_weight, Mapping):
+        of_class = np.ones(count)
+        for label, value in class_weight.items():
+            label = integer(label, "class_weight's labels", 0)
+            if label < count:
+                of_class[label] = nonnegative(value, f"class_weight[{label}]")
+    else:
+        of_class = _weights_of_classes(class_weight, count)
+    of_sample = of_class[labels]
+    if not of_sample.any():
+        raise ValueError("class_weight must not be 0 for all samples")
+    return of_sample if weights is None else of_sample * weights
+
+
+def _weights_of_classes(class_weight, count):
+    values = as_array(class_weight, "class_weight")
+    if values.ndim != 1 or len(values) < count or values.dtype.kind not in "iuf":
+        raise ValueError(
+            f"class_weight must be a dict, 'balanced' or a number for each of {count} classes, got {values.dtype} of "
+            f"shape {values.shape}"
+        )
+    values = values.astype(np.float64)
+    if not np.isfinite(values).all() or (values < 0).any():
+        raise ValueError("class_weight must be finite and not negative")
+    return values
+
+
+def _check_targets(loss, scores, t, labels):
+    """Refuse targets that the loss cannot take: labels beyond the classes, or rows of another shape."""
+    copy.copy(loss).forward(np.zeros_like(scores), t)
+    if labels is not None and np.ndim(t) == 1 and scores.ndim == 2 and int(labels.max()) >= scores.shape[1] > 1:
+        raise ValueError(f"t must hold class indices below {scores.shape[1]}, got {int(labels.max())}")
+
+
+def _is_in_memory(data):
+    while isinstance(data, Subset):
+        data = data.dataset
+    return isinstance(data, ArrayDataset) and not isinstance(data.x, np.memmap)
+
+
+def _finite(value):
+    return bool(np.isfinite(value).all())

@@ -22,6 +22,7 @@ __all__ = [
     "param_names",
     "step_back",
     "trains",
+    "undoing",
     "undone",
 ]
 
@@ -95,7 +96,17 @@ def nested(layers):
 
 
 def undone(layers, action, rng=None):
-    """Return what an action over layers does; whatever ends it early, an interrupt too, leaves them as they were.
+    """Return what an action over layers does; whatever ends it early, an interrupt too, leaves them as they were."""
+    undo = undoing(layers, rng)
+    try:
+        return action()
+    except BaseException:
+        undo()
+        raise
+
+
+def undoing(layers, rng=None):
+    """Return a function that leaves layers as they are now.
 
     That is what their attributes are, what the arrays hold that they name in `buffer_names`, and what the generator
     draws next. What a forward left for its backward is not held, as its memory is wanted again: there is none then.
@@ -106,16 +117,16 @@ def undone(layers, action, rng=None):
     buffers = [getattr(layer, name, None) for layer in layers for name in getattr(layer, "buffer_names", ())]
     values = [(array, array.copy()) for array in buffers if isinstance(array, np.ndarray) and array.flags.writeable]
     state = None if rng is None else rng.bit_generator.state
-    try:
-        return action()
-    except BaseException:
+
+    def undo():
         for layer, held in attributes:
             layer.__dict__ = held  # in one piece, whatever interrupts
         for array, held in values:
             array[...] = held
         if rng is not None:
             rng.bit_generator.state = state
-        raise
+
+    return undo
 
 
 class BuildError(ValueError):

@@ -1,0 +1,103 @@
+"""The batches of an epoch, prepared one by one or ahead of the step that takes them."""
+
+import queue
+import threading
+from typing import NamedTuple
+
+import numpy as np
+
+from ._threads import threads
+
+__all__ = ["Batch", "Batches"]
+
+AHEAD = 2  # batches that wait for their step
+
+
+class Batch(NamedTuple):
+    """What one step takes."""
+
+    x: np.ndarray
+    t: np.ndarray
+    weight: np.ndarray | None
+
+
+class Batches:
+    """Batches by their number within an epoch; `ahead` has a thread prepare those that follow.
+
+    Parameters
+    ----------
+    prepare : callable
+        ``prepare(epoch, order, number)`` returns a `Batch`; it depends on these three alone.
+    count : int
+        How many batches an epoch has.
+    """
+
+    def __init__(self, prepare, count):
+        self._prepare = prepare
+        self._count = count
+        self._ahead = None
+
+    def take(self, epoch, order, number):
+        """Return a batch; an exception of the thread that prepares it is raised here."""
+        if self._ahead is None:
+            return self._prepare(epoch, order, number)
+        if not self._ahead.leads_to(epoch, order, number):
+            self._ahead.close()
+            self._ahead = _Ahead(self._prepare, epoch, order, number, self._count)
+        return self._ahead.take()
+
+    def begin_ahead(self):
+        """Prepare batches ahead from now on, until `close`."""
+        self._ahead = _Ahead(self._prepare, None, None, 0, 0)
+
+    def close(self):
+        """End the thread, and wait until it has ended."""
+        if self._ahead is not None:
+            self._ahead.close()
+            self._ahead = None
+
+
+class _Ahead:
+    """A thread that prepares the batches of an epoch from a number on."""
+
+    def __init__(self, prepare, epoch, order, number, count):
+        self._epoch, self._order, self._next, self._count = epoch, order, number, count
+        self._prepare = prepare
+        self._ready = queue.Queue(AHEAD)
+        self._wanted = True
+        self._thread = None
+        if number < count:
+            self._thread = threading.Thread(target=self._run, name="cconv-batches", daemon=True)
+            self._thread.start()
+
+    def leads_to(self, epoch, order, number):
+        return (self._epoch, self._next) == (epoch, number) and self._order is order and number < self._count
+
+    def take(self):
+        number, self._next = self._next, None  # an interrupted call leaves it so: nobody knows whether the batch came
+        batch = self._ready.get()
+        if isinstance(batch, BaseException):
+            raise batch
+        self._next = number + 1
+        return batch
+
+    def close(self):
+        self._wanted = False
+        while self._thread is not None and self._thread.is_alive():
+            try:  # there may be no room for what it puts next
+                self._ready.get_nowait()
+            except queue.Empty:
+                self._thread.join(0.01)
+
+    def _run(self):
+        # A step has all threads; what is prepared beside it does with one.
+        with threads(1):
+            for number in range(self._next, self._count):
+                if not self._wanted:
+                    return
+                try:
+                    batch = self._prepare(self._epoch, self._order, number)
+                except BaseException as error:
+                    self._ready.put(error)
+                    return
+                self._ready.put(batch)

@@ -1,0 +1,149 @@
+"""Records of a training in files that other programs read."""
+
+import json
+
+from .._checks import checked_dict
+from .._extras import require
+from .._files import path_of, write
+from .callback import Callback
+
+__all__ = ["CSVLog", "JSONLinesLog", "LearningRateLog", "TensorBoardLog"]
+
+
+class CSVLog(Callback):
+    """Keep a CSV file of the training's history: a line for each epoch.
+
+    The file is written whole after each epoch, so that a training that is resumed leaves no line twice.
+
+    Parameters
+    ----------
+    file_name : str, bytes or path
+
+    Raises
+    ------
+    TypeError, ValueError
+        If no file can have that name.
+
+    Examples
+    --------
+    >>> cconv.callbacks.CSVLog("history.csv").file_name
+    'history.csv'
+    """
+
+    def __init__(self, file_name):
+        self.file_name = path_of(file_name)
+
+    def on_epoch_end(self, trainer):
+        trainer.history.to_csv(self.file_name)
+
+
+class JSONLinesLog(Callback):
+    """Keep a file with a JSON object in a line for each epoch.
+
+    The file is written whole after each epoch, so that a training that is resumed leaves no line twice. A measure that
+    is not finite is null.
+
+    Parameters
+    ----------
+    file_name : str, bytes or path
+
+    Raises
+    ------
+    TypeError, ValueError
+        If no file can have that name.
+
+    Examples
+    --------
+    >>> cconv.callbacks.JSONLinesLog("history.jsonl").file_name
+    'history.jsonl'
+    """
+
+    def __init__(self, file_name):
+        self.file_name = path_of(file_name)
+
+    def on_epoch_end(self, trainer):
+        rows = trainer.history.rows()
+        lines = [{name: value if abs(value) < float("inf") else None for name, value in row.items()} for row in rows]
+        write(self.file_name, "".join(f"{json.dumps(line)}\n" for line in lines).encode())
+
+
+class LearningRateLog(Callback):
+    """Keep the learning rate of each step.
+
+    Attributes
+    ----------
+    lr : list of float
+
+    Examples
+    --------
+    >>> (x, t), _ = cconv.load_synthetic_digits(200, 50, flatten=False)
+    >>> log = cconv.callbacks.LearningRateLog()
+    >>> halving = lambda optimizer: cconv.StepDecay(optimizer, steps=1, gamma=0.5)
+    >>> trainer = cconv.Trainer(cconv.SimpleConvNet(seed=0), x, t, epochs=2, schedule=halving, verbose=False,
+    ...                         callbacks=[log])
+    >>> trainer.train()
+    >>> log.lr
+    [0.01, 0.01, 0.005, 0.005]
+    """
+
+    def __init__(self):
+        self.lr = []
+
+    def on_step_end(self, trainer):
+        self.lr.append(trainer.step_lr)
+
+    def state_dict(self):
+        return {"lr": list(self.lr)}
+
+    def load_state_dict(self, state_dict):
+        found = checked_dict(state_dict, "state_dict", {"lr": list})
+        if not all(isinstance(value, float) for value in found["lr"]):
+            raise TypeError("lr must be a list of float")
+        self.lr = found["lr"]
+
+
+class TensorBoardLog(Callback):
+    """Write a training's measures for TensorBoard, with tensorboardX: losses of steps, and the history of epochs.
+
+    Parameters
+    ----------
+    folder : str, bytes or path
+        Where the event files go, which TensorBoard is shown by ``--logdir``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If no folder can have that name.
+    ImportError
+        Without tensorboardX, when the training begins: ``pip install 'cconv[tensorboard]'``.
+
+    Examples
+    --------
+    >>> cconv.callbacks.TensorBoardLog("runs").folder
+    'runs'
+    """
+
+    def __init__(self, folder):
+        self.folder = path_of(folder, "folder")
+        self._writer = None
+
+    def on_train_begin(self, trainer):
+        writer = require("tensorboardX", "TensorBoardLog", extra="tensorboard").SummaryWriter
+        # What a training that was killed has written past its last checkpoint is not shown.
+        self._writer = writer(self.folder, purge_step=trainer.current_iter + 1 if trainer.current_iter else None)
+
+    def on_step_end(self, trainer):
+        self._writer.add_scalar("step/loss", trainer.history.step_loss[-1], trainer.current_iter)
+        self._writer.add_scalar("step/lr", trainer.step_lr, trainer.current_iter)
+
+    def on_epoch_end(self, trainer):
+        for name, value in trainer.history.rows()[-1].items():
+            if name != "epoch":
+                self._writer.add_scalar(f"epoch/{name}", value, trainer.current_iter)
+
+    def on_train_end(self, trainer):
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    on_interrupt = on_train_end

@@ -1,0 +1,129 @@
+"""What a training has recorded, epoch by epoch and step by step."""
+
+import csv
+import io
+
+import numpy as np
+
+from ._checks import checked_dict
+from ._files import path_of, write
+
+__all__ = ["History"]
+
+COLUMNS = ("loss", "accuracy", "val_loss", "val_accuracy", "test_accuracy", "lr", "seconds")
+
+
+class History:
+    """The record of a training: a list per measure, with a value for each epoch.
+
+    A list stays empty where there is nothing to measure: `val_loss` without validation data, or the accuracies of a
+    regression.
+
+    Attributes
+    ----------
+    loss : list of float
+        The mean of the losses of an epoch's steps, each counted as often as it has samples.
+    accuracy, test_accuracy : list of float
+        On training and test data, at the end of the epoch.
+    val_loss, val_accuracy : list of float
+        On the validation data.
+    lr : list of float
+        The learning rate of the epoch's last step.
+    seconds : list of float
+        How long the epoch took, measuring included.
+    step_loss : list of float
+        The loss of each step.
+
+    Examples
+    --------
+    >>> history = History()
+    >>> history.record(loss=0.7, lr=0.1, seconds=2.0)
+    >>> history.record(loss=0.5, lr=0.1, seconds=2.5)
+    >>> len(history), history.loss, history.last("loss")
+    (2, [0.7, 0.5], 0.5)
+    """
+
+    def __init__(self):
+        for name in (*COLUMNS, "step_loss"):
+            setattr(self, name, [])
+
+    def __len__(self):
+        return len(self.lr)
+
+    def __repr__(self):
+        if not len(self):
+            return f"History({len(self.step_loss)} steps)"
+        measures = [f"{name} {value:.4g}" for name, value in self.rows()[-1].items() if name != "epoch"]
+        return f"History({len(self)} epochs: {', '.join(measures)})"
+
+    def record(self, **values):
+        """Append the measures of an epoch."""
+        unknown = values.keys() - set(COLUMNS)
+        if unknown:
+            raise TypeError(f"values must be of {', '.join(COLUMNS)}, got {', '.join(sorted(unknown))}")
+        for name, value in values.items():
+            getattr(self, name).append(float(value))
+
+    def last(self, name):
+        """Return the latest value of a measure, None where there is none."""
+        values = getattr(self, name)
+        return values[-1] if values else None
+
+    def rows(self):
+        """Return a dict for each epoch: its number, counted from 1, and what was measured."""
+        names = [name for name in COLUMNS if len(getattr(self, name)) == len(self)]
+        return [{"epoch": n + 1, **{name: getattr(self, name)[n] for name in names}} for n in range(len(self))]
+
+    def to_csv(self, file_name):
+        """Write a line for each epoch, under a line of names; all of it or nothing.
+
+        Parameters
+        ----------
+        file_name : str, bytes or path
+
+        Raises
+        ------
+        TypeError, ValueError
+            If no file can have that name.
+        OSError
+            If the file cannot be written.
+        """
+        path = path_of(file_name)
+        rows = self.rows()
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(rows[0]) if rows else ["epoch"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write(path, text.getvalue().encode())
+
+    def plot(self, *, file_name=None):
+        """Draw the losses and the accuracies over the epochs, side by side.
+
+        Parameters
+        ----------
+        file_name : str or path, keyword only
+            Where to save the picture. Without it, it is shown as `plot_accuracy` shows one.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
+        from .plotting import plot_history
+
+        return plot_history(self, file_name=file_name)
+
+    def state_dict(self):
+        """Return the lists as arrays of float64."""
+        return {name: np.array(values, np.float64) for name, values in vars(self).items()}
+
+    def checked_state(self, state_dict, steps, epochs, measured):
+        """Return the lists that `state_dict` holds, of so many steps and epochs; only `measured` ones have values."""
+        found = checked_dict(state_dict, "history", dict.fromkeys(vars(self), np.ndarray))
+        for name, values in found.items():
+            length = steps if name == "step_loss" else epochs * (name in measured)
+            if values.shape != (length,) or values.dtype != np.float64:
+                raise ValueError(
+                    f"history must have recorded {length} values of {name}, in float64, got {values.dtype} of shape "
+                    f"{values.shape}"
+                )
+        return {name: values.tolist() for name, values in found.items()}
