@@ -1,5 +1,6 @@
 """cconv: convolutional-network layers for Python, compiled."""
 
+from cconv import data as data
 from cconv._config import show_config
 from cconv._threads import threads
 from cconv._version import __version__
