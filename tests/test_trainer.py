@@ -160,7 +160,7 @@ def test_a_terminal_gets_a_progress_bar(monkeypatch):
     assert sys.stderr.getvalue() == ""
     trainer(verbose=True, epochs=2).train()
     assert "/6 [" in sys.stderr.getvalue()
-    assert [line for line in sys.stdout.getvalue().splitlines() if line.startswith("epoch 2/2: loss 6.0000")]
+    assert [line for line in sys.stdout.getvalue().splitlines() if line.startswith("epoch 2/2: loss 4.8000")]
 
 
 def test_the_random_order_follows_numpys_seed():
@@ -225,7 +225,7 @@ def test_a_regression_records_losses_only(loss, capsys):
     run.train()
     assert network.loss(x, t) < 0.01 < run.train_loss_list[0]
     assert run.train_acc_list == run.test_acc_list == []
-    assert capsys.readouterr().out.splitlines()[0] == f"epoch 1/20: loss {run.train_loss_list[4]:.4f}"
+    assert capsys.readouterr().out.splitlines()[0] == f"epoch 1/20: loss {np.mean(run.train_loss_list[:5]):.4f}"
 
 
 def small(seed=0, units=5, dtype="float32"):
@@ -359,7 +359,7 @@ def edited(path, change):
     [
         (lambda: resumable(small(units=6)), "must have shape"),
         (lambda: resumable(small(dtype="float64")), "hold float64, got .* of float32"),
-        (lambda: resumable(SimpleConvNet((1, 8, 8), {"filter_num": 2, "filter_size": 3}, 4, 3)), "another network"),
+        (lambda: resumable(Network([Affine(units=3), Relu(), Affine(units=3)], (4,))), "another network"),
         (lambda: resumable(optimizer="AdamW"), "must be of AdamW, got one of Adam"),
         (lambda: resumable(optimizer_param={"amsgrad": True}), "must have the keys step, m, v, h"),
         (lambda: resumable(samples=24), "samples must be 24 as here, got 23"),
@@ -374,11 +374,7 @@ def test_a_checkpoint_that_does_not_fit_changes_nothing(tmp_path, make, words):
     for _ in range(7):
         saved.train_step()
     saved.save_checkpoint(tmp_path / "c")
-    if run.x_train.shape[1:] == run.network.input_shape:
-        run.train_step()
-    else:
-        with pytest.raises(ValueError, match="x must have shape"):
-            run.train_step()
+    run.train_step()
     before = copy.deepcopy(run)
     with pytest.raises(ValueError, match=words):
         run.load_checkpoint(tmp_path / "c")
@@ -391,9 +387,9 @@ def test_a_checkpoint_that_does_not_fit_changes_nothing(tmp_path, make, words):
         (lambda rest, arrays: rest.pop("rng") and None, "the checkpoint must have the keys"),
         (lambda rest, arrays: rest["rng"].pop("state") and None, "random generator does not fit"),
         (lambda rest, arrays: rest["rng"]["state"].update(state=-1), "random generator does not fit"),
-        (lambda rest, arrays: rest.update(current_iter=8), "must have recorded 8 steps"),
-        (lambda rest, arrays: rest.update(current_iter="7"), r"\['current_iter'\] must be int"),
-        (lambda rest, arrays: rest["recorded"].pop("test_acc_list") and None, "recorded must have the keys"),
+        (lambda rest, arrays: rest.update(current_iter=8), "must have recorded 8 values of step_loss"),
+        (lambda rest, arrays: rest.update(current_iter="7"), "current_iter must be an integer, got '7'"),
+        (lambda rest, arrays: rest["history"].pop("test_accuracy") and None, "history must have the keys"),
         (lambda rest, arrays: arrays.update({"rest.order": arrays["rest.order"] * 0}), "an order of 23 samples"),
         (lambda rest, arrays: arrays.pop("rest.order") is None, "the state of the training is not in it"),
         (lambda rest, arrays: arrays.pop("network.W1") is None, "must hold the parameters"),
@@ -437,8 +433,8 @@ def frozen(tree):
 
 def everything(run):
     parts = {name: getattr(run, name).state_dict() for name in ("optimizer", "schedule", "average")}
-    names = ("_order", "train_loss_list", "train_acc_list", "test_acc_list", "current_iter", "current_epoch")
-    own = {name: getattr(run, name) for name in names}
+    names = ("order", "seeds", "seconds", "current_iter", "current_epoch", "best_epoch", "best_value")
+    own = {name: getattr(run, name) for name in names} | run.history.state_dict()
     return frozen(parts | own | {"rng": run.rng.bit_generator.state, "network": run.network._state()})
 
 
@@ -448,6 +444,8 @@ FORGED = [MISSING, None, True, -1, 2**1100, float("nan"), float("-inf"), "x", []
 
 def is_harmless(place, value):
     """Say whether an entry may be so all the same: other hyperparameters, nothing of a parameter that was frozen."""
+    if place == ("callbacks",):
+        return value == {}
     if place[:2] == ("optimizer", "state"):
         return len(place) == 3 and value is MISSING or len(place) == 2 and value == {}
     return value in {
@@ -458,6 +456,7 @@ def is_harmless(place, value):
         "clip_norm": [None, 1.5],
         "best": [-1, 1.5, float("-inf")],
         "momentum": [None],
+        "seconds": [1.5],
     }.get(place[-1], [])
 
 
@@ -541,6 +540,8 @@ def try_forged_arrays(path, run, metadata, arrays, section=""):
     for name, array in arrays.items():
         if name.startswith(section):
             for changed in forged_arrays(name, array):
+                if changed is not None and frozen(changed) == frozen(array):  # an empty one that is cut
+                    continue
                 forged = {key: value for key, value in arrays.items() if key != name}
                 if changed is not None:
                     forged[name] = np.ascontiguousarray(changed)
@@ -616,7 +617,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path, monkey
         (lambda run: setattr(run.optimizer, "lr", float("nan")), "optimizer: lr must be a finite number"),
         (lambda run: setattr(run.optimizer, "lr", np.float32(0.1)), "rest must hold JSON values"),
         (lambda run: vars(run.optimizer).update(clip_value=1.0, clip_norm=1.0), "clip_value or clip_norm, not both"),
-        (lambda run: run.train_loss_list.clear(), "train_loss_list must have recorded 1 steps"),
+        (lambda run: run.train_loss_list.clear(), "history must have recorded 1 values of step_loss"),
         (lambda run: run.optimizer.state.update(W9={"step": 1}), r"state\['W9'\] must have the keys step, m, v"),
     ],
 )
