@@ -1,5 +1,6 @@
 """cconv: convolutional-network layers for Python, compiled."""
 
+from cconv import metrics
 from cconv._config import show_config
 from cconv._threads import threads
 from cconv._version import __version__
@@ -150,6 +151,7 @@ __all__ = [
     "load_mnist",
     "load_synthetic_digits",
     "mean_squared_error",
+    "metrics",
     "numerical_gradient",
     "numerical_gradient_2d",
     "plot_accuracy",
