@@ -1,6 +1,8 @@
 """cconv: convolutional-network layers for Python, compiled."""
 
+from cconv import callbacks as callbacks
 from cconv import data as data
+from cconv import metrics as metrics
 from cconv._config import show_config
 from cconv._threads import threads
 from cconv._version import __version__
@@ -151,6 +153,7 @@ __all__ = [
     "load_mnist",
     "load_synthetic_digits",
     "mean_squared_error",
+    "metrics",
     "numerical_gradient",
     "numerical_gradient_2d",
     "plot_accuracy",

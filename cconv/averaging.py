@@ -7,7 +7,8 @@ import numpy as np
 
 from . import kernels
 from ._arrays import made_ready
-from ._checks import checked_dict, fraction, mapping
+from ._checks import checked_dict, flag, fraction, mapping
+from .geometry import integer
 from .optimizers import Numbers
 
 __all__ = ["ExponentialMovingAverage"]
@@ -19,7 +20,10 @@ COST = 0.15
 class ExponentialMovingAverage:
     r"""An exponential moving average of parameters (Polyak and Juditsky, SIAM J. Control Optim. 30, 1992).
 
-    .. math:: a \leftarrow a + (1 - decay)(p - a)
+    .. math:: a \leftarrow a + (1 - d_n)(p - a), \qquad d_n = \min\left(decay, \frac{1 + n}{10 + n}\right)
+
+    where n updates went before, so that an average is not the initial parameters for long; without warm-up,
+    :math:`d_n = decay`.
 
     It begins at the parameters as they are; one that comes later, or comes back with another shape or dtype, begins at
     its value then. What layers accumulate beside their parameters (running statistics) is not averaged.
@@ -29,10 +33,14 @@ class ExponentialMovingAverage:
     params : mapping of str to ndarray
         A network's `params`, for instance.
     decay : float, default 0.999
+    warmup : bool, default True, keyword only
+        Whether the first updates decay faster.
 
     Attributes
     ----------
     averages : dict of str to ndarray
+    count : int
+        How many updates there were.
 
     Raises
     ------
@@ -42,7 +50,7 @@ class ExponentialMovingAverage:
     Examples
     --------
     >>> params = {"W": np.array([1.0, 2.0])}
-    >>> average = ExponentialMovingAverage(params, decay=0.75)
+    >>> average = ExponentialMovingAverage(params, decay=0.75, warmup=False)
     >>> params["W"] += 4
     >>> average.update()
     >>> with average.swapped():
@@ -52,10 +60,22 @@ class ExponentialMovingAverage:
     array([5., 6.])
     """
 
-    def __init__(self, params, decay=0.999):
+    def __init__(self, params, decay=0.999, *, warmup=True):
         self.params = mapping(params, "params")
         self.decay = fraction(decay, "decay")
-        self.averages = {name: _native(name, value).copy() for name, value in params.items()}
+        self.warmup = flag(warmup, "warmup")
+        self.reset()
+
+    def reset(self):
+        """Begin again at the parameters as they are.
+
+        Raises
+        ------
+        TypeError
+            If a parameter is not an array of float32 or float64; nothing changes then.
+        """
+        self.averages = {name: _native(name, value).copy() for name, value in self.params.items()}
+        self.count = 0
 
     def update(self):
         """Lead the averages towards the parameters: to be called after each step of the optimizer.
@@ -79,9 +99,12 @@ class ExponentialMovingAverage:
                 targets.append(value)
             averages[name] = mean
         threads = kernels.cpu.threads_for(COST * sum(mean.size for mean in means))
-        states, numbers = [{}] * len(means), [Numbers(lr=0.0, a=1 - self.decay)] * len(means)
-        kernels.optimize.update("average", means, targets, states, numbers, 1.0, math.inf, threads)
-        self.averages = averages
+        decay = min(self.decay, (1 + self.count) / (10 + self.count)) if self.warmup else self.decay
+        numbers = [Numbers(lr=0.0, a=1 - decay)] * len(means)
+        # The kernel sets the attributes too: no interrupt comes between an update and its count.
+        kept = vars(self), ["averages", "count"]
+        states = [averages, self.count + 1]
+        kernels.optimize.update("average", means, targets, states, numbers, 1.0, math.inf, threads, *kept)
 
     @contextmanager
     def swapped(self):
@@ -108,8 +131,9 @@ class ExponentialMovingAverage:
                 value[...] = old
 
     def state_dict(self):
-        """Return the decay, and copies of the averages."""
-        return {"decay": self.decay, "averages": {name: mean.copy() for name, mean in self.averages.items()}}
+        """Return the settings, the count, and copies of the averages."""
+        averages = {name: mean.copy() for name, mean in self.averages.items()}
+        return {"decay": self.decay, "warmup": self.warmup, "count": self.count, "averages": averages}
 
     def load_state_dict(self, state_dict):
         """Go on from where `state_dict` was taken.
@@ -129,8 +153,9 @@ class ExponentialMovingAverage:
         TypeError, ValueError
             As `load_state_dict`.
         """
-        found = checked_dict(state_dict, "state_dict", {"decay": float, "averages": dict})
-        decay = fraction(found["decay"], "decay")
+        entries = {"decay": float, "warmup": bool, "count": int, "averages": dict}
+        found = checked_dict(state_dict, "state_dict", entries)
+        decay, count = fraction(found["decay"], "decay"), integer(found["count"], "count", 0)
         kinds = dict.fromkeys(self.params, np.ndarray)
         averages = checked_dict(found["averages"], "averages", kinds)
         for name, value in self.params.items():
@@ -141,7 +166,7 @@ class ExponentialMovingAverage:
                     f"{mean.dtype}"
                 )
             averages[name] = np.array(mean, order="C")
-        return {"decay": decay, "averages": averages}
+        return {"decay": decay, "warmup": found["warmup"], "count": count, "averages": averages}
 
 
 def _native(name, value):

@@ -100,7 +100,7 @@ class Optimizer:
         self.clip_value = optional_positive(clip_value, "clip_value")
         self.clip_norm = optional_positive(clip_norm, "clip_norm")
         _check_clipping(clip_value, clip_norm)
-        self.state = {}
+        self.reset()
 
     def update(self, params, grads):
         """Take one step.
@@ -162,6 +162,10 @@ class Optimizer:
                 if not isinstance(value, np.ndarray):
                     params[key] = value
             raise
+
+    def reset(self):
+        """Begin again: forget the state of all parameters. Settings, the learning rate too, stay as they are."""
+        self.state = {}
 
     def _check_settings(self):
         """Refuse what was assigned to an attribute and is no setting. A float between 0 and 1 is good for any."""

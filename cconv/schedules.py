@@ -18,7 +18,8 @@ class Schedule:
 
     The learning rate is that of step 0 as soon as the schedule is made; `step()` goes on by one. It is computed anew
     from the count, so what is assigned to `optimizer.lr` meanwhile lasts until the next step. A subclass names its
-    hyperparameters in `setting_names` and writes `learning_rate()`.
+    hyperparameters in `setting_names` and writes `learning_rate()`; one that counts more than steps names that in
+    `progress`, and sets it back in `reset()`.
 
     Parameters
     ----------
@@ -63,6 +64,11 @@ class Schedule:
     def step(self):
         """Count one step, and set the learning rate of the next."""
         self.count += 1
+        self.apply()
+
+    def reset(self):
+        """Begin again: go back to step 0, and set the learning rate of it."""
+        self.count = 0
         self.apply()
 
     def apply(self):
@@ -351,7 +357,8 @@ class OneCycle(Schedule):
 class ReduceOnPlateau(Schedule):
     r"""Multiply the learning rate by a factor when a measure has not become better for a while.
 
-    Better is below best * (1 - threshold), or above best * (1 + threshold) where higher is better.
+    Better is below best - threshold * abs(best), or above best + threshold * abs(best) where higher is better: a
+    measure that stays the same is not better, whatever its sign.
 
     Parameters
     ----------
@@ -398,10 +405,14 @@ class ReduceOnPlateau(Schedule):
         self.threshold = nonnegative(threshold, "threshold")
         self.cooldown = integer(cooldown, "cooldown", 0)
         self.min_lr = nonnegative(min_lr, "min_lr")
-        self.best = math.inf if mode == "min" else -math.inf
+        self.reset()
+
+    def reset(self):
+        self.best = math.inf if self.mode == "min" else -math.inf
         self.bad = 0
         self.resting = 0
         self.reductions = 0
+        super().reset()
 
     def learning_rate(self):
         if self.reductions == 0:
@@ -411,10 +422,8 @@ class ReduceOnPlateau(Schedule):
     def step(self, metric):
         """Take note of a measure; a NaN is no betterment."""
         metric = number(metric, "metric", finite=False)
-        if self.mode == "min":
-            better = metric < self.best * (1 - self.threshold)
-        else:
-            better = metric > self.best * (1 + self.threshold)
+        margin = self.threshold * abs(self.best) if math.isfinite(self.best) else 0.0
+        better = metric < self.best - margin if self.mode == "min" else metric > self.best + margin
         self.bad = 0 if better else self.bad + 1
         self.best = metric if better else self.best
         if self.resting:

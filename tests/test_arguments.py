@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import cconv
-from cconv import functional
+from cconv import functional, metrics
 
 ITSELF: list = []
 ITSELF.append(ITSELF)
@@ -193,6 +193,16 @@ FUNCTIONS = {
     "softmax": {"x": ROWS},
     "softmax_loss": {"X": ROWS, "t": LABELS},
     "step_function": {"x": X},
+}
+ANSWERS = [{"t": LABELS, "y": ROWS, "num_classes": 4}, {"t": LABELS, "y": LABELS, "num_classes": 4}]
+METRICS = {
+    "accuracy": [{"t": LABELS, "y": ROWS}, {"t": LABELS, "y": LABELS}],
+    "confusion_matrix": ANSWERS,
+    "f1": ANSWERS,
+    "log_loss": {"t": LABELS, "y": ROWS},
+    "precision": ANSWERS,
+    "recall": ANSWERS,
+    "top_k_accuracy": {"t": LABELS, "y": ROWS},
 }
 GIVEN_BATCH = {"running_mean": np.zeros(2), "running_var": np.ones(2), **SCALES}
 LAYERS = {
@@ -415,6 +425,12 @@ def test_operations(name, arguments):
     assert faults(name, operation, arguments, inspect.signature(operation)) == []
 
 
+@pytest.mark.parametrize(("name", "arguments"), rows_of(METRICS))
+def test_metrics(name, arguments):
+    metric = getattr(metrics, name)
+    assert faults(name, metric, arguments, inspect.signature(metric)) == []
+
+
 @pytest.mark.parametrize(("name", "arguments"), rows_of(FUNCTIONS))
 def test_functions(name, arguments):
     function = getattr(cconv, name)
@@ -464,6 +480,7 @@ def test_everything_public_has_a_row():
         return {name for name in module.__all__ if callable(getattr(module, name))}
 
     assert OPERATIONS.keys() == callables(functional)
+    assert METRICS.keys() == callables(metrics)
     classes = LAYERS.keys() | NETWORKS.keys() | OPTIMIZERS.keys() | SCHEDULES.keys() | OTHERS.keys() | BASES
     assert FUNCTIONS.keys() | classes == callables(cconv)
     rows = {title for title, _, _ in methods()}

@@ -5,7 +5,17 @@ import itertools
 import numpy as np
 import pytest
 
-from cconv import Affine, Huber, MeanSquaredError, Network, SigmoidWithLoss, SoftmaxWithLoss, gradient_check, kernels
+from cconv import (
+    Affine,
+    Huber,
+    MeanSquaredError,
+    Network,
+    SigmoidWithLoss,
+    SoftmaxWithLoss,
+    gradient_check,
+    kernels,
+    numerical_gradient,
+)
 from cconv.functional import (
     huber,
     huber_backward,
@@ -161,13 +171,15 @@ def test_what_is_refused(x, t, error, message):
         softmax_cross_entropy(x, t)
 
 
-def test_same_bits_on_any_number_of_threads(rng, cpu_level):
+@pytest.mark.parametrize("weighted", [False, True])
+def test_same_bits_on_any_number_of_threads(rng, cpu_level, weighted):
     x, t = rng.standard_normal((3000, 11)).astype(np.float32), rng.integers(0, 11, 3000)
+    weights = rng.random(3000).astype(np.float32) if weighted else None
     results = []
     for threads in (1, 2, 3, 5):
         y, dx = np.empty_like(x), np.empty_like(x)
-        loss = kernels.loss.softmax_cross_entropy(x, t, y, threads)
-        kernels.loss.softmax_cross_entropy_backward(y, t, 0.5, dx, threads)
+        loss = kernels.loss.softmax_cross_entropy(x, t, weights, y, threads)
+        kernels.loss.softmax_cross_entropy_backward(y, t, weights, 0.5, dx, threads)
         results.append((y, loss, dx))
         for got, expected in zip(results[-1], results[0], strict=True):
             np.testing.assert_array_equal(got, expected)
@@ -370,11 +382,173 @@ def test_what_the_losses_of_values_refuse(call, error, message):
         call(np.zeros((2, 2)))
 
 
+@pytest.mark.parametrize("samples", [None, 1, 2, 33, 66, 100_056])
 @pytest.mark.parametrize("name", ["sigmoid_cross_entropy", "squared_error", "huber"])
-def test_totals_have_the_same_bits_on_any_number_of_threads(rng, cpu_level, name):
-    x, t = rng.standard_normal((2, 100_003)).astype(np.float32)
-    extra = {"sigmoid_cross_entropy": (t, np.empty_like(x)), "huber": (0.5,)}.get(name, ())
+def test_totals_have_the_same_bits_on_any_number_of_threads(rng, cpu_level, name, samples):
+    x, t = rng.standard_normal((2, 100_056)).astype(np.float32)
+    weights = None if samples is None else rng.random(samples).astype(np.float32)
+    extra = {"sigmoid_cross_entropy": (t, weights, np.empty_like(x)), "huber": (weights, 0.5)}.get(name, (weights,))
     assert len({getattr(kernels.loss, name)(x, t, *extra, threads) for threads in (1, 2, 3, 5)}) == 1
+
+
+WEIGHTED = {
+    "softmax": (softmax_cross_entropy, softmax_cross_entropy_backward, {}),
+    "softmax with options": (
+        softmax_cross_entropy,
+        softmax_cross_entropy_backward,
+        {"label_smoothing": 0.2, "class_weight": [1, 0.25, 2, 3, 0.5, 1, 1]},
+    ),
+    "sigmoid": (sigmoid_cross_entropy, sigmoid_cross_entropy_backward, {}),
+    "sigmoid with pos_weight": (sigmoid_cross_entropy, sigmoid_cross_entropy_backward, {"pos_weight": 3}),
+    "squared error": (squared_error, squared_error_backward, {}),
+    "huber": (huber, huber_backward, {"delta": 0.5}),
+}
+
+
+def loss_of(name, x, t, **options):
+    """The loss and its gradient."""
+    forward, backward, settings = WEIGHTED[name]
+    loss = forward(x, t, **settings, **options)
+    loss, y = loss if isinstance(loss, tuple) else (loss, x)
+    return loss, backward(y, t, **settings, **options)
+
+
+def batch_for(name, rng, N, dtype):
+    x = (2 * rng.standard_normal((N, 7))).astype(dtype)
+    return x, rng.integers(0, 7, N) if name.startswith("softmax") else rng.random((N, 7)).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("N", [1, 5, 700])
+@pytest.mark.parametrize("name", WEIGHTED)
+def test_sample_weights(rng, cpu_level, num_threads, name, N, dtype):
+    x, t = batch_for(name, rng, N, dtype)
+    weight = rng.random(N) + 0.1
+    weight[N // 2 + 1 :: 3] = 0
+    # Of one sample at a time, the loss is the mean of its own values; the class's weight divides it again.
+    ones = [loss_of(name, x[n : n + 1].astype(np.float64), t[n : n + 1]) for n in range(N)]
+    share = weight * (np.array([1, 0.25, 2, 3, 0.5, 1, 1])[t] if name == "softmax with options" else 1)
+    expected = sum(s * loss for s, (loss, _) in zip(share, ones, strict=True)) / share.sum()
+    gradient = np.concatenate([s * dx for s, (_, dx) in zip(share, ones, strict=True)]) / share.sum()
+    loss, dx = loss_of(name, x, t, sample_weight=weight)
+    eps = float(np.finfo(dtype).eps)
+    assert type(loss) is float and dx.dtype == dtype
+    assert loss == pytest.approx(expected, rel=60 * eps)
+    np.testing.assert_allclose(dx, gradient, rtol=60 * eps, atol=60 * eps / N)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", WEIGHTED)
+def test_weights_of_1_change_no_bit_and_counts_are_weights(rng, cpu_level, name, dtype):
+    x, t = batch_for(name, rng, 100, dtype)
+    plain = loss_of(name, x, t)
+    for ones in (np.ones(100), np.ones(100, dtype), np.ones(100, int), np.ones(100, bool), [1] * 100):
+        loss, dx = loss_of(name, x, t, sample_weight=ones)
+        assert loss == plain[0]
+        np.testing.assert_array_equal(dx, plain[1])
+    counts = rng.integers(0, 4, 100)
+    loss, dx = loss_of(name, x, t, sample_weight=counts)
+    repeated, dx_repeated = loss_of(name, np.repeat(x, counts, axis=0), np.repeat(t, counts, axis=0))
+    eps = float(np.finfo(dtype).eps)
+    assert loss == pytest.approx(repeated, rel=60 * eps)
+    first = np.cumsum(counts)[counts > 0] - 1
+    np.testing.assert_allclose(dx[counts > 0], counts[counts > 0, None] * dx_repeated[first], rtol=60 * eps, atol=eps)
+    assert not dx[counts == 0].any()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", WEIGHTED)
+def test_a_sample_of_weight_0_adds_nothing_whatever_its_scores_are(rng, cpu_level, name, dtype):
+    x, t = batch_for(name, rng, 6, dtype)
+    weight = [1, 0, 2, 0, 0, 0.5]
+    expected, dx = loss_of(name, x, t, sample_weight=weight)
+    x[1], x[3, 2], x[4, 0] = np.nan, np.inf, -np.inf
+    loss, found = loss_of(name, x, t, sample_weight=weight)
+    assert loss == expected
+    np.testing.assert_array_equal(found, dx)
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 1), (4, 2, 3), (1, 9), ()])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "half_sum"])
+def test_weights_are_along_the_first_axis(rng, shape, reduction):
+    x, t = rng.standard_normal((2, *shape))
+    weight = rng.random(shape[:1] or 1)
+    spread = np.broadcast_to(weight.reshape(-1, *[1] * (len(shape) - 1)), shape) if shape else weight[0]
+    factor = {"mean": 1 / spread.sum(), "sum": 1.0, "half_sum": 0.5}[reduction]
+    options = {"reduction": reduction, "sample_weight": weight}
+    assert squared_error(x, t, **options) == pytest.approx(factor * (spread * (x - t) ** 2).sum())
+    np.testing.assert_allclose(squared_error_backward(x, t, **options), factor * 2 * spread * (x - t))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_rows_of_probabilities_with_and_without_weights(rng, cpu_level, smoothing, dtype):
+    x = rng.standard_normal((5, 4)).astype(dtype)
+    share = rng.random((5, 1))
+    rows = (share * np.eye(4)[[0, 1, 2, 3, 0]] + (1 - share) * np.eye(4)[[2, 1, 3, 0, 1]]).astype(dtype)
+    weight, classes = np.array([1, 2, 0, 0.5, 3]), np.array([1, 2, 0.5, 4])
+    eps = float(np.finfo(dtype).eps)
+    for sample_weight, class_weight in itertools.product((None, weight), (None, classes)):
+        options = {"label_smoothing": smoothing, "class_weight": class_weight, "sample_weight": sample_weight}
+        v = np.ones(5) if sample_weight is None else sample_weight
+        q = ((1 - smoothing) * rows + smoothing / 4) * (1 if class_weight is None else class_weight) * v[:, None]
+        logs = log_softmax(x)
+        loss, y = softmax_cross_entropy(x, rows, **options)
+        assert loss == pytest.approx(float(-(q * logs).sum() / v.sum()), rel=40 * eps)
+        expected = (np.exp(logs) * q.sum(axis=1, keepdims=True) - q) / v.sum()
+        np.testing.assert_allclose(softmax_cross_entropy_backward(y, rows, **options), expected, atol=40 * eps)
+
+
+@pytest.mark.parametrize("name", WEIGHTED)
+@pytest.mark.parametrize(
+    ("weight", "error", "message"),
+    [
+        ([1.0, 2.0], ValueError, r"sample_weight must have one number for each of the 3 samples of \w, got"),
+        (2.0, ValueError, r"sample_weight must have one number .* got shape \(\)"),
+        (np.ones((3, 1)), ValueError, r"sample_weight .* got shape \(3, 1\)"),
+        ([1.0, -1.0, 1.0], ValueError, "sample_weight must hold finite numbers that are not negative"),
+        ([1.0, np.nan, 1.0], ValueError, "sample_weight must hold finite numbers"),
+        ([1.0, np.inf, 1.0], ValueError, "sample_weight must hold finite numbers"),
+        ([1e200, 1.0, 1.0], ValueError, "sample_weight must hold finite numbers"),  # in float32, which the scores are
+        ([0, 0, 0], ValueError, "sample_weight must have a sum that is positive and finite, got 0.0"),
+        ([False] * 3, ValueError, "sample_weight must have a sum that is positive"),
+        (["a", "b", "c"], TypeError, "sample_weight must be an array of real numbers"),
+        ([1j, 1, 1], TypeError, "sample_weight must be an array of real numbers"),
+        ([[1], [2, 3], 4], ValueError, "sample_weight must be an array of numbers"),
+    ],
+)
+def test_weights_that_are_refused(rng, name, weight, error, message):
+    x, t = batch_for(name, rng, 3, np.float32)
+    forward, backward, settings = WEIGHTED[name]
+    for function in (forward, backward):
+        with pytest.raises(error, match=message):
+            function(x, t, **settings, sample_weight=weight)
+
+
+def test_weights_whose_sum_is_infinite_are_refused():
+    with pytest.raises(ValueError, match="sum that is positive and finite, got inf"):
+        squared_error(np.ones(2), np.ones(2), sample_weight=[1e308, 1e308])
+
+
+@pytest.mark.parametrize("name", WEIGHTED)
+def test_an_empty_batch_with_weights(rng, name):
+    x, t = batch_for(name, rng, 0, np.float64)
+    forward, backward, settings = WEIGHTED[name]
+    with pytest.raises(ValueError, match="empty batch"):
+        forward(x, t, **settings, sample_weight=[])
+    assert backward(x, t, **settings, sample_weight=[]).shape == (0, 7)
+    with pytest.raises(ValueError, match="sample_weight must have one number for each of the 0 samples"):
+        backward(x, t, **settings, sample_weight=[1.0])
+
+
+def test_weights_of_samples_that_are_ignored_or_of_classes_without_weight_do_not_count(rng):
+    x, t = rng.standard_normal((4, 3)), np.array([0, 2, 1, 1])
+    weight = [1, 5, 2, 0.5]
+    expected = softmax_cross_entropy(x[[0, 2, 3]], t[[0, 2, 3]], sample_weight=[1, 2, 0.5])[0]
+    for options in ({"ignore_index": 2}, {"class_weight": [1, 1, 0]}):
+        assert softmax_cross_entropy(x, t, sample_weight=weight, **options)[0] == pytest.approx(expected, rel=1e-14)
+        with pytest.raises(ValueError, match="all 4 samples are ignored, of weight 0 or of classes of weight 0"):
+            softmax_cross_entropy(x, t, sample_weight=[0, 1, 0, 0], **options)
 
 
 LAYERS = [
@@ -403,12 +577,62 @@ def test_layers(rng, make, t):
 
 
 @pytest.mark.parametrize(("make", "t"), LAYERS)
+def test_layers_with_weights(rng, make, t):
+    x, weight = rng.standard_normal((4, 3)), np.array([1, 0.5, 0, 3])
+
+    def loss(x):
+        return make().forward(x, t, sample_weight=weight)
+
+    layer = make()
+    assert layer.forward(x, t, sample_weight=weight) == layer.loss != make().forward(x, t)
+    np.testing.assert_allclose(layer.backward(2), 2 * numerical_gradient(loss, x), rtol=1e-7, atol=1e-9)
+    layer.forward(x, t)  # weights are those of one forward
+    other = make()
+    other.forward(x, t)
+    np.testing.assert_array_equal(layer.backward(), other.backward())
+
+
+@pytest.mark.parametrize(("make", "t"), LAYERS)
 def test_a_network_ends_in_any_loss(rng, make, t):
     x = rng.standard_normal((4, 5))
     network = Network([Affine(units=3)], input_shape=(5,), dtype="float64", seed=0, last_layer=make())
     assert max(gradient_check(network, x, t).values()) < 1e-6
     network.gradient(x, t)
     assert network.last_layer.loss == pytest.approx(network.loss(x, t), rel=1e-14)
+    weight = [1, 0.5, 0, 3]
+    plain, weighted = network.gradient(x, t), network.gradient(x, t, sample_weight=weight)
+    numerical = network.numerical_gradient(x, t, sample_weight=weight)
+    for name, expected in numerical.items():
+        np.testing.assert_allclose(weighted[name], expected, rtol=1e-6, atol=1e-9)
+    assert not np.allclose(weighted["W1"], plain["W1"])
+
+
+def test_a_network_gives_weights_only_to_a_loss_that_takes_them(rng):
+    x, t = rng.standard_normal((4, 5)), np.array([0, 1, 2, 2])
+
+    class Plain:
+        def forward(self, x, t):
+            self.layer = SoftmaxWithLoss()
+            return self.layer.forward(x, t)
+
+        def backward(self):
+            return self.layer.backward()
+
+    class Weighing(SoftmaxWithLoss):
+        def forward(self, x, t, **options):
+            self.options = options
+            return super().forward(x, t, **options)
+
+    plain, weighing = (
+        Network([Affine(units=3)], (5,), dtype="float64", seed=0, last_layer=loss) for loss in (Plain(), Weighing())
+    )
+    np.testing.assert_equal(plain.gradient(x, t), weighing.gradient(x, t))
+    assert weighing.last_layer.options == {}
+    weighing.gradient(x, t, sample_weight=[1, 2, 3, 4])
+    assert weighing.last_layer.options == {"sample_weight": [1, 2, 3, 4]}
+    for method in (plain.gradient, plain.numerical_gradient):
+        with pytest.raises(TypeError, match=r"sample_weight must be None, as Plain.forward\(x, t\) does not take it"):
+            method(x, t, sample_weight=[1, 2, 3, 4])
 
 
 def test_what_accuracy_is_after_each_loss():
@@ -430,6 +654,19 @@ def test_what_accuracy_is_after_each_loss():
             return 0.0
 
     assert network(Own(), 2).accuracy(x, [0, 1, 1, 0]) == 3 / 4
+
+
+def test_accuracy_of_rows_of_probabilities_and_of_scores_that_are_no_number():
+    scores = np.array([[2.0, 1.0, 0.0], [0.0, 1.0, 3.0], [0.0, 1.0, 0.5], [0.0, 2.0, 1.0]])
+    rows = np.array([[0.5, 0.3, 0.2], [0.1, 0.6, 0.3], [0.2, 0.5, 0.3], [0.5, 0.5, 0.0]])
+    assert SoftmaxWithLoss().accuracy(scores, rows) == 2 / 4
+    assert SoftmaxWithLoss().accuracy(scores, [0, 2, 1, 1]) == 1
+    scores[0] = scores[2, 0] = np.nan
+    assert SoftmaxWithLoss().accuracy(scores, [0, 2, 1, 1]) == 2 / 4
+    assert SoftmaxWithLoss().accuracy(np.full((4, 3), np.nan), [0, 0, 0, 1]) == 0
+    assert SoftmaxWithLoss(ignore_index=0).accuracy(scores, [0, 2, 1, 1]) == 2 / 3
+    scores = np.array([[np.nan, 1.0], [-1.0, np.nan]])
+    assert SigmoidWithLoss().accuracy(scores, [[0, 1], [0, 0]]) == 2 / 4
 
 
 @pytest.mark.parametrize("dout", [np.ones((2, 3)), None, "a"])

@@ -459,6 +459,20 @@ def test_going_on_from_a_state_dict_gives_the_same_bits(make):
     np.testing.assert_equal(pickle.loads(pickle.dumps(fresh)).state_dict(), optimizer.state_dict())
 
 
+@pytest.mark.parametrize("make", [make for make, _ in RULES])
+def test_beginning_again_forgets_the_state_and_no_setting(make):
+    params, optimizer, fresh = arrays(np.float32), make(), make()
+    for step in range(3):
+        optimizer.update(params, arrays(np.float32, step))
+    optimizer.lr = fresh.lr = 0.25
+    optimizer.reset()
+    assert optimizer.state == {} and optimizer.state_dict() == fresh.state_dict()
+    other = copy.deepcopy(params)
+    optimizer.update(params, arrays(np.float32, 3))
+    fresh.update(other, arrays(np.float32, 3))
+    np.testing.assert_equal(params, other)
+
+
 def test_what_a_state_dict_holds():
     optimizer = Adam(0.5, clip_norm=3.0)
     optimizer.update({"W": np.ones(2)}, {"W": np.ones(2)})

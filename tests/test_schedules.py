@@ -80,6 +80,46 @@ def test_plateau():
     assert rising.optimizer.lr == 0.5
 
 
+@pytest.mark.parametrize("mode", ["min", "max"])
+@pytest.mark.parametrize("start", [-1000.0, -0.5, 0.0, 0.5])
+@pytest.mark.parametrize("threshold", [0.0, 0.1, 1.0, 3.0])
+def test_a_measure_of_any_sign_is_better_only_where_it_is(mode, start, threshold):
+    towards = -1 if mode == "min" else 1
+
+    def reductions(*measures):
+        schedule = ReduceOnPlateau(SGD(1.0), 0.5, 0, mode=mode, threshold=threshold)
+        for measure in measures:
+            schedule.step(measure)
+        return schedule.reductions
+
+    margin = threshold * abs(start)
+    assert reductions(start) == 0  # the first is the best so far
+    assert reductions(start, start, start) == 2
+    assert reductions(start, start - towards * 1e-3, start - towards * 2e-3) == 2
+    assert reductions(start, start + towards * (margin + 1e-3)) == 0
+    assert reductions(start, start + towards * (margin - 1e-3)) == 1
+
+
+def test_measures_that_are_infinite():
+    schedule = ReduceOnPlateau(SGD(1.0), 0.5, 0)
+    for measure in (math.inf, 1.0, -math.inf, -math.inf):
+        schedule.step(measure)
+    assert (schedule.reductions, schedule.best) == (2, -math.inf)
+
+
+@pytest.mark.parametrize("make", [*SCHEDULES, lambda optimizer: ReduceOnPlateau(optimizer, 0.5, 0, cooldown=2)])
+def test_beginning_again(make):
+    optimizer = Momentum(0.1)
+    schedule = make(optimizer)
+    start, settings = schedule.state_dict(), optimizer.state_dict()["settings"]
+    for _ in range(7):
+        schedule.step(*[1.0] * schedule.takes_metric)
+    assert schedule.state_dict() != start and optimizer.lr != settings["lr"]
+    optimizer.lr = 7.0
+    schedule.reset()
+    assert schedule.state_dict() == start and optimizer.state_dict()["settings"] == settings
+
+
 @pytest.mark.parametrize("make", SCHEDULES)
 @pytest.mark.parametrize("optimizer", [lambda: Momentum(0.1), lambda: Adam(0.1), lambda: AdamW(0.1), lambda: Lion(0.1)])
 def test_going_on_from_a_state_dict(make, optimizer):

@@ -278,7 +278,7 @@ def test_state_and_averages_in_other_layouts_go_on(tmp_path):
         optimizer.update(params, {"a": np.zeros((2, 3))})
         assert optimizer.state["a"]["step"] == 4
         np.testing.assert_array_equal(params["a"], 1.5)
-        average = ExponentialMovingAverage(params, 0.5)
+        average = ExponentialMovingAverage(params, 0.5, warmup=False)
         average.averages["a"] = held + 0.5
         params["a"][...] = 0
         average.update()

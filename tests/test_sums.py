@@ -185,9 +185,10 @@ def test_group_normalization_of_many_values(samples, channels, pixels, dtype, cp
 @DTYPES
 def test_losses_of_many_values(dtype, cpu_level):
     x, value = tenth(dtype, 1000000)
-    expect(kernels.loss.squared_error(x, np.zeros_like(x), 1), np.longdouble(x[0] * x[0]) * x.size, dtype)
+    expect(kernels.loss.squared_error(x, np.zeros_like(x), None, 1), np.longdouble(x[0] * x[0]) * x.size, dtype)
     scores = np.zeros((500000, 2), dtype)
-    total = kernels.loss.softmax_cross_entropy(scores, np.zeros(500000, np.int64), np.empty_like(scores), 1)
+    labels = np.zeros(500000, np.int64)
+    total = kernels.loss.softmax_cross_entropy(scores, labels, None, np.empty_like(scores), 1)
     expect(total, np.longdouble(np.log(dtype(2))) * 500000, dtype)
 
 
@@ -196,10 +197,10 @@ def test_losses_of_many_classes(dtype, cpu_level):
     targets, value = tenth(dtype, 1, 1000000)
     scores = np.zeros_like(targets)
     y, dx = np.empty_like(scores), np.empty_like(scores)
-    total = kernels.loss.softmax_cross_entropy(scores, targets, y, 1)
+    total = kernels.loss.softmax_cross_entropy(scores, targets, None, y, 1)
     expect(y, np.longdouble(1) / y.size, dtype)
     expect(total, value * y.size * np.log(np.longdouble(y.size)), dtype)
-    kernels.loss.softmax_cross_entropy_backward(np.ones_like(y), targets, 1.0, dx, 1)
+    kernels.loss.softmax_cross_entropy_backward(np.ones_like(y), targets, None, 1.0, dx, 1)
     expect(dx, value * y.size - value, dtype)
 
 

@@ -26,18 +26,18 @@ RESIDUAL_COST = 0.2
 REDUCTIONS = ("mean", "sum", "half_sum")
 
 
-def softmax_cross_entropy(x, t, *, label_smoothing=0.0, class_weight=None, ignore_index=None):
+def softmax_cross_entropy(x, t, *, label_smoothing=0.0, class_weight=None, ignore_index=None, sample_weight=None):
     r"""Return the mean cross-entropy of the softmax of `x` against the targets `t`, and the softmax itself.
 
     .. math:: loss = -\frac1N \sum_n \log y_{n,t_n}, \qquad y_{n,m} = \frac{e^{x_{n,m}}}{\sum_k e^{x_{n,k}}}
 
     computed as an exact log-softmax, which neither overflows nor needs a constant inside the logarithm. With label
-    smoothing s, class weights w and a class i to ignore, as in PyTorch,
+    smoothing s, class weights w, a class i to ignore, as in PyTorch, and sample weights v,
 
-    .. math:: loss = -\frac{\sum_n [t_n \ne i] \sum_m w_m\,((1 - s)[m = t_n] + s / M) \log y_{n,m}}
-        {\sum_n [t_n \ne i]\, w_{t_n}}
+    .. math:: loss = -\frac{\sum_n v_n [t_n \ne i] \sum_m w_m\,((1 - s)[m = t_n] + s / M) \log y_{n,m}}
+        {\sum_n v_n [t_n \ne i]\, w_{t_n}}
 
-    and where t gives each class a probability, t[n, m] stands for [m = t_n], and the divisor is N.
+    and where t gives each class a probability, t[n, m] stands for [m = t_n], and the divisor is the sum of v, or N.
 
     Parameters
     ----------
@@ -53,6 +53,9 @@ def softmax_cross_entropy(x, t, *, label_smoothing=0.0, class_weight=None, ignor
         A finite weight for each class, at least 0.
     ignore_index : int, keyword only
         Samples of this class, which need not be one of the M, do not count. Only for class indices.
+    sample_weight : array_like, shape (N,), keyword only
+        A finite weight for each sample, at least 0 and not all of them 0, of numbers or bools; 1 when not given. A
+        sample of weight 0 adds nothing to the loss or the gradient, whatever its scores are.
 
     Returns
     -------
@@ -63,7 +66,7 @@ def softmax_cross_entropy(x, t, *, label_smoothing=0.0, class_weight=None, ignor
     ------
     TypeError, ValueError
         If an argument does not fit, a class index is out of range, or the batch is empty: also if all samples are
-        ignored, or of classes of weight 0.
+        ignored, or of weight 0, their classes' or their own.
 
     Examples
     --------
@@ -77,17 +80,19 @@ def softmax_cross_entropy(x, t, *, label_smoothing=0.0, class_weight=None, ignor
     """
     x = as_input(x, "x", 2)
     not_empty(x)
-    return mean_cross_entropy(x, *class_targets(t, x, label_smoothing, class_weight, ignore_index))
+    return mean_cross_entropy(x, *class_targets(t, x, label_smoothing, class_weight, ignore_index, sample_weight))
 
 
-def softmax_cross_entropy_backward(y, t, dout=1, *, label_smoothing=0.0, class_weight=None, ignore_index=None):
+def softmax_cross_entropy_backward(
+    y, t, dout=1, *, label_smoothing=0.0, class_weight=None, ignore_index=None, sample_weight=None
+):
     r"""Return the gradient of `softmax_cross_entropy` with respect to the scores.
 
     .. math:: dx_{n,m} = \frac{dout}{N} (y_{n,m} - [m = t_n])
 
-    or, where the options make of a target the row q and of N the divisor Q,
+    or, where the options make of a target the row q and of N the divisor Q, with sample weights v,
 
-    .. math:: dx_{n,m} = \frac{dout}{Q} \left(y_{n,m} \sum_k q_{n,k} - q_{n,m}\right)
+    .. math:: dx_{n,m} = \frac{dout}{Q} v_n \left(y_{n,m} \sum_k q_{n,k} - q_{n,m}\right)
 
     Parameters
     ----------
@@ -97,7 +102,7 @@ def softmax_cross_entropy_backward(y, t, dout=1, *, label_smoothing=0.0, class_w
         The targets it was given.
     dout : float, default 1
         Gradient with respect to the loss.
-    label_smoothing, class_weight, ignore_index : keyword only
+    label_smoothing, class_weight, ignore_index, sample_weight : keyword only
         The options it was given.
 
     Returns
@@ -116,22 +121,24 @@ def softmax_cross_entropy_backward(y, t, dout=1, *, label_smoothing=0.0, class_w
     array([[ 0.5, -0.5]])
     """
     y = as_input(y, "y", 2)
-    return mean_cross_entropy_backward(y, *class_targets(t, y, label_smoothing, class_weight, ignore_index, "y"), dout)
+    targets = class_targets(t, y, label_smoothing, class_weight, ignore_index, sample_weight, "y")
+    return mean_cross_entropy_backward(y, *targets, dout)
 
 
-def mean_cross_entropy(x, targets, total):
+def mean_cross_entropy(x, targets, weights, total):
     """Return the loss and the softmax of scores for what `class_targets` returned."""
     if total == 0:
-        raise ValueError(f"the mean loss is not defined: all {len(x)} samples are ignored or of classes of weight 0")
+        reasons = "ignored, of weight 0 or of classes of weight 0"
+        raise ValueError(f"the mean loss is not defined: all {len(x)} samples are {reasons}")
     y = kernels.memory.empty(x.shape, x.dtype)
-    return kernels.loss.softmax_cross_entropy(x, targets, y, kernels.cpu.threads_for(COST * x.size)) / total, y
+    return kernels.loss.softmax_cross_entropy(x, targets, weights, y, kernels.cpu.threads_for(COST * x.size)) / total, y
 
 
-def mean_cross_entropy_backward(y, targets, total, dout):
+def mean_cross_entropy_backward(y, targets, weights, total, dout):
     """Return the gradient with respect to the scores."""
     dx = kernels.memory.empty(y.shape, y.dtype)
     scale = number(dout, "dout", finite=False) / total if total else 0.0
-    kernels.loss.softmax_cross_entropy_backward(y, targets, scale, dx, kernels.cpu.threads_for(COST * y.size))
+    kernels.loss.softmax_cross_entropy_backward(y, targets, weights, scale, dx, kernels.cpu.threads_for(COST * y.size))
     return dx
 
 
@@ -152,32 +159,58 @@ def class_labels(t, num_samples, num_classes, ignore_index, name="x"):
     return t, ignored
 
 
-def class_targets(t, scores, label_smoothing, class_weight, ignore_index, name="x"):
-    """Return the targets as the kernels take them, class indices or a row for each sample, and the losses' divisor.
+def class_targets(t, scores, label_smoothing, class_weight, ignore_index, sample_weight, name="x"):
+    """Return what the kernels take, and the losses' divisor.
 
-    Whatever the options ask for is a weight for each class's logarithm: the kernels need not know of it.
+    These are the targets, class indices or a row for each sample, and the samples' weights or None. What the other
+    options ask for is a weight for each class's logarithm: the kernels need not know of it.
     """
     N, M = scores.shape
     label_smoothing = share(label_smoothing, "label_smoothing")
+    weights, total = sample_weights(sample_weight, scores, name)
     if label_smoothing == 0 and class_weight is None and ignore_index is None:
         t = as_labels(t, N, M, scores=name)
-        return t if t.ndim == 1 else t.astype(scores.dtype, copy=False), N
+        return t if t.ndim == 1 else t.astype(scores.dtype, copy=False), weights, total
     t, ignored = class_labels(t, N, M, ignore_index, name)
     weight = np.ones(M) if class_weight is None else checked_weights(class_weight, "class_weight").astype(np.float64)
     if weight.shape != (M,):
         raise ValueError(f"class_weight must have one number for each of the {M} classes, got shape {weight.shape}")
     if t.ndim == 2:
-        rows, total = t, N
+        rows = t
     else:
         rows = np.zeros((N, M))
         rows[np.arange(N), t] = 1
-        total = float(weight[t[~ignored]].sum())
+        counts = weight[t] if weights is None else weight[t] * weights
+        total = float(counts[~ignored].sum())
     rows = ((1 - label_smoothing) * rows + label_smoothing / M) * weight
     rows[ignored] = 0
-    return rows.astype(scores.dtype), total
+    return rows.astype(scores.dtype), weights, total
 
 
-def sigmoid_cross_entropy(x, t, *, pos_weight=None):
+def sample_weights(sample_weight, x, name="x"):
+    """Return the weights of the samples in x's dtype, or None, and their sum: N where all of them are 1."""
+    samples = len(x) if x.ndim else 1
+    if sample_weight is None:
+        return None, samples
+    with np.errstate(over="ignore"):  # to infinity, which is refused
+        weights = checked_weights(sample_weight, "sample_weight", x.dtype)
+        total = float(weights.sum(dtype=np.float64))
+    if weights.shape != (samples,):
+        raise ValueError(
+            f"sample_weight must have one number for each of the {samples} samples of {name}, got shape {weights.shape}"
+        )
+    if samples and not 0 < total < np.inf:
+        raise ValueError(f"sample_weight must have a sum that is positive and finite, got {total}")
+    return weights, total
+
+
+def value_weights(sample_weight, x, name="x"):
+    """Return the weights of the samples as `sample_weights` does, and the sum of the weights of all values of x."""
+    weights, total = sample_weights(sample_weight, x, name)
+    return weights, (x.size if weights is None else total * (x.size // max(len(weights), 1))) or 1
+
+
+def sigmoid_cross_entropy(x, t, *, pos_weight=None, sample_weight=None):
     r"""Return the mean cross-entropy of the sigmoid of `x` against targets from 0 to 1, and the sigmoid itself.
 
     .. math:: loss = -\frac1K \sum_k p_k t_k \log y_k + (1 - t_k) \log (1 - y_k), \qquad y_k = \frac{1}{1 + e^{-x_k}}
@@ -192,6 +225,9 @@ def sigmoid_cross_entropy(x, t, *, pos_weight=None):
         0 and 1, bools, or probabilities, in x's shape; (N,) will do for an x of shape (N, 1).
     pos_weight : array_like, keyword only
         p, the weight of the 1s: finite, at least 0, of a shape that broadcasts to x's; 1 when not given.
+    sample_weight : array_like, shape (N,), keyword only
+        A weight for each sample, as in `softmax_cross_entropy`: its values' losses are multiplied by it, and the mean
+        divides by the sum of the weights of all values.
 
     Returns
     -------
@@ -212,16 +248,19 @@ def sigmoid_cross_entropy(x, t, *, pos_weight=None):
     """
     x = as_input(x, "x")
     t, a = _weighted_targets(t, x, pos_weight)
+    weights, divisor = value_weights(sample_weight, x)
     not_empty(x)
     y = kernels.memory.empty(x.shape, x.dtype)
-    total = kernels.loss.sigmoid_cross_entropy(x, t, a, y, kernels.cpu.threads_for(SIGMOID_COST * x.size))
-    return total / x.size, y
+    total = kernels.loss.sigmoid_cross_entropy(x, t, a, weights, y, kernels.cpu.threads_for(SIGMOID_COST * x.size))
+    return total / divisor, y
 
 
-def sigmoid_cross_entropy_backward(y, t, dout=1, *, pos_weight=None):
+def sigmoid_cross_entropy_backward(y, t, dout=1, *, pos_weight=None, sample_weight=None):
     r"""Return the gradient of `sigmoid_cross_entropy` with respect to the scores.
 
     .. math:: dx_k = \frac{dout}{K} ((p_k t_k + 1 - t_k)\, y_k - p_k t_k)
+
+    times the weight of its sample, with the sum of weights for K, where there are weights.
 
     Parameters
     ----------
@@ -231,8 +270,8 @@ def sigmoid_cross_entropy_backward(y, t, dout=1, *, pos_weight=None):
         The targets it was given.
     dout : float, default 1
         Gradient with respect to the loss.
-    pos_weight : keyword only
-        The option it was given.
+    pos_weight, sample_weight : keyword only
+        The options it was given.
 
     Returns
     -------
@@ -251,16 +290,19 @@ def sigmoid_cross_entropy_backward(y, t, dout=1, *, pos_weight=None):
     """
     y = as_input(y, "y")
     t, a = _weighted_targets(t, y, pos_weight, "y")
+    weights, divisor = value_weights(sample_weight, y, "y")
     dx = kernels.memory.empty(y.shape, y.dtype)
-    scale = number(dout, "dout", finite=False) / max(y.size, 1)
+    scale = number(dout, "dout", finite=False) / divisor
     threads = kernels.cpu.threads_for(RESIDUAL_COST * y.size)
-    kernels.loss.sigmoid_cross_entropy_backward(y, t, a, scale, dx, threads)
+    kernels.loss.sigmoid_cross_entropy_backward(y, t, a, weights, scale, dx, threads)
     return dx
 
 
-def checked_weights(weight, name):
-    """Return weights as floats; they must be finite and not negative."""
+def checked_weights(weight, name, dtype=None):
+    """Return weights as floats, of a dtype if it is given; they must be finite there and not negative."""
     weight = as_float(weight, name)
+    if dtype is not None:
+        weight = weight.astype(dtype, copy=False)
     if not (np.isfinite(weight) & (weight >= 0)).all():
         raise ValueError(f"{name} must hold finite numbers that are not negative, got {weight}")
     return weight
@@ -281,7 +323,7 @@ def _weighted_targets(t, scores, pos_weight, name="x"):
     return t, np.ascontiguousarray(t * weight, t.dtype).reshape(t.shape)
 
 
-def squared_error(x, t, *, reduction="mean"):
+def squared_error(x, t, *, reduction="mean", sample_weight=None):
     r"""Return the mean squared error.
 
     .. math:: loss = \frac1K \sum_k (x_k - t_k)^2
@@ -295,6 +337,8 @@ def squared_error(x, t, *, reduction="mean"):
         Numbers in x's shape; (N,) will do for an x of shape (N, 1).
     reduction : {'mean', 'sum', 'half_sum'}, keyword only
         'sum' leaves out the division by K; 'half_sum' halves that, as the chapter's `mean_squared_error` does.
+    sample_weight : array_like, shape (N,), keyword only
+        A weight for each sample, as in `sigmoid_cross_entropy`; sums are not divided by their sum.
 
     Returns
     -------
@@ -314,15 +358,18 @@ def squared_error(x, t, *, reduction="mean"):
     """
     x = as_input(x, "x")
     t = value_targets(t, x)
-    factor = _factor(reduction, x)
+    weights, divisor = value_weights(sample_weight, x)
+    factor = _factor(reduction, divisor)
     not_empty(x)
-    return factor * kernels.loss.squared_error(x, t, kernels.cpu.threads_for(RESIDUAL_COST * x.size))
+    return factor * kernels.loss.squared_error(x, t, weights, kernels.cpu.threads_for(RESIDUAL_COST * x.size))
 
 
-def squared_error_backward(x, t, dout=1, *, reduction="mean"):
+def squared_error_backward(x, t, dout=1, *, reduction="mean", sample_weight=None):
     r"""Return the gradient of `squared_error` with respect to `x`.
 
     .. math:: dx_k = \frac{2\, dout}{K} (x_k - t_k)
+
+    times the weight of its sample, with the sum of weights for K, where there are weights.
 
     Parameters
     ----------
@@ -330,8 +377,8 @@ def squared_error_backward(x, t, dout=1, *, reduction="mean"):
         What `squared_error` was given.
     dout : float, default 1
         Gradient with respect to the loss.
-    reduction : keyword only
-        The option it was given.
+    reduction, sample_weight : keyword only
+        The options it was given.
 
     Returns
     -------
@@ -350,13 +397,15 @@ def squared_error_backward(x, t, dout=1, *, reduction="mean"):
     """
     x = as_input(x, "x")
     t = value_targets(t, x)
+    weights, divisor = value_weights(sample_weight, x)
+    scale = number(dout, "dout", finite=False) * _factor(reduction, divisor)
     dx = kernels.memory.empty(x.shape, x.dtype)
     threads = kernels.cpu.threads_for(RESIDUAL_COST * x.size)
-    kernels.loss.squared_error_backward(x, t, number(dout, "dout", finite=False) * _factor(reduction, x), dx, threads)
+    kernels.loss.squared_error_backward(x, t, weights, scale, dx, threads)
     return dx
 
 
-def huber(x, t, *, delta=1.0):
+def huber(x, t, *, delta=1.0, sample_weight=None):
     r"""Return Huber's loss: quadratic near the target, linear beyond `delta` (Ann. Math. Statist. 35, 1964).
 
     .. math:: loss = \frac1K \sum_k \begin{cases} \frac12 r_k^2 & |r_k| \le \delta \\
@@ -371,6 +420,8 @@ def huber(x, t, *, delta=1.0):
         Numbers in x's shape; (N,) will do for an x of shape (N, 1).
     delta : float, keyword only
         Positive.
+    sample_weight : array_like, shape (N,), keyword only
+        A weight for each sample, as in `sigmoid_cross_entropy`.
 
     Returns
     -------
@@ -390,14 +441,17 @@ def huber(x, t, *, delta=1.0):
     x = as_input(x, "x")
     t = value_targets(t, x)
     delta = positive(delta, "delta")
+    weights, divisor = value_weights(sample_weight, x)
     not_empty(x)
-    return kernels.loss.huber(x, t, delta, kernels.cpu.threads_for(RESIDUAL_COST * x.size)) / x.size
+    return kernels.loss.huber(x, t, weights, delta, kernels.cpu.threads_for(RESIDUAL_COST * x.size)) / divisor
 
 
-def huber_backward(x, t, dout=1, *, delta=1.0):
+def huber_backward(x, t, dout=1, *, delta=1.0, sample_weight=None):
     r"""Return the gradient of `huber` with respect to `x`.
 
     .. math:: dx_k = \frac{dout}{K} \min(\max(x_k - t_k, -\delta), \delta)
+
+    times the weight of its sample, with the sum of weights for K, where there are weights.
 
     Parameters
     ----------
@@ -405,8 +459,8 @@ def huber_backward(x, t, dout=1, *, delta=1.0):
         What `huber` was given.
     dout : float, default 1
         Gradient with respect to the loss.
-    delta : keyword only
-        The option it was given.
+    delta, sample_weight : keyword only
+        The options it was given.
 
     Returns
     -------
@@ -426,9 +480,10 @@ def huber_backward(x, t, dout=1, *, delta=1.0):
     x = as_input(x, "x")
     t = value_targets(t, x)
     delta = positive(delta, "delta")
+    weights, divisor = value_weights(sample_weight, x)
     dx = kernels.memory.empty(x.shape, x.dtype)
-    scale = number(dout, "dout", finite=False) / max(x.size, 1)
-    kernels.loss.huber_backward(x, t, delta, scale, dx, kernels.cpu.threads_for(RESIDUAL_COST * x.size))
+    scale = number(dout, "dout", finite=False) / divisor
+    kernels.loss.huber_backward(x, t, weights, delta, scale, dx, kernels.cpu.threads_for(RESIDUAL_COST * x.size))
     return dx
 
 
@@ -454,6 +509,6 @@ def checked_reduction(reduction):
     return reduction
 
 
-def _factor(reduction, x):
-    """Return what the sum of squares is multiplied by."""
-    return {"mean": 1 / max(x.size, 1), "sum": 1.0, "half_sum": 0.5}[checked_reduction(reduction)]
+def _factor(reduction, divisor):
+    """Return what the sum of squares is multiplied by, where the mean divides by this."""
+    return {"mean": 1 / divisor, "sum": 1.0, "half_sum": 0.5}[checked_reduction(reduction)]

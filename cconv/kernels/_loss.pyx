@@ -19,6 +19,9 @@
 #   huber     loss = r^2 / 2 where |r| <= delta, else delta * (|r| - delta / 2), with r = x - t;
 #             dx = r, but no further than delta from 0, times scale
 #
+# Where samples have weights, the losses and the gradients of a sample are multiplied by its weight at last; one of
+# weight 0 has none, whatever its scores are.
+#
 # A total is the sum over PIECES pieces that the size alone cuts, each added up in blocks that go on in double, as a
 # long sum (sums.h): the number of threads does not change it. The losses of rows are added up likewise. A NaN in x or
 # t makes it NaN. Arrays are contiguous and of one dtype. Numbers are written with <floating>: of a literal 1 Cython
@@ -56,6 +59,7 @@ cdef struct RowJob:
     const void* x
     const int64_t* labels  # or NULL: then
     const void* targets
+    const void* weights    # of the samples, or NULL
     void* y                # softmax
     void* losses           # or NULL
     void* dx
@@ -69,9 +73,11 @@ cdef struct ValueJob:
     const void* x
     const void* t
     const void* a
+    const void* weights    # of the samples, or NULL
     void* y                # or dx
     double delta, scale
     Py_ssize_t size
+    Py_ssize_t width       # values of one sample
     Py_ssize_t length      # values in one piece of work
     double[PIECES] sums
 
@@ -97,6 +103,20 @@ cdef inline floating magnitude(floating x) noexcept nogil:
         return fabs(x)
 
 
+cdef void weigh(floating* values, const floating* weights, Py_ssize_t width, Py_ssize_t first,
+                Py_ssize_t size) noexcept nogil:
+    """Multiply values by the weights of their samples, of width values each; first is the index of the first value."""
+    cdef Py_ssize_t i = 0, end, n = first // width
+    cdef floating weight
+    while i < size:
+        weight = weights[n]
+        n += 1
+        end = min(size, n * width - first)
+        while i < end:
+            values[i] = 0 if weight == 0 else weight * values[i]
+            i += 1
+
+
 cdef floating target_loss(const floating* x, const floating* targets, floating most, floating level,
                           Py_ssize_t M) noexcept nogil:
     """The loss of a row, whose largest score and logarithm of the sum of exponentials are known."""
@@ -114,8 +134,8 @@ cdef floating target_loss(const floating* x, const floating* targets, floating m
     return sum_whole(loss, lost)
 
 
-cdef void softmax_rows(const floating* x, const int64_t* labels, const floating* targets, floating* y,
-                       floating* losses, Py_ssize_t first, Py_ssize_t last, Py_ssize_t M) noexcept nogil:
+cdef void softmax_rows(const floating* x, const int64_t* labels, const floating* targets, const floating* weights,
+                       floating* y, floating* losses, Py_ssize_t first, Py_ssize_t last, Py_ssize_t M) noexcept nogil:
     """The softmax of the rows from first to before last, and their losses unless that is NULL."""
     cdef Py_ssize_t n, i
     cdef floating most, total
@@ -136,6 +156,8 @@ cdef void softmax_rows(const floating* x, const int64_t* labels, const floating*
                 losses[n] = logarithm[floating](total) - (x[n * M + labels[n]] - most)
             else:
                 losses[n] = target_loss(x + n * M, targets + n * M, most, logarithm[floating](total), M)
+    if losses != NULL and weights != NULL:
+        weigh(losses + first, weights, 1, first, last - first)
 
 
 cdef void row_pieces(void* given, Pieces* pieces, int slot) noexcept nogil:
@@ -146,15 +168,15 @@ cdef void row_pieces(void* given, Pieces* pieces, int slot) noexcept nogil:
         first = c * job.rows
         last = min(first + job.rows, job.N)
         if job.single:
-            softmax_rows(<const float*>job.x, job.labels, <const float*>job.targets, <float*>job.y, <float*>job.losses,
-                         first, last, job.M)
+            softmax_rows(<const float*>job.x, job.labels, <const float*>job.targets, <const float*>job.weights,
+                         <float*>job.y, <float*>job.losses, first, last, job.M)
         else:
-            softmax_rows(<const double*>job.x, job.labels, <const double*>job.targets, <double*>job.y,
-                         <double*>job.losses, first, last, job.M)
+            softmax_rows(<const double*>job.x, job.labels, <const double*>job.targets, <const double*>job.weights,
+                         <double*>job.y, <double*>job.losses, first, last, job.M)
 
 
-cdef void row_gradients(const floating* y, const int64_t* labels, const floating* targets, floating scale,
-                        floating* dx, Py_ssize_t first, Py_ssize_t last, Py_ssize_t M) noexcept nogil:
+cdef void row_gradients(const floating* y, const int64_t* labels, const floating* targets, const floating* weights,
+                        floating scale, floating* dx, Py_ssize_t first, Py_ssize_t last, Py_ssize_t M) noexcept nogil:
     cdef Py_ssize_t n, m
     cdef floating weight
     for n in range(first, last):
@@ -168,6 +190,8 @@ cdef void row_gradients(const floating* y, const int64_t* labels, const floating
             weight = sum_row(targets + n * M, M)
             for m in range(M):
                 dx[n * M + m] = (y[n * M + m] * weight - targets[n * M + m]) * scale
+    if weights != NULL:
+        weigh(dx + first * M, weights, M, first * M, (last - first) * M)
 
 
 cdef void gradient_pieces(void* given, Pieces* pieces, int slot) noexcept nogil:
@@ -177,11 +201,11 @@ cdef void gradient_pieces(void* given, Pieces* pieces, int slot) noexcept nogil:
         first = c * job.rows
         last = min(first + job.rows, job.N)
         if job.single:
-            row_gradients(<const float*>job.y, job.labels, <const float*>job.targets, <float>job.scale, <float*>job.dx,
-                          first, last, job.M)
+            row_gradients(<const float*>job.y, job.labels, <const float*>job.targets, <const float*>job.weights,
+                          <float>job.scale, <float*>job.dx, first, last, job.M)
         else:
-            row_gradients(<const double*>job.y, job.labels, <const double*>job.targets, job.scale, <double*>job.dx,
-                          first, last, job.M)
+            row_gradients(<const double*>job.y, job.labels, <const double*>job.targets, <const double*>job.weights,
+                          job.scale, <double*>job.dx, first, last, job.M)
 
 
 cdef void run_rows(Body body, RowJob* job, int num_threads) noexcept nogil:
@@ -215,15 +239,18 @@ cdef inline void block_losses(Rule rule, const floating* x, const floating* t, c
         abort()
 
 
-cdef double piece_loss(Rule rule, const floating* x, const floating* t, const floating* a, floating delta, floating* y,
-                       Py_ssize_t n) noexcept nogil:
+cdef double piece_loss(Rule rule, const floating* x, const floating* t, const floating* a, const floating* weights,
+                       floating delta, floating* y, Py_ssize_t width, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
+    """The total loss of n values from the index first on."""
     cdef floating[BLOCK] losses
     cdef Py_ssize_t b, i, size
     cdef double total = 0, lost = 0
     for b in range((n + BLOCK - 1) // BLOCK):
-        i = b * BLOCK
-        size = min(BLOCK, n - i)
+        i = first + b * BLOCK
+        size = min(BLOCK, first + n - i)
         block_losses(rule, x + i, t + i, a + i, delta, y + i, losses, size)
+        if weights != NULL:
+            weigh(<floating*>losses, weights, width, i, size)
         sum_add(&total, &lost, <double>sum_row(<const floating*>losses, size))
     return sum_whole(total, lost)
 
@@ -235,31 +262,34 @@ cdef void total_pieces(void* given, Pieces* pieces, int slot) noexcept nogil:
         i = min(c * job.length, job.size)
         n = min(job.length, job.size - i)
         if job.single:
-            job.sums[c] = piece_loss(job.rule, <const float*>job.x + i, <const float*>job.t + i,
-                                     <const float*>job.a + i, <float>job.delta, <float*>job.y + i, n)
+            job.sums[c] = piece_loss(job.rule, <const float*>job.x, <const float*>job.t, <const float*>job.a,
+                                     <const float*>job.weights, <float>job.delta, <float*>job.y, job.width, i, n)
         else:
-            job.sums[c] = piece_loss(job.rule, <const double*>job.x + i, <const double*>job.t + i,
-                                     <const double*>job.a + i, job.delta, <double*>job.y + i, n)
+            job.sums[c] = piece_loss(job.rule, <const double*>job.x, <const double*>job.t, <const double*>job.a,
+                                     <const double*>job.weights, job.delta, <double*>job.y, job.width, i, n)
 
 
-cdef inline void gradients(Rule rule, const floating* x, const floating* t, const floating* a, floating delta,
-                           floating scale, floating* dx, Py_ssize_t n) noexcept nogil:
-    """The gradients of n values; x is sigmoid's output there, else the scores."""
+cdef inline void gradients(Rule rule, const floating* x, const floating* t, const floating* a, const floating* weights,
+                           floating delta, floating scale, floating* dx, Py_ssize_t width, Py_ssize_t first,
+                           Py_ssize_t n) noexcept nogil:
+    """The gradients of n values from the index first on; x is sigmoid's output there, else the scores."""
     cdef Py_ssize_t i
     cdef floating r
     if rule == SIGMOID:
-        for i in range(n):
+        for i in range(first, first + n):
             dx[i] = ((a[i] + (<floating>1 - t[i])) * x[i] - a[i]) * scale
     elif rule == SQUARED:
-        for i in range(n):
+        for i in range(first, first + n):
             dx[i] = <floating>2 * (x[i] - t[i]) * scale
     elif rule == HUBER:
-        for i in range(n):
+        for i in range(first, first + n):
             r = x[i] - t[i]
             r = delta if r > delta else r
             dx[i] = (-delta if r < -delta else r) * scale
     else:
         abort()
+    if weights != NULL:
+        weigh(dx + first, weights, width, first, n)
 
 
 cdef void value_gradients(void* given, Pieces* pieces, int slot) noexcept nogil:
@@ -269,34 +299,39 @@ cdef void value_gradients(void* given, Pieces* pieces, int slot) noexcept nogil:
         i = c * job.length
         n = min(job.length, job.size - i)
         if job.single:
-            gradients(job.rule, <const float*>job.x + i, <const float*>job.t + i, <const float*>job.a + i,
-                      <float>job.delta, <float>job.scale, <float*>job.y + i, n)
+            gradients(job.rule, <const float*>job.x, <const float*>job.t, <const float*>job.a,
+                      <const float*>job.weights, <float>job.delta, <float>job.scale, <float*>job.y, job.width, i, n)
         else:
-            gradients(job.rule, <const double*>job.x + i, <const double*>job.t + i, <const double*>job.a + i,
-                      job.delta, job.scale, <double*>job.y + i, n)
+            gradients(job.rule, <const double*>job.x, <const double*>job.t, <const double*>job.a,
+                      <const double*>job.weights, job.delta, job.scale, <double*>job.y, job.width, i, n)
 
 
-cdef ValueJob value_job(Rule rule, cnp.ndarray x, cnp.ndarray t, cnp.ndarray a, double delta, double scale,
-                        cnp.ndarray y):
+cdef inline const void* data_or_null(cnp.ndarray array):
+    return NULL if array is None else cnp.PyArray_DATA(array)
+
+
+cdef ValueJob value_job(Rule rule, cnp.ndarray x, cnp.ndarray t, cnp.ndarray a, cnp.ndarray weights, double delta,
+                        double scale, cnp.ndarray y):
     cdef ValueJob job
     job.single, job.rule, job.size = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT, rule, cnp.PyArray_SIZE(x)
     job.x, job.t, job.a = cnp.PyArray_DATA(x), cnp.PyArray_DATA(t), cnp.PyArray_DATA(a)
     job.y, job.delta, job.scale = cnp.PyArray_DATA(y), delta, scale
+    job.weights, job.width = data_or_null(weights), 1 if weights is None else job.size // max(1, weights.shape[0])
     return job
 
 
-cdef double total_of(Rule rule, cnp.ndarray x, cnp.ndarray t, cnp.ndarray a, double delta, cnp.ndarray y,
-                     int num_threads):
-    cdef ValueJob job = value_job(rule, x, t, a, delta, 1, y)
+cdef double total_of(Rule rule, cnp.ndarray x, cnp.ndarray t, cnp.ndarray a, cnp.ndarray weights, double delta,
+                     cnp.ndarray y, int num_threads):
+    cdef ValueJob job = value_job(rule, x, t, a, weights, delta, 1, y)
     job.length = max(BLOCK, (job.size + PIECES - 1) // PIECES)
     with nogil:
         run_job(total_pieces, &job, PIECES, num_threads)
     return sum_row(<const double*>job.sums, PIECES)
 
 
-cdef void gradients_of(Rule rule, cnp.ndarray x, cnp.ndarray t, cnp.ndarray a, double delta, double scale,
-                       cnp.ndarray dx, int num_threads):
-    cdef ValueJob job = value_job(rule, x, t, a, delta, scale, dx)
+cdef void gradients_of(Rule rule, cnp.ndarray x, cnp.ndarray t, cnp.ndarray a, cnp.ndarray weights, double delta,
+                       double scale, cnp.ndarray dx, int num_threads):
+    cdef ValueJob job = value_job(rule, x, t, a, weights, delta, scale, dx)
     job.length = CHUNK
     with nogil:
         run_job(value_gradients, &job, (job.size + CHUNK - 1) // CHUNK, num_threads)
@@ -305,7 +340,7 @@ cdef void gradients_of(Rule rule, cnp.ndarray x, cnp.ndarray t, cnp.ndarray a, d
 def softmax(cnp.ndarray x, cnp.ndarray out, int num_threads, /):
     """Write the softmax over the last axis of x, which is not empty, into out."""
     cdef Py_ssize_t M = x.shape[x.ndim - 1]
-    cdef RowJob job = RowJob(cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT, cnp.PyArray_DATA(x), NULL, NULL,
+    cdef RowJob job = RowJob(cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT, cnp.PyArray_DATA(x), NULL, NULL, NULL,
                              cnp.PyArray_DATA(out), NULL, NULL, 1, cnp.PyArray_SIZE(x) // M, M, 0)
     with nogil:
         run_rows(row_pieces, &job, num_threads)
@@ -319,13 +354,17 @@ cdef double sum_of_rows(const floating* losses, Py_ssize_t size) noexcept nogil:
     return sum_whole(total, lost)
 
 
-def softmax_cross_entropy(cnp.ndarray x, cnp.ndarray t, cnp.ndarray y, int num_threads, /):
-    """Write the softmax of x (N, M) into y; return the total loss for t, int64 (N,) or of x's dtype (N, M)."""
+def softmax_cross_entropy(cnp.ndarray x, cnp.ndarray t, cnp.ndarray weights, cnp.ndarray y, int num_threads, /):
+    """Write the softmax of x (N, M) into y; return the total loss for t, int64 (N,) or of x's dtype (N, M).
+
+    Here and below, weights are None, or one for each sample, of x's dtype.
+    """
     cdef cnp.ndarray losses = empty((x.shape[0],), x.dtype)
     cdef void* truth = cnp.PyArray_DATA(t)
     cdef const int64_t* labels = <const int64_t*>truth if cnp.PyArray_NDIM(t) == 1 else NULL
-    cdef RowJob job = RowJob(cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT, cnp.PyArray_DATA(x), labels,
-                             truth, cnp.PyArray_DATA(y), cnp.PyArray_DATA(losses), NULL, 1, x.shape[0], x.shape[1], 0)
+    cdef RowJob job = RowJob(cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT, cnp.PyArray_DATA(x), labels, truth,
+                             data_or_null(weights), cnp.PyArray_DATA(y), cnp.PyArray_DATA(losses), NULL, 1,
+                             x.shape[0], x.shape[1], 0)
     cdef double total
     with nogil:
         run_rows(row_pieces, &job, num_threads)
@@ -336,42 +375,46 @@ def softmax_cross_entropy(cnp.ndarray x, cnp.ndarray t, cnp.ndarray y, int num_t
     return total
 
 
-def softmax_cross_entropy_backward(cnp.ndarray y, cnp.ndarray t, double scale, cnp.ndarray dx, int num_threads, /):
+def softmax_cross_entropy_backward(cnp.ndarray y, cnp.ndarray t, cnp.ndarray weights, double scale, cnp.ndarray dx,
+                                   int num_threads, /):
     """Write the gradient of the sum of the losses, times scale, into dx."""
     cdef void* truth = cnp.PyArray_DATA(t)
     cdef const int64_t* labels = <const int64_t*>truth if cnp.PyArray_NDIM(t) == 1 else NULL
-    cdef RowJob job = RowJob(cnp.PyArray_TYPE(y) == cnp.NPY_FLOAT, NULL, labels, truth,
+    cdef RowJob job = RowJob(cnp.PyArray_TYPE(y) == cnp.NPY_FLOAT, NULL, labels, truth, data_or_null(weights),
                              cnp.PyArray_DATA(y), NULL, cnp.PyArray_DATA(dx), scale, y.shape[0], y.shape[1], 0)
     with nogil:
         run_rows(gradient_pieces, &job, num_threads)
 
 
-def sigmoid_cross_entropy(cnp.ndarray x, cnp.ndarray t, cnp.ndarray a, cnp.ndarray y, int num_threads, /):
+def sigmoid_cross_entropy(cnp.ndarray x, cnp.ndarray t, cnp.ndarray a, cnp.ndarray weights, cnp.ndarray y,
+                          int num_threads, /):
     """Write the sigmoid of x into y; return the total loss for targets t, a being t times the weight of its 1."""
-    return total_of(SIGMOID, x, t, a, 0, y, num_threads)
+    return total_of(SIGMOID, x, t, a, weights, 0, y, num_threads)
 
 
-def sigmoid_cross_entropy_backward(cnp.ndarray y, cnp.ndarray t, cnp.ndarray a, double scale, cnp.ndarray dx,
-                                   int num_threads, /):
+def sigmoid_cross_entropy_backward(cnp.ndarray y, cnp.ndarray t, cnp.ndarray a, cnp.ndarray weights, double scale,
+                                   cnp.ndarray dx, int num_threads, /):
     """Write the gradient of the total loss, times scale, into dx."""
-    gradients_of(SIGMOID, y, t, a, 0, scale, dx, num_threads)
+    gradients_of(SIGMOID, y, t, a, weights, 0, scale, dx, num_threads)
 
 
-def squared_error(cnp.ndarray x, cnp.ndarray t, int num_threads, /):
+def squared_error(cnp.ndarray x, cnp.ndarray t, cnp.ndarray weights, int num_threads, /):
     """Return the sum of (x - t)^2."""
-    return total_of(SQUARED, x, t, t, 0, x, num_threads)
+    return total_of(SQUARED, x, t, t, weights, 0, x, num_threads)
 
 
-def squared_error_backward(cnp.ndarray x, cnp.ndarray t, double scale, cnp.ndarray dx, int num_threads, /):
+def squared_error_backward(cnp.ndarray x, cnp.ndarray t, cnp.ndarray weights, double scale, cnp.ndarray dx,
+                           int num_threads, /):
     """Write its gradient, times scale, into dx."""
-    gradients_of(SQUARED, x, t, t, 0, scale, dx, num_threads)
+    gradients_of(SQUARED, x, t, t, weights, 0, scale, dx, num_threads)
 
 
-def huber(cnp.ndarray x, cnp.ndarray t, double delta, int num_threads, /):
+def huber(cnp.ndarray x, cnp.ndarray t, cnp.ndarray weights, double delta, int num_threads, /):
     """Return the sum of Huber's losses of x - t."""
-    return total_of(HUBER, x, t, t, delta, x, num_threads)
+    return total_of(HUBER, x, t, t, weights, delta, x, num_threads)
 
 
-def huber_backward(cnp.ndarray x, cnp.ndarray t, double delta, double scale, cnp.ndarray dx, int num_threads, /):
+def huber_backward(cnp.ndarray x, cnp.ndarray t, cnp.ndarray weights, double delta, double scale, cnp.ndarray dx,
+                   int num_threads, /):
     """Write its gradient, times scale, into dx."""
-    gradients_of(HUBER, x, t, t, delta, scale, dx, num_threads)
+    gradients_of(HUBER, x, t, t, weights, delta, scale, dx, num_threads)

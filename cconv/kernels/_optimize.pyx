@@ -243,7 +243,8 @@ def update(str rule, list params, list grads, list states, list numbers, double 
 
     states holds a dict for each parameter, with the rule's arrays under their names, and numbers its (lr, a, b, eps,
     keep, decay): of the formulas above, m, beta1, rho or the weight is a, and beta2 is b. Once all is done, the states
-    are put under their keys into kept, if there is one: no interrupt comes between the two.
+    are put under their keys into kept, if there is one: no interrupt comes between the two. Those of a rule without
+    arrays may be anything.
     """
     if rule not in RULES:
         raise ValueError(f"rule must be one of {', '.join(RULES)}, got {rule!r}")

@@ -14,6 +14,8 @@ class Huber(Regression):
         \delta (|r_k| - \frac12 \delta) & \text{else} \end{cases}, \quad r_k = x_k - t_k, \qquad
         dx_k = \frac{dout}{K} \min(\max(r_k, -\delta), \delta)
 
+    ``forward(x, t, sample_weight=v)`` weighs the samples: the mean divides by the sum of the weights of all values.
+
     Parameters
     ----------
     delta : float, default 1.0

@@ -48,8 +48,8 @@ class Layer:
     A layer holds the arrays of its parameters, the very objects that a network's `params` hands out, and after
     `backward` the gradient of each beside it: `W` and `dW`. It keeps what its own backward needs from the last forward,
     no more; a copy of the layer, or one that comes out of a pickle, begins without it. What it keeps may be the very
-    array that it was given: an x, or targets t of a loss, that is changed in place between `forward` and `backward`
-    changes the gradient.
+    array that it was given: an x, or targets or weights of a loss, that is changed in place between `forward` and
+    `backward` changes the gradient.
 
     A layer of one's own that makes arrays for its input, or whose output has another shape, defines `build` and
     `output_shape`. A network asks `output_shape` whenever it needs a shape after it was built (`summary`), and never

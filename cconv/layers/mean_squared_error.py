@@ -12,6 +12,8 @@ class MeanSquaredError(Regression):
 
     .. math:: loss = \frac1K \sum_k (x_k - t_k)^2, \qquad dx_k = \frac{2\, dout}{K} (x_k - t_k)
 
+    ``forward(x, t, sample_weight=v)`` weighs the samples: the mean divides by the sum of the weights of all values.
+
     Parameters
     ----------
     reduction : {'mean', 'sum', 'half_sum'}, keyword only

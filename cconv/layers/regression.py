@@ -13,7 +13,8 @@ __all__ = ["Regression"]
 class Regression(Layer):
     """A loss of the distances between predictions x and targets t: the end of a network that answers with numbers.
 
-    A subclass names its two operations; the settings that `describe` returns are their keyword arguments.
+    A subclass names its two operations; the settings that `describe` returns are their keyword arguments, and
+    `sample_weight` is, which weighs the samples in a `forward`.
 
     Attributes
     ----------
@@ -36,13 +37,15 @@ class Regression(Layer):
         self.y = None
         self.t = None
 
-    def forward(self, x, t):
+    def forward(self, x, t, *, sample_weight=None):
         x = as_input(x, "x")
-        self.loss = self.operation(x, t, **self.describe())
+        self.loss = self.operation(x, t, **self.describe(), sample_weight=sample_weight)
         self.y, self.t = x, t
-        self._saved = x, t
+        self._saved = x, t, sample_weight
         return self.loss
 
     def backward(self, dout=1, *, input_gradient=True):
-        x, t = self._recall()
-        return self.gradient(x, t, dout, **self.describe()) if flag(input_gradient, "input_gradient") else None
+        x, t, weight = self._recall()
+        if not flag(input_gradient, "input_gradient"):
+            return None
+        return self.gradient(x, t, dout, **self.describe(), sample_weight=weight)

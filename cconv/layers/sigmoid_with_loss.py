@@ -17,7 +17,8 @@ class SigmoidWithLoss(Layer):
     .. math:: loss = -\frac1K \sum_k p_k t_k \log y_k + (1 - t_k) \log (1 - y_k), \quad y = \frac{1}{1 + e^{-x}},
         \qquad dx_k = \frac{dout}{K} ((p_k t_k + 1 - t_k)\, y_k - p_k t_k)
 
-    computed from the scores, so that no logarithm overflows.
+    computed from the scores, so that no logarithm overflows. ``forward(x, t, sample_weight=v)`` weighs the samples: the
+    mean divides by the sum of the weights of all values.
 
     Parameters
     ----------
@@ -54,19 +55,20 @@ class SigmoidWithLoss(Layer):
         self.y = None
         self.t = None
 
-    def forward(self, x, t):
-        self.loss, self.y = sigmoid_cross_entropy(x, t, pos_weight=self.pos_weight)
+    def forward(self, x, t, *, sample_weight=None):
+        self.loss, self.y = sigmoid_cross_entropy(x, t, pos_weight=self.pos_weight, sample_weight=sample_weight)
         self.t = t
-        self._saved = self.y, t
+        self._saved = self.y, t, sample_weight
         return self.loss
 
     def backward(self, dout=1, *, input_gradient=True):
-        y, t = self._recall()
+        y, t, weight = self._recall()
         if not flag(input_gradient, "input_gradient"):
             return None
-        return sigmoid_cross_entropy_backward(y, t, dout, pos_weight=self.pos_weight)
+        return sigmoid_cross_entropy_backward(y, t, dout, pos_weight=self.pos_weight, sample_weight=weight)
 
     def accuracy(self, scores, t):
-        """Return the share of values on the right side: positive where t is above 1/2, and only there."""
+        """Return the share of values on the right side: positive where t is above 1/2, and only there. A NaN is not."""
         scores = as_input(scores, "scores")
-        return float(np.mean((scores > 0) == (value_targets(t, scores, "scores") > 0.5)))
+        right = (scores > 0) == (value_targets(t, scores, "scores") > 0.5)
+        return float(np.mean(right & ~np.isnan(scores)))

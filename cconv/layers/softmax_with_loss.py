@@ -13,6 +13,7 @@ from ..functional.loss import (
     not_empty,
 )
 from ..geometry import integer
+from ..metrics import predicted_classes
 from .layer import Layer
 
 __all__ = ["SoftmaxWithLoss"]
@@ -24,7 +25,8 @@ class SoftmaxWithLoss(Layer):
     .. math:: loss = -\frac1N \sum_n \log y_{n,t_n}, \quad y = softmax(x), \qquad
         dx_{n,m} = \frac{dout}{N} (y_{n,m} - [m = t_n])
 
-    computed as an exact log-softmax. x of shape (M,) is a batch of one.
+    computed as an exact log-softmax. x of shape (M,) is a batch of one. ``forward(x, t, sample_weight=v)`` weighs the
+    samples, as in `cconv.functional.softmax_cross_entropy`: the mean divides by the sum of the weights.
 
     Parameters
     ----------
@@ -63,26 +65,31 @@ class SoftmaxWithLoss(Layer):
         self.y = None
         self.t = None
 
-    def forward(self, x, t):
+    def forward(self, x, t, *, sample_weight=None):
         x = as_input(x, "x")
         if x.ndim not in (1, 2):
             raise ValueError(f"x must have 1 or 2 dimensions, got {x.ndim} (shape {x.shape})")
         rows = x.reshape(1, -1) if x.ndim == 1 else x
         not_empty(rows)
-        targets, total = class_targets(t, rows, self.label_smoothing, self.class_weight, self.ignore_index)
-        loss, y = mean_cross_entropy(rows, targets, total)
+        options = self.label_smoothing, self.class_weight, self.ignore_index
+        targets, weights, total = class_targets(t, rows, *options, sample_weight)
+        loss, y = mean_cross_entropy(rows, targets, weights, total)
         self.loss, self.y, self.t = loss, y.reshape(x.shape), t
-        self._saved = y, targets.copy(), total, x.shape  # labels that were checked must not change until backward
+        # Labels that were checked must not change until backward.
+        self._saved = y, targets.copy(), weights, total, x.shape
         return loss
 
     def backward(self, dout=1, *, input_gradient=True):
-        y, targets, total, shape = self._recall()
+        y, targets, weights, total, shape = self._recall()
         if not flag(input_gradient, "input_gradient"):
             return None
-        return mean_cross_entropy_backward(y, targets, total, dout).reshape(shape)
+        return mean_cross_entropy_backward(y, targets, weights, total, dout).reshape(shape)
 
     def accuracy(self, scores, t):
         """Return the share of samples whose highest score is that of their class; ignored ones do not count.
+
+        Where t gives each class a probability, the class of a sample is the one of the highest. A sample whose scores
+        hold a NaN is never right.
 
         Raises
         ------
@@ -95,4 +102,4 @@ class SoftmaxWithLoss(Layer):
             raise ValueError(f"the accuracy of no samples is not defined: all {len(scores)} are ignored")
         if t.ndim == 2:
             t = t.argmax(axis=1)
-        return float(np.mean((scores.argmax(axis=1) == t)[~ignored]))
+        return float(np.mean((predicted_classes(scores) == t)[~ignored]))

@@ -1,6 +1,7 @@
 """What every network does: run its layers in order, forwards and backwards."""
 
 import copy
+import inspect
 
 import numpy as np
 
@@ -49,7 +50,7 @@ class Network:
         assignment on either side, reaches both.
     layers : OrderedDict of str to Layer
     last_layer : Layer
-        The loss: ``forward(x, t)`` and ``backward()``.
+        The loss: ``forward(x, t)`` and ``backward()``; one that weighs samples has ``forward(x, t, *, sample_weight)``.
     dtype : numpy.dtype
         Of parameters and activations; inputs are cast to it.
 
@@ -155,7 +156,7 @@ class Network:
         scores = [self.predict(x[n : n + batch_size]) for n in range(0, len(x), batch_size)]
         return measure(scores[0] if len(scores) == 1 else np.concatenate(scores), t)
 
-    def gradient(self, x, t):
+    def gradient(self, x, t, *, sample_weight=None):
         """Return the gradient of the loss with respect to each parameter, by backpropagation.
 
         The forward pass is one in training; its loss is `last_layer.loss` afterwards. The way back ends at the first
@@ -166,6 +167,8 @@ class Network:
         x : ndarray, shape (N, C, H, W)
         t : array_like
             Class indices or one-hot rows.
+        sample_weight : array_like, shape (N,), keyword only
+            How much each sample counts in the mean that the loss is: handed to the loss, if given.
 
         Returns
         -------
@@ -175,15 +178,16 @@ class Network:
         Raises
         ------
         TypeError, ValueError
-            If x or t does not fit. Whatever ends a step early, an interrupt too, leaves each layer's attributes, and
-            the arrays named in its `buffer_names`, as they were: running statistics, and what dropout has drawn.
+            If x, t or sample_weight does not fit, or the loss does not weigh samples. Whatever ends a step early, an
+            interrupt too, leaves each layer's attributes, and the arrays named in its `buffer_names`, as they were:
+            running statistics, and what dropout has drawn.
         """
         layers = [layer for _, layer in nested(self.layers)]
         x = self._images(x)
 
         def step():
             scores, steps = fusion.forward(self.layers, x, self.training)
-            self.last_layer.forward(scores, t)
+            self._loss(scores, t, sample_weight)
             backward(steps, self.last_layer.backward())
             return self.trainable_params.gradients()
 
@@ -256,7 +260,7 @@ class Network:
         nested(self.layers)
         return summary.table(self.layers, self.input_shape, self.dtype)
 
-    def numerical_gradient(self, x, t):
+    def numerical_gradient(self, x, t, *, sample_weight=None):
         """Return the same by central differences, computed on a float64 copy of the network: slow, and independent."""
         twin = copy.deepcopy(self)
         twin.dtype = np.dtype(np.float64)
@@ -267,7 +271,7 @@ class Network:
         def loss(_):
             # A layer that draws random numbers draws the same ones for every evaluation.
             fresh = copy.deepcopy(twin)
-            return fresh.last_layer.forward(fresh._forward(x, self.training), t)
+            return fresh._loss(fresh._forward(x, self.training), t, sample_weight)
 
         return {name: numerical_gradient(loss, value) for name, value in twin.trainable_params.items()}
 
@@ -328,8 +332,24 @@ class Network:
             x = x.reshape(1, *x.shape)
         return x if x.dtype is self.dtype else x.astype(self.dtype, copy=False)
 
+    def _loss(self, scores, t, sample_weight):
+        """Return the loss of scores; one that does not know of weights may be given none."""
+        forward = self.last_layer.forward
+        if sample_weight is None:
+            return forward(scores, t)
+        if not _takes(forward, "sample_weight"):
+            name = type(self.last_layer).__name__
+            raise TypeError(f"sample_weight must be None, as {name}.forward(x, t) does not take it")
+        return forward(scores, t, sample_weight=sample_weight)
+
     def _forward(self, x, train_flg):
         return forward(self.layers, x, train_flg)[0]
+
+
+def _takes(function, name):
+    """Return whether a function takes an argument by this name."""
+    parameters = inspect.signature(function).parameters.values()
+    return any(parameter.name == name or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
 
 
 def _float_dtype(dtype):
