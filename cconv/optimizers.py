@@ -2,6 +2,7 @@
 
 import copy
 import math
+import weakref
 from typing import NamedTuple
 
 import numpy as np
@@ -93,6 +94,8 @@ class Optimizer:
     square_names: tuple[str, ...] = ()
     setting_names: tuple[str, ...] = ()
 
+    _seen: dict[str, weakref.ref] = {}  # the arrays that were updated first, by their keys
+
     def __init__(self, lr, *, weight_decay=0.0, exclude=None, clip_value=None, clip_norm=None):
         self.lr = positive(lr, "lr")
         self.weight_decay = nonnegative(weight_decay, "weight_decay")
@@ -134,6 +137,8 @@ class Optimizer:
         limit = math.inf if self.clip_value is None else self.clip_value
         decays = self._decays(params, arrays)
         keys, states = list(arrays), self._states_of(arrays, gradients)
+        if self._seen.keys() != arrays.keys():
+            self._seen = {key: weakref.ref(p) for key, p in arrays.items() if isinstance(p, np.ndarray)}
         if together and getattr(self._step, "__func__", None) is Optimizer._step:
             self._step(values, gradients, states, decays, scale, limit, self.state, keys)
             return
@@ -165,7 +170,24 @@ class Optimizer:
 
     def reset(self):
         """Begin again: forget the state of all parameters. Settings, the learning rate too, stay as they are."""
-        self.state = {}
+        self.state, self._seen = {}, {}
+
+    def is_of(self, params):
+        """Say whether the state, if there is one, is of these parameters as far as is known: not of other arrays.
+
+        State that came out of a `state_dict` is taken for that of any parameters of its shapes.
+        """
+        for key, state in self.state.items():
+            seen = self._seen.get(key)
+            if key not in params or (seen is not None and seen() is not params[key]):
+                return False
+            if any(np.shape(state[name]) != np.shape(params[key]) for name in self.state_names):
+                return False
+        return True
+
+    def __getstate__(self):
+        # Whose state it is does not outlast a pickle, or a copy.
+        return {name: value for name, value in self.__dict__.items() if name != "_seen"}
 
     def _check_settings(self):
         """Refuse what was assigned to an attribute and is no setting. A float between 0 and 1 is good for any."""

@@ -791,7 +791,7 @@ def _optimizer(optimizer, options, network):
     if isinstance(optimizer, optimizers.Optimizer):
         if options is not None:
             raise ValueError(f"optimizer_param must be None for an optimizer that is made already, got {options}")
-        if False:
+        if not optimizer.is_of(network.params):
             raise ValueError(
                 "optimizer must be a new one, or have updated this network's parameters alone, got one with the state "
                 "of other arrays: optimizer.reset() drops it"

@@ -457,6 +457,7 @@ def is_harmless(place, value):
         "best": [-1, 1.5, float("-inf")],
         "momentum": [None],
         "seconds": [1.5],
+        "warmup": [True],
     }.get(place[-1], [])
 
 
