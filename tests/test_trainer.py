@@ -458,6 +458,7 @@ def is_harmless(place, value):
         "momentum": [None],
         "seconds": [1.5],
         "warmup": [True],
+        "arrays": [None],
     }.get(place[-1], [])
 
 
