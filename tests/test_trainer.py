@@ -458,6 +458,7 @@ def is_harmless(place, value):
         "clip_norm": [None, 1.5],
         "best": [-1, 1.5, float("-inf")],
         "momentum": [None],
+        "warmup": [True],
     }.get(place[-1], [])
 
 
