@@ -890,14 +890,20 @@ def losses(case):
     rows = case.rng.random((N, M)) if soft else np.eye(M)[labels]
     t = case.place(rows.astype(case.dtype)) if soft else labels
     rows = t.astype(np.float64) if soft else rows
-    options, q, total = {}, rows, N
+    v = None
+    if case.chance(0.4):
+        v = (case.rng.random(N) + 0.1).astype(case.dtype)
+        v[1 + int(case.rng.integers(N)) :: 2] = 0
+    spread = np.ones((N, 1)) if v is None else v.astype(np.float64)[:, None]
+    options, q, total = {"sample_weight": v}, rows, spread.sum()
     if case.chance(0.4):
         weight = case.rng.random(M) + 0.1
         smoothing = float(case.rng.random() * 0.5)
-        options = {"label_smoothing": smoothing, "class_weight": weight}
+        options |= {"label_smoothing": smoothing, "class_weight": weight}
         q = ((1 - smoothing) * rows + smoothing / M) * weight
-        total = N if soft else weight[labels].sum()
-    case.say(soft=soft, M=M, smoothing=options.get("label_smoothing"))
+        total = total if soft else (weight[labels] * spread[:, 0]).sum()
+    q = q * spread
+    case.say(soft=soft, M=M, smoothing=options.get("label_smoothing"), weights=v is not None)
     shifted = wide - wide.max(axis=1, keepdims=True)
     logs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     loss, y = case.run("softmax", functional.softmax_cross_entropy, x, t, **options)
@@ -914,32 +920,39 @@ def losses(case):
     target = t.astype(np.float64)
     p = case.rng.random(M) + 0.5 if case.chance(0.5) else None
     weighted = target if p is None else target * p
-    loss, y = case.run("sigmoid", functional.sigmoid_cross_entropy, x, t, pos_weight=p)
+    K = spread.sum() * M
+    loss, y = case.run("sigmoid", functional.sigmoid_cross_entropy, x, t, pos_weight=p, sample_weight=v)
     terms = weighted * np.logaddexp(0, -wide) + (1 - target) * np.logaddexp(0, wide)
-    case.near("sigmoid loss", loss, terms.sum() / x.size, 32 * eps * (np.abs(wide) + terms + 1).sum() / x.size)
+    bound = 32 * eps * (spread * (np.abs(wide) + terms + 1)).sum() / K
+    case.near("sigmoid loss", loss, (spread * terms).sum() / K, bound)
     case.near("sigmoid", y, oracles.logistic(wide), 16 * eps * oracles.logistic(wide) + np.finfo(case.dtype).tiny)
-    got = case.run("sigmoid gradient", functional.sigmoid_cross_entropy_backward, case.place(y), t, dout, pos_weight=p)
-    expected = dout / x.size * ((weighted + 1 - target) * y.astype(np.float64) - weighted)
-    case.near("sigmoid gradient", got, expected, 16 * eps * abs(dout) / x.size * (weighted + 1))
+    backward, options = functional.sigmoid_cross_entropy_backward, {"pos_weight": p, "sample_weight": v}
+    got = case.run("sigmoid gradient", backward, case.place(y), t, dout, **options)
+    expected = dout / K * spread * ((weighted + 1 - target) * y.astype(np.float64) - weighted)
+    case.near("sigmoid gradient", got, expected, 16 * eps * abs(dout) / K * spread * (weighted + 1))
 
     t = case.array("t", N, M)
     r = wide - t.astype(np.float64)
     reduction = case.pick(["mean", "sum", "half_sum"])
-    factor = {"mean": 1 / x.size, "sum": 1.0, "half_sum": 0.5}[reduction]
-    loss = case.run("squares", functional.squared_error, x, t, reduction=reduction)
-    squares = factor * (r * r).sum()
+    factor = {"mean": 1 / K, "sum": 1.0, "half_sum": 0.5}[reduction] * spread
+    options = {"reduction": reduction, "sample_weight": v}
+    loss = case.run("squares", functional.squared_error, x, t, **options)
+    squares = (factor * r * r).sum()
     rounding = eps * (np.abs(wide) + np.abs(t))  # of the difference
-    case.near("squares", loss, squares, factor * ((x.size + 8) * eps * (r * r) + 4 * np.abs(r) * rounding).sum())
-    got = case.run("squares gradient", functional.squared_error_backward, x, t, dout, reduction=reduction)
+    bound = (factor * ((x.size + 8) * eps * (r * r) + 4 * np.abs(r) * rounding)).sum()
+    case.near("squares", loss, squares, bound)
+    got = case.run("squares gradient", functional.squared_error_backward, x, t, dout, **options)
     case.near("squares gradient", got, 2 * dout * factor * r, 8 * abs(dout) * factor * (eps * np.abs(r) + rounding))
     delta = case.pick([1.0, 0.1, 3.0])
     inner = np.clip(r, -delta, delta)
     terms = np.where(np.abs(r) <= delta, r * r / 2, delta * (np.abs(r) - delta / 2))
-    loss = case.run("huber", functional.huber, x, t, delta=delta)
-    bound = ((x.size + 8) * eps * (terms + delta * delta) + 4 * (np.abs(inner) + eps * delta) * rounding).sum()
-    case.near("huber", loss, terms.sum() / x.size, bound / x.size)
-    got = case.run("huber gradient", functional.huber_backward, x, t, dout, delta=delta)
-    case.near("huber gradient", got, dout / x.size * inner, 8 * abs(dout) / x.size * (eps * np.abs(inner) + rounding))
+    options = {"delta": delta, "sample_weight": v}
+    loss = case.run("huber", functional.huber, x, t, **options)
+    bound = (x.size + 8) * eps * (terms + delta * delta) + 4 * (np.abs(inner) + eps * delta) * rounding
+    case.near("huber", loss, (spread * terms).sum() / K, (spread * bound).sum() / K)
+    got = case.run("huber gradient", functional.huber_backward, x, t, dout, **options)
+    bound = 8 * abs(dout) / K * spread * (eps * np.abs(inner) + rounding)
+    case.near("huber gradient", got, dout / K * spread * inner, bound)
 
 
 @kind()

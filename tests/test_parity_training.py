@@ -53,6 +53,35 @@ def test_cross_entropy_with_options(seed, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("seed", range(10))
+def test_sample_weights(seed, dtype):
+    rng = np.random.default_rng(seed)
+    N, M = int(rng.integers(1, 20)), int(rng.integers(2, 12))
+    x, labels = (4 * rng.standard_normal((N, M))).astype(dtype), rng.integers(0, M, N)
+    t, weight, classes = rng.random((N, M)).astype(dtype), (rng.random(N) + 0.1).astype(dtype), rng.random(M) + 0.1
+    tt, tw = torch.tensor(t, dtype=torch.float64), torch.tensor(weight, dtype=torch.float64)
+
+    def mean_of(losses, weights):
+        return (losses * tw.reshape(-1, *[1] * (losses.ndim - 1))).sum() / weights.sum()
+
+    tx, t_labels, t_classes = tensor(x), torch.tensor(labels), torch.tensor(classes)
+    loss, y = functional.softmax_cross_entropy(x, labels, sample_weight=weight, class_weight=classes)
+    dx = functional.softmax_cross_entropy_backward(y, labels, sample_weight=weight, class_weight=classes)
+    theirs = F.cross_entropy(tx, t_labels, weight=t_classes, reduction="none")
+    compare_loss(loss, dx, mean_of(theirs, tw * t_classes[t_labels]), tx, dtype)
+    tx = tensor(x)
+    loss, y = functional.sigmoid_cross_entropy(x, t, sample_weight=weight)
+    dx = functional.sigmoid_cross_entropy_backward(y, t, sample_weight=weight)
+    theirs = F.binary_cross_entropy_with_logits(tx, tt, weight=tw[:, None], reduction="sum") / (M * tw.sum())
+    compare_loss(loss, dx, theirs, tx, dtype)
+    for name, theirs in (("squared_error", F.mse_loss), ("huber", F.huber_loss)):
+        tx = tensor(x)
+        loss = getattr(functional, name)(x, t, sample_weight=weight)
+        dx = getattr(functional, f"{name}_backward")(x, t, sample_weight=weight)
+        compare_loss(loss, dx, mean_of(theirs(tx, tt, reduction="none"), M * tw), tx, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("seed", range(10))
 def test_losses_of_values(seed, dtype):
     rng = np.random.default_rng(seed)
     shape = tuple(int(n) for n in rng.integers(1, 9, rng.integers(1, 5)))
