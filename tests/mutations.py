@@ -29,7 +29,7 @@ CONVOLUTION = "plans conv differential guard_pages"
 SOURCES = {
     "_conv.pyx": ("_conv", f"{CONVOLUTION} transposed_conv conv_scatter fusion"),
     "_conv_pixels.pyx": ("_conv_pixels", "plans conv_pixels transposed_conv differential guard_pages"),
-    "_elementwise.pyx": ("_elementwise", "activation dropout differential"),
+    "_elementwise.pyx": ("_elementwise", "activation dropout preprocessing differential"),
     "_gemm.pyx": ("_gemm", "plans gemm differential guard_pages"),
     "_im2col.pyx": ("_im2col", "im2col differential"),
     "_loss.pyx": ("_loss", "loss differential"),

@@ -49,7 +49,8 @@ class Layer:
     `backward` the gradient of each beside it: `W` and `dW`. It keeps what its own backward needs from the last forward,
     no more; a copy of the layer, or one that comes out of a pickle, begins without it. What it keeps may be the very
     array that it was given: an x, or targets t of a loss, that is changed in place between `forward` and `backward`
-    changes the gradient.
+    changes the gradient. A pass of a network (`predict`, `loss`, `accuracy`, `gradient`) leaves nothing of this in its
+    layers: only a layer that is called by hand has something to go back through, in training and outside.
 
     A layer of one's own that makes arrays for its input, or whose output has another shape, defines `build` and
     `output_shape`. A network asks `output_shape` whenever it needs a shape after it was built (`summary`), and never
@@ -70,6 +71,8 @@ class Layer:
         The names of arrays that belong to its state but are not trained: running statistics, for instance.
     takes_train_flg : bool
         Whether `forward` wants to know if it is called in training.
+    takes_integers : bool
+        Whether it takes images of uint8. A network that begins with such a layer takes them too.
     training : bool
         What such a forward assumes when it is not told: True, until a network's `eval()` says otherwise.
     frozen : bool
@@ -80,6 +83,7 @@ class Layer:
     no_decay_names: tuple[str, ...] = ("b", "gamma", "beta")
     buffer_names: tuple[str, ...] = ()
     takes_train_flg = False
+    takes_integers = False
     training = True
     frozen = False
 
@@ -125,6 +129,10 @@ class Layer:
     def multiply_adds(self, input_shape):
         """Return how many multiply-adds the forward of one input takes; only products of matrices count."""
         return 0
+
+    def smallest_batch(self, input_shape):
+        """Return how many inputs of this shape a forward in training takes at least."""
+        return 1
 
     def describe(self):
         """Return the settings that make the layer what it is, beside its arrays, as a dict of JSON values."""

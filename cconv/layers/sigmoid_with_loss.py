@@ -67,6 +67,10 @@ class SigmoidWithLoss(Layer):
         return sigmoid_cross_entropy_backward(y, t, dout, pos_weight=self.pos_weight)
 
     def accuracy(self, scores, t):
-        """Return the share of values on the right side: positive where t is above 1/2, and only there."""
+        """Return the share of values on the right side: positive where t is above 1/2, and only there.
+
+        NaN is on neither side.
+        """
         scores = as_input(scores, "scores")
-        return float(np.mean((scores > 0) == (value_targets(t, scores, "scores") > 0.5)))
+        right = (scores > 0) == (value_targets(t, scores, "scores") > 0.5)
+        return float(np.mean(right & ~np.isnan(scores)))

@@ -84,6 +84,8 @@ class SoftmaxWithLoss(Layer):
     def accuracy(self, scores, t):
         """Return the share of samples whose highest score is that of their class; ignored ones do not count.
 
+        A sample with a score that is NaN is wrong.
+
         Raises
         ------
         TypeError, ValueError
@@ -95,4 +97,5 @@ class SoftmaxWithLoss(Layer):
             raise ValueError(f"the accuracy of no samples is not defined: all {len(scores)} are ignored")
         if t.ndim == 2:
             t = t.argmax(axis=1)
-        return float(np.mean((scores.argmax(axis=1) == t)[~ignored]))
+        right = (scores.argmax(axis=1) == t) & ~np.isnan(scores).any(axis=1)
+        return float(np.mean(right[~ignored]))

@@ -25,7 +25,7 @@ from ..functional import (
 from ..layers import Affine, Convolution, Pooling, Relu
 from ..layers.affine import as_rows
 from ..layers.branches import Branches
-from ..layers.stack import call, step_back
+from ..layers.stack import call, forget, step_back
 
 __all__ = ["forward"]
 
@@ -40,10 +40,11 @@ def forward(layers, x, train_flg, keep=True):
     """Run layers as `cconv.layers.stack.forward` does, those together that have a kernel together.
 
     The stacks inside of `Branches` are run so as well. Without `keep`, what only a backward pass would need is not
-    computed where it can be left out, and there are no steps.
+    computed where it can be left out, no layer keeps anything, and there are no steps.
     """
     layers = list(layers.values())
     steps = [] if keep else None
+    inside = partial(forward, keep=keep)
     place = 0
     while place < len(layers):
         layer = layers[place]
@@ -54,10 +55,12 @@ def forward(layers, x, train_flg, keep=True):
         else:
             group = (layer,)
             if _runs_branches(layer):
-                x = layer.forward(x, train_flg, run=forward)
+                x = layer.forward(x, train_flg, run=inside)
             else:
                 x = call(layer, x, train_flg)
             step = step_back(layer) if keep else None
+        if done is not None or not keep:
+            forget(group)  # also what an earlier forward left: backward would not go back through this pass
         place += len(group)
         if keep:
             steps.append((group, step))
@@ -82,12 +85,6 @@ def _plain(layer, methods):
     )
 
 
-def _forget(*layers):
-    """Drop what an earlier forward left: a layer's own backward would not go back through this pass."""
-    for layer in layers:
-        layer._saved = None
-
-
 def _halves(pool):
     """Say whether pooling is over 2 x 2 windows side by side, without padding."""
     settings = pool.pool_h, pool.pool_w, pool.stride, pool.pad, pool.dilation, pool.ceil_mode
@@ -110,7 +107,6 @@ def _convolution(layers, place, x, keep):
     result = convolution_relu_max_pool(x, W, b, **settings, return_argmax=keep)
     if not keep:
         return group, result, None
-    _forget(*group)
     return group, result[0], partial(_convolution_back, conv, *result, x, W, b, settings)
 
 
@@ -134,7 +130,6 @@ def _affine(layers, place, x, keep):
     out = affine(rows, W, b, relu=True)
     if not keep:
         return group, out, None
-    _forget(*group)
     return group, out, partial(_affine_back, layer, out, rows, x.shape, W, b)
 
 
