@@ -144,7 +144,7 @@ def named_dtype(dtype):
         found = None if dtype is None else np.dtype(dtype)
     except (TypeError, ValueError):
         found = None
-    if found not in (FLOAT32, FLOAT64):
+    if found not in (np.float32, np.float64):  # types, since None equals the dtype float64
         raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
     return found
 

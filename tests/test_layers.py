@@ -496,6 +496,8 @@ def test_pooling_sends_the_gradient_to_the_first_maximum():
 
 def test_integer_images_are_refused(made):
     layer, args = made
+    if layer.takes_integers:
+        pytest.skip("it takes them")
     with pytest.raises(TypeError, match=r"x must be float32 or float64, got uint8; scale it first.*/ 255"):
         layer.forward(np.ones((3, 4, 7, 6), np.uint8), *args)
 

@@ -90,6 +90,19 @@ def keeping(net):
     return [name for name, layer in found if getattr(layer, "_saved", None) is not None]
 
 
+def by_hand(net, x, t):
+    for layer in net.layers.values():
+        x = layer.forward(x)
+    return net.last_layer.forward(x, t)
+
+
+def back_by_hand(net):
+    dout = net.last_layer.backward()
+    for layer in reversed(net.layers.values()):
+        dout = layer.backward(dout)
+    return dout
+
+
 # ---- batches
 
 
@@ -209,15 +222,47 @@ def test_a_networks_passes_leave_nothing_in_its_layers(make):
         "gradient outside training": lambda: net.eval().gradient(x, t),
     }
     for name, action in passes.items():
-        out = x
-        for layer in net.layers.values():  # by hand each of them keeps what its backward needs
-            out = layer.forward(out)
-        net.last_layer.forward(out, t)
-        assert len(keeping(net)) == len(nested(net.layers)) + 1
         action()
-        assert keeping(net) == ([] if name in ("loss", "gradient", "gradient outside training") else ["last"]), name
-    with pytest.raises(RuntimeError, match="before forward"):
-        net.last_layer.backward()
+        assert keeping(net) == [], name
+    for layer in (*net.layers.values(), net.last_layer):
+        if not isinstance(layer, Block):
+            with pytest.raises(RuntimeError, match="before forward"):
+                layer.backward(x)
+
+
+@pytest.mark.parametrize("measure", ["predict", "loss", "accuracy"])
+def test_what_was_run_by_hand_can_be_gone_back_through_after_a_measurement(measure):
+    net, same = of_all_kinds(), of_all_kinds()
+    x, t = samples(net, 5)
+    for each in (net, same):
+        by_hand(each, x, t)
+    assert keeping(net) == [*dict(nested(net.layers)), "last"]
+    action = getattr(net, measure)
+    action(-x) if measure == "predict" else action(-x, t)
+    for each in (net, same):
+        back_by_hand(each)
+    expected = same.params.gradients()
+    for name, value in net.params.gradients().items():
+        assert value.tobytes() == expected[name].tobytes(), name
+    net.gradient(x, t)
+    assert keeping(net) == []
+
+
+def test_an_interrupt_of_a_measurement_does_not_keep_layers_from_keeping():
+    class Interrupting:
+        def forward(self, x):
+            raise KeyboardInterrupt
+
+        def backward(self, dout):
+            return dout
+
+    net = Network([Relu(), Affine(units=2)], (3,), seed=0)
+    net.layers["own"] = Interrupting()
+    with pytest.raises(KeyboardInterrupt):
+        net.predict(np.zeros((2, 3), np.float32))
+    assert keeping(net) == []
+    net.layers["relu1"].forward(np.zeros((2, 3), np.float32))
+    assert keeping(net) == ["relu1"]
 
 
 def test_layers_that_are_called_by_hand_keep_what_backward_needs_outside_training_too():
@@ -225,13 +270,8 @@ def test_layers_that_are_called_by_hand_keep_what_backward_needs_outside_trainin
     x, t = samples(net, 4)
     net.eval()
     expected = copy.deepcopy(net).gradient(x, t)
-    out = x
-    for layer in net.layers.values():
-        out = layer.forward(out)
-    net.last_layer.forward(out, t)
-    dout = net.last_layer.backward()
-    for layer in reversed(net.layers.values()):
-        dout = layer.backward(dout)
+    by_hand(net, x, t)
+    back_by_hand(net)
     for name, value in net.params.gradients().items():
         np.testing.assert_allclose(value, expected[name], rtol=0, atol=1e-5 * np.abs(value).max() + 1e-12)
 
@@ -249,7 +289,9 @@ def test_a_step_gives_its_memory_back():
 # ---- NaN is never right
 
 
-@pytest.mark.parametrize("labels", [np.array([0, 1, 2, 1]), np.eye(3)[[0, 1, 2, 1]], np.eye(3, dtype=int)[[0, 1, 2, 1]]])
+@pytest.mark.parametrize(
+    "labels", [np.array([0, 1, 2, 1]), np.eye(3)[[0, 1, 2, 1]], np.eye(3, dtype=int)[[0, 1, 2, 1]]]
+)
 def test_samples_with_a_score_that_is_nan_are_wrong(labels):
     scores = np.array([[9.0, 0, 0], [0, 9, 0], [0, 0, 9], [0, 9, 0]])
     assert SoftmaxWithLoss().accuracy(scores, labels) == 1

@@ -311,7 +311,11 @@ def test_images_are_never_cast_or_copied_as_a_whole(source, tmp_path):
     own.accuracy(x[:100], t[:100], batch_size=10)
     tracemalloc.start()
     try:
-        for measure in (own.predict, lambda x, **size: own.loss(x, t, **size), lambda x, **size: own.accuracy(x, t, **size)):
+        for measure in (
+            own.predict,
+            lambda x, **size: own.loss(x, t, **size),
+            lambda x, **size: own.accuracy(x, t, **size),
+        ):
             tracemalloc.reset_peak()
             before = tracemalloc.get_traced_memory()[0]
             measure(x, batch_size=10)

@@ -1,5 +1,7 @@
 """What all layers share."""
 
+from contextvars import ContextVar, copy_context
+
 from .._arrays import as_array, as_input
 from ..geometry import image_shape
 
@@ -40,6 +42,30 @@ def given_once(W, sizes, size_names):
         raise TypeError(f"W must be an array, got {W!r}; sizes are given by name, as {size_names}")
     if (W is not None) == sizes:
         raise TypeError(f"give either W or {size_names}, got {'both' if sizes else 'neither'}")
+
+
+KEEPS = ContextVar("KEEPS", default=True)  # whether what forward leaves for backward is kept
+
+
+def keeping_nothing(action):
+    """Return what an action does, in which no layer keeps anything for a backward.
+
+    What an earlier forward left stays. However the action ends, it is over then, and other threads know nothing of it.
+    """
+    context = copy_context()
+    context.run(KEEPS.set, False)
+    return context.run(action)
+
+
+class Saved:
+    """What forward leaves for backward, in one attribute: two threads may call forward at once."""
+
+    def __get__(self, layer, kind=None):
+        return layer.__dict__.get("_saved")
+
+    def __set__(self, layer, value):
+        if KEEPS.get():
+            layer.__dict__["_saved"] = value
 
 
 class Layer:
@@ -87,7 +113,7 @@ class Layer:
     training = True
     frozen = False
 
-    _saved = None  # what forward leaves for backward, in one attribute: two threads may call forward at once
+    _saved = Saved()
 
     def forward(self, x):
         """Return the layer's output for x, and keep what `backward` needs."""

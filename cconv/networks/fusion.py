@@ -25,7 +25,7 @@ from ..functional import (
 from ..layers import Affine, Convolution, Pooling, Relu
 from ..layers.affine import as_rows
 from ..layers.branches import Branches
-from ..layers.stack import call, forget, step_back
+from ..layers.stack import call, step_back
 
 __all__ = ["forward"]
 
@@ -40,7 +40,7 @@ def forward(layers, x, train_flg, keep=True):
     """Run layers as `cconv.layers.stack.forward` does, those together that have a kernel together.
 
     The stacks inside of `Branches` are run so as well. Without `keep`, what only a backward pass would need is not
-    computed where it can be left out, no layer keeps anything, and there are no steps.
+    computed where it can be left out, and there are no steps.
     """
     layers = list(layers.values())
     steps = [] if keep else None
@@ -59,8 +59,6 @@ def forward(layers, x, train_flg, keep=True):
             else:
                 x = call(layer, x, train_flg)
             step = step_back(layer) if keep else None
-        if done is not None or not keep:
-            forget(group)  # also what an earlier forward left: backward would not go back through this pass
         place += len(group)
         if keep:
             steps.append((group, step))

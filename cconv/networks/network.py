@@ -11,6 +11,7 @@ from .._random import generator
 from ..geometry import integer
 from ..gradient import numerical_gradient
 from ..layers import SoftmaxWithLoss
+from ..layers.layer import keeping_nothing
 from ..layers.stack import backward, build, describe, forget, forward, named, nested, smallest_batch, undone
 from ..serialization import load_params, save_params
 from . import fusion, summary
@@ -109,7 +110,7 @@ class Network:
         """Return the scores of each class (before the softmax), outside training.
 
         A batch at a time, so that memory is that of one batch and of the scores, however many images there are. No
-        layer keeps anything for a backward, nor what an earlier forward left there.
+        layer keeps anything for a backward.
 
         Parameters
         ----------
@@ -130,28 +131,13 @@ class Network:
         nested(self.layers)
         batch_size = integer(batch_size, "batch_size", 1)
         x = self._samples(x)
-        scores = None
-        for n in range(0, max(len(x), 1), batch_size):
-            batch = self._batch(x[n : n + batch_size])
-            some = fusion.forward(self.layers, batch, False, keep=False)[0]
-            if len(x) <= batch_size:
-                return some
-            some = as_array(some, "the output of the last layer")
-            if scores is None:
-                scores = kernels.memory.empty((len(x), *some.shape[1:]), some.dtype)
-            if some.shape != (len(batch), *scores.shape[1:]):
-                raise ValueError(
-                    f"layers must return outputs of one shape, one for each sample, got shape {some.shape} for "
-                    f"{len(batch)} samples"
-                )
-            scores[n : n + batch_size] = some
-        return scores
+        return keeping_nothing(lambda: self._scores(x, batch_size))
 
     def loss(self, x, t, *, batch_size=100, sample_weight=None):
         """Return the loss of the scores of x against targets t, outside training.
 
-        It is that of all scores at once, whatever the batches. To go back by hand, call the layers by hand: `predict`,
-        which gives the scores, leaves nothing in them.
+        It is that of all scores at once, whatever the batches. To go back by hand, call the layers by hand: as in
+        `predict`, none of them keeps anything, nor does the loss at the end.
 
         Parameters
         ----------
@@ -174,9 +160,7 @@ class Network:
         """
         scores = self.predict(x, batch_size=batch_size)
         weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-        loss = self.last_layer.forward(scores, t, **weights)
-        forget([self.last_layer])
-        return loss
+        return keeping_nothing(lambda: self.last_layer.forward(scores, t, **weights))
 
     def accuracy(self, x, t, batch_size=100):
         """Return the share of right answers, outside training: what that is, the loss at the end says.
@@ -390,6 +374,24 @@ class Network:
         x = as_pixels(x, "x") if self.takes_integers else as_input(x, "x")
         return x if x.dtype is self.dtype or x.dtype.kind == "u" else x.astype(self.dtype, copy=False)
 
+    def _scores(self, x, batch_size):
+        """Return the scores of samples, a batch at a time."""
+        scores = None
+        for n in range(0, max(len(x), 1), batch_size):
+            batch = self._batch(x[n : n + batch_size])
+            some = fusion.forward(self.layers, batch, False, keep=False)[0]
+            if len(x) <= batch_size:
+                return some
+            some = as_array(some, "the output of the last layer")
+            if scores is None:
+                scores = kernels.memory.empty((len(x), *some.shape[1:]), some.dtype)
+            if some.shape != (len(batch), *scores.shape[1:]):
+                raise ValueError(
+                    f"layers must return outputs of one shape, one for each sample, got shape {some.shape} for "
+                    f"{len(batch)} samples"
+                )
+            scores[n : n + batch_size] = some
+        return scores
+
     def _forward(self, x, train_flg):
         return forward(self.layers, x, train_flg)[0]
-
