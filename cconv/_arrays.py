@@ -122,7 +122,9 @@ def taken_dtype(array, name, pixels=False):
     if pixels and array.dtype == UINT8:
         return UINT8
     hint = ""
-    if kind in "iub" and name in ("x", "input_data"):
+    if pixels and kind in "iub":
+        hint = f"; convert it first, {name}.astype(np.uint8) if it holds values from 0 to 255"
+    elif kind in "iub" and name in ("x", "input_data"):
         hint = f"; scale it first, for images {name}.astype(np.float32) / 255"
         if array.dtype == UINT8:
             hint += ", or put Scale() first in a network"

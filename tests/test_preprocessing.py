@@ -95,6 +95,7 @@ def test_any_layout_of_pixels(layout):
     ("act", "error", "words"),
     [
         (lambda x: functional.rescale(x.astype(int)), TypeError, "x must be uint8, float32 or float64, got int64"),
+        (lambda x: Scale().forward(x > 9), TypeError, r"got bool; convert it first, x.astype\(np.uint8\) if it holds"),
         (lambda x: functional.rescale(x, [1, 2]), ValueError, r"shift must be a number, or have one for each.* got 2"),
         (lambda x: functional.rescale(x, 0, [1]), ValueError, "factor must be a number, or have one for each.* got 1"),
         (lambda x: functional.rescale(x[:, 0, 0, 0], [1]), ValueError, "shift must be a number"),
@@ -159,6 +160,16 @@ def test_the_settings_make_the_layer_again(make):
     x = pixels(2, 3, 4, 5)
     assert again.forward(x).tobytes() == layer.forward(x).tobytes()
     assert again.describe() == layer.describe()
+
+
+def test_a_layer_has_numbers_of_its_own_which_may_be_set():
+    mean, x = np.array([1.0, 2, 3]), pixels(2, 3, 4, 5)
+    layer = Normalize(mean, 2)
+    mean[:] = 7
+    np.testing.assert_array_equal(layer.forward(x), rescaled(x, [1, 2, 3], 0.5, "f4"))
+    layer.mean, layer.std = 5, [2, 4, 8]
+    np.testing.assert_array_equal(layer.forward(x), rescaled(x, 5, [0.5, 0.25, 0.125], "f4"))
+    assert layer.describe() == {"mean": 5, "std": [2, 4, 8]} and layer.output_shape((3, 4)) == (3, 4)
 
 
 # ---- networks

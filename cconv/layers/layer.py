@@ -61,7 +61,7 @@ class Saved:
     """What forward leaves for backward, in one attribute: two threads may call forward at once."""
 
     def __get__(self, layer, kind=None):
-        return layer.__dict__.get("_saved")
+        return self if layer is None else layer.__dict__.get("_saved")
 
     def __set__(self, layer, value):
         if KEEPS.get():

@@ -50,8 +50,8 @@ class Normalize(Preprocessing):
     """
 
     def __init__(self, mean, std):
-        self.mean = per_channel(mean, "mean")
-        self.std = per_channel(std, "std")
+        self.mean = per_channel(mean, "mean").copy()
+        self.std = per_channel(std, "std").copy()
         if not (self.std >= SMALLEST).all():
             raise ValueError(f"std must be positive, got {std!r}")
         if self.mean.ndim and self.std.ndim and self.mean.size != self.std.size:
@@ -60,12 +60,12 @@ class Normalize(Preprocessing):
     def output_shape(self, input_shape):
         channels = expect_channels(input_shape)
         for values in (self.mean, self.std):
-            if values.ndim and values.size != channels:
-                raise ValueError(f"expects {values.size} channels or features, gets {tuple(input_shape)}")
+            if np.ndim(values) and np.size(values) != channels:
+                raise ValueError(f"expects {np.size(values)} channels or features, gets {tuple(input_shape)}")
         return tuple(input_shape)
 
     def _numbers(self):
-        return self.mean, 1 / self.std
+        return self.mean, 1 / np.asarray(self.std)
 
     def describe(self):
-        return {"mean": self.mean.tolist(), "std": self.std.tolist()}
+        return {"mean": np.asarray(self.mean).tolist(), "std": np.asarray(self.std).tolist()}

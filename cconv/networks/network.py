@@ -199,6 +199,7 @@ class Network:
 
         The forward pass is one in training; its loss is `last_layer.loss` afterwards. The way back ends at the first
         layer that has parameters to train: what lies before it, frozen or without parameters, is not gone through.
+        Layers keep nothing of the step beside the gradients.
 
         Parameters
         ----------
