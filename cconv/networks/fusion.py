@@ -1,7 +1,7 @@
 """Layers that a network may run as one kernel: what is eligible, and the steps of a pass.
 
-A network that owns a whole pass (`predict`, `loss`, `accuracy`, `gradient`) sees layers that follow each other and have one
-kernel together:
+A network that owns a whole pass (`predict`, `loss`, `accuracy`, `gradient`) sees layers that follow each other and have
+one kernel together:
 
     Convolution, Relu, Pooling(2, 2, stride=2)    the convolution's output never exists for the whole batch
     Affine, Relu                                  one pass less
