@@ -15,18 +15,22 @@ __all__ = [
     "as_float",
     "as_input",
     "as_labels",
+    "as_pixels",
     "in_dtype_of",
     "is_ready",
     "made_ready",
+    "named_dtype",
     "number",
     "promote",
     "required",
+    "taken_dtype",
     "with_weights",
 ]
 
 FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)
 INT64 = np.dtype(np.int64)
+UINT8 = np.dtype(np.uint8)
 
 # Whether a kernel can take an array as it is, whether or not it may be written to.
 is_ready = memory.is_ready
@@ -80,17 +84,71 @@ def as_input(array, name, ndim=None):
     return array
 
 
+def as_pixels(array, name):
+    """Return `array` as `as_input` does, or if it is of uint8, as an array of these.
+
+    Examples
+    --------
+    >>> as_pixels([[0.5]], "x").dtype, as_pixels(np.zeros((2, 2), np.uint8)[:, ::2], "x").flags.c_contiguous
+    (dtype('float64'), True)
+    """
+    if is_ready(array):
+        return array
+    array = as_array(array, name)
+    return required(array, taken_dtype(array, name, pixels=True))
+
+
 def _normalised(array, name):
     array = as_array(array, name)
+    return required(array, taken_dtype(array, name))
+
+
+def taken_dtype(array, name, pixels=False):
+    """Return the dtype in which a kernel takes an array, which is not cast yet; with `pixels` uint8 is one.
+
+    Raises
+    ------
+    TypeError
+        As `as_input`.
+
+    Examples
+    --------
+    >>> taken_dtype(np.ones(3, ">f4"), "x")
+    dtype('float32')
+    """
     kind, size = array.dtype.kind, array.dtype.itemsize
-    if kind != "f" or size not in (4, 8):
-        hint = ""
-        if kind in "iub" and name in ("x", "input_data"):
-            hint = f"; scale it first, for images {name}.astype(np.float32) / 255"
-        elif kind in "iubf":
-            hint = f"; convert it first, {name}.astype(np.float32)"
-        raise TypeError(f"{name} must be float32 or float64, got {array.dtype}{hint}")
-    return required(array, FLOAT32 if size == 4 else FLOAT64)
+    if kind == "f" and size in (4, 8):
+        return FLOAT32 if size == 4 else FLOAT64
+    if pixels and array.dtype == UINT8:
+        return UINT8
+    hint = ""
+    if pixels and kind in "iub":
+        hint = f"; convert it first, {name}.astype(np.uint8) if it holds values from 0 to 255"
+    elif kind in "iub" and name in ("x", "input_data"):
+        hint = f"; scale it first, for images {name}.astype(np.float32) / 255"
+        if array.dtype == UINT8:
+            hint += ", or put Scale() first in a network"
+    elif kind in "iubf":
+        hint = f"; convert it first, {name}.astype(np.float32)"
+    expected = "uint8, float32 or float64" if pixels else "float32 or float64"
+    raise TypeError(f"{name} must be {expected}, got {array.dtype}{hint}")
+
+
+def named_dtype(dtype):
+    """Return the dtype, float32 or float64, that an argument names.
+
+    Examples
+    --------
+    >>> named_dtype("float32")
+    dtype('float32')
+    """
+    try:
+        found = None if dtype is None else np.dtype(dtype)
+    except (TypeError, ValueError):
+        found = None
+    if found not in (np.float32, np.float64):  # types, since None equals the dtype float64
+        raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
+    return found
 
 
 def as_array(array, name):

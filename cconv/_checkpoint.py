@@ -126,8 +126,8 @@ def _progress(trainer, rest):
     # The end of an epoch may not be counted yet, where that was interrupted.
     if not 0 <= steps - epochs * trainer.iter_per_epoch <= trainer.iter_per_epoch:
         raise ValueError(
-            f"current_iter must lie in the epoch after current_epoch, {epochs}, of {trainer.iter_per_epoch} steps each, "
-            f"got {steps}"
+            f"current_iter must lie in the epoch after current_epoch, {epochs}, with {trainer.iter_per_epoch} steps "
+            f"each, got {steps}"
         )
     seconds = rest["seconds"]
     if not isinstance(seconds, float) or not 0 <= seconds < math.inf:

@@ -449,7 +449,7 @@ class Trainer:
         if not _finite(x):
             return "the batch x"
         if isinstance(self.network, Network):
-            out = self.network._images(x)
+            out = self.network._batch(self.network._samples(x))
             for name, layer in self.network.layers.items():
                 for kind in getattr(layer, "param_names", ()):
                     if (value := getattr(layer, kind)) is not None and not _finite(value):
@@ -636,7 +636,7 @@ class Trainer:
         network = self.network
         if not isinstance(network, Network):
             return
-        smallest = 1
+        smallest = network.smallest_batch
         last = rest if rest and not self.drop_last else min(self.batch_size, self.train_size)
         if last < smallest:
             raise ValueError(

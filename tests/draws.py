@@ -877,7 +877,23 @@ def dropout(case):
         case.same("fewer values", less, out.reshape(-1)[: len(rows) // 2])
 
 
-@kind(weight=2)
+@kind()
+def rescale(case):
+    shape = case.shape()
+    channels = case.pick([(), shape[1:2]])
+    shift, factor = case.rng.uniform(-300, 300, channels), case.rng.uniform(-2, 2, case.pick([(), channels]))
+    if case.chance(0.5):
+        x = case.place(case.rng.integers(0, 256, shape).astype(np.uint8))
+        case.say(x="pixels", shape=shape)
+    else:
+        x = case.array("x", *shape)
+    case.say(shift=shift.shape, factor=factor.shape)
+    out = case.run("rescaled", functional.rescale, x, shift, factor, dtype=case.dtype)
+    shift, factor = (v.reshape(-1, 1, 1) if v.ndim else v for v in (shift, factor))
+    case.same("rescaled", out, ((x.astype(np.float64) - shift) * factor).astype(case.dtype))
+
+
+@kind()
 def losses(case):
     case.values = "normal"
     N, M = int(case.pick([1, 2, 3, case.axis()])), int(case.pick([1, 2, 10, case.axis(150)]))
@@ -1047,6 +1063,13 @@ class Twin:
 
         return oracle.output(x, W, b), back
 
+    def Scale(self, name, layer, x):
+        return x * layer.factor, lambda dout: dout * layer.factor
+
+    def Normalize(self, name, layer, x):
+        mean, std = (np.broadcast_to(v, x.shape[1]).reshape(-1, *[1] * (x.ndim - 2)) for v in (layer.mean, layer.std))
+        return (x - mean) / std, lambda dout: dout / std
+
     def Relu(self, name, layer, x):
         self.near_corner(np.abs(x), x)
         return np.maximum(x, 0), lambda dout: dout * (x > 0)
@@ -1132,6 +1155,12 @@ def drawn_network(case):
     shape = channels, *map(int, size)
     if case.chance(0.2):
         shape = (int(case.axis(60)),)
+    if case.chance(0.2):
+        layers.append(cconv.Scale())
+    if case.chance(0.2):
+        mean, std = case.rng.random(shape[0]), case.rng.uniform(0.2, 0.5, shape[0])
+        unit = 1 if layers else 255
+        layers.append(cconv.Normalize(unit * mean, unit * std) if case.chance(0.8) else cconv.Normalize(unit / 2, unit))
     for _ in range(case.rng.integers(0, 4) if len(shape) == 3 else 0):
         k = [int(min(case.pick([1, 2, 3, 5]), n)) for n in size]
         stride = case.pick([1, 1, 1, 2])
@@ -1149,7 +1178,7 @@ def drawn_network(case):
             window, step = case.pick([(2, 2), (2, 2), (2, 1)])
             layers.append(cconv.Pooling(window, window, stride=step))
             size = [(n - window) // step + 1 for n in size]
-    if layers and case.chance(0.3):
+    if len(shape) == 3 and layers and case.chance(0.3):
         layers.append(cconv.GlobalAveragePooling())
     for _ in range(case.rng.integers(0, 3)):
         layers.append(cconv.Affine(units=int(case.pick([1, 2, case.axis(70)])), bias=bool(case.chance(0.8))))
@@ -1181,6 +1210,10 @@ def network(case):
     normed = any(isinstance(layer, cconv.BatchNormalization) for layer in layers)
     N = max(N, 3) if normed else N
     x = case.array("x", N, *shape)
+    if net.takes_integers:
+        x = case.rng.integers(0, 256, x.shape).astype(np.uint8 if case.chance(0.7) else case.dtype)
+        x = case.place(x)
+        case.say(x=f"{x.dtype} pixels")
     if type(last).__name__ == "SoftmaxWithLoss":
         t = case.rng.integers(0, units, N)
     else:

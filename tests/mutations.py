@@ -29,7 +29,7 @@ CONVOLUTION = "plans conv differential guard_pages"
 SOURCES = {
     "_conv.pyx": ("_conv", f"{CONVOLUTION} transposed_conv conv_scatter fusion"),
     "_conv_pixels.pyx": ("_conv_pixels", "plans conv_pixels transposed_conv differential guard_pages"),
-    "_elementwise.pyx": ("_elementwise", "activation dropout differential"),
+    "_elementwise.pyx": ("_elementwise", "activation dropout preprocessing differential"),
     "_gemm.pyx": ("_gemm", "plans gemm differential guard_pages"),
     "_im2col.pyx": ("_im2col", "im2col differential"),
     "_loss.pyx": ("_loss", "loss differential"),
@@ -382,6 +382,9 @@ MUTATIONS = {
     "the end of a long total": ("_loss.pyx", "size + PIECES - 1) // PIECES)", "size) // PIECES)"),
     "the mask of a later chunk": ("_elementwise.pyx", "mask += i // MASK_BITS", "mask += 0"),
     "hard_swish at its corner": ("_elementwise.pyx", "0 if x <= -3 else x /", "0 if x < -3 else x /"),
+    "the channel of a rescaled row": ("_elementwise.pyx", "c = row % job.channels", "c = 0"),
+    "the channel of a rescaled feature": ("_elementwise.pyx", "c = i % job.channels", "c = 0"),
+    "the end of a rescaled row": ("_elementwise.pyx", "min(end, (row + 1) * job.inner) - i", "end - i"),
     "the end of a masked row": ("relu.h", "dx[i] = word >> i & 1 ? dout[i] : 0;", "dx[i] = dout[i];"),
     # ---- optimizers, resampling, im2col
     "gradients below their limit": ("_optimize.pyx", "d = -limit if d < -limit else d", "d = d"),

@@ -56,7 +56,7 @@ FILES = {"load_mnist", "read_idx", "read_idx_pair", "filter_show", "plot_accurac
 FILES |= {"Network.load_params", "Network.save_params", "Trainer.load_checkpoint", "Trainer.save_checkpoint"}
 KEYS = {"update", "freeze", "unfreeze"}
 # Public methods that a network calls, and a user does not.
-INNER = {"build", "join", "join_shapes", "multiply_adds", "output_shape", "split"}
+INNER = {"build", "join", "join_shapes", "multiply_adds", "output_shape", "smallest_batch", "split"}
 
 
 RNG = np.random.default_rng(0)
@@ -140,6 +140,7 @@ OPERATIONS = {
     "max_pool_backward": {"dout": POOLED, "argmax": ARGMAX, "input_shape": X.shape, "window": 2, "stride": 2},
     "relu": {"x": X},
     "relu_backward": [{"dout": X, "y": X}, {"dout": X, "mask": functional.relu(X, return_mask=True)[1]}],
+    "rescale": {"x": X, "shift": [1, 2], "factor": [0.5, 2]},
     "sigmoid": {"x": X},
     "sigmoid_backward": {"dout": X, "y": X},
     "sigmoid_cross_entropy": {"x": ROWS, "t": ROWS},
@@ -224,10 +225,12 @@ LAYERS = {
     "LayerNormalization": [{}, {"gamma": np.ones((2, 6, 6)), "beta": np.zeros((2, 6, 6))}],
     "LeakyRelu": {},
     "MeanSquaredError": {},
+    "Normalize": {"mean": [0.1, 0.2], "std": [0.5, 0.4]},
     "Pooling": {"pool_h": 2, "pool_w": 2, "stride": 2},
     "Relu": {},
     "Reshape": {"shape": (-1,)},
     "Residual": {"body": [cconv.Relu()]},
+    "Scale": {},
     "Sigmoid": {},
     "SigmoidWithLoss": {},
     "Silu": {},

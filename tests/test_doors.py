@@ -181,6 +181,10 @@ class Case:
             if name.endswith("_backward"):
                 sizes = {"batch": (self.C,), "layer": (self.N,), "group": (self.N, self.groups)}[kind]
                 arguments |= {"mean": self.array(*sizes), "var": np.abs(self.array(*sizes))}
+        if name == "rescale":
+            arguments |= {"shift": self.array(self.C), "factor": self.pick([1 / 255, self.array(self.C)])}
+            if self.rng.random() < 0.5:
+                arguments["x"] = self.rng.integers(0, 256, arguments["x"].shape).astype(np.uint8)
         if name == "relu_backward":
             y = self.array(self.N, self.C, *self.size)
             arguments |= self.pick([{"y": y}, {"mask": functional.relu(y, return_mask=True)[1]}])
@@ -320,6 +324,8 @@ def layer_arguments(case, kind, name):
     if name in ("Affine", "Convolution", "TransposedConvolution") and case.rng.random() < 0.5:
         sizes = {"units": case.F} if name == "Affine" else {"filters": case.F, "size": case.window}
         arguments = {key: value for key, value in arguments.items() if key not in ("W", "b")} | sizes
+    if name == "Normalize":
+        arguments = {"mean": case.pick([0.5, case.array(case.C)]), "std": 0.1 + np.abs(case.array(case.C))}
     if name == "Reshape":
         arguments["shape"] = case.pick([-1, (-1, 1), (case.C, -1), (case.size[0], case.C * case.size[1])])
     return arguments

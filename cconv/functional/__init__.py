@@ -53,6 +53,7 @@ from .pooling import (
     max_pool,
     max_pool_backward,
 )
+from .preprocessing import rescale
 from .resampling import upsample, upsample_backward, zero_pad, zero_pad_backward
 from .transposed_convolution import transposed_convolution, transposed_convolution_backward
 
@@ -92,6 +93,7 @@ __all__ = [
     "max_pool_backward",
     "relu",
     "relu_backward",
+    "rescale",
     "sigmoid",
     "sigmoid_backward",
     "sigmoid_cross_entropy",

@@ -39,3 +39,12 @@ def dropout(
     num_threads: int,
     /,
 ) -> None: ...
+def rescale(
+    x: NDArray[Any],
+    out: NDArray[Any],
+    shift: NDArray[Any],
+    factor: NDArray[Any],
+    inner: int,
+    num_threads: int,
+    /,
+) -> None: ...

@@ -1,4 +1,4 @@
-"""What is done to each value by itself: activations and their gradients, one compiled pass each, and dropout."""
+"""What is done to each value by itself: activations and their gradients, one pass each, dropout, and rescaling."""
 
 #     relu         x if x > 0, else 0                        dout if y > 0, else 0
 #     leaky relu   x if x > 0, else a*x                      dout * (1 if x > 0, else a)
@@ -33,10 +33,16 @@
 # computed, and the gradient is the same call on dout, without a mask that would have to be kept.
 #
 # BLOCKS blocks, which become one vector loop, give the words of one group of rows, a block's four words BLOCKS apart.
+#
+#     rescale      out[n, c, i] = (x[n, c, i] - shift[c]) * factor[c]
+#
+# x may be of uint8. The arithmetic is in double, and rounded once: a pixel gives the same bits whether it comes as an
+# integer or as a float, and pixels times 1/255 are, in float32, what their division by 255 gives. The difference comes
+# first, so that nothing cancels where a mean is large beside its deviation.
 
 cimport numpy as cnp
 from cython cimport floating
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport abort
 
 from cconv.kernels._threads cimport Pieces, run_job, take_piece
@@ -78,6 +84,20 @@ cdef struct Dropout:
     uint64_t key, draw
     uint32_t threshold
     double scale
+
+cdef struct Rescaling:
+    bint pixels, single
+    const void* x
+    void* out
+    const double* shift
+    const double* factor
+    Py_ssize_t size, channels, inner
+
+# What rescaling reads; it writes a floating.
+ctypedef fused value_t:
+    uint8_t
+    float
+    double
 
 cdef double DENSITY = 0.3989422804014327  # 1 / sqrt(2 * pi), what exp(-x^2/2) is multiplied by
 cdef double LINEAR = 1.5957691216057308   # 2*C and 2*C*K, with C = sqrt(2 / pi) and K = 0.044715
@@ -409,3 +429,63 @@ def dropout(cnp.ndarray x, cnp.ndarray out, Py_ssize_t inner, uint64_t key, uint
                                inner, key, draw, threshold, scale)
     with nogil:
         run_job(groups, &job, (rows + GROUP - 1) // GROUP, num_threads)
+
+
+cdef void rescaled(const value_t* x, floating* out, Py_ssize_t n, double shift, double factor) noexcept nogil:
+    """Values of one channel."""
+    cdef Py_ssize_t i
+    for i in range(n):
+        out[i] = <floating>((<double>x[i] - shift) * factor)
+
+
+cdef void rescaled_features(const value_t* x, floating* out, Py_ssize_t n, const double* shift,
+                            const double* factor) noexcept nogil:
+    """Values of one channel each."""
+    cdef Py_ssize_t i
+    for i in range(n):
+        out[i] = <floating>((<double>x[i] - shift[i]) * factor[i])
+
+
+cdef void some_rescaled(const value_t* x, floating* out, Rescaling* job, Pieces* pieces, int slot) noexcept nogil:
+    cdef Py_ssize_t piece, i, end, n, row, c
+    while (piece := take_piece(pieces, slot)) >= 0:
+        i = piece * CHUNK
+        end = min(i + CHUNK, job.size)
+        while i < end:
+            if job.inner == 1:
+                c = i % job.channels
+                n = min(end - i, job.channels - c)
+                rescaled_features(x + i, out + i, n, job.shift + c, job.factor + c)
+            else:
+                row = i // job.inner
+                n = min(end, (row + 1) * job.inner) - i
+                c = row % job.channels
+                rescaled(x + i, out + i, n, job.shift[c], job.factor[c])
+            i += n
+
+
+cdef void rescale_pieces(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef Rescaling* job = <Rescaling*>given
+    if job.pixels and job.single:
+        some_rescaled(<const uint8_t*>job.x, <float*>job.out, job, pieces, slot)
+    elif job.pixels:
+        some_rescaled(<const uint8_t*>job.x, <double*>job.out, job, pieces, slot)
+    elif job.single:
+        some_rescaled(<const float*>job.x, <float*>job.out, job, pieces, slot)
+    else:
+        some_rescaled(<const double*>job.x, <double*>job.out, job, pieces, slot)
+
+
+def rescale(cnp.ndarray x, cnp.ndarray out, cnp.ndarray shift, cnp.ndarray factor, Py_ssize_t inner, int num_threads,
+            /):
+    """Write x, in rows of `inner` values that belong to one channel after the other, rescaled into out.
+
+    x is of uint8 or of out's dtype; shift and factor hold a double for each channel.
+    """
+    cdef Rescaling job = Rescaling(
+        cnp.PyArray_TYPE(x) == cnp.NPY_UBYTE, cnp.PyArray_TYPE(out) == cnp.NPY_FLOAT, cnp.PyArray_DATA(x),
+        cnp.PyArray_DATA(out), <const double*>cnp.PyArray_DATA(shift), <const double*>cnp.PyArray_DATA(factor),
+        cnp.PyArray_SIZE(x), cnp.PyArray_SIZE(shift), inner
+    )
+    with nogil:
+        run_job(rescale_pieces, &job, (job.size + CHUNK - 1) // CHUNK, num_threads)

@@ -17,10 +17,12 @@ from .layer import Layer
 from .layer_normalization import LayerNormalization
 from .leaky_relu import LeakyRelu
 from .mean_squared_error import MeanSquaredError
+from .normalize import Normalize
 from .pooling import AveragePooling, Pooling
 from .relu import Relu
 from .reshape import Reshape
 from .residual import Residual
+from .scale import Scale
 from .sigmoid import Sigmoid
 from .sigmoid_with_loss import SigmoidWithLoss
 from .silu import Silu
@@ -52,10 +54,12 @@ __all__ = [
     "LayerNormalization",
     "LeakyRelu",
     "MeanSquaredError",
+    "Normalize",
     "Pooling",
     "Relu",
     "Reshape",
     "Residual",
+    "Scale",
     "Sigmoid",
     "SigmoidWithLoss",
     "Silu",

@@ -82,6 +82,11 @@ class BatchNormalization(Normalization):
             raise ValueError(f"expects {size} channels or activations, gets {tuple(input_shape)}")
         return tuple(input_shape)
 
+    def smallest_batch(self, input_shape):
+        # Fewer than two values per feature have no variance.
+        alone = math.prod(input_shape) == np.size(self.gamma)
+        return 2 if alone and not self.frozen else 1
+
     def forward(self, x, train_flg=None):
         if train_flg is None:
             train_flg = self.training

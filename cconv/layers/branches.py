@@ -6,7 +6,19 @@ from .._arrays import as_input
 from .._checks import flag, mapping
 from ..functional import add
 from .layer import Layer
-from .stack import BuildError, backward, build, describe, forward, multiply_adds, named, nested, output_shapes, undone
+from .stack import (
+    BuildError,
+    backward,
+    build,
+    describe,
+    forward,
+    multiply_adds,
+    named,
+    nested,
+    output_shapes,
+    smallest_batch,
+    undone,
+)
 
 __all__ = ["Branches"]
 
@@ -80,6 +92,9 @@ class Branches(Layer):
 
     def multiply_adds(self, input_shape):
         return sum(multiply_adds(layers, input_shape) for layers in self.branches.values())
+
+    def smallest_batch(self, input_shape):
+        return max((smallest_batch(layers, input_shape) for layers in self.branches.values()), default=1)
 
     def forward(self, x, train_flg=None, *, run=forward):
         """Return what the branches make of x.

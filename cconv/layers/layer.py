@@ -1,5 +1,7 @@
 """What all layers share."""
 
+from contextvars import ContextVar, copy_context
+
 from .._arrays import as_array, as_input
 from ..geometry import image_shape
 
@@ -42,6 +44,30 @@ def given_once(W, sizes, size_names):
         raise TypeError(f"give either W or {size_names}, got {'both' if sizes else 'neither'}")
 
 
+KEEPS = ContextVar("KEEPS", default=True)  # whether what forward leaves for backward is kept
+
+
+def keeping_nothing(action):
+    """Return what an action does, in which no layer keeps anything for a backward.
+
+    What an earlier forward left stays. However the action ends, it is over then, and other threads know nothing of it.
+    """
+    context = copy_context()
+    context.run(KEEPS.set, False)
+    return context.run(action)
+
+
+class Saved:
+    """What forward leaves for backward, in one attribute: two threads may call forward at once."""
+
+    def __get__(self, layer, kind=None):
+        return self if layer is None else layer.__dict__.get("_saved")
+
+    def __set__(self, layer, value):
+        if KEEPS.get():
+            layer.__dict__["_saved"] = value
+
+
 class Layer:
     """One step of a network: ``forward(x)`` and ``backward(dout)``.
 
@@ -49,7 +75,8 @@ class Layer:
     `backward` the gradient of each beside it: `W` and `dW`. It keeps what its own backward needs from the last forward,
     no more; a copy of the layer, or one that comes out of a pickle, begins without it. What it keeps may be the very
     array that it was given: an x, or targets or weights of a loss, that is changed in place between `forward` and
-    `backward` changes the gradient.
+    `backward` changes the gradient. A pass of a network (`predict`, `loss`, `accuracy`, `gradient`) leaves nothing of
+    this in its layers: only a layer that is called by hand has something to go back through, in training and outside.
 
     A layer of one's own that makes arrays for its input, or whose output has another shape, defines `build` and
     `output_shape`. A network asks `output_shape` whenever it needs a shape after it was built (`summary`), and never
@@ -70,6 +97,8 @@ class Layer:
         The names of arrays that belong to its state but are not trained: running statistics, for instance.
     takes_train_flg : bool
         Whether `forward` wants to know if it is called in training.
+    takes_integers : bool
+        Whether it takes images of uint8. A network that begins with such a layer takes them too.
     training : bool
         What such a forward assumes when it is not told: True, until a network's `eval()` says otherwise.
     frozen : bool
@@ -80,10 +109,11 @@ class Layer:
     no_decay_names: tuple[str, ...] = ("b", "gamma", "beta")
     buffer_names: tuple[str, ...] = ()
     takes_train_flg = False
+    takes_integers = False
     training = True
     frozen = False
 
-    _saved = None  # what forward leaves for backward, in one attribute: two threads may call forward at once
+    _saved = Saved()
 
     def forward(self, x):
         """Return the layer's output for x, and keep what `backward` needs."""
@@ -125,6 +155,10 @@ class Layer:
     def multiply_adds(self, input_shape):
         """Return how many multiply-adds the forward of one input takes; only products of matrices count."""
         return 0
+
+    def smallest_batch(self, input_shape):
+        """Return how many inputs of this shape a forward in training takes at least."""
+        return 1
 
     def describe(self):
         """Return the settings that make the layer what it is, beside its arrays, as a dict of JSON values."""

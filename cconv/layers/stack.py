@@ -14,12 +14,14 @@ __all__ = [
     "build",
     "call",
     "describe",
+    "forget",
     "forward",
     "multiply_adds",
     "named",
     "nested",
     "output_shapes",
     "param_names",
+    "smallest_batch",
     "step_back",
     "trains",
     "undoing",
@@ -277,6 +279,14 @@ def backward(steps, dout, input_gradient=False):
     return dout if input_gradient else None
 
 
+def forget(layers):
+    """Drop what forward left in these layers, and in those inside of them, for a backward that is not to come."""
+    for layer in layers:
+        if isinstance(layer, Layer):
+            layer.__dict__.pop("_saved", None)
+        forget(getattr(layer, "layers", {}).values())
+
+
 def trains(layers):
     """Say whether one of these layers, or of those inside of them, has parameters and is not frozen."""
     return any(
@@ -296,11 +306,19 @@ def param_names(layer):
 
 def multiply_adds(layers, shape):
     """Return how many multiply-adds the forward of one input takes in layers that are built."""
-    total = 0
-    for layer, out in zip(layers.values(), output_shapes(layers, shape).values(), strict=True):
-        total += layer.multiply_adds(shape) if isinstance(layer, Layer) else 0
-        shape = out
-    return total
+    return sum(layer.multiply_adds(shape) for layer, shape in _with_shapes(layers, shape))
+
+
+def smallest_batch(layers, shape):
+    """Return how many inputs of this shape a forward in training takes at least, in layers that are built."""
+    return max((layer.smallest_batch(shape) for layer, shape in _with_shapes(layers, shape)), default=1)
+
+
+def _with_shapes(layers, shape):
+    """Return each layer that has `Layer` as a base, with the shape of its input."""
+    shapes = [shape, *output_shapes(layers, shape).values()]
+    pairs = zip(layers.values(), shapes[:-1], strict=True)
+    return [(layer, shape) for layer, shape in pairs if isinstance(layer, Layer)]
 
 
 def describe(layers):

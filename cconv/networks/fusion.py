@@ -1,7 +1,7 @@
 """Layers that a network may run as one kernel: what is eligible, and the steps of a pass.
 
-A network that owns a whole pass (`predict`, `accuracy`, `gradient`) sees layers that follow each other and have one
-kernel together:
+A network that owns a whole pass (`predict`, `loss`, `accuracy`, `gradient`) sees layers that follow each other and have
+one kernel together:
 
     Convolution, Relu, Pooling(2, 2, stride=2)    the convolution's output never exists for the whole batch
     Affine, Relu                                  one pass less
@@ -44,6 +44,7 @@ def forward(layers, x, train_flg, keep=True):
     """
     layers = list(layers.values())
     steps = [] if keep else None
+    inside = partial(forward, keep=keep)
     place = 0
     while place < len(layers):
         layer = layers[place]
@@ -54,7 +55,7 @@ def forward(layers, x, train_flg, keep=True):
         else:
             group = (layer,)
             if _runs_branches(layer):
-                x = layer.forward(x, train_flg, run=forward)
+                x = layer.forward(x, train_flg, run=inside)
             else:
                 x = call(layer, x, train_flg)
             step = step_back(layer) if keep else None
@@ -82,12 +83,6 @@ def _plain(layer, methods):
     )
 
 
-def _forget(*layers):
-    """Drop what an earlier forward left: a layer's own backward would not go back through this pass."""
-    for layer in layers:
-        layer._saved = None
-
-
 def _halves(pool):
     """Say whether pooling is over 2 x 2 windows side by side, without padding."""
     settings = pool.pool_h, pool.pool_w, pool.stride, pool.pad, pool.dilation, pool.ceil_mode
@@ -110,7 +105,6 @@ def _convolution(layers, place, x, keep):
     result = convolution_relu_max_pool(x, W, b, **settings, return_argmax=keep)
     if not keep:
         return group, result, None
-    _forget(*group)
     return group, result[0], partial(_convolution_back, conv, *result, x, W, b, settings)
 
 
@@ -134,7 +128,6 @@ def _affine(layers, place, x, keep):
     out = affine(rows, W, b, relu=True)
     if not keep:
         return group, out, None
-    _forget(*group)
     return group, out, partial(_affine_back, layer, out, rows, x.shape, W, b)
 
 

@@ -5,13 +5,15 @@ import inspect
 
 import numpy as np
 
-from .._arrays import as_array, as_input
+from .. import kernels
+from .._arrays import as_array, as_input, as_pixels, named_dtype, taken_dtype
 from .._checks import flag
 from .._random import generator
 from ..geometry import integer
 from ..gradient import numerical_gradient
 from ..layers import SoftmaxWithLoss
-from ..layers.stack import backward, build, describe, forward, named, nested, undone
+from ..layers.layer import keeping_nothing
+from ..layers.stack import backward, build, describe, forget, forward, named, nested, smallest_batch, undone
 from ..serialization import load_params, save_params
 from . import fusion, summary
 from .parameters import Parameters
@@ -80,7 +82,7 @@ class Network:
         self.input_shape = tuple(integer(size, "input_shape", 1) for size in input_shape)
         if not input_shape:
             raise ValueError("input_shape must have at least one size, got ()")
-        self.dtype = _float_dtype(dtype)
+        self.dtype = named_dtype(dtype)
         self.training = True
         self.output_shapes = build(self.layers, self.input_shape, generator(rng, seed), self.dtype)
 
@@ -94,13 +96,29 @@ class Network:
         """The parameters without those of frozen layers: what `gradient` has gradients of."""
         return Parameters(self.layers, frozen=False)
 
-    def predict(self, x):
+    @property
+    def takes_integers(self):
+        """Whether x may be images of uint8: the first layer is then a Scale, a Normalize or one that says so itself."""
+        first = next(iter(self.layers.values()), None)
+        return bool(getattr(first, "takes_integers", False))
+
+    @property
+    def smallest_batch(self):
+        """How many samples a step in training takes at least: 2 where batch normalization would see single values."""
+        return smallest_batch(self.layers, self.input_shape)
+
+    def predict(self, x, *, batch_size=100):
         """Return the scores of each class (before the softmax), outside training.
+
+        A batch at a time, so that memory is that of one batch and of the scores, however many images there are. No
+        layer keeps anything for a backward.
 
         Parameters
         ----------
         x : ndarray of floats, shape (N, C, H, W)
-            One image may leave N out.
+            One image may leave N out. Of uint8 if the network begins with a layer that takes it (`takes_integers`).
+        batch_size : int, default 100, keyword only
+            How many images go through the layers at a time.
 
         Returns
         -------
@@ -109,21 +127,46 @@ class Network:
         Raises
         ------
         TypeError, ValueError
-            If x holds integers (scale them first) or images of another shape.
+            If x holds integers (scale them first, or put Scale() first) or images of another shape.
         """
         nested(self.layers)
-        return fusion.forward(self.layers, self._images(x), False, keep=False)[0]
+        batch_size = integer(batch_size, "batch_size", 1)
+        x = self._samples(x)
+        return keeping_nothing(lambda: self._scores(x, batch_size))
 
-    def loss(self, x, t):
-        """Return the loss of the scores of x against targets t, layer by layer and outside training."""
-        nested(self.layers)
-        return self.last_layer.forward(self._forward(self._images(x), False), t)
+    def loss(self, x, t, *, batch_size=100, sample_weight=None):
+        """Return the loss of the scores of x against targets t, outside training.
+
+        It is that of all scores at once, whatever the batches. To go back by hand, call the layers by hand: as in
+        `predict`, none of them keeps anything, nor does the loss at the end.
+
+        Parameters
+        ----------
+        x : ndarray, shape (N, C, H, W)
+        t : array_like
+            Class indices or one-hot rows, or what else the loss takes.
+        batch_size : int, default 100, keyword only
+            How many images are predicted at a time.
+        sample_weight : array_like, shape (N,), optional, keyword only
+            How much each sample counts, for a loss whose forward takes a `sample_weight`.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `predict`, and if t or the weights do not fit, or there are no images.
+        """
+        scores = self.predict(x, batch_size=batch_size)
+        return keeping_nothing(lambda: self._loss(scores, t, sample_weight))
 
     def accuracy(self, x, t, batch_size=100):
         """Return the share of right answers, outside training: what that is, the loss at the end says.
 
         After a softmax, images whose highest score is that of their class; after a sigmoid, scores on their target's
-        side of 0. Of a regression there is none.
+        side of 0; a score that is NaN is never right. Of a regression there is none.
 
         Parameters
         ----------
@@ -146,21 +189,17 @@ class Network:
         measure = getattr(self.last_layer, "accuracy", SoftmaxWithLoss().accuracy)
         if measure is None:
             raise TypeError(f"accuracy is not defined for {type(self.last_layer).__name__}, use loss(x, t)")
-        batch_size = integer(batch_size, "batch_size", 1)
-        x = as_array(x, "x")
-        if x.shape == self.input_shape:
-            x = np.expand_dims(x, 0)
-        if x.ndim == 0 or len(x) == 0:
-            raise ValueError(f"the accuracy of no images is not defined: x has shape {x.shape}")
-        # A batch at a time, so that neither a cast nor a copy of all images is ever made.
-        scores = [self.predict(x[n : n + batch_size]) for n in range(0, len(x), batch_size)]
-        return measure(scores[0] if len(scores) == 1 else np.concatenate(scores), t)
+        scores = self.predict(x, batch_size=batch_size)
+        if len(scores) == 0:
+            raise ValueError(f"the accuracy of no images is not defined: x has shape {np.shape(x)}")
+        return measure(scores, t)
 
     def gradient(self, x, t, *, sample_weight=None):
         """Return the gradient of the loss with respect to each parameter, by backpropagation.
 
         The forward pass is one in training; its loss is `last_layer.loss` afterwards. The way back ends at the first
         layer that has parameters to train: what lies before it, frozen or without parameters, is not gone through.
+        Layers keep nothing of the step beside the gradients.
 
         Parameters
         ----------
@@ -183,12 +222,13 @@ class Network:
             running statistics, and what dropout has drawn.
         """
         layers = [layer for _, layer in nested(self.layers)]
-        x = self._images(x)
+        x = self._batch(self._samples(x))
 
         def step():
             scores, steps = fusion.forward(self.layers, x, self.training)
             self._loss(scores, t, sample_weight)
             backward(steps, self.last_layer.backward())
+            forget([*self.layers.values(), self.last_layer])
             return self.trainable_params.gradients()
 
         return undone([*layers, self.last_layer], step)
@@ -266,7 +306,7 @@ class Network:
         twin.dtype = np.dtype(np.float64)
         for name, value in twin.params.items():
             twin.params[name] = value.astype(np.float64)
-        x = twin._images(x)
+        x = twin._batch(twin._samples(x))
 
         def loss(_):
             # A layer that draws random numbers draws the same ones for every evaluation.
@@ -323,14 +363,39 @@ class Network:
             state.update((f"{name}.{buffer}", getattr(layer, buffer)) for buffer in getattr(layer, "buffer_names", ()))
         return state
 
-    def _images(self, x):
-        """Return x as images of this network's dtype."""
-        x = as_input(x, "x")
+    def _samples(self, x):
+        """Return x as samples that this network takes, neither cast nor copied: there may be too many at once."""
+        x = as_array(x, "x")
+        taken_dtype(x, "x", self.takes_integers)
         if x.shape[1:] != self.input_shape:
             if x.shape != self.input_shape:
                 raise ValueError(f"x must have shape (N, {', '.join(map(str, self.input_shape))}), got {x.shape}")
-            x = x.reshape(1, *x.shape)
-        return x if x.dtype is self.dtype else x.astype(self.dtype, copy=False)
+            x = np.expand_dims(x, 0)
+        return x
+
+    def _batch(self, x):
+        """Return samples as the first layer takes them: of this network's dtype, or of uint8."""
+        x = as_pixels(x, "x") if self.takes_integers else as_input(x, "x")
+        return x if x.dtype is self.dtype or x.dtype.kind == "u" else x.astype(self.dtype, copy=False)
+
+    def _scores(self, x, batch_size):
+        """Return the scores of samples, a batch at a time."""
+        scores = None
+        for n in range(0, max(len(x), 1), batch_size):
+            batch = self._batch(x[n : n + batch_size])
+            some = fusion.forward(self.layers, batch, False, keep=False)[0]
+            if len(x) <= batch_size:
+                return some
+            some = as_array(some, "the output of the last layer")
+            if scores is None:
+                scores = kernels.memory.empty((len(x), *some.shape[1:]), some.dtype)
+            if some.shape != (len(batch), *scores.shape[1:]):
+                raise ValueError(
+                    f"layers must return outputs of one shape, one for each sample, got shape {some.shape} for "
+                    f"{len(batch)} samples"
+                )
+            scores[n : n + batch_size] = some
+        return scores
 
     def _loss(self, scores, t, sample_weight):
         """Return the loss of scores; one that does not know of weights may be given none."""
@@ -350,14 +415,3 @@ def _takes(function, name):
     """Return whether a function takes an argument by this name."""
     parameters = inspect.signature(function).parameters.values()
     return any(parameter.name == name or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
-
-
-def _float_dtype(dtype):
-    """Return the dtype that a network's argument names."""
-    try:
-        found = None if dtype is None else np.dtype(dtype)
-    except (TypeError, ValueError):
-        found = None
-    if found not in (np.float32, np.float64):
-        raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
-    return found

@@ -1,0 +1,50 @@
+"""What the layers share that images go through before all others."""
+
+import numpy as np
+
+from .._arrays import as_input, as_pixels
+from .._checks import flag
+from ..functional import rescale
+from .layer import Layer
+
+__all__ = ["Preprocessing"]
+
+
+class Preprocessing(Layer):
+    """A layer that shifts and scales each channel, of images of uint8 too: these become floats in the same pass.
+
+    A subclass says by which numbers: `_numbers` returns shift and factor, as `cconv.functional.rescale` takes them.
+
+    Attributes
+    ----------
+    dtype : numpy.dtype
+        What images of uint8 become: that of the network which built the layer, float32 before. Floats keep theirs.
+    """
+
+    takes_integers = True
+    dtype = np.dtype(np.float32)
+
+    def _numbers(self):
+        """Return the shift and the factor of each channel."""
+        raise NotImplementedError(f"{type(self).__name__} must define _numbers()")
+
+    def build(self, input_shape, rng, dtype):
+        shape = self.output_shape(input_shape)
+        self.dtype = np.dtype(dtype)
+        return shape
+
+    def forward(self, x):
+        x = as_pixels(x, "x")
+        shift, factor = self._numbers()
+        out = rescale(x, shift, factor, dtype=self.dtype)
+        self._saved = factor, x.shape, out.dtype
+        return out
+
+    def backward(self, dout, *, input_gradient=True):
+        factor, shape, dtype = self._recall()
+        if not flag(input_gradient, "input_gradient"):
+            return None
+        dout = as_input(dout, "dout")
+        if dout.shape != shape:
+            raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
+        return rescale(dout, factor=factor).astype(dtype, copy=False)
