@@ -323,9 +323,7 @@ def _samples(x, t, names):
         arrays.append(array)
     x, t = arrays
     if x.ndim == 0 or t.ndim == 0 or len(x) != len(t):
-        raise ValueError(
-            f"{names[0]} and {names[1]} must have as many samples, got shapes {x.shape} and {t.shape}"
-        )
+        raise ValueError(f"{names[0]} and {names[1]} must have as many samples, got shapes {x.shape} and {t.shape}")
     if len(x) == 0:
         raise ValueError(f"{names[0]} must hold at least one sample, got shape {x.shape}")
     return x, t
