@@ -52,7 +52,8 @@ BAD = [
 ]
 REFUSALS = (TypeError, ValueError)
 # What else may come, where it is documented: files and keys that are not there, and more images than memory holds.
-FILES = {"load_mnist", "read_idx", "read_idx_pair", "filter_show", "plot_accuracy"}
+LOADERS = {f"load_{name}" for name in ("cifar10", "cifar100", "fashion_mnist", "kmnist", "mnist")}
+FILES = LOADERS | {"read_idx", "read_idx_pair", "filter_show", "plot_accuracy"}
 FILES |= {"Network.load_params", "Network.save_params", "Trainer.load_checkpoint", "Trainer.save_checkpoint"}
 KEYS = {"update", "freeze", "unfreeze"}
 # Public methods that a network calls, and a user does not.
@@ -175,7 +176,7 @@ FUNCTIONS = {
     "gradient_check": {"target": cconv.Affine(np.ones((4, 2)), np.ones(2)), "x": ROWS},
     "identity_function": {"x": ROWS},
     "im2col": OPERATIONS["im2col"],
-    "load_mnist": {"data_dir": "nowhere"},
+    **{name: {"data_dir": "nowhere"} for name in LOADERS},
     "load_synthetic_digits": {"n_train": 2, "n_test": 1},
     "mean_squared_error": {"y": ROWS, "t": ROWS},
     "numerical_gradient": {"f": np.sum, "x": np.ones((2, 3))},
@@ -367,7 +368,7 @@ def cases(arguments, signature):
 def faults(title, call, arguments, signature, owner=None, after=None, also=()):
     """What is wrong with how a callable takes bad arguments, a line for each."""
     found = {}
-    if title != "load_mnist":  # which has no files here
+    if title not in LOADERS:  # which have no files here
         result = call(**copy.deepcopy(arguments))
         if after is not None:
             after(result)
@@ -394,13 +395,17 @@ def faults(title, call, arguments, signature, owner=None, after=None, also=()):
     return [f"{line} [{'; '.join(values)}]" for line, values in found.items()]
 
 
+def refused(*arguments):
+    raise OSError("nothing is downloaded here")
+
+
 @pytest.fixture(autouse=True)
 def bounds(tmp_path, monkeypatch):
     """Work in a folder of its own, with the threads as they are and no more memory than now and a gigabyte."""
     resource = pytest.importorskip("resource")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CCONV_DATA", raising=False)
-    monkeypatch.setattr("cconv.datasets.mnist._MIRRORS", ())
+    monkeypatch.setattr("cconv.datasets._places._download", refused)
     threads, limits = cconv.get_num_threads(), resource.getrlimit(resource.RLIMIT_AS)
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + (1 << 30), limits[1]))
