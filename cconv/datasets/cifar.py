@@ -161,8 +161,10 @@ def _load(data, which, normalize, flatten, one_hot_label, data_dir):
         return _checked(data, _read_folder(data, path) if os.path.isdir(path) else _read_archive(data, path), path)
 
     _, parts = obtain(data.source, data.archive, places, list(data.source.mirrors), find, read, read)
+    labels = len(data.classes)
     train, test = (
-        present(part[:, len(data.classes) :].reshape(-1, 3, 32, 32), part[:, which].copy(), *flags, data.classes[which])
+        # Copies: what is left of the records is freed.
+        present(part[:, labels:].copy().reshape(-1, 3, 32, 32), part[:, which].copy(), *flags, data.classes[which])
         for part in parts
     )
     return train, test
