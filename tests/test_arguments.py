@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import cconv
-from cconv import functional
+from cconv import data, functional
 
 ITSELF: list = []
 ITSELF.append(ITSELF)
@@ -253,6 +253,13 @@ OTHERS = {
     "ExponentialMovingAverage": {"params": {name: value.copy() for name, value in PARAMS.items()}},
     "Trainer": {**TRAINING, "epochs": 1, "mini_batch_size": 2, "verbose": False, "seed": 0},
 }
+SAMPLES = {"x": np.zeros((4, 2)), "t": np.array([0, 1, 0, 1])}
+DATA = {
+    "ArrayDataset": {**SAMPLES, "classes": ["a", "b"]},
+    "ImageFolder": {"path": "photos", "size": 4},
+    "Subset": {"dataset": data.ArrayDataset(**SAMPLES), "indices": [0, 2]},
+    "as_dataset": SAMPLES,
+}
 # Not to be made: bases, whose subclasses are here, and an exception.
 BASES = {"Branches", "DatasetNotFoundError", "Layer", "Optimizer", "Schedule"}
 
@@ -447,6 +454,26 @@ def test_constructors(name, arguments):
     assert faults(name, make, arguments, signature, after=lambda thing: use(name, thing)) == []
 
 
+@pytest.mark.parametrize("name", DATA)
+def test_data_sets(name):
+    image = pytest.importorskip("PIL.Image")
+    Path("photos/cat").mkdir(parents=True)
+    image.new("RGB", (4, 4)).save("photos/cat/0.png")
+    make = getattr(data, name)
+    if name == "as_dataset":  # whose names are those of its caller's arguments
+
+        def make(x, t):
+            return data.as_dataset(x, t, ("x", "t"))
+
+    also = {"ImageFolder": (OSError,), "Subset": (IndexError,)}.get(name, ())
+    assert faults(name, make, DATA[name], inspect.signature(make), also=also) == []
+
+
+def test_splits():
+    split = data.ArrayDataset(**SAMPLES).split
+    assert faults("split", split, {"fraction": 0.5, "seed": 0}, inspect.signature(split)) == []
+
+
 @pytest.mark.parametrize("kind", [*LAYERS, *OPTIMIZERS, *SCHEDULES, "Network", "ExponentialMovingAverage", "Trainer"])
 def test_methods(kind):
     found = []
@@ -469,6 +496,7 @@ def test_everything_public_has_a_row():
         return {name for name in module.__all__ if callable(getattr(module, name))}
 
     assert OPERATIONS.keys() == callables(functional)
+    assert DATA.keys() | {"Dataset"} == callables(data)
     classes = LAYERS.keys() | NETWORKS.keys() | OPTIMIZERS.keys() | SCHEDULES.keys() | OTHERS.keys() | BASES
     assert FUNCTIONS.keys() | classes == callables(cconv)
     rows = {title for title, _, _ in methods()}

@@ -1,13 +1,15 @@
 """Folders of images: what is read, how it is brought to one size and colour, what is left out, and the cache."""
 
+import importlib.util
 import os
 import re
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 import cconv
 from cconv.data import ImageFolder, image_folder
@@ -265,7 +267,7 @@ def test_damaged_files_are_errors_if_wanted(folder, tmp_path):
     with pytest.raises(ValueError, match=f"{re.escape(str(folder / 'dog' / 'empty.png'))}: UnidentifiedImageError"):
         ImageFolder(folder, size=4, cache=cache, on_error="raise")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]
-    with pytest.warns(UserWarning, match="left out 1 files"):
+    with pytest.warns(UserWarning, match="left out 1 file:"):
         ImageFolder(folder, size=4, cache=cache)
     with pytest.raises(ValueError, match=r"empty\.png: UnidentifiedImageError"):
         ImageFolder(folder, size=4, cache=cache, on_error="raise")
@@ -486,6 +488,26 @@ def test_without_pillow(folder, monkeypatch):
     with pytest.raises(ImportError, match=re.escape("ImageFolder needs PIL, which cannot be imported")) as error:
         ImageFolder(folder, size=4)
     assert "pip install 'cconv[train]'" in str(error.value)
+
+
+def test_the_pictures_that_the_example_draws(tmp_path):
+    path = Path(__file__).parents[1] / "examples" / "draw_photos.py"
+    spec = importlib.util.spec_from_file_location("draw_photos", path)
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    broken, sideways = example.draw_folder(tmp_path, 12)
+    with pytest.warns(
+        UserWarning, match=rf"left out 1 file:\n  {re.escape(str(broken))}: OSError: image file is trunc"
+    ):
+        data = ImageFolder(tmp_path, size=(32, 32))
+    assert data.classes == ["circle", "square", "triangle"] and np.bincount(data.t).tolist() == [12, 12, 13]
+    endings = {Path(file).suffix for file in data.files}
+    assert endings == {".jpg", ".jpeg", ".png", ".PNG"}
+    with Image.open(sideways) as image:
+        assert image.getexif()[0x0112] == 6
+        upright = ImageOps.fit(image.transpose(Image.Transpose.ROTATE_270), (32, 32))
+    found = data.x[data.files.index(str(sideways))].transpose(1, 2, 0)
+    assert abs(found.astype(int) - np.asarray(upright)).max() < 3
 
 
 class Terminal:

@@ -129,7 +129,8 @@ class ImageFolder(ArrayDataset):
             shown = [f"\n  {file}: {reason}" for file, reason in list(self.unreadable.items())[:_SHOWN]]
             if len(self.unreadable) > _SHOWN:
                 shown.append(f"\n  and {len(self.unreadable) - _SHOWN} more, which are in `unreadable`")
-            warnings.warn(f"{path}: left out {len(self.unreadable)} files:{''.join(shown)}", stacklevel=2)
+            count = f"{len(self.unreadable)} file{'s' if len(self.unreadable) > 1 else ''}"
+            warnings.warn(f"{path}: left out {count}:{''.join(shown)}", stacklevel=2)
 
 
 class _Reading:
