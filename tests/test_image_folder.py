@@ -348,6 +348,15 @@ def test_a_cache_is_mapped_and_used_again(folder, tmp_path, reads):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache.npy", "photos"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux")
+def test_names_that_are_no_text(folder, tmp_path, reads):
+    name = os.fsdecode(b"caf\xe9")
+    save(folder / name / f"{name}.png", GREEN)
+    for _ in range(2):
+        data = ImageFolder(folder, size=4, cache=tmp_path / "cache.npy")
+        assert data.classes == [name, "cat", "dog"] and len(reads) == 4
+
+
 def test_a_folder_that_moved_keeps_its_cache(folder, tmp_path, reads):
     ImageFolder(folder, size=4, cache=tmp_path / "cache.npy")
     folder.rename(tmp_path / "moved")
@@ -530,7 +539,7 @@ def test_a_bar_on_a_terminal_alone(folder, monkeypatch, capsys):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     ImageFolder(folder, size=4)
-    assert "photos" in terminal.text and "3 [" in terminal.text
+    assert "images" in terminal.text and "3 [" in terminal.text
 
 
 class Closed(Terminal):

@@ -10,7 +10,7 @@ from .._bars import progress_bar
 from .._checks import choice
 from .._extras import require
 from .._files import path_of, replacing
-from ..geometry import checked_size, pair
+from ..geometry import pair
 from .dataset import ArrayDataset
 
 __all__ = ["ImageFolder"]
@@ -146,7 +146,6 @@ class _Reading:
         self.left_out[name] = reason
 
     def to_memory(self):
-        checked_size(len(self.names), *self.shape)
         images = np.empty((len(self.names), *self.shape), np.uint8)
         n = 0
         for image in self._images():
@@ -198,7 +197,7 @@ class _Reading:
 
     def _images(self):
         """Yield one image after the other; where a class has none, raise in the end."""
-        with progress_bar(total=len(self.names), desc=os.path.basename(self.path), unit="file", leave=False) as bar:
+        with progress_bar(total=len(self.names), desc="images", unit="file", leave=False) as bar:
             for name in self.names:
                 try:
                     image = _image(_joined(self.path, name), self.mode, self.shape)
@@ -213,7 +212,7 @@ class _Reading:
         for name in self.names:
             if _class(name) not in there:
                 raise ValueError(
-                    f"path must have images that can be read in each class folder, got none in "
+                    "path must have images that can be read in each class folder, got none in "
                     f"{_joined(self.path, _class(name))!r}, where {_joined(self.path, name)!r} is {self.left_out[name]}"
                 )
 
