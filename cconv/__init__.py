@@ -7,7 +7,17 @@ from cconv._config import show_config
 from cconv._threads import threads
 from cconv._version import __version__
 from cconv.averaging import ExponentialMovingAverage
-from cconv.datasets import DatasetNotFoundError, load_mnist, load_synthetic_digits, read_idx, read_idx_pair
+from cconv.datasets import (
+    DatasetNotFoundError,
+    load_cifar10,
+    load_cifar100,
+    load_fashion_mnist,
+    load_kmnist,
+    load_mnist,
+    load_synthetic_digits,
+    read_idx,
+    read_idx_pair,
+)
 from cconv.functional import col2im, im2col
 from cconv.functions import (
     cross_entropy_error,
@@ -154,6 +164,10 @@ __all__ = [
     "gradient_check",
     "identity_function",
     "im2col",
+    "load_cifar10",
+    "load_cifar100",
+    "load_fashion_mnist",
+    "load_kmnist",
     "load_mnist",
     "load_synthetic_digits",
     "mean_squared_error",

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import cconv
-from cconv import functional, metrics
+from cconv import data, functional, metrics
 
 ITSELF: list = []
 ITSELF.append(ITSELF)
@@ -52,7 +52,8 @@ BAD = [
 ]
 REFUSALS = (TypeError, ValueError)
 # What else may come, where it is documented: files and keys that are not there, and more images than memory holds.
-FILES = {"load_mnist", "read_idx", "read_idx_pair", "filter_show", "plot_accuracy"}
+LOADERS = {f"load_{name}" for name in ("cifar10", "cifar100", "fashion_mnist", "kmnist", "mnist")}
+FILES = LOADERS | {"read_idx", "read_idx_pair", "filter_show", "plot_accuracy"}
 FILES |= {"Network.load_params", "Network.save_params", "Trainer.load_checkpoint", "Trainer.save_checkpoint"}
 KEYS = {"update", "freeze", "unfreeze"}
 # Public methods that a network calls, and a user does not.
@@ -176,7 +177,7 @@ FUNCTIONS = {
     "gradient_check": {"target": cconv.Affine(np.ones((4, 2)), np.ones(2)), "x": ROWS},
     "identity_function": {"x": ROWS},
     "im2col": OPERATIONS["im2col"],
-    "load_mnist": {"data_dir": "nowhere"},
+    **{name: {"data_dir": "nowhere"} for name in LOADERS},
     "load_synthetic_digits": {"n_train": 2, "n_test": 1},
     "mean_squared_error": {"y": ROWS, "t": ROWS},
     "numerical_gradient": {"f": np.sum, "x": np.ones((2, 3))},
@@ -264,6 +265,13 @@ SCHEDULES = {
 OTHERS = {
     "ExponentialMovingAverage": {"params": {name: value.copy() for name, value in PARAMS.items()}},
     "Trainer": {**TRAINING, "epochs": 1, "mini_batch_size": 2, "verbose": False, "seed": 0},
+}
+SAMPLES = {"x": np.zeros((4, 2)), "t": np.array([0, 1, 0, 1])}
+DATA = {
+    "ArrayDataset": {**SAMPLES, "classes": ["a", "b"]},
+    "ImageFolder": {"path": "photos", "size": 4},
+    "Subset": {"dataset": data.ArrayDataset(**SAMPLES), "indices": [0, 2]},
+    "as_dataset": SAMPLES,
 }
 # Not to be made: bases, whose subclasses are here, and an exception.
 BASES = {"Branches", "DatasetNotFoundError", "Layer", "Optimizer", "Schedule"}
@@ -380,7 +388,7 @@ def cases(arguments, signature):
 def faults(title, call, arguments, signature, owner=None, after=None, also=()):
     """What is wrong with how a callable takes bad arguments, a line for each."""
     found = {}
-    if title != "load_mnist":  # which has no files here
+    if title not in LOADERS:  # which have no files here
         result = call(**copy.deepcopy(arguments))
         if after is not None:
             after(result)
@@ -407,13 +415,17 @@ def faults(title, call, arguments, signature, owner=None, after=None, also=()):
     return [f"{line} [{'; '.join(values)}]" for line, values in found.items()]
 
 
+def refused(*arguments):
+    raise OSError("nothing is downloaded here")
+
+
 @pytest.fixture(autouse=True)
 def bounds(tmp_path, monkeypatch):
     """Work in a folder of its own, with the threads as they are and no more memory than now and a gigabyte."""
     resource = pytest.importorskip("resource")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CCONV_DATA", raising=False)
-    monkeypatch.setattr("cconv.datasets.mnist._MIRRORS", ())
+    monkeypatch.setattr("cconv.datasets._places._download", refused)
     threads, limits = cconv.get_num_threads(), resource.getrlimit(resource.RLIMIT_AS)
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + (1 << 30), limits[1]))
@@ -461,6 +473,26 @@ def test_constructors(name, arguments):
     assert faults(name, make, arguments, signature, after=lambda thing: use(name, thing)) == []
 
 
+@pytest.mark.parametrize("name", DATA)
+def test_data_sets(name):
+    image = pytest.importorskip("PIL.Image")
+    Path("photos/cat").mkdir(parents=True)
+    image.new("RGB", (4, 4)).save("photos/cat/0.png")
+    make = getattr(data, name)
+    if name == "as_dataset":  # whose names are those of its caller's arguments
+
+        def make(x, t):
+            return data.as_dataset(x, t, ("x", "t"))
+
+    also = {"ImageFolder": (OSError,), "Subset": (IndexError,)}.get(name, ())
+    assert faults(name, make, DATA[name], inspect.signature(make), also=also) == []
+
+
+def test_splits():
+    split = data.ArrayDataset(**SAMPLES).split
+    assert faults("split", split, {"fraction": 0.5, "seed": 0}, inspect.signature(split)) == []
+
+
 @pytest.mark.parametrize("kind", [*LAYERS, *OPTIMIZERS, *SCHEDULES, "Network", "ExponentialMovingAverage", "Trainer"])
 def test_methods(kind):
     found = []
@@ -484,6 +516,7 @@ def test_everything_public_has_a_row():
 
     assert OPERATIONS.keys() == callables(functional)
     assert METRICS.keys() == callables(metrics)
+    assert DATA.keys() | {"Dataset"} == callables(data)
     classes = LAYERS.keys() | NETWORKS.keys() | OPTIMIZERS.keys() | SCHEDULES.keys() | OTHERS.keys() | BASES
     assert FUNCTIONS.keys() | classes == callables(cconv)
     rows = {title for title, _, _ in methods()}

@@ -210,6 +210,15 @@ def test_samples_of_ones_own_data_set_are_looked_at_at_once(batch, error, messag
         as_dataset(type("Derived", (kind, Dataset), {})(), None, ("x_val", "t_val"))
 
 
+def test_a_data_set_of_single_samples_is_refused_at_once():
+    single = type("Single", (), {"__len__": lambda self: 2, "__getitem__": lambda self, i: ("ab"[i], i)})
+    with pytest.raises(TypeError, match=r"x_train\[indices\] must be samples for a 1-D array of integers, got Ty"):
+        as_dataset(single(), None)
+    missing = type("Missing", (Own,), {"__getitem__": lambda self, indices: open("no/such/file")})
+    with pytest.raises(FileNotFoundError):  # the caller's own error
+        as_dataset(missing(), None)
+
+
 def test_as_dataset_returns_data_sets_and_wraps_others():
     data = ArrayDataset(X, T)
     assert as_dataset(data, None) is data and as_dataset(Subset(data, [1]), None).dataset is data

@@ -14,7 +14,7 @@ import pooch
 import pytest
 
 import cconv
-from cconv.datasets import mnist
+from cconv.datasets import _places, mnist
 
 TRAIN_IMAGES = np.random.default_rng(0).integers(0, 256, (6, 28, 28), dtype=np.uint8)
 TRAIN_LABELS = np.array([5, 0, 4, 1, 9, 2], np.uint8)
@@ -37,10 +37,11 @@ FILES = {
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     """Tiny files in MNIST's place, no environment, a fresh cache (returned), and mirrors that nobody serves."""
-    pinned = [mnist._File(name, len(data), hashlib.sha256(data).hexdigest()) for name, data in FILES.items()]
-    monkeypatch.setattr(mnist, "_TRAIN", tuple(pinned[:2]))
-    monkeypatch.setattr(mnist, "_TEST", tuple(pinned[2:]))
-    monkeypatch.setattr(mnist, "_MIRRORS", ("http://127.0.0.1:9/one/", "http://127.0.0.1:9/two/"))
+    pinned = [
+        _places.File(f"{name}.gz", len(data), sha256=hashlib.sha256(data).hexdigest()) for name, data in FILES.items()
+    ]
+    source = mnist._MNIST.source._replace(mirrors=("http://127.0.0.1:9/one/", "http://127.0.0.1:9/two/"))
+    monkeypatch.setattr(mnist, "_MNIST", mnist._Set(source, tuple(pinned[:2]), tuple(pinned[2:]), None))
     monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path / "caches" / project)
     monkeypatch.delenv("CCONV_DATA", raising=False)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
@@ -83,7 +84,8 @@ def mirror(monkeypatch):
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     address = f"http://127.0.0.1:{server.server_port}/"
-    monkeypatch.setattr(mnist, "_MIRRORS", ("http://127.0.0.1:9/", address))
+    source = mnist._MNIST.source._replace(mirrors=("http://127.0.0.1:9/", address))
+    monkeypatch.setattr(mnist, "_MNIST", mnist._MNIST._replace(source=source))
     yield Handler
     server.shutdown()
     thread.join()
@@ -241,7 +243,7 @@ def test_a_host_that_never_answers_is_given_up_in_time(monkeypatch, cache):
         raise TimeoutError
 
     monkeypatch.setattr(socket, "create_connection", swallow)
-    monkeypatch.setattr(mnist, "_TIMEOUT", (0.05, 30))
+    monkeypatch.setattr(_places, "_TIMEOUT", (0.05, 30))
     with pytest.raises(cconv.DatasetNotFoundError, match="(?s)TimeoutError: no connection within 0.05 s.*/two/"):
         cconv.load_mnist()
     done.set()
@@ -251,7 +253,7 @@ def test_where_a_proxy_connects_the_mirror_itself_is_not_tried(monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
-    mnist._reach("http://mirror.invalid/")
+    _places._reach("http://mirror.invalid/")
 
 
 def test_without_pooch(tmp_path, monkeypatch):
@@ -293,8 +295,9 @@ def test_bad_files_of_the_user_raise_and_stay(tmp_path, monkeypatch, cache, repl
 
 def test_real_mirrors(monkeypatch):
     monkeypatch.undo()
-    assert len(mnist._MIRRORS) >= 3 and all(mirror.startswith("https://") for mirror in mnist._MIRRORS)
-    assert mnist._TIMEOUT[0] == 5
+    mirrors = mnist._MNIST.source.mirrors
+    assert len(mirrors) >= 3 and all(mirror.startswith("https://") for mirror in mirrors)
+    assert _places._TIMEOUT[0] == 5
 
 
 def test_real_mnist(mnist_dir, monkeypatch):

@@ -5,5 +5,6 @@ or an array of integers. `labels`, `classes` and `split` come with `Dataset`; on
 """
 
 from .dataset import ArrayDataset, Dataset, Subset, as_dataset
+from .image_folder import ImageFolder
 
-__all__ = ["ArrayDataset", "Dataset", "Subset", "as_dataset"]
+__all__ = ["ArrayDataset", "Dataset", "ImageFolder", "Subset", "as_dataset"]

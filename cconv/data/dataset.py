@@ -297,7 +297,13 @@ def as_dataset(x, t, names=("x_train", "t_train")):
         raise ValueError(f"{name} must hold at least one sample, got a {type(x).__name__} of length 0")
     if isinstance(x, (ArrayDataset, Subset)):  # which were checked when they were made
         return x
-    _checked_batch(x[np.zeros(1, np.int64)], 1, name)
+    try:
+        batch = x[np.zeros(1, np.int64)]
+    except (TypeError, ValueError, LookupError, AttributeError) as error:  # it takes one integer only, for instance
+        raise TypeError(
+            f"{name}[indices] must be samples for a 1-D array of integers, got {type(error).__name__}: {error}"
+        ) from error
+    _checked_batch(batch, 1, name)
     return x if isinstance(x, Dataset) else _Wrapped(x, name)
 
 
@@ -323,9 +329,7 @@ def _samples(x, t, names):
         arrays.append(array)
     x, t = arrays
     if x.ndim == 0 or t.ndim == 0 or len(x) != len(t):
-        raise ValueError(
-            f"{names[0]} and {names[1]} must have as many samples, got shapes {x.shape} and {t.shape}"
-        )
+        raise ValueError(f"{names[0]} and {names[1]} must have as many samples, got shapes {x.shape} and {t.shape}")
     if len(x) == 0:
         raise ValueError(f"{names[0]} must hold at least one sample, got shape {x.shape}")
     return x, t
