@@ -33,6 +33,7 @@ from cconv.functions import (
 )
 from cconv.geometry import conv_output_size
 from cconv.gradient import gradient_check, numerical_gradient, numerical_gradient_2d
+from cconv.history import History
 from cconv.kernels._cpu import get_num_threads, set_num_threads
 from cconv.kernels._memory import empty_cache
 from cconv.layers import (
@@ -72,6 +73,7 @@ from cconv.layers import (
     Upsample,
     ZeroPad,
 )
+from cconv.learning_rate_finder import LearningRates, find_learning_rate
 from cconv.networks import DeepConvNet, LeNet5, MobileNet, Network, ResNet, SimpleConvNet
 from cconv.optimizers import (
     SGD,
@@ -87,7 +89,7 @@ from cconv.optimizers import (
     clip_gradients_by_value,
     global_norm,
 )
-from cconv.plotting import filter_show, plot_accuracy
+from cconv.plotting import filter_show, plot_accuracy, plot_history
 from cconv.schedules import CosineDecay, ExponentialDecay, OneCycle, ReduceOnPlateau, Schedule, StepDecay
 from cconv.trainer import Trainer
 
@@ -116,11 +118,13 @@ __all__ = [
     "GlobalMaxPooling",
     "GroupNormalization",
     "HardSwish",
+    "History",
     "Huber",
     "Layer",
     "LayerNormalization",
     "LeNet5",
     "LeakyRelu",
+    "LearningRates",
     "Lion",
     "MeanSquaredError",
     "MobileNet",
@@ -159,6 +163,7 @@ __all__ = [
     "cross_entropy_error",
     "empty_cache",
     "filter_show",
+    "find_learning_rate",
     "get_num_threads",
     "global_norm",
     "gradient_check",
@@ -175,6 +180,7 @@ __all__ = [
     "numerical_gradient",
     "numerical_gradient_2d",
     "plot_accuracy",
+    "plot_history",
     "read_idx",
     "read_idx_pair",
     "relu",

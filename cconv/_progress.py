@@ -3,6 +3,8 @@
 import sys
 import time
 
+from ._bars import progress_bar
+
 __all__ = ["Progress"]
 
 INTERVAL = 10.0  # seconds between two lines within an epoch
@@ -15,7 +17,10 @@ class Progress:
     """
 
     def __init__(self, verbose, total, done):
-        self._bar = _bar(total, done) if verbose else None
+        self._bar = None
+        if verbose:
+            bar = progress_bar(total=total, initial=done, unit="step", leave=False)
+            self._bar = None if bar.disable else bar
         self._verbose = verbose
         self._spoken = time.monotonic()
 
@@ -44,25 +49,3 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
-
-
-def _bar(total, done):
-    try:
-        if not (sys.stderr.isatty() or _in_notebook()):
-            return None
-    except (AttributeError, ValueError, OSError):  # none, closed, or not quite a file
-        return None
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a notebook without widgets has a bar of text, and is told so
-        from tqdm.auto import tqdm
-
-    return tqdm(total=total, initial=done, unit="step", leave=False)
-
-
-def _in_notebook():
-    """Say whether a kernel of Jupyter runs this."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    return shell is not None and "IPKernelApp" in shell.config

@@ -289,7 +289,13 @@ class Trainer:
         return names
 
     def expect_measured(self, name):
-        """Refuse to monitor what is not measured."""
+        """Refuse to monitor what is not measured.
+
+        Raises
+        ------
+        ValueError
+            If no list in `history` of this name gets values.
+        """
         if name not in self.measures():
             known = ", ".join(known for known in self.measures() if known not in ("lr", "seconds"))
             raise ValueError(f"monitor must be one of {known}, which this trainer measures, got {name!r}")

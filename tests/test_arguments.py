@@ -52,8 +52,8 @@ BAD = [
 ]
 REFUSALS = (TypeError, ValueError)
 # What else may come, where it is documented: files and keys that are not there, and more images than memory holds.
-LOADERS = {f"load_{name}" for name in ("cifar10", "cifar100", "fashion_mnist", "kmnist", "mnist")}
-FILES = LOADERS | {"read_idx", "read_idx_pair", "filter_show", "plot_accuracy"}
+LOADERS = tuple(f"load_{name}" for name in ("cifar10", "cifar100", "fashion_mnist", "kmnist", "mnist"))
+FILES = set(LOADERS) | {"read_idx", "read_idx_pair", "filter_show", "plot_accuracy"}
 FILES |= {"Network.load_params", "Network.save_params", "Trainer.load_checkpoint", "Trainer.save_checkpoint"}
 KEYS = {"update", "freeze", "unfreeze"}
 # Public methods that a network calls, and a user does not.

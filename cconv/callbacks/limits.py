@@ -9,7 +9,7 @@ __all__ = ["TimeLimit"]
 
 
 class TimeLimit(Callback):
-    """Stop the training after the step at which so much time has passed.
+    """Stop the training after the step in which so much time has passed.
 
     The time of a training that was interrupted and resumed counts as one; that between does not count.
 
@@ -42,8 +42,8 @@ class TimeLimit(Callback):
         return self._before + (0.0 if self._begun is None else time.monotonic() - self._begun)
 
     def on_train_begin(self, trainer):
-        self._begun = time.monotonic()
         self._judge(trainer)
+        self._begun = time.monotonic()
 
     def on_step_end(self, trainer):
         self._judge(trainer)
