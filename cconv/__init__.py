@@ -1,5 +1,6 @@
 """cconv: convolutional-network layers for Python, compiled."""
 
+from cconv import augment
 from cconv._config import show_config
 from cconv._threads import threads
 from cconv._version import __version__
@@ -135,6 +136,7 @@ __all__ = [
     "Upsample",
     "ZeroPad",
     "__version__",
+    "augment",
     "clip_gradients_by_norm",
     "clip_gradients_by_value",
     "col2im",

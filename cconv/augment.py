@@ -19,7 +19,7 @@ from hashlib import blake2b
 import numpy as np
 
 from . import kernels
-from ._arrays import as_array, as_input, as_labels, number, required
+from ._arrays import as_array, as_float, as_input, as_labels, number, required
 from ._checks import choice, flag, nonnegative, positive, share
 from ._random import checked_seed
 from .geometry import LONGEST, checked_size, integer, pair
@@ -170,10 +170,11 @@ def _common(steps):
     """Return the fill and the interpolation of steps that are one pass, or None where they cannot be one."""
     if any(isinstance(step, ElasticDistortion) for step in steps[:-1]):
         return None
-    fills, interpolations = (
-        {need for need in needs if need is not None} for needs in zip(*(step._needs() for step in steps), strict=True)
-    )
-    return None if max(len(fills), len(interpolations)) > 1 else (*fills, 0.0)[0], (*interpolations, "bilinear")[0]
+    needs = zip(*(step._needs() for step in steps), strict=True)
+    fills, interpolations = ({need for need in each if need is not None} for each in needs)
+    if max(len(fills), len(interpolations)) > 1:
+        return None
+    return (*fills, 0.0)[0], (*interpolations, "bilinear")[0]
 
 
 def _moved(x, steps, indices):
@@ -351,7 +352,7 @@ class RandomShear(_Move):
     def _move(self, size):
         # The map goes from the output to the input: rows lean the other way.
         level, upright = (tuple(map(math.radians, angles)) for angles in (self.vertical, self.degrees))
-        return SHEAR, self.p, (level, (-upright[1], -upright[0]))
+        return SHEAR, self.p, (level, (-upright[0], -upright[1]))
 
 
 class RandomFlip(_Move):
@@ -488,12 +489,12 @@ def _nodes(length, sigma):
     They are so scaled that the sum of their squares is, at each place, that of the Gaussian over all pixels.
     """
     step = max(sigma, 1.0)
-    place = np.arange(length)
-    first = np.floor(place / step).astype(np.int32)
+    place = np.arange(length) / step
+    first = np.floor(place).astype(np.int32)
     with np.errstate(over="ignore"):
         weights, taps = (
-            np.exp(-0.5 * (distance * step / sigma) ** 2)
-            for distance in ((first - place / step)[:, None] + np.arange(-3, 4), np.arange(-3, 4))
+            np.exp(-0.5 * (distance * (step / sigma)) ** 2)
+            for distance in ((first - place)[:, None] + np.arange(-3, 4), np.arange(-9, 10))
         )
     weights *= np.linalg.norm(taps) / (taps.sum() * np.sqrt(step)) / np.linalg.norm(weights, axis=1, keepdims=True)
     return int(first[-1]) + 7, first, weights.astype(np.float32)
@@ -745,7 +746,9 @@ class Mixup(_Change):
         t = as_array(t, "t")
         dtype = np.float32 if x.dtype == UINT8 else x.dtype
         if t.dtype.kind == "f":
-            return t if t.dtype in (np.float32, np.float64) else t.astype(dtype)
+            if self.num_classes not in (None, *t.shape[1:2]):
+                raise ValueError(f"t must have {self.num_classes} columns, as num_classes says, got shape {t.shape}")
+            return as_float(t, "t")
         classes = t.shape[1] if t.ndim == 2 and t.shape[1] > 1 else self.num_classes
         if classes is None:
             raise ValueError("num_classes must be given where t holds class indices, got None")

@@ -27,6 +27,7 @@ KERNELS = Path("cconv/kernels")
 CONVOLUTION = "plans conv differential guard_pages"
 # For each source the modules that are built again, and the tests that are to find what is wrong there, in order.
 SOURCES = {
+    "_augment.pyx": ("_augment", "augment differential guard_pages"),
     "_conv.pyx": ("_conv", f"{CONVOLUTION} transposed_conv conv_scatter fusion"),
     "_conv_pixels.pyx": ("_conv_pixels", "plans conv_pixels transposed_conv differential guard_pages"),
     "_elementwise.pyx": ("_elementwise", "activation dropout differential"),
@@ -44,6 +45,7 @@ SOURCES = {
     "conv_scatter.pxd": ("_conv", "conv_scatter differential guard_pages"),
     "conv_weights.pxd": ("_conv", CONVOLUTION),
     "norm.h": ("_norm", "norm differential"),
+    "philox.pxd": ("_elementwise", "dropout"),
     "pool.h": ("_pool", "pool differential"),
     "relu.h": ("_elementwise", "activation differential"),
     "row.h": ("_gemm", "gemm differential"),

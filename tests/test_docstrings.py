@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import cconv
-from cconv import functional
+from cconv import augment, functional
 
 MODULES = sorted(
     module.name
@@ -21,7 +21,7 @@ MODULES = sorted(
 )
 PUBLIC = {
     name: value
-    for module in (cconv, functional)
+    for module in (cconv, augment, functional)
     for name, value in ((f"{module.__name__}.{name}", getattr(module, name)) for name in module.__all__)
     if callable(value)
 }
