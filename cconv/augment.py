@@ -428,16 +428,14 @@ class RandomCrop(_Move):
         return self.fill if any(self.pad) else None, None
 
     def _size(self, size):
-        if any(wanted > length + 2 * pad for wanted, length, pad in zip(self.size, size, self.pad, strict=True)):
-            raise ValueError(f"size must be at most that of the images and their padding, {size} with pad={self.pad}, "
-                             f"got {self.size}")  # fmt: skip
+        most = tuple(length + 2 * pad for length, pad in zip(size, self.pad, strict=True))
+        if any(wanted > length for wanted, length in zip(self.size, most, strict=True)):
+            raise ValueError(f"size must be at most that of the images with their padding, {most}, got {self.size}")
         return self.size
 
     def _move(self, size):
-        return CROP, 1.0, tuple(
-            (-pad, length + pad - wanted + 1)
-            for wanted, length, pad in zip(self.size, size, self.pad, strict=True)
-        )  # fmt: skip
+        ends = (length + pad - wanted + 1 for length, pad, wanted in zip(size, self.pad, self.size, strict=True))
+        return CROP, 1.0, tuple((-pad, end) for pad, end in zip(self.pad, ends, strict=True))
 
 
 class ElasticDistortion(_Move):
