@@ -134,7 +134,7 @@ class _Augmentation:
 
 def _uniform(key, indices):
     """Return four numbers between 0 and 1 for each sample."""
-    out = np.empty((len(indices), 4))
+    out = np.empty((len(indices), 4), np.float64)
     kernels.augment.uniform(out, key, indices)
     return out
 
@@ -179,7 +179,7 @@ def _common(steps):
 
 def _moved(x, steps, indices):
     """Return the images after steps that are one pass, each with its key."""
-    maps = np.empty((len(x), 6))
+    maps = np.empty((len(x), 6), np.float64)
     maps[:] = IDENTITY
     size, elastic = x.shape[2:], None
     for step, key in steps:
@@ -415,7 +415,7 @@ class RandomCrop(_Move):
     --------
     >>> x = np.arange(16, dtype=np.uint8).reshape(1, 1, 4, 4)
     >>> RandomCrop(2)(x, [0], seed=1, epoch=0, indices=[0])[0].tolist()
-    [[[[5, 6], [9, 10]]]]
+    [[[[1, 2], [5, 6]]]]
     """
 
     setting_names = ("size", "pad", "fill")
