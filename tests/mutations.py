@@ -404,8 +404,8 @@ MUTATIONS = {
     "the partner's weight": ("_augment.pyx", "(1 - factor) * other[j]", "factor * other[j]"),
     "the noise of the first values, again": (
         "_augment.pyx",
-        "<uint64_t>job.indices[n], g * BLOCKS, BLOCKS, words)\n            for j",
-        "<uint64_t>job.indices[n], 0, BLOCKS, words)\n            for j",
+        "normal(job.key, job.indices[n], g, random)",
+        "normal(job.key, job.indices[n], 0, random)",
     ),
     "the last values of a mean": (
         "_augment.pyx",

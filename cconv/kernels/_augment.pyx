@@ -132,11 +132,6 @@ cdef inline void put(pixel* out, floating value) noexcept nogil:
         out[0] = <pixel>value
 
 
-cdef inline float normal(uint32_t word) noexcept nogil:
-    cdef float u = <float>(2 * <int32_t>(word >> 8) + 1 - (1 << 24)) * <float>(1.0 / (1 << 24))
-    return <float>1.41421356 * erfinv_float(u)
-
-
 # ---- random numbers and maps
 
 
@@ -388,6 +383,16 @@ def warp(cnp.ndarray x, cnp.ndarray out, cnp.ndarray maps, int border, double fi
 # ---- values
 
 
+cdef void normal(uint64_t key, int64_t index, Py_ssize_t group, float* noise) noexcept nogil:
+    """Write the normal numbers of a group of words."""
+    cdef uint32_t words[GROUP]
+    cdef Py_ssize_t i
+    random_words(key, <uint64_t>index, group * BLOCKS, BLOCKS, words)
+    for i in range(GROUP):
+        noise[i] = <float>(2 * <int32_t>(words[i] >> 8) + 1 - (1 << 24)) * <float>(1.0 / (1 << 24))
+        noise[i] = <float>1.41421356 * erfinv_float(noise[i])
+
+
 cdef double mean_of(const pixel* x, Py_ssize_t size) noexcept nogil:
     cdef double[4] sums = [0, 0, 0, 0]
     cdef Py_ssize_t i, j
@@ -405,7 +410,7 @@ cdef void change_sample(const pixel* x, pixel* out, Change* job, Py_ssize_t n, f
     cdef const pixel* other = NULL
     cdef floating factor = <floating>job.factor[n], noise = 0, offset = 0, v
     cdef floating more[GROUP]
-    cdef uint32_t words[GROUP]
+    cdef float random[GROUP]
     if job.rule == MIX:
         other = x + job.partner[n] * size
     x += n * size
@@ -422,9 +427,9 @@ cdef void change_sample(const pixel* x, pixel* out, Change* job, Py_ssize_t n, f
     for g in range(ceil_div(size, GROUP)):
         count = min(GROUP, size - g * GROUP)
         if job.rule == NOISE:
-            random_words(job.key, <uint64_t>job.indices[n], g * BLOCKS, BLOCKS, words)
+            normal(job.key, job.indices[n], g, random)
             for j in range(GROUP):
-                more[j] = noise * normal(words[j])
+                more[j] = noise * random[j]
         elif job.rule == MIX:
             for j in range(count):
                 more[j] = (1 - factor) * other[j]
