@@ -30,7 +30,7 @@ PACKAGE = "cconv.kernels"
 ONCE = ("_cpu", "_im2col", "_memory", "_threads")
 # The highest level for which they are compiled: their loops wait for memory or for divisions, and wider vectors do not
 # make them faster.
-HIGHEST = {"_loss": "v3", "_optimize": "v3", "_resample": "baseline"}
+HIGHEST = {"_augment": "baseline", "_loss": "v3", "_optimize": "v3", "_resample": "baseline"}
 INFO = "build_info.json"  # what cconv.show_config() reports, and the stamp that tells a changed configuration
 
 DIRECTIVES = {

@@ -1,5 +1,6 @@
 """cconv: convolutional-network layers for Python, compiled."""
 
+from cconv import augment as augment
 from cconv import callbacks as callbacks
 from cconv import data as data
 from cconv import metrics as metrics
@@ -156,6 +157,7 @@ __all__ = [
     "Upsample",
     "ZeroPad",
     "__version__",
+    "augment",
     "clip_gradients_by_norm",
     "clip_gradients_by_value",
     "col2im",

@@ -14,7 +14,7 @@ import oracles
 from test_optimizers import RULES
 
 import cconv
-from cconv import functional, kernels
+from cconv import augment, functional, kernels
 from cconv.geometry import padding, pair
 
 KINDS = {}  # name: (function of a case, how much of the time it is worth)
@@ -733,6 +733,68 @@ def resample(case):
     padded = case.run("zero_pad", functional.zero_pad, x, pad)
     case.same("zero_pad", padded, np.pad(x, ((0, 0), (0, 0), *pad)))
     case.same("crop", case.run("crop", functional.zero_pad_backward, case.place(padded), pad), x)
+
+
+@kind()
+def augmentation(case):
+    shape = case.shape(3000)
+    N, size = shape[0], shape[2:]
+    border = case.pick([0.0, 2.5, "edge", "reflect"])
+    nearest = case.chance(0.2)
+    same = {"fill": border, "interpolation": "nearest" if nearest else "bilinear"}
+    x = case.array("x", *shape)
+    as_bytes = case.chance(0.3)
+    if as_bytes:
+        x = case.place(np.clip(np.abs(x) * 40, 0, 255).astype(np.uint8))
+    seed, indices = int(case.rng.integers(0, 2**40)), case.place(case.rng.integers(0, 2**40, N))
+    case.say(fill=border, nearest=nearest, uint8=as_bytes, seed=seed)
+    arguments = {"seed": seed, "epoch": 3, "indices": indices}
+
+    def near(name, out, exact, noise=0.0):
+        if as_bytes:
+            if out.dtype != np.uint8 or (np.abs(out - np.clip(exact, 0, 255)) > 0.501).any():
+                case.fail(f"{name}: a value is more than half a level away")
+        else:
+            case.near(name, out, exact, (32 * np.finfo(case.dtype).eps + noise) * np.abs(x).max(initial=1))
+
+    # Geometry: a move, a crop, and an elastic distortion whose fields, in single precision, move what is seen a little.
+    crop = tuple(int(case.rng.integers(1, length + 3)) for length in size)
+    steps = [augment.RandomShift(pixels=case.pick([0.0, 1.5, 1000.0]), **same), augment.RandomFlip()]
+    steps += [augment.RandomCrop(crop, 1, fill=border)]
+    sigma = case.pick([0.2, 1.0, 2.3, 50.0])
+    elastic = not nearest and case.chance(0.5)
+    if elastic:
+        steps.append(augment.ElasticDistortion(case.pick([0.0, 1.0, 20.0]), sigma, **same))
+    case.say(steps=steps)
+    maps, fields = np.empty((N, 6)), None
+    keys = [step._key(augment._key(seed, place), 3) for place, step in enumerate(steps)]
+    maps[:] = augment.IDENTITY
+    for step, key in zip(steps[:3], keys, strict=False):
+        sizes = (size, step._size(size))
+        case.stage("maps")
+        kernels.augment.move(maps, key, indices, *step._move(size), sizes)
+        size = sizes[1]
+    if elastic:
+        alpha = steps[3].alpha
+        fields = [oracles.elastic_fields(size, sigma, alpha, keys[3], index) for index in indices]
+    t = np.zeros(N, int)
+    out = case.run("geometry", lambda: augment.Compose(steps)(x, t, **arguments)[0])
+    exact = oracles.warped(x, maps.reshape(-1, 2, 3), size, border, nearest, fields)
+    near("geometry", out, exact, 1e-4 if elastic else 0.0)
+
+    step = case.pick([augment.RandomBrightness((0, 2)), augment.RandomContrast((0, 2))])
+    u = oracles.four_uniform(step._key(seed, 3), indices)[:, 1].reshape(-1, 1, 1, 1)
+    mean = x.mean(axis=(1, 2, 3), keepdims=True, dtype=float) if isinstance(step, augment.RandomContrast) else 0.0
+    out = case.run("values", lambda: step(x, t, **arguments)[0])
+    near("values", out, 2 * u * x + (1 - 2 * u) * mean)
+
+    step = augment.GaussianNoise(1)
+    out = case.run("noise", lambda: step(x, t, **arguments)[0])
+    noise = [oracles.normal_noise(x[0].size, step._key(seed, 3), index) for index in indices]
+    near("noise", out, x + np.array(noise).reshape(shape), 1e-5)
+
+    out, rows = case.run("mixture", lambda: augment.Mixup(1.0)(x, np.eye(N), **arguments))
+    near("mixture", out, np.tensordot(rows, x, 1) if N else x)
 
 
 # ---- normalization

@@ -116,18 +116,21 @@ class Numpy:
 
 def install(draws, guard):
     """Let every array that a kernel sees come from the guard."""
+    from cconv import augment
     from cconv.functional import normalization, resampling
 
     kernels = draws.kernels
     draws.Case.place = staticmethod(guard.place)
     kernels.memory.empty = guard.empty
-    for module in (*vars(kernels.load(kernels.LEVEL)).values(), kernels.im2col, normalization):
+    for module in (*vars(kernels.load(kernels.LEVEL)).values(), kernels.im2col, normalization, augment):
         if hasattr(module, "empty"):
             module.empty = guard.empty
         if hasattr(module, "np"):
             module.np = Numpy(guard)
     tables = resampling._table
     resampling._table = lambda *axis: tuple(None if table is None else guard.like(table) for table in tables(*axis))
+    nodes = augment._nodes
+    augment._nodes = lambda *axis: tuple(table if np.ndim(table) == 0 else guard.like(table) for table in nodes(*axis))
 
 
 def both_ways(draws, guard, kind, seed, index):

@@ -27,6 +27,7 @@ KERNELS = Path("cconv/kernels")
 CONVOLUTION = "plans conv differential guard_pages"
 # For each source the modules that are built again, and the tests that are to find what is wrong there, in order.
 SOURCES = {
+    "_augment.pyx": ("_augment", "augment differential guard_pages"),
     "_conv.pyx": ("_conv", f"{CONVOLUTION} transposed_conv conv_scatter fusion"),
     "_conv_pixels.pyx": ("_conv_pixels", "plans conv_pixels transposed_conv differential guard_pages"),
     "_elementwise.pyx": ("_elementwise", "activation dropout preprocessing differential"),
@@ -44,6 +45,7 @@ SOURCES = {
     "conv_scatter.pxd": ("_conv", "conv_scatter differential guard_pages"),
     "conv_weights.pxd": ("_conv", CONVOLUTION),
     "norm.h": ("_norm", "norm differential"),
+    "philox.pxd": ("_elementwise", "dropout"),
     "pool.h": ("_pool", "pool differential"),
     "relu.h": ("_elementwise", "activation differential"),
     "row.h": ("_gemm", "gemm differential"),
@@ -386,6 +388,35 @@ MUTATIONS = {
     "the channel of a rescaled feature": ("_elementwise.pyx", "c = i % job.channels", "c = 0"),
     "the end of a rescaled row": ("_elementwise.pyx", "min(end, (row + 1) * job.inner) - i", "end - i"),
     "the end of a masked row": ("relu.h", "dx[i] = word >> i & 1 ? dout[i] : 0;", "dx[i] = dout[i];"),
+    # ---- augmentation
+    "a step behind the ones before it": ("_augment.pyx", "m[2] += m[0] * y + m[1] * x", "m[2] += y"),
+    "a crop from the image's centre": ("_augment.pyx", "u[1]) - (H - OH) / 2", "u[1]) - (H - OH)"),
+    "a place beside all images": ("_augment.pyx", "t = t if t < high else high", "t = t"),
+    "reflected on one side only": ("_augment.pyx", "fmod(fabs(s[z]), 2 * last)", "fmod(fabs(s[z]), 2 * size)"),
+    "the row below the last one": (
+        "_augment.pyx",
+        "<size_t>y < <size_t>(H - 1) and",
+        "<size_t>y < <size_t>H and",
+    ),
+    "whole pixels mixed with their neighbours": ("_augment.pyx", "if wy == 0 and wx == 0:", "if wy == 2:"),
+    "the noise of the other field": ("_augment.pyx", "room.mixed + (nodes + i) * job.OW,", "room.mixed + i * job.OW,"),
+    "the last group of nodes": (
+        "_augment.pyx",
+        "ceil_div(both * job.columns.count, GROUP)",
+        "both * job.columns.count // GROUP",
+    ),
+    "rounded down": ("_augment.pyx", "<uint8_t><int>(value + <floating>0.5)", "<uint8_t><int>value"),
+    "the partner's weight": ("_augment.pyx", "(1 - factor) * other[j]", "factor * other[j]"),
+    "the noise of the first values, again": (
+        "_augment.pyx",
+        "normal(job.key, job.indices[n], g, random)",
+        "normal(job.key, job.indices[n], 0, random)",
+    ),
+    "the last values of a mean": (
+        "_augment.pyx",
+        "for i in range(size - size % 4, size):",
+        "for i in range(size, size):",
+    ),
     # ---- optimizers, resampling, im2col
     "gradients below their limit": ("_optimize.pyx", "d = -limit if d < -limit else d", "d = d"),
     "the velocity behind the step": ("_optimize.pyx", "p[i] += a * a * old -", "p[i] += a * a * s[i] -"),

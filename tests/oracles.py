@@ -4,6 +4,7 @@ import functools
 import hashlib
 import itertools
 import math
+import statistics
 
 import numpy as np
 
@@ -193,9 +194,78 @@ def halves(number):
     return number & 2**32 - 1, number >> 32
 
 
-def dropout_mask(size, ratio, key, draw):
-    """Which values of a row are kept; 16 counters give 64 words, those of one counter 16 apart."""
+def random_words(size, key, draw):
+    """The first words of a draw; 16 counters give 64 words, those of one counter 16 apart."""
     groups = -(-size // 64)
     blocks = [philox((*halves(block), *halves(draw)), halves(key)) for block in range(16 * groups)]
-    words = np.array(blocks, np.uint64).reshape(groups, 16, 4).transpose(0, 2, 1).ravel()
-    return words[:size] >= ratio * 2**32
+    return np.array(blocks, np.uint64).reshape(groups, 16, 4).transpose(0, 2, 1).ravel()[:size]
+
+
+def dropout_mask(size, ratio, key, draw):
+    """Which values of a row are kept."""
+    return random_words(size, key, draw) >= ratio * 2**32
+
+
+# ---- augmentation
+
+
+def four_uniform(key, indices):
+    """Four numbers between 0 and 1 for each index."""
+    words = [philox((0, 0, *halves(int(index))), halves(key)) for index in indices]
+    return (np.array(words, float).reshape(-1, 4) + 0.5) / 2**32
+
+
+def normal_noise(size, key, index):
+    """Normal numbers of an index: the quantiles of 24 bits."""
+    words = random_words(size, key, int(index)).astype(np.int64) >> 8
+    quantile = statistics.NormalDist().inv_cdf
+    return np.array([quantile((word + 0.5) / 2**24) for word in words.tolist()])
+
+
+def elastic_fields(size, sigma, amplitude, key, index):
+    """Fields (2, height, width): noise on nodes, smoothed by a Gaussian that is cut off behind seven of them."""
+    step, tables = max(sigma, 1.0), []
+    for length in size:
+        count = int((length - 1) / step) + 7
+        table = np.zeros((length, count))
+        for place in range(length):
+            for node in range(int(place / step), int(place / step) + 7):
+                table[place, node] = np.exp(-0.5 * ((place - (node - 3) * step) / sigma) ** 2)
+        taps = np.exp(-0.5 * (np.arange(-9, 10) * step / sigma) ** 2)
+        energy = (taps**2).sum() / (step * taps.sum() ** 2)  # the sum of squares of a Gaussian's values at all pixels
+        tables.append(table * np.sqrt(energy / (table**2).sum(axis=1, keepdims=True)))
+    rows, columns = tables
+    words = random_words(2 * rows.shape[1] * columns.shape[1], key, int(index)).astype(np.uint32).view(np.int32)
+    noise = words.reshape(columns.shape[1], 2, rows.shape[1]) / 2**31
+    return amplitude * np.einsum("yk,jfk,zj->fyz", rows, noise, columns)
+
+
+def on_image(c, length, border):
+    """Coordinates of an axis, brought to where pixels are, or one pixel beside."""
+    last = length - 1
+    if border == "reflect":
+        c = np.abs(c) % (2 * last) if last else np.zeros_like(c)
+        c = np.where(c > last, 2 * last - c, c)
+    low, high = (0, last) if isinstance(border, str) else (-1, length)
+    return np.clip(np.where(np.isnan(c), low, c), low, high)
+
+
+def warped(x, maps, size, border, nearest, fields=None):
+    """The images (N, C, *size) that maps (N, 2, 3) show; border is a value, 'edge' or 'reflect'."""
+    out = np.empty((*x.shape[:2], *size))
+    fill = 0.0 if isinstance(border, str) else border
+    padded = np.pad(x.astype(float), ((0, 0), (0, 0), (1, 2), (1, 2)), constant_values=fill)
+    for n, image in enumerate(padded):
+        places = np.indices(size).astype(float)
+        if fields is not None:
+            places += fields[n]
+        with np.errstate(over="ignore", invalid="ignore"):
+            c = np.tensordot(maps[n][:, :2], places, 1) + maps[n][:, 2, None, None]
+            c = [on_image(axis, length, border) for axis, length in zip(c, x.shape[2:], strict=True)]
+        if nearest:
+            c = [np.floor(axis + 0.5) for axis in c]
+        (y, z), (wy, wz) = zip(*((np.floor(axis).astype(int) + 1, axis - np.floor(axis)) for axis in c), strict=True)
+        top = (1 - wz) * image[:, y, z] + wz * image[:, y, z + 1]
+        bottom = (1 - wz) * image[:, y + 1, z] + wz * image[:, y + 1, z + 1]
+        out[n] = (1 - wy) * top + wy * bottom
+    return out

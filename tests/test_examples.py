@@ -68,3 +68,10 @@ def test_own_layer(tmp_path):
     out = run("own_layer.py", cwd=tmp_path)
     assert float(out.split("The factor became ")[1].split(".\n")[0]) != 1
     assert float(out.split("test images: ")[1]) > 0.3
+
+
+@pytest.mark.parametrize("network", ["simple", "deep"])
+def test_augmented_mnist(network, tmp_path, mnist_dir):
+    arguments = ["--network", network, "--images", 2000, "--epochs", 2, "--data-dir", mnist_dir]
+    out = run("augmented_mnist.py", *arguments, cwd=tmp_path)
+    assert float(out.split("Final accuracy on 2,000 test images: ")[1]) > 0.3

@@ -1,5 +1,6 @@
 from types import SimpleNamespace
 
+from . import _augment as augment
 from . import _conv as conv
 from . import _conv_pixels as conv_pixels
 from . import _cpu as cpu
@@ -16,6 +17,7 @@ from . import _threads as threads
 
 __all__ = [
     "LEVEL",
+    "augment",
     "conv",
     "conv_pixels",
     "cpu",

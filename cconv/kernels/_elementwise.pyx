@@ -27,12 +27,9 @@
 #     dropout      out[r, i] = x[r, i] * (scale if word[r] >= threshold, else 0)
 #
 # Here x is seen as rows of `inner` values that share their fate: single values, or whole channels of images. The 32-bit
-# words come from Philox4x32-7 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011),
-# which turns a counter of four words, under a key of two, into four random ones. The key is the generator's seed, the
-# counter is made of a block's number and the number of the draw: so nothing depends on the order in which blocks are
-# computed, and the gradient is the same call on dout, without a mask that would have to be kept.
-#
-# BLOCKS blocks, which become one vector loop, give the words of one group of rows, a block's four words BLOCKS apart.
+# words are those of philox.pxd. The key is the generator's seed, the counter is made of a block's number and the number
+# of the draw: so the gradient is the same call on dout, without a mask that would have to be kept. BLOCKS blocks, which
+# become one vector loop, give the words of one group of rows.
 #
 #     rescale      out[n, c, i] = (x[n, c, i] - shift[c]) * factor[c]
 #
@@ -46,6 +43,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport abort
 
 from cconv.kernels._threads cimport Pieces, run_job, take_piece
+from cconv.kernels.philox cimport random_words
 from cconv.kernels.vmath cimport decay, expm1, log1p, normal, sigmoid as logistic, tanh as hyperbolic
 
 cnp.import_array()
@@ -61,7 +59,6 @@ cdef enum:
     CHUNK = 8192  # values in one piece of work, whole words of a mask
     BLOCKS = 16  # of random words, which are drawn side by side
     GROUP = 4 * BLOCKS
-    ROUNDS = 7
 
 cdef enum Rule:
     RELU, LEAKY_RELU, ELU, GELU, GELU_TANH, SILU, SIGMOID, TANH, SOFTPLUS, HARD_SWISH
@@ -362,38 +359,12 @@ def hard_swish_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dx, int num
     run(HARD_SWISH, dout, x, dx, 0, 0, num_threads)
 
 
-cdef inline void random_words(uint64_t key, uint64_t draw, uint64_t group, uint32_t* words) noexcept nogil:
-    """Write the GROUP words of a group."""
-    cdef uint32_t* first = words
-    cdef uint32_t* second = words + BLOCKS
-    cdef uint32_t* third = words + 2 * BLOCKS
-    cdef uint32_t* fourth = words + 3 * BLOCKS
-    cdef uint32_t key_low = <uint32_t>key, key_high = <uint32_t>(key >> 32)
-    cdef uint64_t a, b
-    cdef int i, _round
-    for i in range(BLOCKS):
-        first[i] = <uint32_t>(group * BLOCKS + i)
-        second[i] = <uint32_t>((group * BLOCKS + i) >> 32)
-        third[i] = <uint32_t>draw
-        fourth[i] = <uint32_t>(draw >> 32)
-    for _round in range(ROUNDS):
-        for i in range(BLOCKS):
-            a = <uint64_t>first[i] * <uint64_t>0xD2511F53u
-            b = <uint64_t>third[i] * <uint64_t>0xCD9E8D57u
-            first[i] = <uint32_t>(b >> 32) ^ second[i] ^ key_low
-            second[i] = <uint32_t>b
-            third[i] = <uint32_t>(a >> 32) ^ fourth[i] ^ key_high
-            fourth[i] = <uint32_t>a
-        key_low += 0x9E3779B9u
-        key_high += 0xBB67AE85u
-
-
 cdef void drop_group(const floating* x, floating* out, Py_ssize_t rows, Py_ssize_t inner, uint64_t key, uint64_t draw,
                      uint64_t group, uint32_t threshold, floating scale) noexcept nogil:
     cdef uint32_t words[GROUP]
     cdef Py_ssize_t r, i
     cdef floating factor
-    random_words(key, draw, group, words)
+    random_words(key, draw, group * BLOCKS, BLOCKS, words)
     if inner == 1:
         for r in range(rows):
             factor = scale if words[r] >= threshold else 0

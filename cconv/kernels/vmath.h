@@ -175,6 +175,41 @@ static inline double log1p_double(double x) {
     return 2.0 * s + 2.0 * s * (w * p);
 }
 
+/* log(x) for normal positive numbers: the exponent's part and log(1 + fraction). */
+static inline float log_float(float x) {
+    uint32_t bits, fraction;
+    float m;
+    memcpy(&bits, &x, sizeof bits);
+    fraction = (bits & 0x007fffffu) | 0x3f800000u;
+    memcpy(&m, &fraction, sizeof m);
+    return (float)((int)(bits >> 23) - 127) * 0.693147181f + log1p_float(m - 1.0f);
+}
+
+/* The u for which erf gives x, -1 < x < 1, by the polynomials of Giles ("Approximating the erfinv function", GPU Computing
+ * Gems 2, 2011) in w = -log(1 - x^2), near the centre and in the tails. */
+static inline float erfinv_float(float x) {
+    float w = -log_float((1.0f - x) * (1.0f + x)), near = w - 2.5f, far = sqrtf(w) - 3.0f, p, q;
+    p = 2.81022636e-08f;
+    p = p * near + 3.43273939e-07f;
+    p = p * near - 3.5233877e-06f;
+    p = p * near - 4.39150654e-06f;
+    p = p * near + 0.00021858087f;
+    p = p * near - 0.00125372503f;
+    p = p * near - 0.00417768164f;
+    p = p * near + 0.246640727f;
+    p = p * near + 1.50140941f;
+    q = -0.000200214257f;
+    q = q * far + 0.000100950558f;
+    q = q * far + 0.00134934322f;
+    q = q * far - 0.00367342844f;
+    q = q * far + 0.00573950773f;
+    q = q * far - 0.0076224613f;
+    q = q * far + 0.00943887047f;
+    q = q * far + 1.00167406f;
+    q = q * far + 2.83297682f;
+    return x * (w < 5.0f ? p : q);
+}
+
 /* exp(-z^2/2). The rounding error of z^2 would be multiplied by z^2 / 2, so it is computed, from the upper half of z's
  * digits, whose square is exact, and the rest, and put right. */
 static inline float bell_float(float z) {

@@ -12,6 +12,7 @@ cdef extern from "vmath.h" nogil:
     double expm1_double(double) noexcept
     float log1p_float(float) noexcept
     double log1p_double(double) noexcept
+    float erfinv_float(float) noexcept
     float sigmoid_float(float) noexcept
     double sigmoid_double(double) noexcept
     float tanh_float(float) noexcept
