@@ -276,6 +276,23 @@ def test_damaged_files_are_errors_if_wanted(folder, tmp_path):
         ImageFolder(folder, size=4, on_error="raise")
 
 
+def test_files_damaged_anywhere_are_read_or_left_out(tmp_path):
+    rng = np.random.default_rng(0)
+    save(tmp_path / "a" / "good.png")
+    image = Image.fromarray(rng.integers(0, 256, (20, 30, 3), dtype=np.uint8))
+    for ending, mode in ((".jpg", "RGB"), (".png", "P"), (".gif", "P"), (".tif", "CMYK"), (".webp", "RGB")):
+        path = tmp_path / "a" / f"whole{ending}"
+        image.convert(mode).save(path)
+        for number in range(20):
+            data = bytearray(path.read_bytes())
+            for place in rng.integers(min(len(data), 120), size=4):
+                data[place] = rng.integers(256)
+            path.with_name(f"{number}{ending}").write_bytes(data[: rng.integers(60, 2 * len(data))])
+    with pytest.warns(UserWarning, match="left out .* files") as caught:
+        data = ImageFolder(tmp_path, size=8)
+    assert len(caught) == 1 and len(data) + len(data.unreadable) == 106 and len(data) >= 6
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes that have names are POSIX's")
 def test_what_is_no_file_is_not_waited_for(folder):
     os.mkfifo(folder / "cat" / "pipe.png")
