@@ -1,9 +1,6 @@
 """cconv: convolutional-network layers for Python, compiled."""
 
-from cconv import augment as augment
-from cconv import callbacks as callbacks
-from cconv import data as data
-from cconv import metrics as metrics
+from cconv import augment, callbacks, data, metrics
 from cconv._config import show_config
 from cconv._threads import threads
 from cconv._version import __version__
@@ -158,11 +155,13 @@ __all__ = [
     "ZeroPad",
     "__version__",
     "augment",
+    "callbacks",
     "clip_gradients_by_norm",
     "clip_gradients_by_value",
     "col2im",
     "conv_output_size",
     "cross_entropy_error",
+    "data",
     "empty_cache",
     "filter_show",
     "find_learning_rate",
