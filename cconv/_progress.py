@@ -42,7 +42,7 @@ class Progress:
                 print(line, flush=True)
             elif sys.stdout is not None:
                 self._bar.write(line)
-        except (OSError, ValueError):  # nobody reads, or it is closed
+        except (AttributeError, OSError, ValueError):  # nobody reads, it is closed, or not quite a file
             self._verbose = False
 
     def close(self):

@@ -1,0 +1,776 @@
+"""Training around the step: interrupts, resuming, validation, weights, callbacks, and what is refused beforehand."""
+
+import json
+import math
+import os
+import signal
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+import cconv
+from cconv import (
+    SGD,
+    Adam,
+    Affine,
+    BatchNormalization,
+    Dropout,
+    MeanSquaredError,
+    Network,
+    OneCycle,
+    ReduceOnPlateau,
+    Relu,
+    Scale,
+    SimpleConvNet,
+    StepDecay,
+    Trainer,
+    find_learning_rate,
+)
+from cconv.callbacks import Callback, Checkpoints, EarlyStopping, LearningRateLog, TensorBoardLog, TimeLimit
+from cconv.data import ArrayDataset, Dataset
+
+MAIN = threading.current_thread() is threading.main_thread()
+needs_signals = pytest.mark.skipif(not MAIN or os.name == "nt", reason="signals reach Python in its main thread only")
+
+
+def network(seed=0):
+    layers = [Affine(units=6), BatchNormalization(), Relu(), Dropout(0.3, seed=3), Affine(units=3)]
+    return Network(layers, (4,), seed=seed)
+
+
+def samples(n=40, seed=5):
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((n, 4)).astype(np.float32), rng.integers(0, 3, n)
+
+
+def trainer(net=None, n=40, **options):
+    x, t = samples(n)
+    options = {"epochs": 3, "mini_batch_size": 8, "optimizer": "Adam", "verbose": False, "seed": 0} | options
+    return Trainer(net or network(), x, t, x[:9], t[:9], **options)
+
+
+def shifted(x, t, *, seed, epoch, indices):
+    """An augmentation that depends on (seed, epoch, sample) alone."""
+    shift = np.array([np.random.default_rng([seed % 2**32, epoch, int(n)]).random() for n in indices], x.dtype)
+    return x + shift[:, None], t
+
+
+FULL = {
+    "augment": shifted,
+    "average": 0.9,
+    "schedule": lambda optimizer: OneCycle(optimizer, 0.01, 100, momentum=(0.8, 0.9)),
+    "validation": 0.2,
+    "early_stopping": 50,
+    "restore_best": True,
+}
+
+
+def state(run):
+    """Return the bits of everything that a training goes on from."""
+    arrays = {name: value.tobytes() for name, value in run.network._state().items()}
+    optimizer = {
+        name: {key: np.asarray(value).tobytes() for key, value in sorted(entry.items())}
+        for name, entry in sorted(run.optimizer.state.items())
+    }
+    dropouts = [layer._draws for layer in run.network.layers.values() if hasattr(layer, "_draws")]
+    history = {name: values for name, values in vars(run.history).items() if name != "seconds"}
+    averages = None if run.average is None else {k: v.tobytes() for k, v in sorted(run.average.averages.items())}
+    order = None if run.order is None else run.order.tolist()
+    counts = run.current_iter, run.current_epoch, run.optimizer.lr, run.best_epoch
+    return repr((arrays, optimizer, dropouts, history, averages, order, counts, run.rng.bit_generator.state))
+
+
+INNER = ("trainer.py", "optimizers.py", "averaging.py", "schedules.py", "stack.py")
+
+
+def interrupted_at(line, action, files=INNER):
+    """Run an action and raise SIGINT before the line of this number, counted over the files; return the count."""
+    count = 0
+    files = tuple(os.sep + name for name in files)
+
+    def trace(frame, event, _):
+        nonlocal count
+        if not frame.f_code.co_filename.endswith(files):
+            return None
+        if event == "line":
+            if count == line:
+                signal.raise_signal(signal.SIGINT)
+            count += 1
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        action()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+@needs_signals
+@pytest.mark.parametrize(("files", "stride"), [(("trainer.py",), 1), (INNER, 23)], ids=["trainer", "and inside"])
+@pytest.mark.parametrize("first", [0, 4], ids=["a first step", "the end of an epoch"])
+def test_a_step_that_is_interrupted_at_any_line_is_counted_or_not(first, files, stride, tmp_path):
+    def at_step():
+        run = trainer(**FULL)
+        for _ in range(first - 1):
+            run.train_step()
+        if first:  # without what follows the last step of an epoch
+            with run._gate, run._training_mode():
+                run._step()
+        return run
+
+    # 32 samples are left by the split: 4 steps an epoch.
+    expected = []
+    run = at_step()
+    for _ in range(6):
+        expected.append(state(run))
+        run.train_step()
+    expected.append(state(run))
+    lines = interrupted_at(-1, at_step().train_step, files)
+    assert lines > 40
+    seen = set()
+    for line in range(0, lines, stride):
+        run = at_step()
+        with pytest.raises(KeyboardInterrupt):
+            interrupted_at(line, run.train_step, files)
+        done = run.current_iter - first
+        seen.add(done)
+        # It is saved and loaded as it is, and goes on as if nothing had been.
+        run.save_checkpoint(tmp_path / "c")
+        other = trainer(network(1), **FULL)
+        other.load_checkpoint(tmp_path / "c")
+        assert state(other) == state(run)
+        while run.current_iter < first + 2 or run.epoch_is_complete:
+            run.train_step()
+        while run.current_iter < first + 3:
+            run.train_step()
+        assert state(run) in expected, line
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert all(layer.training for layer in run.network.layers.values())
+    assert {0, 1} <= seen
+
+
+@needs_signals
+def test_training_that_is_interrupted_again_and_again_has_the_bits_of_one_that_is_not():
+    whole = trainer(**FULL)
+    whole.train()
+    run, rng = trainer(**FULL), np.random.default_rng(0)
+    interrupts = 0
+    while run.current_epoch < run.epochs:
+        try:
+            interrupted_at(int(rng.integers(2000)), run.train)
+        except KeyboardInterrupt:
+            interrupts += 1
+    assert interrupts > 3
+    assert state(run) == state(whole)
+    assert not [thread for thread in threading.enumerate() if thread.name == "cconv-batches"]
+
+
+def test_an_exception_of_a_step_changes_nothing():
+    class Failing(Relu):
+        fails = False
+
+        def backward(self, dout, *, input_gradient=True):
+            if self.fails:
+                raise ZeroDivisionError
+            return super().backward(dout, input_gradient=input_gradient)
+
+    layers = [Affine(units=6), BatchNormalization(), Dropout(0.3, seed=1), Failing(), Affine(units=3)]
+    run = trainer(Network(layers, (4,), seed=0))
+    run.train_step()
+    before, order = state(run), run.order
+    run.network.layers["failing1"].fails = True
+    with pytest.raises(ZeroDivisionError):
+        run.train_step()
+    assert state(run) == before and run.order is order
+
+
+def test_a_schedule_or_an_average_that_fails_leaves_the_step_counted():
+    run = trainer(average=0.9)
+    run.average.averages["W1"].flags.writeable = False
+    with pytest.raises(ValueError, match="writeable"):
+        run.train_step()
+    assert run.current_iter == len(run.history.step_loss) == 1
+
+
+# ---- resuming
+
+
+@pytest.mark.parametrize("steps", [1, 4, 5, 11])
+def test_a_resumed_training_with_everything_has_the_same_bits(tmp_path, steps):
+    whole, first, second = (trainer(network(seed), **FULL) for seed in (0, 0, 1))
+    whole.train()
+    for _ in range(steps):
+        first.train_step()
+    first.save_checkpoint(tmp_path / "c")
+    second.load_checkpoint(tmp_path / "c")
+    assert state(second) == state(first)
+    with cconv.threads(1):
+        second.train()
+    assert state(second) == state(whole)
+
+
+def test_a_checkpoint_folder_is_gone_on_from(tmp_path):
+    def run(**options):
+        return trainer(checkpoint_dir=tmp_path / "run", keep=2, **FULL | options)
+
+    first = run(resume=True)  # an empty folder is a fresh start
+    first.train(2)
+    with pytest.raises(ValueError, match="checkpoint_dir must be empty of checkpoints.*resume=True"):
+        run()
+    second = run(resume=True)
+    assert second.current_epoch == 2
+    second.train()
+    whole = trainer(**FULL)
+    whole.train()
+    assert state(second) == state(whole)
+    names = sorted(os.listdir(tmp_path / "run"))
+    assert names[-2:] == ["checkpoint-000000008.safetensors", "checkpoint-000000012.safetensors"]
+    assert f"checkpoint-{second.best_epoch * 4:09}.safetensors" in names and len(names) <= 3
+
+
+def test_checkpoints_within_an_epoch(tmp_path):
+    run = trainer(checkpoint_dir=tmp_path, checkpoint_every=3, keep=100)
+    run.train()
+    steps = sorted(int(name[11:20]) for name in os.listdir(tmp_path))
+    best = run.best_epoch * run.iter_per_epoch
+    assert set(steps) >= {3, 6, 9, 12, 15, best}
+    middle = trainer(network(1))
+    middle.load_checkpoint(tmp_path / "checkpoint-000000006.safetensors")
+    middle.train()
+    assert state(middle) == state(run)
+
+
+def test_leftovers_of_a_killed_process_are_removed(tmp_path):
+    left = tmp_path / f".{'0' * 16}.{'1' * 16}.tmp"
+    left.write_bytes(b"half")
+    trainer(checkpoint_dir=tmp_path, epochs=1).train()
+    assert not left.exists()
+
+
+def test_a_checkpoint_is_written_when_training_is_interrupted(tmp_path):
+    class Stop(Callback):
+        def on_step_end(self, trainer):
+            if trainer.current_iter == 7:
+                raise KeyboardInterrupt
+
+    run = trainer(callbacks=[Stop()], checkpoint_dir=tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run.train()
+    assert trainer(checkpoint_dir=tmp_path, resume=True).current_iter == 7
+
+
+@pytest.mark.parametrize("name", ["checkpoint_every", "keep", "resume"])
+def test_settings_of_checkpoints_need_a_folder(name):
+    with pytest.raises(ValueError, match=f"{name} must go with checkpoint_dir"):
+        trainer(**{name: 2 if name != "resume" else True})
+
+
+# ---- data
+
+
+def test_validation_data_are_measured(tmp_path):
+    x, t = samples(20, seed=9)
+    for validation in ((x, t), ArrayDataset(x, t)):
+        run = trainer(validation=validation)
+        run.train()
+        assert run.monitor == "val_loss" and len(run.history.val_loss) == 3
+        assert run.history.val_loss[-1] == pytest.approx(run.network.loss(x, t))
+        assert run.history.val_accuracy[-1] == run.network.accuracy(x, t)
+        assert run.train_size == 40
+
+
+def test_a_fraction_of_the_training_data_is_kept_apart():
+    runs = [trainer(validation=0.25, seed=seed) for seed in (1, 1, 2)]
+    indices = [run.validation_data.indices.tolist() for run in runs]
+    assert indices[0] == indices[1] != indices[2]
+    assert len(indices[0]) == 10 and runs[0].train_size == 30
+    assert not set(indices[0]) & set(runs[0].train_data.indices.tolist())
+
+
+def test_without_test_data():
+    x, t = samples()
+    run = Trainer(network(), x, t, epochs=1, verbose=False)
+    run.train()
+    assert run.test_acc_list == [] and len(run.train_acc_list) == 1
+
+
+class Own(Dataset):
+    """A data set that makes its samples when it is asked for them, and knows how many at a time."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, indices):
+        x, t = samples()
+        self.asked.append(len(x[indices]))
+        return x[indices], t[indices]
+
+
+def test_a_data_set_trains_as_its_arrays_do():
+    data, (x, t) = Own(), samples()
+    runs = [
+        Trainer(network(), *source, epochs=2, mini_batch_size=8, verbose=False, seed=0)
+        for source in ((x, t), (data,), (ArrayDataset(x, t),))
+    ]
+    for run in runs:
+        run.train()
+    assert runs[0].history.step_loss == runs[1].history.step_loss == runs[2].history.step_loss
+    assert runs[0].train_acc_list == runs[2].train_acc_list == pytest.approx(runs[1].train_acc_list)
+
+
+def test_images_of_uint8_train_a_network_that_scales_them():
+    rng = np.random.default_rng(0)
+    x, t = rng.integers(0, 256, (30, 1, 6, 6)).astype(np.uint8), rng.integers(0, 3, 30)
+    with pytest.raises(TypeError, match="x_train must hold what the network takes"):
+        Trainer(Network([Affine(units=3)], (36,)), x.reshape(30, 36), t)
+    run = Trainer(Network([Scale(), Affine(units=3)], (1, 6, 6), seed=0), x, t, epochs=1, verbose=False, seed=0)
+    run.train()
+    assert len(run.train_loss_list) == 1
+
+
+def test_augmented_batches_are_the_same_ahead_and_one_by_one():
+    ahead, alone = (trainer(augment=shifted) for _ in range(2))
+    ahead.train()
+    while alone.current_iter < alone.max_iter:
+        alone.train_step()
+    assert state(ahead) == state(alone)
+
+
+def test_an_exception_of_an_augmentation_ends_training_and_its_thread():
+    def failing(x, t, *, seed, epoch, indices):
+        if epoch == 1:
+            raise ZeroDivisionError("in the thread")
+        return x, t
+
+    run = trainer(augment=failing)
+    with pytest.raises(ZeroDivisionError, match="in the thread"):
+        run.train()
+    assert run.current_iter == 5
+    assert not [thread for thread in threading.enumerate() if thread.name == "cconv-batches"]
+
+
+# ---- weights
+
+
+def test_class_weights_multiply_sample_weights():
+    x, t = samples()
+    weights = np.random.default_rng(0).random(40)
+    balanced = 40 / (3 * np.bincount(t))
+    for given, expected in (
+        ({"class_weight": "balanced"}, balanced[t]),
+        ({"class_weight": {0: 2, 2: 0.5}, "sample_weight": weights}, np.array([2, 1, 0.5])[t] * weights),
+        ({"class_weight": [1, 2, 3]}, np.array([1.0, 2, 3])[t]),
+        ({"sample_weight": weights}, weights),
+    ):
+        one, other = trainer(epochs=1, mini_batch_size=40, **given), network()
+        one.train()
+        order = np.random.default_rng(0).permutation(40)
+        other.gradient(x[order], t[order], sample_weight=expected[order])
+        assert one.history.step_loss == [pytest.approx(other.last_layer.loss, rel=1e-6)]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"class_weight": "equal"}, "class_weight must be a dict, 'balanced' or a number"),
+        ({"class_weight": {0: -1}}, r"class_weight\[0\] must be a number that is not negative"),
+        ({"class_weight": [1, 2]}, "a number for each of 3 classes"),
+        ({"class_weight": [0, 0, 0]}, "class_weight must not be 0 for all samples"),
+        ({"sample_weight": np.ones(39)}, "sample_weight must hold a number for each of 40 samples"),
+        ({"sample_weight": -np.ones(40)}, "sample_weight must be finite and not negative"),
+        ({"validation": 1.5}, "validation must be a pair .x, t., a data set or a fraction"),
+        ({"validation": (1, 2, 3)}, "validation must be a pair"),
+        ({"validation": "half"}, "validation must be"),
+        ({"monitor": "val_loss"}, "monitor must be one of loss, accuracy, test_accuracy, .*, got 'val_loss'"),
+        ({"monitor": "f1"}, "monitor must be 'loss'"),
+        ({"early_stopping": -1}, "early_stopping must be an EarlyStopping or its patience: patience must be at least 0"),
+        ({"early_stopping": EarlyStopping(monitor="val_loss")}, "monitor must be one of"),
+        ({"callbacks": EarlyStopping()}, "callbacks must be a list of Callback"),
+        ({"callbacks": [print]}, "callbacks must hold Callback objects"),
+        ({"augment": 3}, "augment must be a function"),
+        ({"on_nonfinite": "stopp"}, "on_nonfinite must be 'stop', 'warn' or 'ignore'"),
+        ({"drop_last": 2}, "drop_last must be True or False"),
+        ({"drop_last": True, "mini_batch_size": 41}, "drop_last=True leaves no batch"),
+        ({"n": 41}, "at least 2 samples to each batch, as batch normalization needs.*drop_last=True"),
+        ({"checkpoint_dir": 3}, "folder must be a str, bytes or a path"),
+        ({"log_dir": 3}, "log_dir must be a str, bytes or a path"),
+        ({"restore_best": "yes"}, "restore_best must be True or False"),
+    ],
+)
+def test_what_does_not_fit_is_refused_beforehand(options, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        trainer(**options)
+
+
+def test_data_that_do_not_fit_are_refused_beforehand():
+    x, t = samples()
+    for arguments, words in (
+        ((x[:, :3], t), "x_train must hold what the network takes"),
+        ((x, t + 1), "t_train must hold what the loss of the network takes: t must hold class indices"),
+        ((x, t, x, t - 1), "t_test must hold what the loss"),
+        ((x, np.eye(4)[t]), "t_train must hold"),
+        ((x,), "t_train must be an array"),
+        ((x, t, x), "t_test must be an array"),
+        ((x, t, None, t), "x_test"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=words):
+            Trainer(network(), *arguments)
+    with pytest.raises(ValueError, match="validation must hold what the network takes"):
+        Trainer(network(), x, t, validation=(x[:, :2], t))
+
+
+def test_the_last_batch_may_be_left_out():
+    run = trainer(n=41, drop_last=True)
+    run.train()
+    assert run.iter_per_epoch == 5 and run.current_iter == 15
+
+
+# ---- the state of others
+
+
+def test_an_optimizer_with_the_state_of_other_arrays_is_refused():
+    optimizer = Adam()
+    one = network()
+    trainer(one, optimizer=optimizer).train()
+    trainer(one, optimizer=optimizer).train()  # the same arrays
+    with pytest.raises(ValueError, match=r"optimizer.reset\(\)"):
+        trainer(network(1), optimizer=optimizer)
+    optimizer.reset()
+    assert trainer(network(1), optimizer=optimizer).optimizer is optimizer
+
+
+def test_a_schedule_that_has_been_stepped_is_refused():
+    optimizer = SGD()
+    schedule = StepDecay(optimizer, 1)
+    schedule.step()
+    with pytest.raises(ValueError, match=r"schedule.reset\(\)"):
+        trainer(optimizer=optimizer, schedule=schedule)
+    schedule.reset()
+    assert trainer(optimizer=optimizer, schedule=schedule).optimizer.lr == 0.01
+
+
+def test_training_sets_the_mode_and_restores_it():
+    modes = []
+
+    class Watch(Callback):
+        def on_step_end(self, trainer):
+            modes.append(trainer.network.training)
+
+    run = trainer(network().eval(), callbacks=[Watch()])
+    run.network.layers["dropout1"].training = True
+    run.train()
+    assert set(modes) == {True}
+    assert not run.network.training and not run.network.layers["norm1"].training
+    assert run.network.layers["dropout1"].training
+    whole = trainer()
+    whole.train()
+    assert whole.history.step_loss == run.history.step_loss
+
+
+# ---- numbers that are none
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_update():
+    run = trainer()
+    run.train_step()
+    before = state(run)
+    run.network.params["W2"][0, 0] = np.nan
+    broken = state(run)
+    with pytest.raises(FloatingPointError, match="step 2: W of layer 'affine2' is not finite"):
+        run.train_step()
+    assert state(run) == broken != before
+
+
+def test_what_is_not_finite_first_is_named():
+    x, t = samples()
+    x[3, 2] = np.inf
+    run = Trainer(network(), x, t, mini_batch_size=40, verbose=False, seed=0)
+    with pytest.raises(FloatingPointError, match="step 1: the batch x is not finite"):
+        run.train()
+
+    class Bad(Relu):
+        def forward(self, x):
+            return super().forward(x) * np.float32(np.nan)
+
+    run = trainer(Network([Affine(units=4), Bad(), Affine(units=3)], (4,), seed=0))
+    with pytest.raises(FloatingPointError, match="step 1: the output of layer 'bad1' is not finite"):
+        run.train()
+
+
+def test_gradients_that_are_not_finite_are_seen():
+    class Bad(Relu):
+        def backward(self, dout, *, input_gradient=True):
+            return np.full_like(super().backward(dout), np.inf)
+
+    def run(**options):
+        return trainer(Network([Affine(units=4), Bad(), Affine(units=3)], (4,), seed=0), epochs=1, **options)
+
+    with pytest.raises(FloatingPointError, match="step 1: the gradient of b1 is not finite"):
+        run().train()
+    with pytest.warns(RuntimeWarning, match="step 1: the gradient of b1 is not finite"):
+        run(on_nonfinite="warn").train_step()
+    run(on_nonfinite="ignore").train_step()
+
+
+def test_scores_that_are_no_numbers_are_never_right():
+    run = trainer(on_nonfinite="ignore")
+    run.network.params["W1"][...] = np.nan
+    run.train()
+    assert run.train_acc_list == [0, 0, 0]
+
+
+# ---- history and callbacks
+
+
+def test_the_loss_of_an_epoch_is_its_mean(capsys):
+    run = trainer(n=42, mini_batch_size=10, verbose=True, epochs=1)
+    run.train()
+    losses = run.history.step_loss
+    mean = (10 * sum(losses[:4]) + 2 * losses[4]) / 42
+    assert run.history.loss == [pytest.approx(mean)]
+    assert capsys.readouterr().out.startswith(f"epoch 1/1: loss {mean:.4f}, train accuracy")
+
+
+def test_history_becomes_rows_and_files(tmp_path):
+    run = trainer(log_dir=tmp_path / "log", validation=0.2)
+    run.train()
+    names = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "test_accuracy", "lr", "seconds"]
+    assert [list(row) for row in run.history.rows()] == [names] * 3
+    lines = (tmp_path / "log" / "history.csv").read_text().splitlines()
+    assert lines[0] == ",".join(names) and len(lines) == 4
+    assert float(lines[2].split(",")[1]) == run.history.loss[1]
+    rows = [json.loads(line) for line in (tmp_path / "log" / "history.jsonl").read_text().splitlines()]
+    assert rows == run.history.rows()
+    pytest.importorskip("matplotlib")
+    run.history.plot(file_name=tmp_path / "history.png")
+    assert (tmp_path / "history.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_more_epochs(capsys):
+    run = trainer(epochs=2)
+    run.train()
+    run.verbose = True
+    run.train()
+    assert capsys.readouterr().out == "2 epochs are done, as many as trainer.epochs says: train(n) trains n more\n"
+    run.train(1)
+    assert run.current_epoch == 3 and run.epochs == 2
+    run.epochs = 5
+    run.train()
+    assert run.current_epoch == len(run.history) == 5 and run.max_iter == 25
+    with pytest.raises(ValueError, match="epochs must be at least 0"):
+        run.epochs = -1
+    with pytest.raises(TypeError, match="epochs must be an integer"):
+        run.train("one")
+
+
+class Scripted(Callback):
+    """Replaces the measure of each epoch by one of a list."""
+
+    def __init__(self, values, name="loss"):
+        self.values, self.name = list(values), name
+
+    def on_epoch_end(self, trainer):
+        getattr(trainer.history, self.name)[-1] = self.values[trainer.current_epoch - 1]
+
+
+def test_early_stopping_and_going_on():
+    stopping = EarlyStopping(2, min_delta=0.1)
+    run = trainer(epochs=20, callbacks=[Scripted([3, 2, 1.95, 2.5, 1, 0.5]), stopping])
+    run.train()
+    assert (run.current_epoch, stopping.best, stopping.best_epoch, stopping.waited) == (4, 2, 2, 2)
+    run.train()
+    assert run.current_epoch == 4
+    stopping.reset()
+    run.train(2)
+    assert run.current_epoch == 6
+
+
+@pytest.mark.parametrize(("name", "values", "best"), [("loss", [2, 1, 3], 2), ("accuracy", [0.2, 0.9, 0.1], 2)])
+def test_the_direction_follows_from_the_measure(name, values, best):
+    stopping = EarlyStopping(1, monitor=name)
+    run = trainer(epochs=20, callbacks=[Scripted(values, name), stopping])
+    run.train()
+    assert stopping.best_epoch == best and run.current_epoch == 3
+
+
+def test_the_best_epoch_is_put_back():
+    run = trainer(epochs=6, optimizer_param={"lr": 0.5}, validation=0.3, restore_best=True)
+    arrays = []
+
+    class Keep(Callback):
+        def on_epoch_end(self, trainer):
+            arrays.append({name: value.copy() for name, value in trainer.network._state().items()})
+
+    run.callbacks.append(Keep())
+    run.train()
+    best = int(np.argmin(run.history.val_loss))
+    assert run.best_epoch == best + 1 and run.best_value == run.history.val_loss[best]
+    for name, value in run.network._state().items():
+        np.testing.assert_array_equal(value, arrays[best][name])
+
+
+def test_a_plateau_watches_what_is_monitored():
+    seen = []
+
+    class Watching(ReduceOnPlateau):
+        def step(self, metric):
+            seen.append(metric)
+            super().step(metric)
+
+    run = trainer(schedule=lambda o: Watching(o, mode="max"), monitor="accuracy")
+    run.train()
+    assert seen == run.history.accuracy
+
+
+def test_callbacks_are_called_in_their_order():
+    events = []
+
+    class Listener(Callback):
+        def __getattribute__(self, name):
+            if name.startswith("on_"):
+                return lambda trainer: events.append(name)
+            return super().__getattribute__(name)
+
+    trainer(n=16, epochs=2, callbacks=[Listener()]).train()
+    epoch = ["on_epoch_begin", "on_step_end", "on_step_end", "on_epoch_end"]
+    assert events == ["on_train_begin", *epoch, *epoch, "on_train_end"]
+
+
+def test_an_interrupt_is_told():
+    events = []
+
+    class Stop(Callback):
+        def on_step_end(self, trainer):
+            raise KeyboardInterrupt
+
+        def on_interrupt(self, trainer):
+            events.append(trainer.current_iter)
+
+        def on_train_end(self, trainer):
+            events.append("end")
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer(callbacks=[Stop()]).train()
+    assert events == [1]
+
+
+def test_states_of_callbacks_are_resumed(tmp_path):
+    class Counting(Callback):
+        def __init__(self):
+            self.steps = 0
+
+        def on_step_end(self, trainer):
+            self.steps += 1
+
+        def state_dict(self):
+            return {"steps": self.steps}
+
+        def load_state_dict(self, state_dict):
+            if not isinstance(state_dict["steps"], int):
+                raise TypeError("steps must be an int")
+            self.steps = state_dict["steps"]
+
+    run = trainer(callbacks=[Counting(), LearningRateLog(), Counting()], epochs=1)
+    run.train()
+    run.save_checkpoint(tmp_path / "c")
+    other = trainer(callbacks=[Counting(), LearningRateLog(), Counting()])
+    other.load_checkpoint(tmp_path / "c")
+    assert [callback.state_dict() for callback in other.callbacks] == [c.state_dict() for c in run.callbacks]
+    with pytest.raises(ValueError, match="callbacks must be among those here, Counting, got Counting2 too"):
+        trainer(callbacks=[Counting()]).load_checkpoint(tmp_path / "c")
+
+
+def test_a_time_limit():
+    limit = TimeLimit(1e-6)
+    run = trainer(callbacks=[limit])
+    run.train()
+    assert run.current_iter == 1
+    run.train()
+    assert run.current_iter == 1 and limit.elapsed() > 1e-6
+
+
+def test_a_log_for_tensorboard(tmp_path):
+    pytest.importorskip("tensorboardX")
+    run = trainer(callbacks=[TensorBoardLog(tmp_path / "runs")])
+    run.train()
+    (file,) = (tmp_path / "runs").iterdir()
+    data = file.read_bytes()
+    for tag in (b"step/loss", b"step/lr", b"epoch/loss", b"epoch/test_accuracy"):
+        assert tag in data
+
+
+def test_learning_rates_are_found_and_the_trainer_is_unchanged():
+    run = trainer(n=400, **FULL)
+    run.train_step()
+    before = state(run)
+    found = find_learning_rate(run, lowest=1e-5, highest=100, steps=60)
+    assert state(run) == before
+    assert len(found.lr) == len(found.loss) == len(found.smoothed) <= 60
+    assert found.lr[0] == 1e-5 and found.lr == sorted(found.lr)
+    assert found.suggestion in found.lr
+    for arguments, words in (
+        ({"lowest": 1.0, "highest": 0.1}, "lowest must be below highest"),
+        ({"steps": 1}, "steps must be at least 2"),
+        ({"lowest": -1}, "lowest must be"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            find_learning_rate(run, **arguments)
+    with pytest.raises(TypeError, match="trainer must be a Trainer"):
+        find_learning_rate(3)
+
+
+def test_a_regression_is_trained_with_validation():
+    x = np.random.default_rng(0).standard_normal((60, 3))
+    t = x @ [1.0, -2.0, 0.5]
+    net = Network([Affine(units=1)], (3,), dtype="float64", seed=0, last_layer=MeanSquaredError())
+    run = Trainer(net, x, t, epochs=30, validation=0.2, optimizer="Adam", optimizer_param={"lr": 0.1}, verbose=False)
+    run.train()
+    assert run.history.val_accuracy == [] and run.history.val_loss[-1] < run.history.val_loss[0] / 10
+
+
+# ---- output
+
+
+@pytest.mark.parametrize("stderr", [None, "closed", object()], ids=["None", "closed", "no file"])
+def test_a_stream_that_is_none_does_not_end_training(monkeypatch, stderr, capsys):
+    if stderr == "closed":
+        stderr = open(os.devnull, "w")
+        stderr.close()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    trainer(verbose=True, epochs=1).train()
+    monkeypatch.setattr(sys, "stdout", stderr)
+    trainer(verbose=True, epochs=1).train()
+
+
+def test_a_line_now_and_then_where_there_is_no_bar(monkeypatch, capsys):
+    monkeypatch.setattr("cconv._progress.INTERVAL", 0.0)
+    trainer(verbose=True, epochs=1).train()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(",")[0] for line in lines[:5]] == [f"epoch 1/1: step {n} of 5" for n in range(1, 6)]
+
+
+def test_checkpoints_and_history_show_themselves():
+    run = trainer(epochs=1)
+    assert repr(run.history) == "History(0 steps)"
+    run.train()
+    assert repr(run.history).startswith("History(1 epochs: loss ")
+    assert Checkpoints("nowhere").latest() is None
+    assert math.isnan(EarlyStopping().best)
+
+
+def test_simple_conv_net_with_everything_on(tmp_path):
+    (x, t), (x_test, t_test) = cconv.load_synthetic_digits(300, 50, flatten=False)
+    augment = cconv.augment.Compose([cconv.augment.RandomShift(0.1), cconv.augment.RandomRotation(10)])
+    options = {"epochs": 2, "mini_batch_size": 50, "optimizer": "Adam", "seed": 0, "verbose": False}
+    options |= {"augment": augment, "validation": 0.2, "average": 0.99, "checkpoint_dir": tmp_path}
+    run = Trainer(SimpleConvNet(seed=0), x, t, x_test, t_test, **options)
+    run.train()
+    other = Trainer(SimpleConvNet(seed=1), x, t, x_test, t_test, resume=True, **options)
+    assert state(run) == state(other)
