@@ -57,7 +57,7 @@ from cconv.layers import (
     Upsample,
     ZeroPad,
 )
-from cconv.networks import DeepConvNet, LeNet5, MobileNet, Network, ResNet, SimpleConvNet
+from cconv.networks import DeepConvNet, LeNet5, MobileNet, Network, ResNet, SimpleConvNet, load
 from cconv.optimizers import (
     SGD,
     AdaGrad,
@@ -147,6 +147,7 @@ __all__ = [
     "gradient_check",
     "identity_function",
     "im2col",
+    "load",
     "load_mnist",
     "load_synthetic_digits",
     "mean_squared_error",
@@ -166,3 +167,13 @@ __all__ = [
     "step_function",
     "threads",
 ]
+
+_LAZY = ("torch",)  # modules that nothing here needs: imported when they are asked for
+
+
+def __getattr__(name):
+    if name in _LAZY:
+        import importlib
+
+        return importlib.import_module(f"cconv.{name}")
+    raise AttributeError(f"module 'cconv' has no attribute {name!r}")
