@@ -68,7 +68,7 @@ class NotLoaded(NamedTuple):
     mismatched: list[str]
 
 
-def save_params(file_name, params, architecture):
+def save_params(file_name, params, architecture, *, name="file_name"):
     """Write parameters to a safetensors file, all of it or nothing.
 
     The file appears under its name only when it is complete: it is written beside it and then renamed. A pipe or a
@@ -82,6 +82,8 @@ def save_params(file_name, params, architecture):
     params : mapping of str to ndarray
     architecture : dict
         JSON values: what `Network.architecture` returns, for instance.
+    name : str, keyword only
+        What an error calls the first argument.
 
     Raises
     ------
@@ -93,12 +95,12 @@ def save_params(file_name, params, architecture):
     """
     data = _packed(PARAMS, params, architecture=architecture)
     if not callable(getattr(file_name, "write", None)):
-        write(path_of(file_name), data)
+        write(path_of(file_name, name), data)
         return
     try:
         file_name.write(data)
     except TypeError as error:
-        raise TypeError(f"file_name must be open for bytes, not for text: {error}") from None
+        raise TypeError(f"{name} must be open for bytes, not for text: {error}") from None
 
 
 def save_checkpoint(file_name, params, architecture, rest):

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 
 from .._arrays import as_array, as_input
-from .._checks import argument, flag
+from .._checks import flag
 from .._random import generator
 from ..geometry import integer
 from ..gradient import numerical_gradient
@@ -341,8 +341,7 @@ class Network:
         >>> cconv.load(file.getvalue()).classes
         ['cat', 'dog']
         """
-        with argument("file must be a name of a file or a binary file, of what can be written"):
-            save_params(file, self.state_dict(), self.architecture())
+        save_params(file, self.state_dict(), self.architecture(), name="file")
 
     def save_params(self, file_name="params.pkl"):
         """Write the parameters, and all else that `save` writes, to `file_name`, whatever its ending.
