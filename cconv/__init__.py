@@ -1,5 +1,7 @@
 """cconv: convolutional-network layers for Python, compiled."""
 
+from typing import TYPE_CHECKING
+
 from cconv._config import show_config
 from cconv._threads import threads
 from cconv._version import __version__
@@ -168,12 +170,15 @@ __all__ = [
     "threads",
 ]
 
-_LAZY = ("torch",)  # modules that nothing here needs: imported when they are asked for
+_LAZY = ("torch",)  # modules of other worlds, imported when they are first used
 
+if TYPE_CHECKING:
+    from cconv import torch as torch
+else:
 
-def __getattr__(name):
-    if name in _LAZY:
-        import importlib
+    def __getattr__(name):
+        if name in _LAZY:
+            from importlib import import_module
 
-        return importlib.import_module(f"cconv.{name}")
-    raise AttributeError(f"module 'cconv' has no attribute {name!r}")
+            return import_module(f"cconv.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

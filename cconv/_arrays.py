@@ -76,41 +76,12 @@ def as_input(array, name, ndim=None):
     if not is_ready(array):
         array = _normalised(array, name)
     if ndim is not None and array.ndim != ndim:
-        raise _dimensions(array, name, ndim)
+        dimensions = "1 dimension" if ndim == 1 else f"{ndim} dimensions"
+        raise ValueError(f"{name} must have {dimensions}, got {array.ndim} (shape {array.shape})")
     return array
 
 
-def shape_of(array, name, ndim=None):
-    """Return the shape of what `as_input` would take, without a copy of it.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `as_input` does.
-
-    Examples
-    --------
-    >>> shape_of(np.broadcast_to(np.float32(0), (2**40, 3)), "W", 2)
-    (1099511627776, 3)
-    """
-    array = _floats(array, name)
-    if ndim is not None and array.ndim != ndim:
-        raise _dimensions(array, name, ndim)
-    return array.shape
-
-
-def _dimensions(array, name, ndim):
-    dimensions = "1 dimension" if ndim == 1 else f"{ndim} dimensions"
-    return ValueError(f"{name} must have {dimensions}, got {array.ndim} (shape {array.shape})")
-
-
 def _normalised(array, name):
-    array = _floats(array, name)
-    return required(array, FLOAT32 if array.dtype.itemsize == 4 else FLOAT64)
-
-
-def _floats(array, name):
-    """Return what NumPy makes an array of, which must hold float32 or float64, in any layout."""
     array = as_array(array, name)
     kind, size = array.dtype.kind, array.dtype.itemsize
     if kind != "f" or size not in (4, 8):
@@ -120,7 +91,7 @@ def _floats(array, name):
         elif kind in "iubf":
             hint = f"; convert it first, {name}.astype(np.float32)"
         raise TypeError(f"{name} must be float32 or float64, got {array.dtype}{hint}")
-    return array
+    return required(array, FLOAT32 if size == 4 else FLOAT64)
 
 
 def as_array(array, name):
@@ -168,6 +139,26 @@ def with_weights(x, W, b, ndim):
         return x, W, b
     x, W = as_input(x, "x", ndim), as_input(W, "W", ndim)
     return promote(x, W, None if b is None else as_input(b, "b", 1))
+
+
+def shape_of(array, name, ndim=None):
+    """Return the shape of what `as_input` would take, without a copy of it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `as_input` does.
+
+    Examples
+    --------
+    >>> shape_of(np.broadcast_to(np.float32(0), (2**40, 3)), "W", 2)
+    (1099511627776, 3)
+    """
+    array = as_array(array, name)
+    as_input(np.empty(0, array.dtype), name)  # which says whether the dtype will do
+    if ndim is not None and array.ndim != ndim:
+        raise ValueError(f"{name} must have {ndim} dimensions, got {array.ndim} (shape {array.shape})")
+    return array.shape
 
 
 def in_dtype_of(parameter, gradient):
