@@ -177,6 +177,15 @@ def test_a_parameter_file_of_version_1_is_read_with_a_warning(tmp_path):
     assert_state(loaded, saved.state_dict())
 
 
+def test_what_fits_of_a_parameter_file_of_version_1_is_read(tmp_path):
+    saved, net = of_all_sorts(0), of_all_sorts(1)
+    net.layers["affine1"] = Affine(np.ones((3, 2), np.float32), np.zeros(2, np.float32))
+    write_version_1(tmp_path / "p", saved)
+    with pytest.warns(UserWarning, match="format version 1"):
+        assert net.load_params(tmp_path / "p", strict=False) == ([], [], ["affine1.W", "affine1.b"])
+    np.testing.assert_array_equal(net.params["W2"], saved.params["W2"])
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [

@@ -80,8 +80,9 @@ def _made(description, entries, custom):
         last_layer=_layer("loss", description["loss"], custom, loss=True),
         classes=description["classes"],
     )
+    frozen = set(description["frozen"])
     for name, layer in nested(network.layers):
-        if name in description["frozen"]:
+        if name in frozen:
             layer.frozen = True
     told = json.loads(json.dumps(network.architecture()))
     difference = next(differences(_without_kinds(told), _without_kinds(description)), None)
