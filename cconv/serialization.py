@@ -256,7 +256,7 @@ def load_state(state, params, *, strict=True, place="state"):
     arrays = {name: as_array(value, f"{place}[{name!r}]") for name, value in mapping(state, place).items()}
     left_out = _left_out(place, arrays, params, strict)
     names = [name for name in arrays if name in params and name not in left_out.mismatched]
-    put({name: _cast(arrays[name], params[name].dtype, f"{place}[{name!r}]") for name in names}, params)
+    put({name: _cast(arrays[name], params[name].dtype, f"{place}: {name}") for name in names}, params)
     return left_out
 
 
