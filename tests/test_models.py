@@ -679,17 +679,23 @@ def forge(tree, place, value):
 
 
 def test_every_forged_entry_of_a_network_is_refused_or_is_what_it_says():
-    net = of_all_sorts(last_layer=SoftmaxWithLoss(class_weight=[1, 2, 3]), classes=["a", "b", "c"])
-    net.freeze("conv1")
-    metadata, architecture, arrays = unpacked(content(net))
+    layers = [
+        Convolution(filters=2, size=2),
+        Residual([("norm", BatchNormalization()), Dropout(0.25)]),
+        Pooling(2, 2),
+        Affine(units=2),
+    ]
+    options = {"last_layer": SoftmaxWithLoss(class_weight=[1, 2]), "classes": ["a", "b"], "seed": 0}
+    metadata, architecture, arrays = unpacked(content(Network(layers, (1, 4, 4), **options).freeze("conv1")))
     refused = accepted = 0
     for place in places(architecture):
         for value in FORGED:
             forged = forge(architecture, place, value)
-            data = packed(metadata, forged, arrays)
-            tracemalloc.start()
+            is_large = value in (2**40, 2**70)
+            if is_large:
+                tracemalloc.start()
             try:
-                loaded = cconv.load(data)
+                loaded = cconv.load(packed(metadata, forged, arrays))
             except ValueError as error:
                 assert "file" in str(error) and len(str(error)) < 5000
                 refused += 1
@@ -697,7 +703,7 @@ def test_every_forged_entry_of_a_network_is_refused_or_is_what_it_says():
                 # Nothing is taken for something else: it says again what the file says.
                 assert json.loads(json.dumps(loaded.architecture())) == forged, (place, value)
                 accepted += 1
-            finally:
+            if is_large:
                 assert tracemalloc.get_traced_memory()[1] < 1 << 22, (place, value)
                 tracemalloc.stop()
     assert refused > 20 * accepted > 0
