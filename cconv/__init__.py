@@ -1,5 +1,7 @@
 """cconv: convolutional-network layers for Python, compiled."""
 
+from typing import TYPE_CHECKING
+
 from cconv import augment, callbacks, data, metrics
 from cconv._config import show_config
 from cconv._threads import threads
@@ -72,7 +74,7 @@ from cconv.layers import (
     ZeroPad,
 )
 from cconv.learning_rate_finder import LearningRates, find_learning_rate
-from cconv.networks import DeepConvNet, LeNet5, MobileNet, Network, ResNet, SimpleConvNet
+from cconv.networks import DeepConvNet, LeNet5, MobileNet, Network, ResNet, SimpleConvNet, load
 from cconv.optimizers import (
     SGD,
     AdaGrad,
@@ -170,6 +172,7 @@ __all__ = [
     "gradient_check",
     "identity_function",
     "im2col",
+    "load",
     "load_cifar10",
     "load_cifar100",
     "load_fashion_mnist",
@@ -195,3 +198,16 @@ __all__ = [
     "step_function",
     "threads",
 ]
+
+_LAZY = ("torch",)  # modules of other worlds, imported when they are first used
+
+if TYPE_CHECKING:
+    from cconv import torch as torch
+else:
+
+    def __getattr__(name):
+        if name in _LAZY:
+            from importlib import import_module
+
+            return import_module(f"cconv.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -23,6 +23,7 @@ __all__ = [
     "number",
     "promote",
     "required",
+    "shape_of",
     "taken_dtype",
     "with_weights",
 ]
@@ -196,6 +197,26 @@ def with_weights(x, W, b, ndim):
         return x, W, b
     x, W = as_input(x, "x", ndim), as_input(W, "W", ndim)
     return promote(x, W, None if b is None else as_input(b, "b", 1))
+
+
+def shape_of(array, name, ndim=None):
+    """Return the shape of what `as_input` would take, without a copy of it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `as_input` does.
+
+    Examples
+    --------
+    >>> shape_of(np.broadcast_to(np.float32(0), (2**40, 3)), "W", 2)
+    (1099511627776, 3)
+    """
+    array = as_array(array, name)
+    as_input(np.empty(0, array.dtype), name)  # which says whether the dtype will do
+    if ndim is not None and array.ndim != ndim:
+        raise ValueError(f"{name} must have {ndim} dimensions, got {array.ndim} (shape {array.shape})")
+    return array.shape
 
 
 def in_dtype_of(parameter, gradient):

@@ -1,22 +1,47 @@
-"""Parameters and checkpoints in safetensors files, written all or not at all, read only into what they came from."""
+"""Networks and checkpoints in safetensors files, written all or not at all, and checked before their data are read.
 
+A file of format version 2 holds each array once, under the name of its layer (``conv1.W``), and says in its metadata,
+as JSON texts, what network they are of: `Network.architecture` shows it. Beside that, a checkpoint holds what training
+goes on from. Version 1 had the layers in no order and the parameters under the names W1, b1, ...
+"""
+
+import io
 import json
 import math
 import os
 import stat
+import warnings
+from contextlib import contextmanager
+from itertools import zip_longest
 from typing import NamedTuple
 
 import numpy as np
 
-from ._checks import checked_dict
+from ._arrays import as_array
+from ._checks import checked_dict, flag, mapping
 from ._files import path_of, write
 from .geometry import integer
+from .layers.stack import CUSTOM
 
-__all__ = ["load_params", "put", "read_checkpoint", "save_checkpoint", "save_params"]
+__all__ = [
+    "NotLoaded",
+    "differences",
+    "load_params",
+    "load_state",
+    "put",
+    "read_arrays",
+    "read_checkpoint",
+    "read_network",
+    "save_checkpoint",
+    "save_params",
+]
 
 PARAMS = "cconv-params"
 CHECKPOINT = "cconv-checkpoint"
-VERSION = 1
+VERSION = 2
+# What a file says of a network that another network may have otherwise, and still take its parameters.
+OWN = ("class", "dtype", "classes", "frozen", "params")
+LARGEST_PIECE = 1 << 24  # bytes that are read at a time
 PICKLE_STARTS = (b"\x80", b"(", b"}", b"c")  # a binary protocol; a dict, or an OrderedDict, in protocols 0 and 1
 LONGEST_HEAD = 100_000_000  # bytes, as safetensors has it
 MOST_DIMENSIONS = 64  # as NumPy has it
@@ -29,7 +54,21 @@ DTYPES = {
 }
 
 
-def save_params(file_name, params, architecture):
+class NotLoaded(NamedTuple):
+    """The names of arrays that loading left out: not in the file, not in the network, of a shape that does not fit.
+
+    Examples
+    --------
+    >>> NotLoaded(missing=["affine2.W"], unexpected=[], mismatched=[]).missing
+    ['affine2.W']
+    """
+
+    missing: list[str]
+    unexpected: list[str]
+    mismatched: list[str]
+
+
+def save_params(file_name, params, architecture, *, name="file_name"):
     """Write parameters to a safetensors file, all of it or nothing.
 
     The file appears under its name only when it is complete: it is written beside it and then renamed. A pipe or a
@@ -37,11 +76,14 @@ def save_params(file_name, params, architecture):
 
     Parameters
     ----------
-    file_name : str, bytes or path
-        Used as given, whatever its ending. A file that is replaced hands on its mode; a link stays one.
+    file_name : str, bytes or path, or binary file
+        Used as given, whatever its ending. A file that is replaced hands on its mode; a link stays one. Into a binary
+        file the bytes are written where it stands.
     params : mapping of str to ndarray
     architecture : dict
-        JSON values that a network must agree with to load the file.
+        JSON values: what `Network.architecture` returns, for instance.
+    name : str, keyword only
+        What an error calls the first argument.
 
     Raises
     ------
@@ -51,7 +93,14 @@ def save_params(file_name, params, architecture):
     OSError
         If the file cannot be written; one of this name that was there is left as it was.
     """
-    _write(file_name, PARAMS, params, architecture=architecture)
+    data = _packed(PARAMS, params, architecture=architecture)
+    if not callable(getattr(file_name, "write", None)):
+        write(path_of(file_name, name), data)
+        return
+    try:
+        file_name.write(data)
+    except TypeError as error:
+        raise TypeError(f"{name} must be open for bytes, not for text: {error}") from None
 
 
 def save_checkpoint(file_name, params, architecture, rest):
@@ -73,26 +122,26 @@ def save_checkpoint(file_name, params, architecture, rest):
     """
     arrays = {f"network.{name}": value for name, value in params.items()}
     rest = _without_arrays(rest, "rest", arrays)
-    _write(file_name, CHECKPOINT, arrays, architecture=architecture, rest=rest)
+    write(path_of(file_name), _packed(CHECKPOINT, arrays, architecture=architecture, rest=rest))
 
 
-def _write(file_name, kind, arrays, **metadata):
+def _packed(kind, arrays, **metadata):
+    """Return the bytes of a file."""
     from safetensors.numpy import save
 
-    path = path_of(file_name)
     for name, value in arrays.items():
         if not isinstance(value, np.ndarray) or _native(value.dtype) not in map(_native, DTYPES.values()):
             got = getattr(value, "dtype", type(value).__name__)
             raise TypeError(f"{name} must be an array of a dtype that safetensors has, got {got}")
     metadata = {name: _text(name, value) for name, value in metadata.items()}
     metadata |= {"format": kind, "version": str(VERSION)}
-    write(path, save({name: np.require(value, requirements="C") for name, value in arrays.items()}, metadata))
+    return save({name: np.require(value, requirements="C") for name, value in arrays.items()}, metadata)
 
 
 def _text(name, value):
     """Return a value as a JSON text that can be read again."""
     try:
-        text = json.dumps(value, sort_keys=True)
+        text = json.dumps(value)
         _json(text)
     except (TypeError, ValueError, RecursionError) as error:
         raise type(error)(f"{name} must hold JSON values: {error}") from None
@@ -117,18 +166,30 @@ def _with_arrays(tree, arrays):
     return tree
 
 
-def load_params(file_name, params, architecture):
-    """Read parameters that `save_params` wrote, into the arrays of `params`, in place.
+def load_params(file_name, params, architecture, *, strict=True):
+    """Read parameters that `save_params` or `save_checkpoint` wrote, into the arrays of `params`, in place.
 
     The head of the file is checked before its data are read.
 
     Parameters
     ----------
-    file_name : str, bytes or path
+    file_name : str, bytes or path, or binary file
     params : mapping of str to ndarray
         Floats are cast to the dtype of these arrays; any others must have it.
     architecture : dict
-        What the file's must be.
+        What the file's must be, but for what `OWN` names.
+    strict : bool, default True, keyword only
+        Whether the architectures must agree and all arrays fit; else those are read that fit by their names and shapes.
+
+    Returns
+    -------
+    NotLoaded
+        Of three empty lists, where `strict` is True.
+
+    Warns
+    -----
+    UserWarning
+        If the file is of version 1: the order of its layers is not in it.
 
     Raises
     ------
@@ -140,13 +201,63 @@ def load_params(file_name, params, architecture):
         If it is not such a file, is damaged, or belongs to another architecture, holds numbers too large for the dtype,
         or an array is read-only; nothing has changed then.
     """
-    path = path_of(file_name)
-    with open(path, "rb") as file:
-        entries, metadata = _read_head(file, path, PARAMS)
-        _compare(path, metadata, architecture)
-        _check(path, entries, params)
-        arrays = _read_arrays(file, path, entries)
-    put({name: _cast(array, params[name].dtype, f"{path}: {name}") for name, array in arrays.items()}, params)
+    strict = flag(strict, "strict")
+    with _opened(file_name, "file_name") as (file, place, size):
+        entries, metadata = _read_head(file, place, size, (PARAMS, CHECKPOINT), oldest=1)
+        old = metadata["version"] == "1"
+        if strict:
+            _compare(place, metadata, architecture, old=old)
+        names = _network_entries(entries, metadata)
+        if old:
+            layer_names = architecture.get("params", {})
+            names = {key: layer_names.get(name, name) for key, name in names.items()}
+        found = {name: entries[key] for key, name in names.items()}
+        left_out = _left_out(place, found, params, strict)
+        fitting = {key: name for key, name in names.items() if name in params and name not in left_out.mismatched}
+        arrays = _read_arrays(file, place, entries, fitting)
+    put({name: _cast(arrays[key], params[name].dtype, f"{place}: {name}") for key, name in fitting.items()}, params)
+    if old:
+        warnings.warn(
+            f"{place} has format version 1: the order of its layers is not in it and was not checked; save it again",
+            stacklevel=3,
+        )
+    return left_out
+
+
+def load_state(state, params, *, strict=True, place="state"):
+    """Write the arrays of a mapping into those of `params`, in place.
+
+    Parameters
+    ----------
+    state : mapping of str to array_like
+        Floats are cast to the dtype of the arrays in `params`; any others must have it.
+    params : mapping of str to ndarray
+    strict : bool, default True, keyword only
+        Whether names and shapes must all fit; else those are written that do.
+    place : str, keyword only
+        What an error calls the mapping.
+
+    Returns
+    -------
+    NotLoaded
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no mapping, something does not fit, or an array of `params` is read-only; nothing has changed then.
+
+    Examples
+    --------
+    >>> params = {"W": np.zeros(2), "b": np.zeros(1)}
+    >>> load_state({"W": np.ones(2)}, params, strict=False).missing, params["W"].tolist()
+    (['b'], [1.0, 1.0])
+    """
+    strict = flag(strict, "strict")
+    arrays = {name: as_array(value, f"{place}[{name!r}]") for name, value in mapping(state, place).items()}
+    left_out = _left_out(place, arrays, params, strict)
+    names = [name for name in arrays if name in params and name not in left_out.mismatched]
+    put({name: _cast(arrays[name], params[name].dtype, f"{place}: {name}") for name in names}, params)
+    return left_out
 
 
 def read_checkpoint(file_name, params, architecture):
@@ -158,7 +269,7 @@ def read_checkpoint(file_name, params, architecture):
     params : mapping of str to ndarray
         What the file's parameters are for: their names, shapes and dtypes must be these.
     architecture : dict
-        What the file's must be.
+        What the file's must be, the frozen layers too.
 
     Returns
     -------
@@ -171,49 +282,188 @@ def read_checkpoint(file_name, params, architecture):
     OSError, TypeError, ValueError
         As `load_params` does.
     """
-    path = path_of(file_name)
-    with open(path, "rb") as file:
-        entries, metadata = _read_head(file, path, CHECKPOINT)
-        _compare(path, metadata, architecture)
-        names = {key: key.removeprefix("network.") for key in entries if key.startswith("network.")}
-        _check(path, {name: entries[key] for key, name in names.items()}, params, exact=True)
-        arrays = _read_arrays(file, path, entries)
+    with _opened(path_of(file_name), "file_name") as (file, place, size):
+        entries, metadata = _read_head(file, place, size, (CHECKPOINT,))
+        _compare(place, metadata, architecture, also=("frozen",))
+        names = _network_entries(entries, metadata)
+        _left_out(place, {name: entries[key] for key, name in names.items()}, params, strict=True, exact=True)
+        arrays = _read_arrays(file, place, entries, entries)
     try:
         rest = _with_arrays(_json(metadata["rest"]), arrays)
     except (ValueError, KeyError) as error:
-        raise ValueError(f"{path} is damaged: the state of the training is not in it: {error}") from None
+        raise ValueError(f"{place} is damaged: the state of the training is not in it: {error}") from None
     return {name: arrays[key] for key, name in names.items()}, rest
+
+
+def read_network(source, make, name="file"):
+    """Return the network that a file holds.
+
+    Parameters
+    ----------
+    source : str or path, binary file, or bytes
+        Bytes are the content of a file.
+    make : callable
+        ``make(description, entries)`` returns the network without having allocated arrays, and a function that puts
+        arrays into it; `description` is the architecture that was written, `entries` is what has `shape` and `dtype` by
+        the array's name. It may raise TypeError, LookupError and ValueError.
+    name : str
+        What an error calls the argument.
+
+    Raises
+    ------
+    OSError, TypeError
+        As `load_params` does.
+    ValueError
+        If it is not such a file, is damaged, or `make` refuses it.
+    """
+    with _opened(source, name, content=True) as (file, place, size):
+        entries, metadata = _read_head(file, place, size, (PARAMS, CHECKPOINT))
+        names = _network_entries(entries, metadata)
+        description = _architecture(place, metadata)
+        try:
+            network, fill = make(description, {name: entries[key] for key, name in names.items()})
+        except (TypeError, LookupError, ValueError) as error:
+            raise ValueError(f"{place} does not hold a network that can be made: {error}") from error
+        arrays = _read_arrays(file, place, entries, names)
+    fill({name: arrays[key] for key, name in names.items()})
+    return network
+
+
+def read_arrays(source, name="file"):
+    """Return the arrays of any safetensors file, by name.
+
+    Raises
+    ------
+    OSError, TypeError, ValueError
+        If it cannot be read, or is no such file.
+    """
+    with _opened(source, name) as (file, place, size):
+        entries, _ = _read_any_head(file, place, size)
+        return _read_arrays(file, place, entries, entries)
 
 
 def put(arrays, params):
     """Write arrays that were checked into those of `params`."""
-    for name, value in params.items():
-        value[...] = arrays[name]
+    for name, value in arrays.items():
+        params[name][...] = value
 
 
-def _compare(path, metadata, architecture):
-    """Refuse the file of another network."""
+@contextmanager
+def _opened(source, name, content=False):
+    """Give a file that stands where its content begins, what an error calls it, and how many bytes it has.
+
+    Bytes are a path, or else the content.
+    """
+    if callable(getattr(source, "read", None)):
+        yield source, name, _size(source)
+    elif content and isinstance(source, (bytes, bytearray, memoryview)):
+        yield io.BytesIO(source), name, memoryview(source).nbytes
+    else:
+        path = path_of(source, name)
+        with open(path, "rb") as file:
+            status = os.fstat(file.fileno())
+            yield file, path, status.st_size if stat.S_ISREG(status.st_mode) else math.inf
+
+
+def _size(file):
+    """Return how many bytes a file has from where it stands; infinity if it does not say."""
     try:
-        stored = _json(metadata["architecture"])
+        start = file.tell()
+        end = file.seek(0, os.SEEK_END)
+        file.seek(start)
+    except (AttributeError, OSError, ValueError):  # a pipe, or what comes out of a compressed file
+        return math.inf
+    return end - start
+
+
+def _architecture(place, metadata):
+    """Return what a file says of its network."""
+    try:
+        return _json(metadata["architecture"])
     except (ValueError, KeyError):
-        raise ValueError(f"{path} is damaged: it does not say which architecture it is of") from None
-    expected = json.loads(json.dumps(architecture))
-    if stored != expected:
-        raise ValueError(f"{path} holds parameters of another network: {'; '.join(_differences(expected, stored))}")
+        raise ValueError(f"{place} is damaged: it does not say which architecture it is of") from None
 
 
-def _check(path, entries, params, exact=False):
-    """Refuse arrays that `params` cannot take; unless it must be exact, floats of another precision will do."""
-    if entries.keys() != params.keys():
-        raise ValueError(f"{path} must hold the parameters {sorted(params)}, got {sorted(entries)}")
+def _compare(place, metadata, architecture, *, also=(), old=False):
+    """Refuse the file of another network: of another `architecture`, but for what `OWN` names and `also` does not."""
+    stored, expected = _architecture(place, metadata), json.loads(json.dumps(architecture))
+    if old:
+        expected = _version_1(expected, stored)
+    for description in (stored, expected):
+        if isinstance(description, dict):
+            for key in OWN:
+                if key not in also:
+                    description.pop(key, None)
+    difference = next(differences(expected, stored), None)
+    if difference is not None:
+        raise ValueError(f"{place} holds parameters of another network: {difference}")
+
+
+# Settings that version 1 did not hold.
+ADDED = {"algorithm", "axes", "bias", "filters", "size", "units"}
+
+
+def _version_1(architecture, stored):
+    """Return what version 1 says of a network, for a comparison with what a file of it says."""
+    layers = _stack_1(architecture.get("layers", []), _inner(stored, "layers"))
+    return {"input_shape": architecture.get("input_shape"), "layers": layers}
+
+
+def _stack_1(layers, stored):
+    return {name: _layer_1(dict(settings), _inner(stored, name)) for name, settings in layers}
+
+
+def _layer_1(settings, stored):
+    settings["type"] = settings["type"].removeprefix(CUSTOM)
+    if _are_named(settings.get("branches")):
+        settings |= {name: _stack_1(layers, _inner(stored, name)) for name, layers in settings.pop("branches")}
+    if settings["type"] == "Flatten":
+        settings["shape"] = [-1]
+    if "pool_h" in settings:
+        settings["window"] = [settings.pop("pool_h"), settings.pop("pool_w")]
+        settings.setdefault("dilation", [1, 1])
+    return {key: value for key, value in settings.items() if key in stored or key not in ADDED}
+
+
+def _inner(value, key):
+    """Return the dict that a JSON value has under a key, an empty one if it has none."""
+    inner = value.get(key) if isinstance(value, dict) else None
+    return inner if isinstance(inner, dict) else {}
+
+
+def _network_entries(entries, metadata):
+    """Return the names of a network's arrays, by the names that they have in the file."""
+    if metadata["format"] == PARAMS:
+        return {key: key for key in entries}
+    return {key: key.removeprefix("network.") for key in entries if key.startswith("network.")}
+
+
+def _left_out(place, entries, params, strict, exact=False):
+    """Return the names of what `params` cannot take; unless it must be exact, floats of another precision will do.
+
+    Raises
+    ------
+    ValueError
+        If it is strict and there are some, or an array that is to be written is read-only.
+    """
+    left_out = NotLoaded([name for name in params if name not in entries], [n for n in entries if n not in params], [])
+    if strict and (left_out.missing or left_out.unexpected):
+        wrong = f"without {left_out.missing[0]}" if left_out.missing else f"with {left_out.unexpected[0]}"
+        raise ValueError(f"{place} must hold the parameters of this network, got them {wrong}")
     for name, value in params.items():
+        if name not in entries:
+            continue
         shape, dtype = entries[name].shape, _native(entries[name].dtype)
         cast = value.dtype.kind == "f" and not exact
         if shape != value.shape or (dtype.kind != "f" if cast else dtype != _native(value.dtype)):
-            kind = "floats" if cast else _native(value.dtype)
-            raise ValueError(f"{path}: {name} must have shape {value.shape} and hold {kind}, got {shape} of {dtype}")
-        if not value.flags.writeable:
+            if strict:
+                kind = "floats" if cast else _native(value.dtype)
+                got = f"{shape} of {dtype}"
+                raise ValueError(f"{place}: {name} must have shape {value.shape} and hold {kind}, got {got}")
+            left_out.mismatched.append(name)
+        elif not value.flags.writeable:
             raise ValueError(f"{name} must be writeable to load parameters into it, got a read-only array")
+    return left_out
 
 
 def _native(dtype):
@@ -238,41 +488,54 @@ class _Entry(NamedTuple):
     end: int
 
 
-def _read_head(file, path, kind):
-    """Return the entries of a file of this kind, by name in the order of their data, and its metadata.
+def _read_head(file, place, size, kinds, *, oldest=VERSION):
+    """Return the entries of a file of one of these kinds, by name in the order of their data, and its metadata."""
+    entries, metadata = _read_any_head(file, place, size)
+    kind, version = metadata.get("format"), metadata.get("version")
+    if kind not in kinds:
+        if kind in (PARAMS, CHECKPOINT):
+            raise ValueError(f"{place} is a {kind} file of cconv, but must be a {kinds[0]} file")
+        raise ValueError(f"{place} was not written by cconv: its format is {kind!r}, not {kinds[0]!r}")
+    if version == "1" and (kind == CHECKPOINT or oldest > 1):
+        hint = "" if kind == CHECKPOINT else "; load_params reads it into a network that is there"
+        raise ValueError(
+            f"{place} has format version 1, this cconv reads version {VERSION}: the order of its layers is not in "
+            f"it{hint}"
+        )
+    if version not in ("1", str(VERSION)):
+        newer = ": a newer cconv wrote it" if str(version).isdecimal() else ""
+        raise ValueError(f"{place} has format version {version}, this cconv reads version {VERSION}{newer}")
+    return entries, metadata
 
-    Nothing behind the head is read, and it must agree with the size of the file, where that has one.
+
+def _read_any_head(file, place, size):
+    """Return the entries of any safetensors file, by name in the order of their data, and its metadata.
+
+    Nothing behind the head is read, and it must agree with the size of the file, where that is known.
     """
-    status = os.fstat(file.fileno())
-    size = status.st_size if stat.S_ISREG(status.st_mode) else math.inf
+    start = b""
     try:
         start = _read_exactly(file, 9)
         length = int.from_bytes(start[:8], "little")
         if start[8:] != b"{" or not 0 < length <= min(LONGEST_HEAD, size - 8):
-            raise ValueError(f"it must begin with the length of its head and {{, got {start}")
+            raise ValueError(f"it must begin with the length of its head and {{, got {bytes(start)}")
         entries, metadata = _parse_head(b"{" + _read_exactly(file, length - 1))
         end = 8 + length + max((entry.end for entry in entries.values()), default=0)
         if size not in (end, math.inf):
             raise ValueError(f"its head tells of {end} bytes, the file has {size}")
     except (TypeError, ValueError) as error:
-        if _is_pickle(file):
+        if _is_pickle(file, start):
             raise ValueError(
-                f"{path} is a pickle, and loading one runs whatever code it holds; cconv reads safetensors. If you "
+                f"{place} is a pickle, and loading one runs whatever code it holds; cconv reads safetensors. If you "
                 "trust the file, convert it once:\n"
                 "    import pickle\n"
-                f"    with open({path!r}, 'rb') as file:\n"
+                f"    with open({place!r}, 'rb') as file:\n"
                 "        params = pickle.load(file)\n"
                 "    for name, value in params.items():\n"
                 "        network.params[name][...] = value\n"
                 "    network.save_params('params.safetensors')"
             ) from None
-        raise ValueError(f"{path} is not a safetensors file, or it is damaged: {error}") from None
-    if metadata.get("format") != kind:
-        if metadata.get("format") in (PARAMS, CHECKPOINT):
-            raise ValueError(f"{path} is a {metadata['format']} file of cconv, but must be a {kind} file")
-        raise ValueError(f"{path} was not written by cconv: its format is {metadata.get('format')!r}, not {kind!r}")
-    if metadata.get("version") != str(VERSION):
-        raise ValueError(f"{path} has format version {metadata.get('version')}, this cconv reads version {VERSION}")
+        raise ValueError(f"{place} is not a safetensors file, or it is damaged: {error}") from None
     return entries, metadata
 
 
@@ -301,37 +564,45 @@ def _entry(name, value):
 
 
 def _read_exactly(file, length):
-    data = file.read(length)
-    if len(data) != length:
-        raise ValueError(f"{length} bytes were expected, got {len(data)}")
+    """Return so many bytes; memory is taken for what has come, not for what is said to come."""
+    data = bytearray()
+    while len(data) < length:
+        piece = file.read(min(length - len(data), LARGEST_PIECE))
+        if not isinstance(piece, (bytes, bytearray, memoryview)):
+            raise TypeError(f"it must give bytes, got {type(piece).__name__}")
+        if not piece:
+            raise ValueError(f"{length} bytes were expected, got {len(data)}")
+        data += piece
     return data
 
 
-def _read_arrays(file, path, entries):
-    """Return the arrays that follow the head."""
+def _read_arrays(file, place, entries, names):
+    """Return the arrays of these names, of all that follow the head."""
     arrays = {}
     for name, entry in entries.items():
         try:
-            array = np.empty(entry.shape, entry.dtype)
-        except ValueError as error:  # larger ones beside a 0 than NumPy has
-            raise ValueError(f"{path} is damaged: {name} cannot have shape {entry.shape}: {error}") from None
-        if file.readinto(array.reshape(-1).view(np.uint8)) != array.nbytes:
-            raise ValueError(f"{path} is damaged: it ends within {name}")
-        arrays[name] = array.astype(_native(entry.dtype), copy=False)
+            if name in names:
+                # What has a length of 0 may have others that are larger than NumPy has.
+                array = np.ndarray(entry.shape, entry.dtype, _read_exactly(file, entry.end - entry.begin))
+                arrays[name] = array.astype(_native(entry.dtype), copy=False)
+            else:
+                for begin in range(entry.begin, entry.end, LARGEST_PIECE):
+                    _read_exactly(file, min(entry.end - begin, LARGEST_PIECE))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{place} is damaged: {name} of shape {entry.shape} cannot be read: {error}") from None
     if file.read(1):
-        raise ValueError(f"{path} is damaged: it does not end behind its arrays")
+        raise ValueError(f"{place} is damaged: it does not end behind its arrays")
     return arrays
 
 
-def _is_pickle(file):
-    """Say whether a file that is none of safetensors begins and ends like a pickle."""
-    if not file.seekable():
-        return False
-    file.seek(0)
-    start = file.read(9)
+def _is_pickle(file, start):
+    """Say whether a file that is none of safetensors, and begins so, begins and ends like a pickle."""
     if start[:1] not in PICKLE_STARTS or start[8:] == b"{":  # where safetensors has its head
         return False
-    file.seek(-1, os.SEEK_END)
+    try:
+        file.seek(-1, os.SEEK_END)
+    except (AttributeError, OSError, ValueError):
+        return False
     return file.read(1) == b"."
 
 
@@ -350,10 +621,27 @@ def _json(text):
     return value
 
 
-def _differences(expected, stored, place=""):
-    """Yield in words where two JSON values differ."""
+def differences(expected, stored, place=""):
+    """Yield in words where two JSON values differ; lists of named values differ in their order too."""
     if isinstance(expected, dict) and isinstance(stored, dict):
-        for key in sorted(expected.keys() | stored.keys()):
-            yield from _differences(expected.get(key), stored.get(key), f"{place}.{key}" if place else key)
+        for key in dict.fromkeys([*expected, *stored]):
+            inner = f"{place}.{key}" if place else key
+            if key in expected and key in stored:
+                yield from differences(expected[key], stored[key], inner)
+            else:
+                yield f"{inner} must be {expected.get(key, 'none')}, got {stored.get(key, 'none')}"
+    elif _are_named(expected) and _are_named(stored):
+        for number, (own, other) in enumerate(zip_longest(expected, stored, fillvalue=(None, None))):
+            if own[0] != other[0]:
+                yield f"{place}[{number}] must be {own[0] or 'none'}, got {other[0] or 'none'}"
+                return
+            yield from differences(own[1], other[1], f"{place}.{own[0]}")
     elif expected != stored:
         yield f"{place or 'architecture'} must be {expected}, got {stored}"
+
+
+def _are_named(value):
+    """Say whether a JSON value is a list of names and values."""
+    return isinstance(value, list) and all(
+        isinstance(item, list) and len(item) == 2 and isinstance(item[0], str) for item in value
+    )

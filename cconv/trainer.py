@@ -782,7 +782,7 @@ class Trainer:
 
     def _arrays(self):
         """Return the arrays of the network, with what its layers accumulate where it tells."""
-        arrays = self.network._state() if hasattr(self.network, "_state") else dict(self.network.params)
+        arrays = self.network.state_dict() if isinstance(self.network, Network) else dict(self.network.params)
         for name, value in arrays.items():
             if not isinstance(name, str) or not isinstance(value, np.ndarray):
                 raise TypeError(f"params[{name!r}] must be an array, under a name, got {type(value).__name__}")

@@ -3,7 +3,8 @@
 python examples/augmented_mnist.py --network simple
 python examples/augmented_mnist.py --network deep --seed 1
 
-Adam's learning rate warms up and then falls to 0; accuracy is that of an average of the parameters, after the last step.
+Adam's learning rate warms up and then falls to 0; accuracy is that of an average of the parameters, after the last
+step.
 """
 
 import argparse

@@ -54,7 +54,8 @@ REFUSALS = (TypeError, ValueError)
 # What else may come, where it is documented: files and keys that are not there, and more images than memory holds.
 LOADERS = tuple(f"load_{name}" for name in ("cifar10", "cifar100", "fashion_mnist", "kmnist", "mnist"))
 FILES = set(LOADERS) | {"read_idx", "read_idx_pair", "filter_show", "plot_accuracy"}
-FILES |= {"Network.load_params", "Network.save_params", "Trainer.load_checkpoint", "Trainer.save_checkpoint"}
+FILES |= {"Network.load_params", "Network.save", "Network.save_params", "load"}
+FILES |= {"Trainer.load_checkpoint", "Trainer.save_checkpoint"}
 KEYS = {"update", "freeze", "unfreeze"}
 # Public methods that a network calls, and a user does not.
 INNER = {"build", "join", "join_shapes", "multiply_adds", "output_shape", "smallest_batch", "split"}
@@ -177,6 +178,7 @@ FUNCTIONS = {
     "gradient_check": {"target": cconv.Affine(np.ones((4, 2)), np.ones(2)), "x": ROWS},
     "identity_function": {"x": ROWS},
     "im2col": OPERATIONS["im2col"],
+    "load": {"file": "network"},
     **{name: {"data_dir": "nowhere"} for name in LOADERS},
     "load_synthetic_digits": {"n_train": 2, "n_test": 1},
     "mean_squared_error": {"y": ROWS, "t": ROWS},
@@ -343,6 +345,8 @@ def methods():
     simple.save_params("network")
     for name in ("save_params", "load_params"):
         rows.append((f"Network.{name}", simple, {"file_name": "network"}))
+    rows.append(("Network.save", simple, {"file": "network"}))
+    rows.append(("Network.load_state_dict", simple, {"state": copy.deepcopy(simple.state_dict())}))
     for name in OPTIMIZERS:
         optimizer = use(name, made(name))
         rows.append((f"{name}.update", optimizer, {"params": PARAMS, "grads": PARAMS}))
@@ -450,6 +454,7 @@ def test_metrics(name, arguments):
 def test_functions(name, arguments):
     function = getattr(cconv, name)
     Path("labels").write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 1, 3]))
+    network().save("network")
     Path("images").write_bytes(bytes([0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 7]))
     also = (OSError,) * (name in FILES) + (MemoryError,) * (name == "load_synthetic_digits")
     assert faults(name, function, arguments, inspect.signature(function), also=also) == []

@@ -512,7 +512,7 @@ def test_blocks_survive_copies_and_files(tmp_path):
     assert "W3" in network.gradient(x, t)
     other = nested()
     other.layers["concatenate1"].branches["branch2"]["conv1"].stride = (1, 2)
-    with pytest.raises(ValueError, match=r"layers.concatenate1.branch2.conv1.stride must be"):
+    with pytest.raises(ValueError, match=r"layers.concatenate1.branches.branch2.conv1.stride must be"):
         other.load_params(tmp_path / "p.safetensors")
 
 

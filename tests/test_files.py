@@ -16,7 +16,7 @@ import pytest
 import cconv
 from cconv import _files
 from cconv._files import path_of, replacing, write
-from cconv.serialization import load_params, save_params
+from cconv.serialization import load_params, save_checkpoint, save_params
 
 posix = pytest.mark.skipif(os.name == "nt", reason="modes, pipes and locks are POSIX's")
 LEFTOVER = re.compile(r"\.[0-9a-f]{16}\.[0-9a-f]{16}\.tmp")
@@ -353,11 +353,15 @@ def test_a_file_name_is_a_str_bytes_or_a_path(name):
             call(name, {}, {})
 
 
-def test_a_file_object_is_no_file_name(tmp_path):
+def test_a_checkpoint_goes_into_a_file_by_its_name_alone(tmp_path):
     with open(tmp_path / "p", "wb") as file:
-        pass
-    with pytest.raises(TypeError, match="file_name must be a str, bytes or a path, got BufferedWriter"):
+        with pytest.raises(TypeError, match="file_name must be a str, bytes or a path, got BufferedWriter"):
+            save_checkpoint(file, {}, {}, {})
+    with pytest.raises(ValueError, match="closed file"):
         save_params(file, {}, {})
+    with open(tmp_path / "p", "w") as file:
+        with pytest.raises(TypeError, match="file_name must be open for bytes, not for text"):
+            save_params(file, {}, {})
 
 
 @posix

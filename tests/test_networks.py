@@ -139,7 +139,7 @@ def test_files_hold_the_parameters_exactly(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["params.pkl"]
     data = (tmp_path / "params.pkl").read_bytes()
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
-    assert header["version"] == "1" and json.loads(header["architecture"])["input_shape"] == [2, 9, 7]
+    assert header["version"] == "2" and json.loads(header["architecture"])["input_shape"] == [2, 9, 7]
 
 
 @pytest.mark.parametrize("damage", [b"", b"garbage", "truncated", "other version"])
@@ -150,7 +150,7 @@ def test_damaged_files_change_nothing(tmp_path, damage):
     if damage == "truncated":
         damage = data[:-10]
     elif damage == "other version":
-        damage = data.replace(b'"version":"1"', b'"version":"9"')
+        damage = data.replace(b'"version":"2"', b'"version":"9"')
         assert damage != data
     (tmp_path / "params").write_bytes(damage)
     before = copy.deepcopy(net.params)

@@ -286,7 +286,7 @@ def test_what_a_network_says_of_them():
     assert own.output_shapes["scale1"] == own.output_shapes["normalize1"] == (3, 8, 9)
     lines = own.summary().splitlines()
     assert lines[1].split() == ["scale1", "Scale", "(3,", "8,", "9)", "0", "0", "864"]
-    assert own.architecture()["layers"]["normalize1"] == {"type": "Normalize", "mean": [1, 2, 3], "std": 4}
+    assert dict(own.architecture()["layers"])["normalize1"] == {"type": "Normalize", "mean": [1, 2, 3], "std": 4}
     assert list(own.freeze("scale1").trainable_params) == list(own.params)
     with pytest.raises(ValueError, match=r"Normalize 'normalize1' expects 2 channels or features, gets \(3, 8, 9\)"):
         network(Scale(), Normalize([1, 2], 3))

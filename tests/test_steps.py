@@ -95,7 +95,7 @@ def samples():
 
 def held(network):
     """Return copies of all that a later step depends on, and of what the last one left."""
-    found = {name: value.copy() for name, value in network._state().items()}
+    found = {name: value.copy() for name, value in network.state_dict().items()}
     found["loss"] = network.last_layer.loss
     found["calls"] = network.layers["concatenate1"].branches["branch2"]["counting1"].calls
     gradients = {f"d{name}": value for name, value in network.params.gradients().items()}

@@ -97,6 +97,11 @@ class Affine(Layer):
     def multiply_adds(self, input_shape):
         return self.W.size
 
+    def describe(self):
+        if self.W is None:
+            return {"units": self.units, "bias": self.bias}
+        return {"units": np.shape(self.W)[1], "bias": self.b is not None}
+
     def forward(self, x):
         x = as_input(x, "x")
         self._expect_arrays()

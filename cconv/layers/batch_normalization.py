@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from .._arrays import as_input, in_dtype_of
+from .._arrays import as_input, in_dtype_of, shape_of
 from .._checks import flag, positive, share
 from ..functional import batch_normalization, batch_normalization_backward
 from .layer import expect_channels
@@ -77,6 +77,10 @@ class BatchNormalization(Normalization):
         return shape
 
     def output_shape(self, input_shape):
+        self._expect_alike()
+        for name in self.buffer_names:
+            if self.gamma is not None and getattr(self, name) is not None:
+                self._expect_size(name, shape_of(getattr(self, name), name))
         channels, size = expect_channels(input_shape), np.size(self.gamma)
         if self.gamma is not None and size not in (channels, math.prod(input_shape)):
             raise ValueError(f"expects {size} channels or activations, gets {tuple(input_shape)}")
@@ -116,12 +120,13 @@ class BatchNormalization(Normalization):
         """Return both running arrays, checked before anything changes."""
         arrays = [as_input(getattr(self, name), name) for name in self.buffer_names]
         for array, name in zip(arrays, self.buffer_names, strict=True):
-            if array.size != np.size(self.gamma):
-                size = np.size(self.gamma)
-                raise ValueError(
-                    f"{name} must have one value per feature, {size} as gamma has, got shape {array.shape}"
-                )
+            self._expect_size(name, array.shape)
         return arrays
+
+    def _expect_size(self, name, shape):
+        size = np.size(self.gamma)
+        if math.prod(shape) != size:
+            raise ValueError(f"{name} must have one value per feature, {size} as gamma has, got shape {shape}")
 
     def _follow(self, running, batch):
         """Return a running array, one step of the batch's further, in gamma's dtype."""

@@ -140,4 +140,13 @@ class Branches(Layer):
         return None if total is None else total.astype(dtype, copy=False)
 
     def describe(self):
-        return {branch: describe(layers) for branch, layers in self.branches.items()}
+        return {"branches": [[name, describe(layers)] for name, layers in self.branches.items()]}
+
+    @classmethod
+    def from_description(cls, settings, make_layers):
+        return cls._of({name: make_layers(layers) for name, layers in settings["branches"]})
+
+    @classmethod
+    def _of(cls, branches):
+        """Return an object of these branches, by the class's own arguments."""
+        return cls(branches)

@@ -43,6 +43,10 @@ class Concatenate(Branches):
             raise ValueError("branches must be at least one list of layers, got none")
         super().__init__({f"branch{number}": layers for number, layers in enumerate(branches, 1)})
 
+    @classmethod
+    def _of(cls, branches):
+        return cls(*branches.values())
+
     def join(self, outs):
         if any(out.ndim < 2 for out in outs):
             shapes = ", ".join(str(out.shape) for out in outs)

@@ -103,6 +103,12 @@ class Convolution(Filters):
             ) from None
         return filters, place.out_h, place.out_w
 
+    def _outputs(self):
+        return np.shape(self.W)[0]
+
+    def describe(self):
+        return {**super().describe(), "algorithm": self.algorithm}
+
     def multiply_adds(self, input_shape):
         return self.W.size * math.prod(self.output_shape(input_shape)[1:])
 

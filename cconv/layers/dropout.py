@@ -98,5 +98,9 @@ class Dropout(Layer):
             raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
         return dropout(dout, **settings).astype(dtype, copy=False)
 
+    @classmethod
+    def from_description(cls, settings, make_layers):
+        return cls(**settings, seed=0)  # the state of the masks is in the file
+
     def describe(self):
         return {"dropout_ratio": self.dropout_ratio, "inverted": self.inverted, "spatial": self.spatial}

@@ -61,5 +61,13 @@ class Filters(Layer):
     def _settings(self):
         return {"stride": self.stride, "pad": self.pad, "dilation": self.dilation, "groups": self.groups}
 
+    def _outputs(self):
+        """Return the number of output channels, as W says it."""
+        raise NotImplementedError(f"{type(self).__name__} must define _outputs()")
+
     def describe(self):
-        return {**window_settings(self.stride, self.pad, self.dilation), "groups": self.groups}
+        if self.W is None:
+            sizes = {"filters": self.filters, "size": self.size, "bias": self.bias}
+        else:
+            sizes = {"filters": self._outputs(), "size": np.shape(self.W)[2:], "bias": self.b is not None}
+        return {**sizes, **window_settings(self.stride, self.pad, self.dilation), "groups": self.groups}

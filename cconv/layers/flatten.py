@@ -16,3 +16,6 @@ class Flatten(Reshape):
 
     def __init__(self):
         super().__init__(-1)
+
+    def describe(self):
+        return {}

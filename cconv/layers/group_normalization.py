@@ -55,6 +55,7 @@ class GroupNormalization(Normalization):
         return shape
 
     def output_shape(self, input_shape):
+        self._expect_alike()
         channels = expect_channels(input_shape)
         if channels % self.groups:
             raise ValueError(f"expects channels that its {self.groups} groups divide, gets {channels}")

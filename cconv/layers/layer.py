@@ -2,7 +2,7 @@
 
 from contextvars import ContextVar, copy_context
 
-from .._arrays import as_array, as_input
+from .._arrays import as_array, shape_of
 from ..geometry import image_shape
 
 __all__ = ["Layer"]
@@ -24,7 +24,7 @@ def expect_channels(input_shape):
 
 def parameter_shape(W, ndim):
     """Return the shape of weights, which must have so many dimensions."""
-    shape = as_input(W, "W", ndim).shape
+    shape = shape_of(W, "W", ndim)
     if 0 in shape:
         raise ValueError(f"W must not be empty, got shape {shape}")
     return shape
@@ -32,7 +32,7 @@ def parameter_shape(W, ndim):
 
 def expect_bias(b, count, what):
     """Refuse a bias that has not one value for each output."""
-    if b is not None and (shape := as_input(b, "b").shape) != (count,):
+    if b is not None and (shape := shape_of(b, "b")) != (count,):
         raise ValueError(f"b must have one value for each of the {count} {what}, got shape {shape}")
 
 
@@ -161,8 +161,24 @@ class Layer:
         return 1
 
     def describe(self):
-        """Return the settings that make the layer what it is, beside its arrays, as a dict of JSON values."""
+        """Return the settings that make the layer what it is, beside its arrays, as a dict of JSON values.
+
+        They are the keyword arguments that make such a layer again, one without arrays yet: what a file holds of it.
+        """
         return {}
+
+    @classmethod
+    def from_description(cls, settings, make_layers):
+        """Return the layer that `describe` described, without arrays and without drawing random numbers.
+
+        Parameters
+        ----------
+        settings : dict
+            What `describe` returned, as JSON gives it back.
+        make_layers : callable
+            Makes a list of named layers of what `cconv.layers.stack.describe` said of a stack.
+        """
+        return cls(**settings)
 
     def _expect_arrays(self):
         """Refuse to work before the arrays are there."""

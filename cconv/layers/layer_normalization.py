@@ -58,12 +58,16 @@ class LayerNormalization(Normalization):
         return shape
 
     def output_shape(self, input_shape):
+        self._expect_alike()
         if self.axes is not None and self.axes > len(input_shape):
             raise ValueError(f"expects inputs of {self.axes} axes or more, gets {tuple(input_shape)}")
         shape = np.shape(self.gamma)
         if self.gamma is not None and tuple(input_shape[max(len(input_shape) - len(shape), 0) :]) != shape:
             raise ValueError(f"expects inputs whose last axes are {shape}, gets {tuple(input_shape)}")
         return tuple(input_shape)
+
+    def describe(self):
+        return {"axes": self.axes if self.gamma is None else np.ndim(self.gamma), **super().describe()}
 
     def forward(self, x):
         self._expect_arrays()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .._arrays import as_input
+from .._arrays import shape_of
 from .._checks import nonnegative
 from .layer import Layer
 
@@ -23,13 +23,17 @@ class Normalization(Layer):
     def __init__(self, gamma, beta, eps):
         if (gamma is None) != (beta is None):
             raise TypeError("give gamma and beta, or neither, got one of them")
-        if gamma is not None and as_input(gamma, "gamma").shape != as_input(beta, "beta").shape:
-            raise ValueError(f"beta must have gamma's shape {np.shape(gamma)}, got {np.shape(beta)}")
         self.gamma = gamma
         self.beta = beta
+        self._expect_alike()
         self.eps = nonnegative(eps, "eps")
         self.dgamma = None
         self.dbeta = None
+
+    def _expect_alike(self):
+        """Refuse a beta that is not like gamma, where there is one."""
+        if self.gamma is not None and shape_of(self.gamma, "gamma") != shape_of(self.beta, "beta"):
+            raise ValueError(f"beta must have gamma's shape {np.shape(self.gamma)}, got {np.shape(self.beta)}")
 
     def _begin(self, shape, dtype):
         """Make gamma and beta, if they are missing."""

@@ -3,7 +3,7 @@
 from .._arrays import as_input
 from .._checks import flag
 from ..functional import average_pool, average_pool_backward, max_pool, max_pool_backward
-from ..geometry import integer, window, window_settings
+from ..geometry import integer, pair, window, window_settings
 from .layer import Layer, expect_images
 
 __all__ = ["AveragePooling", "Pooling"]
@@ -44,8 +44,9 @@ class _Window(Layer):
         return channels, place.out_h, place.out_w
 
     def describe(self):
-        settings = window_settings(self.stride, self.pad, self.dilation)
-        return {"window": (self.pool_h, self.pool_w), **settings, "ceil_mode": self.ceil_mode}
+        settings = {"pool_h": self.pool_h, "pool_w": self.pool_w, "ceil_mode": self.ceil_mode}
+        moves = window_settings(self.stride, self.pad)
+        return {**settings, "stride": moves["stride"], "pad": moves["pad"]}
 
 
 class Pooling(_Window):
@@ -88,6 +89,9 @@ class Pooling(_Window):
 
     def _options(self):
         return {"stride": self.stride, "pad": self.pad, "dilation": self.dilation, "ceil_mode": self.ceil_mode}
+
+    def describe(self):
+        return {**super().describe(), "dilation": pair(self.dilation, "dilation", 1)}
 
     def forward(self, x):
         x = as_input(x, "x", 4)

@@ -45,6 +45,10 @@ class Residual(Branches):
     def shortcut(self):
         return self.branches["shortcut"]
 
+    @classmethod
+    def _of(cls, branches):
+        return cls(**branches)
+
     def join(self, outs):
         body, shortcut = outs
         if body.shape != shortcut.shape:

@@ -67,6 +67,9 @@ class SigmoidWithLoss(Layer):
             return None
         return sigmoid_cross_entropy_backward(y, t, dout, pos_weight=self.pos_weight, sample_weight=weight)
 
+    def describe(self):
+        return {"pos_weight": None if self.pos_weight is None else self.pos_weight.tolist()}
+
     def accuracy(self, scores, t):
         """Return the share of values on the right side: positive where t is above 1/2, and only there. A NaN is not."""
         scores = as_input(scores, "scores")

@@ -85,6 +85,10 @@ class SoftmaxWithLoss(Layer):
             return None
         return mean_cross_entropy_backward(y, targets, weights, total, dout).reshape(shape)
 
+    def describe(self):
+        weight = None if self.class_weight is None else self.class_weight.tolist()
+        return {"label_smoothing": self.label_smoothing, "class_weight": weight, "ignore_index": self.ignore_index}
+
     def accuracy(self, scores, t):
         """Return the share of samples whose highest score is that of their class; ignored ones do not count.
 

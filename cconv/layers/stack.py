@@ -1,6 +1,7 @@
 """Layers that follow each other: their names, their shapes and their arrays."""
 
 import copy
+import importlib
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
 
@@ -9,18 +10,25 @@ import numpy as np
 from .layer import Layer
 
 __all__ = [
+    "CUSTOM",
     "BuildError",
+    "array_names",
+    "array_of",
     "backward",
     "build",
     "call",
     "describe",
+    "describe_one",
     "forget",
     "forward",
+    "kind_of",
+    "known_kinds",
     "multiply_adds",
     "named",
     "nested",
     "output_shapes",
     "param_names",
+    "set_array",
     "smallest_batch",
     "step_back",
     "trains",
@@ -28,6 +36,7 @@ __all__ = [
     "undone",
 ]
 
+CUSTOM = "custom:"  # before the name of a class that is not cconv's own, in files
 SHORT = {
     "AdaptiveAveragePooling": "pool",
     "AveragePooling": "pool",
@@ -321,9 +330,49 @@ def _with_shapes(layers, shape):
     return [(layer, shape) for layer, shape in pairs if isinstance(layer, Layer)]
 
 
+def array_names(layer):
+    """Return the names of a layer's arrays: its parameters, and what it accumulates beside them."""
+    return (*param_names(layer), *getattr(layer, "buffer_names", ()))
+
+
+def array_of(layer, name):
+    """Return the array that a layer has under one of its `array_names`."""
+    return getattr(layer, name) if _is_attribute(layer, name) else layer.params[name]
+
+
+def set_array(layer, name, value):
+    """Put an array into a layer under one of its `array_names`."""
+    if _is_attribute(layer, name):
+        setattr(layer, name, value)
+    else:
+        layer.params[name] = value
+
+
+def _is_attribute(layer, name):
+    return name in (*getattr(layer, "param_names", ()), *getattr(layer, "buffer_names", ()))
+
+
 def describe(layers):
-    """Return the kind and the settings of each layer, as a dict of JSON values."""
-    return {
-        name: {"type": type(layer).__name__, **(layer.describe() if isinstance(layer, Layer) else {})}
-        for name, layer in layers.items()
-    }
+    """Return a list of each layer's name, and its kind and settings as a dict of JSON values."""
+    return [[name, describe_one(layer)] for name, layer in layers.items()]
+
+
+def describe_one(layer):
+    """Return the kind and the settings of a layer or a loss, as a dict of JSON values."""
+    settings = layer.describe() if callable(getattr(layer, "describe", None)) else {}
+    if "type" in settings:
+        raise ValueError(f"describe() of {type(layer).__name__} must not have the key 'type', which is its kind's")
+    return {"type": kind_of(layer), **settings}
+
+
+def kind_of(thing, package="layers"):
+    """Return what a file calls the class of a layer or a network; one that is not cconv's own is marked as such."""
+    name = type(thing).__name__
+    return name if known_kinds(package).get(name) is type(thing) else f"{CUSTOM}{name}"
+
+
+def known_kinds(package="layers"):
+    """Return the classes of a package of cconv, `layers` or `networks`, by name."""
+    module = importlib.import_module(f"cconv.{package}")
+    kinds = {name: getattr(module, name) for name in module.__all__ if name not in ("Branches", "Layer")}
+    return {name: kind for name, kind in kinds.items() if isinstance(kind, type)}

@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 from .._arrays import as_input, in_dtype_of
 from ..functional import transposed_convolution, transposed_convolution_backward
 from ..geometry import pair, transposed_window
@@ -124,6 +126,9 @@ class TransposedConvolution(Filters):
         )
         self.db = in_dtype_of(self.b, db)
         return dx
+
+    def _outputs(self):
+        return np.shape(self.W)[1] * self.groups
 
     def describe(self):
         return {**super().describe(), "output_padding": self.output_padding}

@@ -18,7 +18,7 @@ class DeepConvNet(Network):
     input_dim : (int, int, int), default (1, 28, 28)
     hidden_size, output_size : int, default 50 and 10
     dropout_ratio : float, default 0.5, keyword only
-    dtype, rng, seed : keyword only
+    dtype, rng, seed, classes : keyword only
         As for `Network`; the dropout's masks follow from the same generator.
 
     Raises
@@ -42,6 +42,7 @@ class DeepConvNet(Network):
         dtype="float32",
         rng=None,
         seed=None,
+        classes=None,
     ):
         layers = []
         for filters, pad in ((16, 1), (32, 2), (64, 1)):
@@ -49,4 +50,5 @@ class DeepConvNet(Network):
             layers += [Convolution(filters=filters, size=3, pad=pad), Relu(), Pooling(2, 2, stride=2)]
         layers += [Affine(units=integer(hidden_size, "hidden_size", 1)), Relu(), Dropout(dropout_ratio)]
         layers += [Affine(units=integer(output_size, "output_size", 1)), Dropout(dropout_ratio)]
-        super().__init__(layers, image_shape(input_dim, "input_dim", 3), dtype=dtype, rng=rng, seed=seed)
+        options = {"dtype": dtype, "rng": rng, "seed": seed, "classes": classes}
+        super().__init__(layers, image_shape(input_dim, "input_dim", 3), **options)

@@ -15,7 +15,7 @@ class LeNet5(Network):
     input_dim : (int, int, int), default (1, 28, 28)
         The first convolution pads by 2, as the original does by drawing its digits on 32 x 32.
     output_size : int, default 10
-    dtype, rng, seed : keyword only
+    dtype, rng, seed, classes : keyword only
         As for `Network`.
 
     Raises
@@ -30,7 +30,7 @@ class LeNet5(Network):
     61706
     """
 
-    def __init__(self, input_dim=(1, 28, 28), output_size=10, *, dtype="float32", rng=None, seed=None):
+    def __init__(self, input_dim=(1, 28, 28), output_size=10, *, dtype="float32", rng=None, seed=None, classes=None):
         layers = [
             Convolution(filters=6, size=5, pad=2),
             Relu(),
@@ -44,4 +44,5 @@ class LeNet5(Network):
             Relu(),
             Affine(units=integer(output_size, "output_size", 1)),
         ]
-        super().__init__(layers, image_shape(input_dim, "input_dim", 3), dtype=dtype, rng=rng, seed=seed)
+        options = {"dtype": dtype, "rng": rng, "seed": seed, "classes": classes}
+        super().__init__(layers, image_shape(input_dim, "input_dim", 3), **options)

@@ -23,7 +23,7 @@ class MobileNet(Network):
     width : float, default 1.0
         Multiplies the number of filters of every layer, from 16 in the first to 128 in the last.
     output_size : int, default 10
-    dtype, rng, seed : keyword only
+    dtype, rng, seed, classes : keyword only
         As for `Network`.
 
     Raises
@@ -38,7 +38,9 @@ class MobileNet(Network):
     (2, 10)
     """
 
-    def __init__(self, input_dim=(1, 28, 28), width=1.0, output_size=10, *, dtype="float32", rng=None, seed=None):
+    def __init__(
+        self, input_dim=(1, 28, 28), width=1.0, output_size=10, *, dtype="float32", rng=None, seed=None, classes=None
+    ):
         width = positive(width, "width")
         channels = _scaled(16, width)
         layers = _unit(filters=channels, size=3)
@@ -47,7 +49,8 @@ class MobileNet(Network):
             channels = _scaled(filters, width)
             layers += _unit(filters=channels, size=1)
         layers += [GlobalAveragePooling(), Affine(units=integer(output_size, "output_size", 1))]
-        super().__init__(layers, image_shape(input_dim, "input_dim", 3), dtype=dtype, rng=rng, seed=seed)
+        options = {"dtype": dtype, "rng": rng, "seed": seed, "classes": classes}
+        super().__init__(layers, image_shape(input_dim, "input_dim", 3), **options)
 
 
 def _scaled(filters, width):

@@ -13,8 +13,23 @@ from ..geometry import integer
 from ..gradient import numerical_gradient
 from ..layers import SoftmaxWithLoss
 from ..layers.layer import keeping_nothing
-from ..layers.stack import backward, build, describe, forget, forward, named, nested, smallest_batch, undone
-from ..serialization import load_params, save_params
+from ..layers.stack import (
+    array_names,
+    array_of,
+    backward,
+    build,
+    describe,
+    describe_one,
+    forget,
+    forward,
+    kind_of,
+    named,
+    nested,
+    output_shapes,
+    smallest_batch,
+    undone,
+)
+from ..serialization import load_params, load_state, save_params
 from . import fusion, summary
 from .parameters import Parameters
 
@@ -44,6 +59,8 @@ class Network:
         Makes the weights repeatable, in place of `rng`.
     last_layer : Layer, optional, keyword only
         The loss, SoftmaxWithLoss when not given.
+    classes : list of str, optional, keyword only
+        The names of the classes, in the order of their indices: one for each output, or two for a single one.
 
     Attributes
     ----------
@@ -55,6 +72,8 @@ class Network:
         The loss: ``forward(x, t)`` and ``backward()``; one that weighs samples has ``forward(x, t, *, sample_weight)``.
     dtype : numpy.dtype
         Of parameters and activations; inputs are cast to it.
+    classes : list of str or None
+        What files hold of them, and what it may be set to later.
 
     Raises
     ------
@@ -72,7 +91,9 @@ class Network:
     (3, 10)
     """
 
-    def __init__(self, layers, input_shape, *, dtype="float32", rng=None, seed=None, last_layer=None):
+    _classes = None
+
+    def __init__(self, layers, input_shape, *, dtype="float32", rng=None, seed=None, last_layer=None, classes=None):
         self.layers = named(layers)
         self.last_layer = SoftmaxWithLoss() if last_layer is None else last_layer
         if not callable(getattr(self.last_layer, "forward", None)):
@@ -84,7 +105,29 @@ class Network:
             raise ValueError("input_shape must have at least one size, got ()")
         self.dtype = named_dtype(dtype)
         self.training = True
-        self.output_shapes = build(self.layers, self.input_shape, generator(rng, seed), self.dtype)
+        rng = generator(rng, seed)
+
+        def built():
+            self.output_shapes = build(self.layers, self.input_shape, rng, self.dtype)
+            self.classes = classes  # which the shapes of outputs limit
+
+        undone([layer for _, layer in nested(self.layers)], built, rng)
+
+    @property
+    def classes(self):
+        return None if self._classes is None else list(self._classes)
+
+    @classes.setter
+    def classes(self, value):
+        self._classes = None if value is None else self._checked_classes(_names(value))
+
+    def _checked_classes(self, names):
+        """Return names of classes, which must be as many as the layers, as they are now, have outputs."""
+        shape = [self.input_shape, *output_shapes(self.layers, self.input_shape).values()][-1]
+        count = shape[0] if shape else 1
+        if len(names) != count and (len(names), count) != (2, 1):
+            raise ValueError(f"classes must be {count} names, as the network has {count} outputs, got {len(names)}")
+        return names
 
     @property
     def params(self):
@@ -315,30 +358,70 @@ class Network:
 
         return {name: numerical_gradient(loss, value) for name, value in twin.trainable_params.items()}
 
-    def save_params(self, file_name="params.pkl"):
-        """Write the parameters to `file_name`, as safetensors whatever its ending, all of it or nothing.
+    def save(self, file):
+        """Write the whole network to a file, as safetensors, all of it or nothing: `cconv.load` gives it back.
 
-        A file that is replaced hands on its mode; a link stays one; a pipe or a device is written into.
+        The file holds the arrays (`state_dict`) and what `architecture` returns: kinds, settings and names of the
+        layers in their order, the loss, the shape of the input, the dtype, the names of the classes and which layers
+        are frozen. No code is in it. `load_params` reads the parameters alone.
 
         Parameters
         ----------
-        file_name : str, bytes or path
+        file : str, bytes or path, or binary file
+            Used as given; ``.cconv`` is the usual ending. A file that is replaced hands on its mode; a link stays one;
+            a pipe, a device or a binary file is written into.
 
         Raises
         ------
         TypeError, ValueError
-            If no file can have that name, or a parameter is of a dtype that safetensors does not have.
+            If no file can have that name, an array is of a dtype that safetensors does not have, or what a layer
+            describes is not JSON.
         OSError
             If the file cannot be written; one of this name that was there is left as it was.
-        """
-        save_params(file_name, self._state(), self.architecture())
 
-    def load_params(self, file_name="params.pkl"):
-        """Read parameters that `save_params` wrote, into the arrays that are there.
+        Examples
+        --------
+        >>> import io
+        >>> file = io.BytesIO()
+        >>> Network([Affine(units=2)], (3,), seed=0, classes=["cat", "dog"]).save(file)
+        >>> cconv.load(file.getvalue()).classes
+        ['cat', 'dog']
+        """
+        save_params(file, self.state_dict(), self.architecture(), name="file")
+
+    def save_params(self, file_name="params.pkl"):
+        """Write the parameters, and all else that `save` writes, to `file_name`, whatever its ending.
 
         Parameters
         ----------
-        file_name : str, bytes or path
+        file_name : str, bytes or path, or binary file
+
+        Raises
+        ------
+        TypeError, ValueError, OSError
+            As `save` does.
+        """
+        save_params(file_name, self.state_dict(), self.architecture())
+
+    def load_params(self, file_name="params.pkl", *, strict=True):
+        """Read parameters that `save_params`, `save` or a `Trainer` wrote, into the arrays that are there.
+
+        Parameters
+        ----------
+        file_name : str, bytes or path, or binary file
+        strict : bool, default True, keyword only
+            Whether the file must be of the same layers, loss and input shape. With ``strict=False`` those arrays are
+            read whose names and shapes fit: all but another head, for instance.
+
+        Returns
+        -------
+        NotLoaded
+            The names ``(missing, unexpected, mismatched)`` of what was not read: none if it is strict.
+
+        Warns
+        -----
+        UserWarning
+            If the file is of format version 1, which does not hold the order of the layers.
 
         Raises
         ------
@@ -349,19 +432,92 @@ class Network:
         ValueError
             If the file is of another network, damaged, or a pickle of the chapter's; nothing changes then.
         """
-        load_params(file_name, self._state(), self.architecture())
+        return load_params(file_name, self.state_dict(), self.architecture(), strict=strict)
+
+    def state_dict(self):
+        """Return all arrays that belong to the network's state, by the names of their layers and their own.
+
+        They are the very arrays that the layers hold: the parameters and what layers accumulate beside them. A step of
+        training changes parameters in place, but replaces running statistics.
+
+        Returns
+        -------
+        dict of str to ndarray
+
+        Raises
+        ------
+        ValueError
+            If two arrays have the same name, because a layer's name has a dot.
+
+        Examples
+        --------
+        >>> list(Network([Affine(units=2), Residual([BatchNormalization()])], (3,), seed=0).state_dict())
+        ['affine1.W', 'affine1.b', 'residual1.body.norm1.gamma', 'residual1.body.norm1.beta',
+         'residual1.body.norm1.running_mean', 'residual1.body.norm1.running_var']
+        """
+        state = {}
+        for layer_name, layer in nested(self.layers):
+            for name in array_names(layer):
+                full_name, array = f"{layer_name}.{name}", array_of(layer, name)
+                if array is None:
+                    continue
+                if full_name in state:
+                    raise ValueError(f"layers must give arrays different names, got {full_name!r} twice")
+                state[full_name] = array
+        return state
+
+    def load_state_dict(self, state, *, strict=True):
+        """Write arrays into those of `state_dict`, in place.
+
+        Parameters
+        ----------
+        state : mapping of str to array_like
+            Floats are cast to the dtype of the arrays that are there.
+        strict : bool, default True, keyword only
+            Whether names and shapes must all agree; else those arrays are written that fit.
+
+        Returns
+        -------
+        NotLoaded
+            The names ``(missing, unexpected, mismatched)`` of what was not written: none if it is strict.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `state` is no mapping, does not fit, holds numbers too large for a dtype, or an array of the network is
+            read-only; nothing changes then.
+
+        Examples
+        --------
+        >>> one, other = (Network([Affine(units=2)], (3,), seed=seed) for seed in (0, 1))
+        >>> other.load_state_dict(one.state_dict())
+        NotLoaded(missing=[], unexpected=[], mismatched=[])
+        """
+        return load_state(state, self.state_dict(), strict=strict)
 
     def architecture(self):
-        """Return what a parameter file must agree with, as a dict of JSON values."""
-        nested(self.layers)
-        return {"input_shape": self.input_shape, "layers": describe(self.layers)}
+        """Return what a file says of the network beside its arrays, as a dict of JSON values.
 
-    def _state(self):
-        """Return all arrays that a file holds: the parameters, and what layers accumulate beside them."""
-        state = dict(self.params)
-        for name, layer in nested(self.layers):
-            state.update((f"{name}.{buffer}", getattr(layer, buffer)) for buffer in getattr(layer, "buffer_names", ()))
-        return state
+        To load parameters from a file, a network must agree in `input_shape`, `layers` and `loss`; to go on from a
+        checkpoint, in `frozen` too.
+
+        Raises
+        ------
+        ValueError
+            If the names of classes are not as many as the outputs are, now that layers were replaced.
+        """
+        layers = nested(self.layers)
+        classes = self.classes
+        return {
+            "class": kind_of(self, "networks"),
+            "input_shape": self.input_shape,
+            "dtype": self.dtype.name,
+            "classes": None if classes is None else self._checked_classes(classes),
+            "layers": describe(self.layers),
+            "loss": describe_one(self.last_layer),
+            "frozen": [name for name, layer in layers if getattr(layer, "frozen", False)],
+            "params": self.params.full_names,
+        }
 
     def _samples(self, x):
         """Return x as samples that this network takes, neither cast nor copied: there may be too many at once."""
@@ -415,3 +571,14 @@ def _takes(function, name):
     """Return whether a function takes an argument by this name."""
     parameters = inspect.signature(function).parameters.values()
     return any(parameter.name == name or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+
+
+def _names(classes):
+    """Return names of classes as a list of different strings."""
+    if isinstance(classes, np.ndarray):
+        classes = classes.tolist()
+    if not isinstance(classes, (list, tuple)) or not all(isinstance(name, str) for name in classes):
+        raise TypeError(f"classes must be a list of str, got {classes!r}")
+    if len(set(classes)) != len(classes):
+        raise ValueError(f"classes must be different names, got {list(classes)}")
+    return [str(name) for name in classes]

@@ -27,14 +27,17 @@ class Parameters(Mapping):
 
     Attributes
     ----------
+    full_names : dict of str to str
+        The name of each with that of its layer: ``conv2.W`` for W2, for instance, as `Network.state_dict` has it.
     no_decay : frozenset of str
         The parameters that weight decay leaves out: those that their layers name in `no_decay_names`.
     """
 
     def __init__(self, layers, *, frozen=True):
         self._places = places = {}  # a layer, the parameter's name there, and whether that is an attribute's
+        self.full_names = {}
         counts = {}
-        for _, layer in nested(layers):
+        for layer_name, layer in nested(layers):
             names = getattr(layer, "param_names", ())
             is_attribute = bool(names)
             if not is_attribute:
@@ -44,6 +47,7 @@ class Parameters(Mapping):
                 counts[name] = count = counts.get(name, 0) + 1
                 if shown and (getattr(layer, name) if is_attribute else layer.params[name]) is not None:
                     places[f"{name}{count}"] = layer, name, is_attribute
+                    self.full_names[f"{name}{count}"] = f"{layer_name}.{name}"
 
     def __getitem__(self, name):
         layer, name, is_attribute = self._places[name]

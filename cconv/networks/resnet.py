@@ -21,7 +21,7 @@ class ResNet(Network):
     filters : int, default 16
         Of the first group.
     output_size : int, default 10
-    dtype, rng, seed : keyword only
+    dtype, rng, seed, classes : keyword only
         As for `Network`.
 
     Raises
@@ -36,7 +36,16 @@ class ResNet(Network):
     """
 
     def __init__(
-        self, input_dim=(1, 28, 28), depth=8, filters=16, output_size=10, *, dtype="float32", rng=None, seed=None
+        self,
+        input_dim=(1, 28, 28),
+        depth=8,
+        filters=16,
+        output_size=10,
+        *,
+        dtype="float32",
+        rng=None,
+        seed=None,
+        classes=None,
     ):
         depth = integer(depth, "depth", 8)
         if depth % 6 != 2:
@@ -50,7 +59,8 @@ class ResNet(Network):
                 shortcut = [] if stride == 1 else [_conv(width, 1, stride), BatchNormalization()]
                 layers += [Residual(body, shortcut), Relu()]
         layers += [GlobalAveragePooling(), Affine(units=integer(output_size, "output_size", 1))]
-        super().__init__(layers, image_shape(input_dim, "input_dim", 3), dtype=dtype, rng=rng, seed=seed)
+        options = {"dtype": dtype, "rng": rng, "seed": seed, "classes": classes}
+        super().__init__(layers, image_shape(input_dim, "input_dim", 3), **options)
 
 
 def _conv(filters, size, stride=1):

@@ -31,6 +31,8 @@ class SimpleConvNet(Network):
         Draws the weights.
     seed : int, keyword only
         Makes the weights repeatable, in place of `rng`.
+    classes : list of str, optional, keyword only
+        The names of the classes.
 
     Attributes
     ----------
@@ -63,6 +65,7 @@ class SimpleConvNet(Network):
         dtype="float32",
         rng=None,
         seed=None,
+        classes=None,
     ):
         if not isinstance(conv_param, Mapping):
             raise TypeError(f"conv_param must be a dict, got {conv_param!r}")
@@ -85,7 +88,8 @@ class SimpleConvNet(Network):
             "Relu2": Relu(),
             "Affine2": Affine(units=integer(output_size, "output_size", 1), init=init),
         }
-        super().__init__(layers, image_shape(input_dim, "input_dim", 3), dtype=dtype, rng=rng, seed=seed)
+        options = {"dtype": dtype, "rng": rng, "seed": seed, "classes": classes}
+        super().__init__(layers, image_shape(input_dim, "input_dim", 3), **options)
 
 
 def _initializer(value):
