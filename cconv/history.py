@@ -5,7 +5,7 @@ import io
 
 import numpy as np
 
-from ._checks import checked_dict
+from ._checks import checked_dict, choice
 from ._files import path_of, write
 
 __all__ = ["History"]
@@ -57,7 +57,13 @@ class History:
         return f"History({len(self)} epochs: {', '.join(measures)})"
 
     def record(self, **values):
-        """Append the measures of an epoch."""
+        """Append the measures of an epoch.
+
+        Raises
+        ------
+        TypeError
+            If there is no list for one of them.
+        """
         unknown = values.keys() - set(COLUMNS)
         if unknown:
             raise TypeError(f"values must be of {', '.join(COLUMNS)}, got {', '.join(sorted(unknown))}")
@@ -65,7 +71,14 @@ class History:
             getattr(self, name).append(float(value))
 
     def last(self, name):
-        """Return the latest value of a measure, None where there is none."""
+        """Return the latest value of a measure, None where there is none.
+
+        Raises
+        ------
+        ValueError
+            If there is no list of that name.
+        """
+        choice(name, "name", (*COLUMNS, "step_loss"))
         values = getattr(self, name)
         return values[-1] if values else None
 
@@ -117,7 +130,13 @@ class History:
         return {name: np.array(values, np.float64) for name, values in vars(self).items()}
 
     def checked_state(self, state_dict, steps, epochs, measured):
-        """Return the lists that `state_dict` holds, of so many steps and epochs; only `measured` ones have values."""
+        """Return the lists that `state_dict` holds, of so many steps and epochs; only `measured` ones have values.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it holds something else.
+        """
         found = checked_dict(state_dict, "history", dict.fromkeys(vars(self), np.ndarray))
         for name, values in found.items():
             length = steps if name == "step_loss" else epochs * (name in measured)

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from ._arrays import number
 from ._checks import positive
 from ._files import path_of
 from .geometry import integer
@@ -17,26 +18,43 @@ DIVERGED = 4.0  # times the least loss
 class LearningRates:
     """What `find_learning_rate` has found.
 
-    Attributes
+    Parameters
     ----------
     lr : list of float
         The learning rate of each step.
     loss : list of float
         The loss of each step, before it was taken.
+
+    Attributes
+    ----------
+    lr, loss : list of float
     smoothed : list of float
         An exponential moving mean of the losses.
     suggestion : float
         The learning rate at which the smoothed loss falls fastest, over the logarithm of the learning rate.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If lr and loss are not lists of as many numbers, the learning rates positive.
+
+    Examples
+    --------
+    >>> LearningRates([0.001, 0.01, 0.1], [2.3, 2.0, 1.1]).suggestion
+    0.1
     """
 
     def __init__(self, lr, loss):
-        self.lr, self.loss = lr, loss
+        self.lr = [positive(value, "lr") for value in _list(lr, "lr")]
+        self.loss = [number(value, "loss") for value in _list(loss, "loss")]
+        if len(self.lr) != len(self.loss) or not self.lr:
+            raise ValueError(f"lr and loss must be of one length, above 0, got {len(self.lr)} and {len(self.loss)}")
         self.smoothed, mean = [], 0.0
-        for step, value in enumerate(loss, 1):
+        for step, value in enumerate(self.loss, 1):
             mean = SMOOTHING * mean + (1 - SMOOTHING) * value
             self.smoothed.append(mean / (1 - SMOOTHING**step))
-        slopes = np.gradient(self.smoothed, np.log(lr)) if len(lr) > 1 else [0.0]
-        self.suggestion = float(lr[int(np.argmin(slopes))])
+        slopes = np.gradient(self.smoothed, np.log(self.lr)) if len(self.lr) > 1 else [0.0]
+        self.suggestion = self.lr[int(np.argmin(slopes))]
 
     def __repr__(self):
         return f"LearningRates({len(self.lr)} steps, suggestion {self.suggestion:.3g})"
@@ -64,6 +82,12 @@ class LearningRates:
         axes.grid(alpha=0.3)
         axes.legend()
         return present(figure, file_name, 120, "LearningRates.plot")
+
+
+def _list(values, name):
+    if not isinstance(values, (list, tuple)):
+        raise TypeError(f"{name} must be a list of numbers, got {type(values).__name__}")
+    return values
 
 
 def find_learning_rate(trainer, *, lowest=1e-7, highest=1.0, steps=100):

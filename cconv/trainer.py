@@ -659,10 +659,10 @@ class Trainer:
             with argument(f"{names[0]} must hold what the network takes"):
                 scores = network.predict(x)
             with argument(f"{names[1]} must hold what the loss of the network takes"):
-                _check_targets(network.last_layer, scores, t, data.labels)
+                _check_targets(network.last_layer, scores, data, t)
 
     def _callbacks(self, callbacks, early_stopping, log_dir):
-        if isinstance(callbacks, Callback) or not hasattr(callbacks, "__iter__"):
+        if not isinstance(callbacks, (list, tuple)):
             raise TypeError(f"callbacks must be a list of Callback, got {type(callbacks).__name__}")
         callbacks = list(callbacks)
         for callback in callbacks:
@@ -685,7 +685,7 @@ class Trainer:
 
     def _resume(self, folder, every, keep, resume):
         """Add what writes checkpoints, and go on from the latest."""
-        resume = flag(resume, "resume")
+        resume, keep = flag(resume, "resume"), integer(keep, "keep", 1)
         if folder is None:
             for name, given in (("checkpoint_every", every is not None), ("keep", keep != 3), ("resume", resume)):
                 if given:
@@ -900,11 +900,13 @@ def _weights_of_classes(class_weight, count):
     return values
 
 
-def _check_targets(loss, scores, t, labels):
-    """Refuse targets that the loss cannot take: labels beyond the classes, or rows of another shape."""
-    copy.copy(loss).forward(np.zeros_like(scores), t)
-    if labels is not None and np.ndim(t) == 1 and scores.ndim == 2 and int(labels.max()) >= scores.shape[1] > 1:
-        raise ValueError(f"t must hold class indices below {scores.shape[1]}, got {int(labels.max())}")
+def _check_targets(loss, scores, data, t):
+    """Refuse targets that the loss cannot take: all of them where they are an array of labels or rows, else the first."""
+    whole = data.t if isinstance(data, ArrayDataset) and data.t.ndim <= 2 else t
+    loss = copy.copy(loss)
+    for start in range(0, len(whole), CHUNK):
+        t = whole[start : start + CHUNK]
+        loss.forward(np.zeros((len(t), *scores.shape[1:]), scores.dtype), t)
 
 
 def _is_in_memory(data):

@@ -53,12 +53,14 @@ BAD = [
 REFUSALS = (TypeError, ValueError)
 # What else may come, where it is documented: files and keys that are not there, and more images than memory holds.
 LOADERS = tuple(f"load_{name}" for name in ("cifar10", "cifar100", "fashion_mnist", "kmnist", "mnist"))
-FILES = set(LOADERS) | {"read_idx", "read_idx_pair", "filter_show", "plot_accuracy"}
+FILES = set(LOADERS) | {"read_idx", "read_idx_pair", "filter_show", "plot_accuracy", "plot_history"}
+FILES |= {"History.to_csv", "History.plot", "LearningRates.plot"}
 FILES |= {"Network.load_params", "Network.save", "Network.save_params", "load"}
 FILES |= {"Trainer.load_checkpoint", "Trainer.save_checkpoint"}
 KEYS = {"update", "freeze", "unfreeze"}
 # Public methods that a network calls, and a user does not.
 INNER = {"build", "join", "join_shapes", "multiply_adds", "output_shape", "smallest_batch", "split"}
+INNER |= {"checked_state", "expect_measured", "is_of", "record", "stop"}
 
 
 RNG = np.random.default_rng(0)
@@ -184,6 +186,8 @@ FUNCTIONS = {
     "mean_squared_error": {"y": ROWS, "t": ROWS},
     "numerical_gradient": {"f": np.sum, "x": np.ones((2, 3))},
     "numerical_gradient_2d": {"f": np.sum, "X": np.ones((2, 3))},
+    "find_learning_rate": {"trainer": trainer(), "steps": 2},
+    "plot_history": {"history": cconv.History(), "file_name": "history.png"},
     "plot_accuracy": {"train_acc_list": [0.5, 0.6], "test_acc_list": [0.5, 0.6], "file_name": "accuracy.png"},
     "read_idx": {"path": "images"},
     "read_idx_pair": {"images_path": "images", "labels_path": "labels"},
@@ -266,6 +270,8 @@ SCHEDULES = {
 }
 OTHERS = {
     "ExponentialMovingAverage": {"params": {name: value.copy() for name, value in PARAMS.items()}},
+    "History": {},
+    "LearningRates": {"lr": [0.1, 0.2], "loss": [2.0, 1.0]},
     "Trainer": {**TRAINING, "epochs": 1, "mini_batch_size": 2, "verbose": False, "seed": 0},
 }
 SAMPLES = {"x": np.zeros((4, 2)), "t": np.array([0, 1, 0, 1])}
@@ -309,7 +315,7 @@ def use(name, thing):
         thing.step(*[1.0] * thing.takes_metric)
     elif name == "ExponentialMovingAverage":
         thing.update()
-    else:
+    elif name == "Trainer":
         thing.train()
     return thing
 
@@ -360,6 +366,11 @@ def methods():
     training.save_checkpoint("checkpoint")
     for name in ("save_checkpoint", "load_checkpoint"):
         rows.append((f"Trainer.{name}", training, {"file_name": "checkpoint"}))
+    rows.append(("Trainer.train", training, {"epochs": 0}))
+    rows.append(("History.last", training.history, {"name": "loss"}))
+    rows.append(("History.to_csv", training.history, {"file_name": "history.csv"}))
+    rows.append(("History.plot", training.history, {"file_name": "history.png"}))
+    rows.append(("LearningRates.plot", made("LearningRates"), {"file_name": "rates.png"}))
     return rows
 
 

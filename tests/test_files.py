@@ -130,7 +130,7 @@ def test_without_locks_nothing_is_taken_for_a_leftover(tmp_path, monkeypatch):
 def test_writers_of_one_name_at_the_same_time_leave_one_whole_file(tmp_path, monkeypatch, locks):
     if not locks:
         monkeypatch.setattr(_files, "fcntl", None)
-        monkeypatch.setattr(_files, "_remove_leftovers", lambda *arguments: None)  # Windows refuses to remove open ones
+        monkeypatch.setattr(_files, "remove_leftovers", lambda *arguments: None)  # Windows refuses to remove open ones
     contents = [bytes([n]) * 10_000 for n in range(4)]
 
     def run(content):
