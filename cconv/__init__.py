@@ -76,6 +76,8 @@ from cconv.plotting import filter_show, plot_accuracy
 from cconv.schedules import CosineDecay, ExponentialDecay, OneCycle, ReduceOnPlateau, Schedule, StepDecay
 from cconv.trainer import Trainer
 
+_LAZY = ("book",)  # imported when they are first used
+
 __all__ = [
     "SGD",
     "AdaGrad",
@@ -166,3 +168,15 @@ __all__ = [
     "step_function",
     "threads",
 ]
+
+
+def __getattr__(name):
+    if name in _LAZY:
+        import importlib
+
+        return importlib.import_module(f"cconv.{name}")
+    raise AttributeError(f"module 'cconv' has no attribute {name!r}")
+
+
+def __dir__():
+    return [*globals(), *_LAZY]

@@ -4,10 +4,12 @@ import json
 import math
 import os
 import stat
+import warnings
 from typing import NamedTuple
 
 import numpy as np
 
+from . import _pickle
 from ._checks import checked_dict
 from ._files import path_of, write
 from .geometry import integer
@@ -118,9 +120,9 @@ def _with_arrays(tree, arrays):
 
 
 def load_params(file_name, params, architecture):
-    """Read parameters that `save_params` wrote, into the arrays of `params`, in place.
+    """Read parameters that `save_params` wrote, or a pickle of the chapter's, into the arrays of `params`, in place.
 
-    The head of the file is checked before its data are read.
+    The head of the file is checked before its data are read. Nothing that a pickle holds is run.
 
     Parameters
     ----------
@@ -138,14 +140,24 @@ def load_params(file_name, params, architecture):
         If `file_name` is no name of a file.
     ValueError
         If it is not such a file, is damaged, or belongs to another architecture, holds numbers too large for the dtype,
-        or an array is read-only; nothing has changed then.
+        or an array is read-only; nothing has changed then. A pickle must hold a dict of float arrays, and nothing else.
+
+    Warns
+    -----
+    UserWarning
+        If `params` has running statistics, which the chapter's pickles do not hold: they stay as they are.
     """
     path = path_of(file_name)
     with open(path, "rb") as file:
-        entries, metadata = _read_head(file, path, PARAMS)
-        _compare(path, metadata, architecture)
-        _check(path, entries, params)
-        arrays = _read_arrays(file, path, entries)
+        if _is_pickle(file):
+            params = _without_buffers(path, params)
+            arrays = _read_pickle(file, path)
+            _check(path, arrays, params)
+        else:
+            entries, metadata = _read_head(file, path, PARAMS)
+            _compare(path, metadata, architecture)
+            _check(path, entries, params)
+            arrays = _read_arrays(file, path, entries)
     put({name: _cast(array, params[name].dtype, f"{path}: {name}") for name, array in arrays.items()}, params)
 
 
@@ -255,17 +267,6 @@ def _read_head(file, path, kind):
         if size not in (end, math.inf):
             raise ValueError(f"its head tells of {end} bytes, the file has {size}")
     except (TypeError, ValueError) as error:
-        if _is_pickle(file):
-            raise ValueError(
-                f"{path} is a pickle, and loading one runs whatever code it holds; cconv reads safetensors. If you "
-                "trust the file, convert it once:\n"
-                "    import pickle\n"
-                f"    with open({path!r}, 'rb') as file:\n"
-                "        params = pickle.load(file)\n"
-                "    for name, value in params.items():\n"
-                "        network.params[name][...] = value\n"
-                "    network.save_params('params.safetensors')"
-            ) from None
         raise ValueError(f"{path} is not a safetensors file, or it is damaged: {error}") from None
     if metadata.get("format") != kind:
         if metadata.get("format") in (PARAMS, CHECKPOINT):
@@ -324,15 +325,46 @@ def _read_arrays(file, path, entries):
 
 
 def _is_pickle(file):
-    """Say whether a file that is none of safetensors begins and ends like a pickle."""
+    """Say whether a file begins and ends like a pickle, and not like safetensors; leave it at its beginning."""
     if not file.seekable():
         return False
-    file.seek(0)
     start = file.read(9)
-    if start[:1] not in PICKLE_STARTS or start[8:] == b"{":  # where safetensors has its head
-        return False
-    file.seek(-1, os.SEEK_END)
-    return file.read(1) == b"."
+    found = start[:1] in PICKLE_STARTS and start[8:] != b"{"  # where safetensors has its head
+    if found:
+        file.seek(-1, os.SEEK_END)
+        found = file.read(1) == b"."
+    file.seek(0)
+    return found
+
+
+def _read_pickle(file, path):
+    """Return the arrays in a pickle of the chapter's, by name."""
+    try:
+        found = _pickle.loads(file.read())
+        for name, value in found.items():
+            if not isinstance(value, np.ndarray):
+                raise ValueError(f"{name} must be an array of floats, got {type(value).__name__}")
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is a pickle of something else than parameters: {error}; loading it would run whatever code it "
+            "holds. If you trust the file, convert it once:\n"
+            "    import pickle\n"
+            f"    with open({path!r}, 'rb') as file:\n"
+            "        params = pickle.load(file)\n"
+            "    for name, value in params.items():\n"
+            "        network.params[name][...] = value\n"
+            "    network.save_params('params.safetensors')"
+        ) from None
+    return found
+
+
+def _without_buffers(path, params):
+    """Return what a pickle of the chapter's has: parameters alone, whose names have no dot."""
+    if any(name.endswith(".running_mean") for name in params):
+        warnings.warn(
+            f"{path} is a pickle and has no running statistics; those of the network stay as they are", stacklevel=4
+        )
+    return {name: value for name, value in params.items() if "." not in name}
 
 
 def _json(text):

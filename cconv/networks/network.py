@@ -290,7 +290,10 @@ class Network:
         save_params(file_name, self._state(), self.architecture())
 
     def load_params(self, file_name="params.pkl"):
-        """Read parameters that `save_params` wrote, into the arrays that are there.
+        """Read parameters that `save_params` wrote, or a pickle of the chapter's, into the arrays that are there.
+
+        A pickle is read without running anything that it holds: it must be a dict of float arrays, by the names of
+        `params`. Running statistics, which the chapter's has not, stay as they are, with a UserWarning.
 
         Parameters
         ----------
@@ -303,7 +306,7 @@ class Network:
         TypeError
             If `file_name` is no name of a file.
         ValueError
-            If the file is of another network, damaged, or a pickle of the chapter's; nothing changes then.
+            If the file is of another network, damaged, or a pickle of anything else; nothing changes then.
         """
         load_params(file_name, self._state(), self.architecture())
 
