@@ -60,7 +60,7 @@ class DeepConvNet(_networks.BookNetwork):
     --------
     >>> network = DeepConvNet()
     >>> network.predict(np.zeros((2, 1, 28, 28)), train_flg=False).shape, len(network.layers)
-    ((2, 10), 21)
+    ((2, 10), 20)
     """
 
     def __init__(
