@@ -5,6 +5,7 @@ handed on as it is, at the cost of a look at it; any other layout is copied once
 """
 
 import math
+import sys
 
 import numpy as np
 
@@ -15,7 +16,9 @@ __all__ = [
     "as_float",
     "as_input",
     "as_labels",
+    "as_parameter",
     "in_dtype_of",
+    "is_parameter",
     "is_ready",
     "made_ready",
     "number",
@@ -47,7 +50,7 @@ def required(array, dtype):
     return np.require(array, dtype, "CA")
 
 
-def as_input(array, name, ndim=None):
+def as_input(array, name, ndim=None, *, integers=False):
     """Return `array` as the kernels take it: float32 or float64, native byte order, aligned, C-contiguous.
 
     Parameters
@@ -58,6 +61,8 @@ def as_input(array, name, ndim=None):
         The argument's name, for the error message.
     ndim : int, optional
         The number of dimensions it must have.
+    integers : bool, keyword only
+        Whether integers will do too: they keep their dtype, but for its byte order.
 
     Raises
     ------
@@ -73,16 +78,18 @@ def as_input(array, name, ndim=None):
     True
     """
     if not is_ready(array):
-        array = _normalised(array, name)
+        array = _normalised(array, name, integers)
     if ndim is not None and array.ndim != ndim:
         dimensions = "1 dimension" if ndim == 1 else f"{ndim} dimensions"
         raise ValueError(f"{name} must have {dimensions}, got {array.ndim} (shape {array.shape})")
     return array
 
 
-def _normalised(array, name):
+def _normalised(array, name, integers=False):
     array = as_array(array, name)
     kind, size = array.dtype.kind, array.dtype.itemsize
+    if integers and kind in "iu":
+        return required(array, array.dtype.newbyteorder("="))
     if kind != "f" or size not in (4, 8):
         hint = ""
         if kind in "iub" and name in ("x", "input_data"):
@@ -94,17 +101,67 @@ def _normalised(array, name):
 
 
 def as_array(array, name):
-    """Return what NumPy makes an array of; an error names it.
+    """Return what NumPy makes an array of, through `__array__` and DLPack too; an error names it.
+
+    Raises
+    ------
+    TypeError
+        If it is masked, or a tensor that NumPy cannot read: on a device, or of a gradient.
+    ValueError
+        If it is ragged, or holds what are no numbers.
 
     Examples
     --------
     >>> as_array([1, 2], "t")
     array([1, 2])
     """
+    if _is_masked(array):
+        raise TypeError(f"{name} must not be masked, as what lies under its mask would count; use {name}.filled(value)")
+    has_array, has_dlpack = hasattr(array, "__array__"), hasattr(array, "__dlpack__")
     try:
-        return np.asarray(array)
-    except (TypeError, ValueError, OverflowError) as error:  # ragged nesting, for instance
-        raise ValueError(f"{name} must be an array of numbers: {error}") from None
+        return np.from_dlpack(array) if has_dlpack and not has_array else np.asarray(array)
+    except (TypeError, ValueError, OverflowError, RuntimeError, BufferError) as error:
+        # PyTorch's errors, and those of DLPack; also from inside of a list.
+        if has_array or has_dlpack or isinstance(error, (RuntimeError, BufferError)):
+            raise TypeError(
+                f"{name} must be an array, or a tensor that NumPy can read (one on a device, or that requires a "
+                f"gradient, is passed as {name}.detach().cpu()), got {type(array).__name__}: {error}"
+            ) from None
+        raise ValueError(f"{name} must be an array of numbers: {error}") from None  # ragged nesting, for instance
+
+
+def _is_masked(array):
+    masked = sys.modules.get("numpy.ma")  # before it is imported nothing is masked
+    return masked is not None and isinstance(array, masked.MaskedArray)
+
+
+def is_parameter(array):
+    """Say whether this is an array that can be updated where it lies: one of NumPy's own, without a mask.
+
+    Examples
+    --------
+    >>> is_parameter(np.ones(2)), is_parameter([1.0, 1.0])
+    (True, False)
+    """
+    return type(array) is np.ndarray or (isinstance(array, np.ndarray) and not _is_masked(array))
+
+
+def as_parameter(array, name):
+    """Return a parameter, which must be an array of NumPy's own, as it is updated where it lies.
+
+    Raises
+    ------
+    TypeError
+        If it is a list, a tensor or a masked array, for instance.
+
+    Examples
+    --------
+    >>> as_parameter(np.ones(2), "b")
+    array([1., 1.])
+    """
+    if not is_parameter(array):
+        raise TypeError(f"{name} must be an ndarray, as it is updated in place, got {type(array).__name__}")
+    return array
 
 
 def promote(*arrays):
@@ -141,10 +198,14 @@ def with_weights(x, W, b, ndim):
 
 
 def in_dtype_of(parameter, gradient):
-    """Return a gradient in its parameter's dtype; either may be None, and a parameter a list."""
-    dtype = getattr(parameter, "dtype", None)
-    if gradient is None or dtype is None or gradient.dtype is dtype:
+    """Return a gradient in the dtype of what it belongs to, an array or what NumPy makes one of; either may be None."""
+    if gradient is None or parameter is None:
         return gradient
+    dtype = getattr(parameter, "dtype", None)
+    if gradient.dtype is dtype:
+        return gradient
+    if not isinstance(dtype, np.dtype):
+        dtype = as_array(parameter, "array").dtype
     return gradient.astype(dtype, copy=False)
 
 

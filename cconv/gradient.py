@@ -4,6 +4,7 @@ import copy
 
 import numpy as np
 
+from ._arrays import is_parameter
 from ._random import checked_seed
 
 __all__ = ["gradient_check", "numerical_gradient", "numerical_gradient_2d"]
@@ -45,7 +46,7 @@ def numerical_gradient(f, x):
 
 
 def _gradient(f, x, name):
-    if not isinstance(x, np.ndarray) or x.dtype.kind != "f":
+    if not is_parameter(x) or x.dtype.kind != "f":
         got = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
         raise TypeError(
             f"{name} must be an array of floats, got {got}; convert it first, np.asarray({name}, dtype=float)"

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .._arrays import as_input
+from .._arrays import as_input, as_parameter
 from .._checks import nonnegative
 from .layer import Layer
 
@@ -23,8 +23,10 @@ class Normalization(Layer):
     def __init__(self, gamma, beta, eps):
         if (gamma is None) != (beta is None):
             raise TypeError("give gamma and beta, or neither, got one of them")
-        if gamma is not None and as_input(gamma, "gamma").shape != as_input(beta, "beta").shape:
-            raise ValueError(f"beta must have gamma's shape {np.shape(gamma)}, got {np.shape(beta)}")
+        if gamma is not None:
+            shapes = [as_input(as_parameter(*given), given[1]).shape for given in ((gamma, "gamma"), (beta, "beta"))]
+            if shapes[0] != shapes[1]:
+                raise ValueError(f"beta must have gamma's shape {shapes[0]}, got {shapes[1]}")
         self.gamma = gamma
         self.beta = beta
         self.eps = nonnegative(eps, "eps")
