@@ -11,7 +11,7 @@ from collections import OrderedDict
 
 import numpy as np
 
-__all__ = ["loads"]
+__all__ = ["loads", "read_params"]
 
 FLOATS = {f"f{size}": np.dtype(f"f{size}") for size in (2, 4, 8)}
 MOST_DIMENSIONS = 64  # as NumPy has it
@@ -58,6 +58,39 @@ def loads(data):
         return reader.result()
     except (ValueError, UnicodeError, OverflowError) as error:
         raise ValueError(str(error)) from None
+
+
+def read_params(data, path):
+    """Return the arrays in a pickle of a network's parameters, by the names that they have there.
+
+    Parameters
+    ----------
+    data : bytes
+    path : str
+        What an error calls the file.
+
+    Raises
+    ------
+    ValueError
+        If it holds anything but float arrays under names, or is damaged; it says how the file can be converted.
+    """
+    try:
+        found = loads(data)
+        for name, value in found.items():
+            if not isinstance(value, np.ndarray):
+                raise ValueError(f"{name} must be an array of floats, got {type(value).__name__}")
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is a pickle of something else than parameters: {error}; loading it would run whatever code it "
+            "holds. If you trust the file, convert it once:\n"
+            "    import pickle\n"
+            f"    with open({path!r}, 'rb') as file:\n"
+            "        params = pickle.load(file)\n"
+            "    for name, value in params.items():\n"
+            "        network.params[name][...] = value\n"
+            "    network.save_params('params.safetensors')"
+        ) from None
+    return found
 
 
 class _Dtype:

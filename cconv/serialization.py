@@ -151,7 +151,7 @@ def load_params(file_name, params, architecture):
     with open(path, "rb") as file:
         if _is_pickle(file):
             params = _without_buffers(path, params)
-            arrays = _read_pickle(file, path)
+            arrays = _pickle.read_params(file.read(), path)
             _check(path, arrays, params)
         else:
             entries, metadata = _read_head(file, path, PARAMS)
@@ -334,27 +334,6 @@ def _is_pickle(file):
         file.seek(-1, os.SEEK_END)
         found = file.read(1) == b"."
     file.seek(0)
-    return found
-
-
-def _read_pickle(file, path):
-    """Return the arrays in a pickle of the chapter's, by name."""
-    try:
-        found = _pickle.loads(file.read())
-        for name, value in found.items():
-            if not isinstance(value, np.ndarray):
-                raise ValueError(f"{name} must be an array of floats, got {type(value).__name__}")
-    except ValueError as error:
-        raise ValueError(
-            f"{path} is a pickle of something else than parameters: {error}; loading it would run whatever code it "
-            "holds. If you trust the file, convert it once:\n"
-            "    import pickle\n"
-            f"    with open({path!r}, 'rb') as file:\n"
-            "        params = pickle.load(file)\n"
-            "    for name, value in params.items():\n"
-            "        network.params[name][...] = value\n"
-            "    network.save_params('params.safetensors')"
-        ) from None
     return found
 
 

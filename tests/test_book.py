@@ -379,3 +379,19 @@ def test_mnist_lies_in_the_scripts_own_folder(tmp_path, monkeypatch, mnist_dir):
     monkeypatch.syspath_prepend(tmp_path)
     (x_train, _), (_, t_test) = book.dataset.mnist.load_mnist(one_hot_label=True)
     assert x_train.shape == (60_000, 784) and t_test.shape == (10_000, 10)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.uint8])
+def test_networks_take_what_numpy_makes_a_float_of(dtype):
+    np.random.seed(0)
+    network = book.ch05.two_layer_net.TwoLayerNet(16, 5, 3, 0.1)
+    x, t = np.arange(32).reshape(2, 1, 4, 4).astype(dtype), np.array([0, 2])
+    rows = x.reshape(2, 16).astype(np.float64)
+    np.testing.assert_array_equal(network.predict(x), network.predict(rows))
+    np.testing.assert_array_equal(network.predict(x, train_flg=True), network.predict(rows))
+    assert network.loss(x, t) == network.loss(x, t, train_flg=True) == network.loss(rows, t)
+    assert network.accuracy(x, t) == network.accuracy(rows, t)
+    expected = {name: value.copy() for name, value in network.gradient(rows, t).items()}
+    for gradient in (network.gradient(x, t), network.numerical_gradient(x, t)):
+        for name, value in expected.items():
+            np.testing.assert_allclose(gradient[name], value, rtol=1e-5, atol=1e-7)

@@ -8,6 +8,7 @@ import numpy as np
 from .._arrays import as_float
 from .._checks import nonnegative
 from ..layers import SoftmaxWithLoss
+from ..layers.stack import forward
 from ..networks import Network
 
 __all__ = ["BookNetwork", "DecayedLoss", "aside"]
@@ -48,15 +49,30 @@ class BookNetwork(Network):
 
     def predict(self, x, train_flg=False, **options):
         """Return the scores of each class, outside training unless told otherwise."""
+        x = self._floats(x)
         if train_flg:
-            return self._forward(self._images(x), True)
+            return forward(self.layers, x.astype(self.dtype, copy=False), True)[0]
         return super().predict(x, **options)
 
     def loss(self, x, t, train_flg=False, **options):
         """Return the loss of the scores of x against targets t, outside training unless told otherwise."""
         if train_flg:
             return self.last_layer.forward(self.predict(x, True), t)
-        return super().loss(x, t, **options)
+        return super().loss(self._floats(x), t, **options)
+
+    def gradient(self, x, t, **options):
+        """Return the gradient of the loss with respect to each parameter, by backpropagation."""
+        return super().gradient(self._floats(x), t, **options)
+
+    def numerical_gradient(self, x, t):
+        """Return the same by central differences."""
+        return super().numerical_gradient(self._floats(x), t)
+
+    def _floats(self, x):
+        x = as_float(x, "x")
+        if len(self.input_shape) == 1 and x.ndim > 2:  # images, as rows of features
+            x = x.reshape(len(x), -1)
+        return x
 
     def _draw(self, std):
         """Take the weights from NumPy's global generator, in the order of their names.
@@ -74,9 +90,3 @@ class BookNetwork(Network):
                 inputs = len(W) if W.ndim == 2 else math.prod(W.shape[1:])
                 scale = std if variance is None else math.sqrt(variance / inputs)
                 W[...] = scale * np.random.randn(*W.shape)
-
-    def _images(self, x):
-        x = as_float(x, "x")
-        if len(self.input_shape) == 1 and x.ndim > 2:  # images, as rows of features
-            x = x.reshape(len(x), -1)
-        return super()._images(x)
