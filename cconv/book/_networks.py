@@ -64,9 +64,9 @@ class BookNetwork(Network):
         """Return the gradient of the loss with respect to each parameter, by backpropagation."""
         return super().gradient(self._floats(x), t, **options)
 
-    def numerical_gradient(self, x, t):
+    def numerical_gradient(self, x, t, **options):
         """Return the same by central differences."""
-        return super().numerical_gradient(self._floats(x), t)
+        return super().numerical_gradient(self._floats(x), t, **options)
 
     def _floats(self, x):
         x = as_float(x, "x")

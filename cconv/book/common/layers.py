@@ -94,6 +94,10 @@ class BatchNormalization(_TakesNumbers, _layers.BatchNormalization):
     array([[3., 4.]])
     """
 
+    def smallest_batch(self, input_shape):
+        """Return how many samples a step in training takes at least."""
+        return 1
+
     def forward(self, x, train_flg=None):
         x = _as_float(x, "x")
         in_training = (self.training if train_flg is None else train_flg) and not self.frozen
