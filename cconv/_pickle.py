@@ -7,6 +7,7 @@ takes no more memory than a small multiple of the file, as sizes that it tells o
 """
 
 import math
+import os
 from collections import OrderedDict
 
 import numpy as np
@@ -15,6 +16,8 @@ __all__ = ["loads", "read_params"]
 
 FLOATS = {f"f{size}": np.dtype(f"f{size}") for size in (2, 4, 8)}
 MOST_DIMENSIONS = 64  # as NumPy has it
+MOST_BYTES = 48  # of a value: protocol 0 writes a byte with up to six, and a value has up to eight
+LONGEST_REST = 2**30  # bytes: far more than names take, so that the file of a larger network is still compared
 PUSHED = frozenset(
     "INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 "
     "BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8 STRING BINSTRING SHORT_BINSTRING".split()
@@ -60,22 +63,30 @@ def loads(data):
         raise ValueError(str(error)) from None
 
 
-def read_params(data, path):
+def read_params(file, path, size):
     """Return the arrays in a pickle of a network's parameters, by the names that they have there.
 
     Parameters
     ----------
-    data : bytes
+    file : seekable binary file
+        At its beginning.
     path : str
         What an error calls the file.
+    size : int
+        How many values the network has: a file that is much longer is refused before it is read.
 
     Raises
     ------
     ValueError
         If it holds anything but float arrays under names, or is damaged; it says how the file can be converted.
     """
+    length = file.seek(0, os.SEEK_END)
+    longest = MOST_BYTES * size + LONGEST_REST
+    if length > longest:
+        raise ValueError(f"{path} must be a pickle of at most {longest} bytes for {size} values, got {length}")
+    file.seek(0)
     try:
-        found = loads(data)
+        found = loads(file.read())
         for name, value in found.items():
             if not isinstance(value, np.ndarray):
                 raise ValueError(f"{name} must be an array of floats, got {type(value).__name__}")
@@ -100,7 +111,7 @@ class _Dtype:
         _expect(arguments and type(arguments[0]) is str, "a dtype of a name")
         name = arguments[0]
         order, name = (name[0], name[1:]) if name[:1] in ("<", ">", "=", "|") else ("=", name)
-        _expect(name in FLOATS, "float16, float32 or float64", name)
+        _expect(name in FLOATS, "float16, float32 or float64", f"{name:.80}")
         self.dtype = FLOATS[name].newbyteorder(order)
 
     def build(self, state):
@@ -298,7 +309,7 @@ class _Reader:
 
 def _named(module, name=None):
     _expect(type(module) is str and type(name) is str, "names of functions as texts")
-    _expect((module, name) in GLOBALS, "a dict of float arrays", f"{module}.{name}")
+    _expect((module, name) in GLOBALS, "a dict of float arrays", f"{module:.80}.{name:.80}")
     return GLOBALS[module, name]
 
 

@@ -151,7 +151,7 @@ def load_params(file_name, params, architecture):
     with open(path, "rb") as file:
         if _is_pickle(file):
             params = _without_buffers(path, params)
-            arrays = _pickle.read_params(file.read(), path)
+            arrays = _pickle.read_params(file, path, sum(value.size for value in params.values()))
             _check(path, arrays, params)
         else:
             entries, metadata = _read_head(file, path, PARAMS)

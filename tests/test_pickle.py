@@ -146,6 +146,15 @@ def test_running_statistics_stay_with_a_warning(tmp_path):
     np.testing.assert_array_equal(network.params["gamma1"], params["gamma1"])
 
 
+def test_a_file_that_is_much_too_long_is_not_read(tmp_path):
+    with open(tmp_path / "p", "wb") as file:
+        file.write(b"\x80\x03}")
+        file.seek(2**40)  # a hole, that takes no room on the disk
+        file.write(b".")
+    with pytest.raises(ValueError, match=r"p must be a pickle of at most \d+ bytes for \d+ values, got 1099511627777"):
+        cconv.SimpleConvNet(seed=0).load_params(tmp_path / "p")
+
+
 # Attacks
 
 

@@ -20,7 +20,7 @@ VARIANCES = {"relu": 2.0, "he": 2.0, "sigmoid": 1.0, "xavier": 1.0}
 @contextmanager
 def aside():
     """Let the block draw from NumPy's global generator, and what follows it draw as if it had not."""
-    state = np.random.get_state()
+    state = np.random.get_state(legacy=False)
     try:
         yield
     finally:
