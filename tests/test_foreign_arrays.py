@@ -219,6 +219,29 @@ def test_parameters_are_numpys_own(kind, make, name):
 
 
 @pytest.mark.parametrize("kind", [Frame, Tensor, masked, np.ndarray.tolist])
+@pytest.mark.parametrize("in_dict", [True, False])
+def test_a_network_refuses_other_parameters_of_a_layer_of_ones_own(kind, in_dict):
+    class Shift:
+        def __init__(self, value):
+            if in_dict:
+                self.params, self.grads = {"s": value}, {}
+            else:
+                self.param_names, self.s = ("s",), value
+
+        def forward(self, x):
+            return x
+
+        def backward(self, dout):
+            return dout
+
+    affine = cconv.Affine(units=2)
+    with pytest.raises(TypeError, match="s must be an ndarray, as it is updated in place"):
+        cconv.Network([affine, Shift(kind(np.ones(2)))], (3,))
+    assert affine.W is None
+    cconv.Network([affine, Shift(np.ones(2))], (3,))
+
+
+@pytest.mark.parametrize("kind", [Frame, Tensor, masked, np.ndarray.tolist])
 def test_assigned_parameters_are_refused_by_the_next_forward(kind):
     for layer, name, x in (
         (cconv.Affine(np.ones((3, 2)), np.ones(2)), "W", np.ones((1, 3))),
