@@ -1,5 +1,7 @@
 """cconv: convolutional-network layers for Python, compiled."""
 
+from typing import TYPE_CHECKING
+
 from cconv._config import show_config
 from cconv._threads import threads
 from cconv._version import __version__
@@ -75,8 +77,6 @@ from cconv.optimizers import (
 from cconv.plotting import filter_show, plot_accuracy
 from cconv.schedules import CosineDecay, ExponentialDecay, OneCycle, ReduceOnPlateau, Schedule, StepDecay
 from cconv.trainer import Trainer
-
-_LAZY = ("book",)  # imported when they are first used
 
 __all__ = [
     "SGD",
@@ -169,14 +169,15 @@ __all__ = [
     "threads",
 ]
 
+_LAZY = ("book",)  # modules of other worlds, imported when they are first used
 
-def __getattr__(name):
-    if name in _LAZY:
-        import importlib
+if TYPE_CHECKING:
+    from cconv import book as book
+else:
 
-        return importlib.import_module(f"cconv.{name}")
-    raise AttributeError(f"module 'cconv' has no attribute {name!r}")
+    def __getattr__(name):
+        if name in _LAZY:
+            from importlib import import_module
 
-
-def __dir__():
-    return [*globals(), *_LAZY]
+            return import_module(f"cconv.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

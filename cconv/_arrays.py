@@ -6,8 +6,10 @@ handed on as it is, at the cost of a look at it; any other layout is copied once
 
 import math
 import sys
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .kernels import memory
 
@@ -50,7 +52,7 @@ def required(array, dtype):
     return np.require(array, dtype, "CA")
 
 
-def as_input(array, name, ndim=None, *, integers=False):
+def as_input(array: Any, name: str, ndim: int | None = None, *, integers: bool = False) -> NDArray[Any]:
     """Return `array` as the kernels take it: float32 or float64, native byte order, aligned, C-contiguous.
 
     Parameters
@@ -100,7 +102,7 @@ def _normalised(array, name, integers=False):
     return required(array, FLOAT32 if size == 4 else FLOAT64)
 
 
-def as_array(array, name):
+def as_array(array: Any, name: str) -> NDArray[Any]:
     """Return what NumPy makes an array of, through `__array__` and DLPack too; an error names it.
 
     Raises
@@ -233,7 +235,7 @@ def number(value, name, *, positive=False, finite=True):
     return result
 
 
-def as_float(array, name):
+def as_float(array: Any, name: str) -> NDArray[Any]:
     """Return `array` as `as_input` does, but also take what NumPy itself would make a float of.
 
     Integers, bools and longer floats become float64 and float16 becomes float32; complex numbers, objects and strings
@@ -257,7 +259,7 @@ def as_float(array, name):
     return _normalised(array, name)
 
 
-def as_labels(t, num_samples, num_classes, name="t", scores="x"):
+def as_labels(t: Any, num_samples: int, num_classes: int, name: str = "t", scores: str = "x") -> NDArray[Any]:
     """Return targets in one of the two forms that the losses take.
 
     Parameters

@@ -1,8 +1,12 @@
 """im2col and col2im: an image's windows as the rows of a matrix, and back, by `cconv.kernels.im2col`."""
 
+from typing import Any
+
+from numpy.typing import ArrayLike, NDArray
+
 from .. import kernels
 from .._arrays import as_input
-from ..geometry import checked_size, image_shape, integer, window
+from ..geometry import Pad, checked_size, image_shape, integer, window
 
 __all__ = ["col2im", "im2col"]
 
@@ -10,7 +14,15 @@ __all__ = ["col2im", "im2col"]
 COST = 0.5
 
 
-def im2col(input_data, filter_h, filter_w, stride=1, pad=0, *, dilation=1):
+def im2col(
+    input_data: ArrayLike,
+    filter_h: int,
+    filter_w: int,
+    stride: int | tuple[int, int] = 1,
+    pad: Pad = 0,
+    *,
+    dilation: int | tuple[int, int] = 1,
+) -> NDArray[Any]:
     r"""Write the window of every output pixel as a row.
 
     .. math:: col_{(n,y,z),\,(c,i,j)} = x_{n,\,c,\,y s_h - p_t + i d_h,\,z s_w - p_l + j d_w}
@@ -53,7 +65,16 @@ def im2col(input_data, filter_h, filter_w, stride=1, pad=0, *, dilation=1):
     return col
 
 
-def col2im(col, input_shape, filter_h, filter_w, stride=1, pad=0, *, dilation=1):
+def col2im(
+    col: ArrayLike,
+    input_shape: tuple[int, ...],
+    filter_h: int,
+    filter_w: int,
+    stride: int | tuple[int, int] = 1,
+    pad: Pad = 0,
+    *,
+    dilation: int | tuple[int, int] = 1,
+) -> NDArray[Any]:
     """Add every value of `col` to the pixel that `im2col` read it from.
 
     This is im2col's adjoint (its transpose as a linear map), not its inverse: where windows overlap, values add.
