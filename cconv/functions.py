@@ -4,6 +4,8 @@ They are here to be read and to be called on small arrays; the layers do the sam
 NumPy can make a float of: float32 and float64 stay what they are, integers and lists become float64.
 """
 
+from __future__ import annotations
+
 from typing import Any, TypeVar
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Gradients by central differences, and a check of a layer's or a network's own gradients against them."""
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Callable
 from typing import Any

@@ -1,5 +1,7 @@
 """im2col and col2im: an image's windows as the rows of a matrix, and back, by `cconv.kernels.im2col`."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
