@@ -199,9 +199,10 @@ __all__ = [
     "threads",
 ]
 
-_LAZY = ("torch",)  # modules of other worlds, imported when they are first used
+_LAZY = ("book", "torch")  # modules of other worlds, imported when they are first used
 
 if TYPE_CHECKING:
+    from cconv import book as book
     from cconv import torch as torch
 else:
 

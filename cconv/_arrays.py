@@ -5,8 +5,11 @@ handed on as it is, at the cost of a look at it; any other layout is copied once
 """
 
 import math
+import sys
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .kernels import memory
 
@@ -15,8 +18,10 @@ __all__ = [
     "as_float",
     "as_input",
     "as_labels",
+    "as_parameter",
     "as_pixels",
     "in_dtype_of",
+    "is_parameter",
     "is_ready",
     "made_ready",
     "named_dtype",
@@ -52,7 +57,7 @@ def required(array, dtype):
     return np.require(array, dtype, "CA")
 
 
-def as_input(array, name, ndim=None):
+def as_input(array: Any, name: str, ndim: int | None = None, *, integers: bool = False) -> NDArray[Any]:
     """Return `array` as the kernels take it: float32 or float64, native byte order, aligned, C-contiguous.
 
     Parameters
@@ -63,6 +68,8 @@ def as_input(array, name, ndim=None):
         The argument's name, for the error message.
     ndim : int, optional
         The number of dimensions it must have.
+    integers : bool, keyword only
+        Whether integers will do too: they keep their dtype, but for its byte order.
 
     Raises
     ------
@@ -78,14 +85,14 @@ def as_input(array, name, ndim=None):
     True
     """
     if not is_ready(array):
-        array = _normalised(array, name)
+        array = _normalised(array, name, integers)
     if ndim is not None and array.ndim != ndim:
         dimensions = "1 dimension" if ndim == 1 else f"{ndim} dimensions"
         raise ValueError(f"{name} must have {dimensions}, got {array.ndim} (shape {array.shape})")
     return array
 
 
-def as_pixels(array, name):
+def as_pixels(array: Any, name: str) -> NDArray[Any]:
     """Return `array` as `as_input` does, or if it is of uint8, as an array of these.
 
     Examples
@@ -99,13 +106,15 @@ def as_pixels(array, name):
     return required(array, taken_dtype(array, name, pixels=True))
 
 
-def _normalised(array, name):
+def _normalised(array, name, integers=False):
     array = as_array(array, name)
-    return required(array, taken_dtype(array, name))
+    return required(array, taken_dtype(array, name, integers=integers))
 
 
-def taken_dtype(array, name, pixels=False):
-    """Return the dtype in which a kernel takes an array, which is not cast yet; with `pixels` uint8 is one.
+def taken_dtype(array, name, pixels=False, integers=False):
+    """Return the dtype in which a kernel takes an array, which is not cast yet.
+
+    With `pixels` uint8 is one, with `integers` all integers are.
 
     Raises
     ------
@@ -120,6 +129,8 @@ def taken_dtype(array, name, pixels=False):
     kind, size = array.dtype.kind, array.dtype.itemsize
     if kind == "f" and size in (4, 8):
         return FLOAT32 if size == 4 else FLOAT64
+    if integers and kind in "iu":
+        return array.dtype.newbyteorder("=")
     if pixels and array.dtype == UINT8:
         return UINT8
     hint = ""
@@ -152,18 +163,68 @@ def named_dtype(dtype):
     return found
 
 
-def as_array(array, name):
-    """Return what NumPy makes an array of; an error names it.
+def as_array(array: Any, name: str) -> NDArray[Any]:
+    """Return what NumPy makes an array of, through `__array__` and DLPack too; an error names it.
+
+    Raises
+    ------
+    TypeError
+        If it is masked, or a tensor that NumPy cannot read: on a device, or of a gradient.
+    ValueError
+        If it is ragged, or holds what are no numbers.
 
     Examples
     --------
     >>> as_array([1, 2], "t")
     array([1, 2])
     """
+    if _is_masked(array):
+        raise TypeError(f"{name} must not be masked, as what lies under its mask would count; use {name}.filled(value)")
+    has_array, has_dlpack = hasattr(array, "__array__"), hasattr(array, "__dlpack__")
     try:
-        return np.asarray(array)
-    except (TypeError, ValueError, OverflowError) as error:  # ragged nesting, for instance
-        raise ValueError(f"{name} must be an array of numbers: {error}") from None
+        return np.from_dlpack(array) if has_dlpack and not has_array else np.asarray(array)
+    except (TypeError, ValueError, OverflowError, RuntimeError, BufferError) as error:
+        # PyTorch's errors, and those of DLPack; also from inside of a list.
+        if has_array or has_dlpack or isinstance(error, (RuntimeError, BufferError)):
+            raise TypeError(
+                f"{name} must be an array, or a tensor that NumPy can read (one on a device, or that requires a "
+                f"gradient, is passed as {name}.detach().cpu()), got {type(array).__name__}: {error}"
+            ) from None
+        raise ValueError(f"{name} must be an array of numbers: {error}") from None  # ragged nesting, for instance
+
+
+def _is_masked(array):
+    masked = sys.modules.get("numpy.ma")  # before it is imported nothing is masked
+    return masked is not None and isinstance(array, masked.MaskedArray)
+
+
+def is_parameter(array):
+    """Say whether this is an array that can be updated where it lies: one of NumPy's own, without a mask.
+
+    Examples
+    --------
+    >>> is_parameter(np.ones(2)), is_parameter([1.0, 1.0])
+    (True, False)
+    """
+    return type(array) is np.ndarray or (isinstance(array, np.ndarray) and not _is_masked(array))
+
+
+def as_parameter(array, name):
+    """Return a parameter, which must be an array of NumPy's own, as it is updated where it lies.
+
+    Raises
+    ------
+    TypeError
+        If it is a list, a tensor or a masked array, for instance.
+
+    Examples
+    --------
+    >>> as_parameter(np.ones(2), "b")
+    array([1., 1.])
+    """
+    if not is_parameter(array):
+        raise TypeError(f"{name} must be an ndarray, as it is updated in place, got {type(array).__name__}")
+    return array
 
 
 def promote(*arrays):
@@ -220,10 +281,14 @@ def shape_of(array, name, ndim=None):
 
 
 def in_dtype_of(parameter, gradient):
-    """Return a gradient in its parameter's dtype; either may be None, and a parameter a list."""
-    dtype = getattr(parameter, "dtype", None)
-    if gradient is None or dtype is None or gradient.dtype is dtype:
+    """Return a gradient in the dtype of what it belongs to, an array or what NumPy makes one of; either may be None."""
+    if gradient is None or parameter is None:
         return gradient
+    dtype = getattr(parameter, "dtype", None)
+    if gradient.dtype is dtype:
+        return gradient
+    if not isinstance(dtype, np.dtype):
+        dtype = as_array(parameter, "array").dtype
     return gradient.astype(dtype, copy=False)
 
 
@@ -251,7 +316,7 @@ def number(value, name, *, positive=False, finite=True):
     return result
 
 
-def as_float(array, name):
+def as_float(array: Any, name: str) -> NDArray[Any]:
     """Return `array` as `as_input` does, but also take what NumPy itself would make a float of.
 
     Integers, bools and longer floats become float64 and float16 becomes float32; complex numbers, objects and strings
@@ -275,7 +340,7 @@ def as_float(array, name):
     return _normalised(array, name)
 
 
-def as_labels(t, num_samples, num_classes, name="t", scores="x"):
+def as_labels(t: Any, num_samples: int, num_classes: int, name: str = "t", scores: str = "x") -> NDArray[Any]:
     """Return targets in one of the two forms that the losses take.
 
     Parameters

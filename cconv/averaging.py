@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from . import kernels
-from ._arrays import made_ready
+from ._arrays import is_parameter, made_ready
 from ._checks import checked_dict, flag, fraction, mapping
 from .geometry import integer
 from .optimizers import Numbers
@@ -172,6 +172,6 @@ class ExponentialMovingAverage:
 def _native(name, value):
     """Return a parameter, or a copy of it, as the kernels take it."""
     dtype = getattr(value, "dtype", None)
-    if not isinstance(value, np.ndarray) or dtype.kind != "f" or dtype.itemsize not in (4, 8):
+    if not is_parameter(value) or dtype.kind != "f" or dtype.itemsize not in (4, 8):
         raise TypeError(f"params[{name!r}] must be a float32 or float64 array, got {dtype or type(value).__name__}")
     return made_ready(value, dtype.newbyteorder("="))

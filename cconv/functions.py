@@ -4,7 +4,12 @@ They are here to be read and to be called on small arrays; the layers do the sam
 NumPy can make a float of: float32 and float64 stay what they are, integers and lists become float64.
 """
 
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from ._arrays import as_float, as_labels
 
@@ -21,8 +26,10 @@ __all__ = [
     "step_function",
 ]
 
+T = TypeVar("T")
 
-def identity_function(x):
+
+def identity_function(x: T) -> T:
     """Return `x` itself: the output activation of a regression network.
 
     Parameters
@@ -42,7 +49,7 @@ def identity_function(x):
     return x
 
 
-def step_function(x):
+def step_function(x: ArrayLike) -> Any:
     """Return 1 where `x` > 0 and 0 elsewhere, as integers.
 
     Parameters
@@ -67,7 +74,7 @@ def step_function(x):
     return (as_float(x, "x") > 0) * 1
 
 
-def sigmoid(x):
+def sigmoid(x: ArrayLike) -> Any:
     """Return the logistic function 1 / (1 + exp(-x)).
 
     Written with exp(-abs(x)), which cannot overflow and keeps its relative precision at both ends.
@@ -96,7 +103,7 @@ def sigmoid(x):
     return np.where(x < 0, decay, 1) / (1 + decay)
 
 
-def sigmoid_grad(x):
+def sigmoid_grad(x: ArrayLike) -> Any:
     """Return the derivative of `sigmoid`, sigmoid(x) * (1 - sigmoid(x)), without the cancellation in 1 - sigmoid(x).
 
     Parameters
@@ -122,7 +129,7 @@ def sigmoid_grad(x):
     return decay / (1 + decay) ** 2
 
 
-def relu(x):
+def relu(x: ArrayLike) -> Any:
     """Return max(x, 0), passing NaN.
 
     Parameters
@@ -147,7 +154,7 @@ def relu(x):
     return np.maximum(as_float(x, "x"), 0)
 
 
-def relu_grad(x):
+def relu_grad(x: ArrayLike) -> Any:
     """Return the derivative of `relu`: 1 where `x` > 0, and 0 where `x` <= 0 (also at 0, as the layer).
 
     Parameters
@@ -173,7 +180,7 @@ def relu_grad(x):
     return np.asarray(~(x <= 0), x.dtype)[()]
 
 
-def softmax(x):
+def softmax(x: ArrayLike) -> NDArray[Any]:
     """Return exp(x) / sum(exp(x)) over the last axis.
 
     The largest value is subtracted first, so nothing overflows.
@@ -203,7 +210,7 @@ def softmax(x):
     return exponentials
 
 
-def _below_largest(x, name="x"):
+def _below_largest(x: ArrayLike, name: str = "x") -> NDArray[Any]:
     """Return the scores minus the largest of their row: softmax does not change, and exp cannot overflow."""
     x = as_float(x, name)
     if x.ndim == 0 or x.shape[-1] == 0:
@@ -212,7 +219,7 @@ def _below_largest(x, name="x"):
         return x - x.max(axis=-1, keepdims=True)
 
 
-def mean_squared_error(y, t):
+def mean_squared_error(y: ArrayLike, t: ArrayLike) -> float:
     """Return half the sum of squared differences, 0.5 * sum((y - t)**2), as a float.
 
     Parameters
@@ -240,7 +247,7 @@ def mean_squared_error(y, t):
     return 0.5 * float(np.square(np.subtract(y, t, dtype=np.float64)).sum())
 
 
-def cross_entropy_error(y, t):
+def cross_entropy_error(y: ArrayLike, t: ArrayLike) -> float:
     """Return the cross-entropy of probabilities, -sum(t * log(y + 1e-7)) / N, as a float.
 
     Parameters
@@ -268,7 +275,7 @@ def cross_entropy_error(y, t):
     return _mean_at_targets(np.log(y.astype(np.float64, copy=False) + 1e-7), t, "y")
 
 
-def softmax_loss(X, t):
+def softmax_loss(X: ArrayLike, t: ArrayLike) -> float:
     """Return the cross-entropy of softmax(X), as a float.
 
     Computed from log(softmax(X)) itself, so it is exact where ``cross_entropy_error(softmax(X), t)`` is only near.
@@ -298,7 +305,7 @@ def softmax_loss(X, t):
     return _mean_at_targets(scores - np.log(np.exp(scores).sum(axis=-1, keepdims=True)), t, "X")
 
 
-def _as_batch(array, name):
+def _as_batch(array: NDArray[Any], name: str) -> NDArray[Any]:
     if array.ndim == 1:
         array = array.reshape(1, -1)
     if array.ndim != 2:
@@ -308,7 +315,7 @@ def _as_batch(array, name):
     return array
 
 
-def _mean_at_targets(log_probabilities, t, name):
+def _mean_at_targets(log_probabilities: NDArray[Any], t: ArrayLike, name: str) -> float:
     """Return the mean over the batch of minus the log-probability of each target."""
     num_samples, num_classes = log_probabilities.shape
     t = as_labels(t, num_samples, num_classes, scores=name)

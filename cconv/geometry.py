@@ -35,6 +35,9 @@ __all__ = [
 ]
 
 
+# How a padding may be given: for all sides, for both axes, for each side, or by 'same' or 'valid'.
+Pad = int | tuple[int, int] | tuple[tuple[int, int], tuple[int, int]] | str
+
 LONGEST = 2**30  # steps and padding are C ints in the kernels, which also add two of them
 LARGEST = 2**36
 
@@ -100,7 +103,7 @@ def _is_sequence(value):
     return isinstance(value, (tuple, list)) or getattr(value, "ndim", 0) == 1
 
 
-def conv_output_size(input_size, filter_size, stride=1, pad=0):
+def conv_output_size(input_size: int, filter_size: int, stride: int = 1, pad: int = 0) -> int:
     """Return the output length of a convolution along one axis.
 
     ``floor((input_size + 2 * pad - filter_size) / stride) + 1``
@@ -232,10 +235,22 @@ class Window(NamedTuple):
 
     out_h: int
     out_w: int
-    steps: tuple  # (stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w), in the kernels' argument order
+    # (stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w), in the kernels' argument order
+    steps: tuple[int, int, int, int, int, int]
 
 
-def window(height, width, filter_h, filter_w, stride=1, pad=0, dilation=1, *, ceil_mode=False, pooling=False):
+def window(
+    height: int,
+    width: int,
+    filter_h: int,
+    filter_w: int,
+    stride: int | tuple[int, int] = 1,
+    pad: Pad = 0,
+    dilation: int | tuple[int, int] = 1,
+    *,
+    ceil_mode: bool = False,
+    pooling: bool = False,
+) -> Window:
     """Return the `Window` of a `filter_h` x `filter_w` filter over an image of `height` x `width`.
 
     Parameters

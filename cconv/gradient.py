@@ -1,9 +1,15 @@
 """Gradients by central differences, and a check of a layer's or a network's own gradients against them."""
 
+from __future__ import annotations
+
 import copy
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ._arrays import is_parameter
 from ._random import checked_seed
 
 __all__ = ["gradient_check", "numerical_gradient", "numerical_gradient_2d"]
@@ -11,7 +17,7 @@ __all__ = ["gradient_check", "numerical_gradient", "numerical_gradient_2d"]
 STEP = 1e-4
 
 
-def numerical_gradient(f, x):
+def numerical_gradient(f: Callable[[NDArray[Any]], Any], x: NDArray[Any]) -> NDArray[np.float64]:
     """Return the gradient of `f` at `x` by central differences, (f(x + h) - f(x - h)) / 2h with h = 1e-4.
 
     Parameters
@@ -44,8 +50,8 @@ def numerical_gradient(f, x):
     return _gradient(f, x, "x")
 
 
-def _gradient(f, x, name):
-    if not isinstance(x, np.ndarray) or x.dtype.kind != "f":
+def _gradient(f: Callable[[NDArray[Any]], Any], x: NDArray[Any], name: str) -> NDArray[np.float64]:
+    if not is_parameter(x) or x.dtype.kind != "f":
         got = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
         raise TypeError(
             f"{name} must be an array of floats, got {got}; convert it first, np.asarray({name}, dtype=float)"
@@ -75,7 +81,7 @@ def _one_number(value):
     return float(value.item())
 
 
-def numerical_gradient_2d(f, X):
+def numerical_gradient_2d(f: Callable[[NDArray[Any]], Any], X: NDArray[Any]) -> NDArray[np.float64]:
     """Return the gradient of `f` at each row of `X` on its own, by central differences.
 
     Parameters
@@ -111,7 +117,7 @@ def numerical_gradient_2d(f, X):
     return np.array([_gradient(f, row, "X") for row in X]).reshape(X.shape)
 
 
-def gradient_check(target, x, *args, seed=0):
+def gradient_check(target: Any, x: NDArray[np.float64], *args: Any, seed: int = 0) -> dict[str, float]:
     """Compare the gradients of a layer or a network with central differences.
 
     Parameters

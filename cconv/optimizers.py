@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import kernels
-from ._arrays import as_array, as_float, made_ready
+from ._arrays import as_array, as_float, is_parameter, made_ready
 from ._checks import checked_dict, flag, fraction, mapping, nonnegative, optional_positive, positive
 from .geometry import integer
 
@@ -329,7 +329,7 @@ def _prepare(key, p, g, owners):
         if g.ndim:
             raise ValueError(f"grads[{key!r}] must be a number like {name}, got shape {g.shape}")
         return np.array(g, np.float64)  # a copy: it may be an element of another parameter
-    if not isinstance(p, np.ndarray) or p.dtype.kind != "f" or p.dtype.itemsize not in (4, 8):
+    if not is_parameter(p) or p.dtype.kind != "f" or p.dtype.itemsize not in (4, 8):
         raise TypeError(f"{name} must be a float32 or float64 array or a float, got {getattr(p, 'dtype', type(p))}")
     if not p.flags.writeable:
         raise ValueError(f"{name} must be writeable, got a read-only array")

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from . import _pickle
 from ._arrays import as_array
 from ._checks import checked_dict, flag, mapping
 from ._files import path_of, write
@@ -167,9 +168,9 @@ def _with_arrays(tree, arrays):
 
 
 def load_params(file_name, params, architecture, *, strict=True):
-    """Read parameters that `save_params` or `save_checkpoint` wrote, into the arrays of `params`, in place.
+    """Read parameters that `save_params` or `save_checkpoint` wrote, or a pickle of the chapter's, in place.
 
-    The head of the file is checked before its data are read.
+    The head of the file is checked before its data are read. Nothing that a pickle holds is run.
 
     Parameters
     ----------
@@ -199,10 +200,17 @@ def load_params(file_name, params, architecture, *, strict=True):
         If `file_name` is no name of a file.
     ValueError
         If it is not such a file, is damaged, or belongs to another architecture, holds numbers too large for the dtype,
-        or an array is read-only; nothing has changed then.
+        or an array is read-only; nothing has changed then. A pickle must hold a dict of float arrays, and nothing else.
+
+    Warns
+    -----
+    UserWarning
+        If `params` has running statistics, which the chapter's pickles do not hold: they stay as they are.
     """
     strict = flag(strict, "strict")
     with _opened(file_name, "file_name") as (file, place, size):
+        if _is_pickle(file):
+            return _load_pickle(file, place, params, architecture, strict)
         entries, metadata = _read_head(file, place, size, (PARAMS, CHECKPOINT), oldest=1)
         old = metadata["version"] == "1"
         if strict:
@@ -513,7 +521,6 @@ def _read_any_head(file, place, size):
 
     Nothing behind the head is read, and it must agree with the size of the file, where that is known.
     """
-    start = b""
     try:
         start = _read_exactly(file, 9)
         length = int.from_bytes(start[:8], "little")
@@ -524,17 +531,6 @@ def _read_any_head(file, place, size):
         if size not in (end, math.inf):
             raise ValueError(f"its head tells of {end} bytes, the file has {size}")
     except (TypeError, ValueError) as error:
-        if _is_pickle(file, start):
-            raise ValueError(
-                f"{place} is a pickle, and loading one runs whatever code it holds; cconv reads safetensors. If you "
-                "trust the file, convert it once:\n"
-                "    import pickle\n"
-                f"    with open({place!r}, 'rb') as file:\n"
-                "        params = pickle.load(file)\n"
-                "    for name, value in params.items():\n"
-                "        network.params[name][...] = value\n"
-                "    network.save_params('params.safetensors')"
-            ) from None
         raise ValueError(f"{place} is not a safetensors file, or it is damaged: {error}") from None
     return entries, metadata
 
@@ -595,15 +591,31 @@ def _read_arrays(file, place, entries, names):
     return arrays
 
 
-def _is_pickle(file, start):
-    """Say whether a file that is none of safetensors, and begins so, begins and ends like a pickle."""
-    if start[:1] not in PICKLE_STARTS or start[8:] == b"{":  # where safetensors has its head
-        return False
+def _is_pickle(file):
+    """Say whether a file begins and ends like a pickle, and not like safetensors; leave it where it stands."""
     try:
-        file.seek(-1, os.SEEK_END)
-    except (AttributeError, OSError, ValueError):
+        begin = file.tell()
+        start = file.read(9)
+        found = start[:1] in PICKLE_STARTS and start[8:] != b"{"  # where safetensors has its head
+        if found:
+            file.seek(-1, os.SEEK_END)
+            found = file.read(1) == b"."
+        file.seek(begin)
+    except (AttributeError, OSError, TypeError, ValueError):  # a pipe, or a file of text
         return False
-    return file.read(1) == b"."
+    return found
+
+
+def _load_pickle(file, place, params, architecture, strict):
+    """Load parameters from a pickle of the chapter's, which has the names W1, b1, ... and nothing else."""
+    names = architecture.get("params", {name: name for name in params})
+    own = {name: params[full_name] for name, full_name in names.items()}
+    left_out = load_state(_pickle.read_params(file.read(), place), own, strict=strict, place=place)
+    if any(name.endswith(".running_mean") for name in params):
+        warnings.warn(
+            f"{place} is a pickle and has no running statistics; those of the network stay as they are", stacklevel=4
+        )
+    return left_out
 
 
 def _json(text):

@@ -901,7 +901,7 @@ def _weights_of_classes(class_weight, count):
 
 
 def _check_targets(loss, scores, data, t):
-    """Refuse targets that the loss cannot take: all of them where they are an array of labels or rows, else the first."""
+    """Refuse targets that the loss cannot take: all where they are an array of labels or rows, else the first."""
     whole = data.t if isinstance(data, ArrayDataset) and data.t.ndim <= 2 else t
     loss = copy.copy(loss)
     for start in range(0, len(whole), CHUNK):

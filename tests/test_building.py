@@ -179,9 +179,9 @@ def test_what_is_no_layer_is_refused():
     for pair in ((3, Relu()), ("a", Relu(), 3)):
         with pytest.raises(TypeError, match="or pairs of a name and a layer, got"):
             Network([pair], (4,))
-    with pytest.raises(TypeError, match="W must be an array, got 16; sizes are given by name, as filters and size"):
+    with pytest.raises(TypeError, match="W must be an ndarray.*, got 16; sizes are given by name, as filters and size"):
         Convolution(16, 3, pad="same")
-    with pytest.raises(TypeError, match="W must be an array, got 10; sizes are given by name, as units"):
+    with pytest.raises(TypeError, match="W must be an ndarray.*, got 10; sizes are given by name, as units"):
         Affine(10)
     with pytest.raises(TypeError, match="either W or filters and size, got neither"):
         Convolution(filters=3)

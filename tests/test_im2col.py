@@ -38,6 +38,24 @@ def test_col2im_is_the_adjoint(geometry, dtype, num_threads):
     np.testing.assert_allclose(np.vdot(col, y), np.vdot(x, back), rtol=1e-4 if dtype == np.float32 else 1e-12)
 
 
+@pytest.mark.parametrize("dtype", "i1 u1 i2 u2 i4 u4 i8 u8 >i4".split())
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_integers_keep_their_dtype(geometry, dtype, num_threads):
+    N, C, H, W, FH, FW, stride, pad, dilation = geometry
+    dtype = np.dtype(dtype)
+    limits = np.iinfo(dtype)
+    x = np.random.default_rng(0).integers(limits.min, limits.max, (N, C, H, W), dtype.newbyteorder("="), endpoint=True)
+    col = im2col(x.astype(dtype), FH, FW, stride, pad, dilation=dilation)
+    assert col.dtype == dtype.newbyteorder("=")
+    np.testing.assert_array_equal(col, oracles.im2col(x, FH, FW, stride, pad, dilation))
+    places = oracles.im2col(np.arange(1, x.size + 1).reshape(x.shape), FH, FW, stride, pad, dilation)
+    sums = np.zeros(x.size + 1, col.dtype)
+    np.add.at(sums, places.astype(int), col)  # it wraps around where it must
+    back = col2im(col.astype(dtype), x.shape, FH, FW, stride, pad, dilation=dilation)
+    assert back.dtype == col.dtype
+    np.testing.assert_array_equal(back, sums[1:].reshape(x.shape))
+
+
 def test_shape_of_the_chapter():
     assert im2col(np.zeros((1, 3, 7, 7)), 5, 5).shape == (9, 75)
     assert im2col(np.zeros((10, 3, 7, 7)), 5, 5).shape == (90, 75)
@@ -61,7 +79,8 @@ def test_inputs_of_any_layout():
     ("arguments", "error", "message"),
     [
         ((np.zeros((3, 7, 7)), 5, 5), ValueError, "input_data must have 4 dimensions"),
-        ((np.zeros((1, 3, 7, 7), np.uint8), 5, 5), TypeError, "255"),
+        ((np.zeros((1, 3, 7, 7), bool), 5, 5), TypeError, "input_data must be float32 or float64, got bool"),
+        ((np.zeros((3, 7, 7), np.uint8), 5, 5), ValueError, "input_data must have 4 dimensions"),
         ((np.zeros((1, 3, 7, 7)), 8, 5), ValueError, "larger than the padded input"),
         ((np.zeros((1, 3, 7, 7)), 5, 0), ValueError, "filter_w"),
         ((np.zeros((1, 3, 7, 7)), 5, 5, 0), ValueError, "stride"),

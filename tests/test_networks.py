@@ -231,7 +231,7 @@ def test_params_and_layers_are_one(tmp_path):
         ("W4", np.ones(2), KeyError, "'W4' is not one of this network's W1, b1"),
         ("b1", np.ones(4), ValueError, r"b1 must be an array of floats of shape \(3,\), got float64 of shape \(4,\)"),
         ("b1", np.ones(3, int), ValueError, "got int64"),
-        ("b1", [1.0, 2.0, 3.0], ValueError, "got list"),
+        ("b1", [1.0, 2.0, 3.0], TypeError, "got list"),
     ):
         with pytest.raises(error, match=message):
             params[name] = value

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from .. import kernels
-from .._arrays import as_input, promote
+from .._arrays import as_input, in_dtype_of, promote
 from .._checks import flag, nonnegative, positive
 from ..geometry import integer
 
@@ -343,7 +343,7 @@ def _forward(kernel, door, x, gamma, beta, given, return_statistics):
 def _backward(kernel, door, dout, x, gamma, mean, var, input_gradient):
     """Return the gradients of `_forward`, each in the dtype of what it belongs to."""
     input_gradient = flag(input_gradient, "input_gradient")
-    x_dtype, gamma_dtype = getattr(x, "dtype", None), getattr(gamma, "dtype", None)
+    given = x, gamma
     x, gamma, dout = as_input(x, "x"), as_input(gamma, "gamma"), as_input(dout, "dout")
     shape, settings = door(x, gamma)
     if dout.shape != x.shape:
@@ -355,9 +355,7 @@ def _backward(kernel, door, dout, x, gamma, mean, var, input_gradient):
     if x.size:
         threads = kernels.cpu.threads_for(2 * COST * x.size)
         kernel(dout, x, mean, var, gamma, dx, dgamma, dbeta, *settings, threads)
-    if dx is not None:
-        dx = dx.astype(x_dtype or x.dtype, copy=False)
-    return dx, *(gradient.astype(gamma_dtype or gamma.dtype, copy=False) for gradient in (dgamma, dbeta))
+    return in_dtype_of(given[0], dx), in_dtype_of(given[1], dgamma), in_dtype_of(given[1], dbeta)
 
 
 def _statistics(mean, var, shape):

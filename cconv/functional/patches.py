@@ -1,8 +1,14 @@
 """im2col and col2im: an image's windows as the rows of a matrix, and back, by `cconv.kernels.im2col`."""
 
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import ArrayLike, NDArray
+
 from .. import kernels
 from .._arrays import as_input
-from ..geometry import checked_size, image_shape, integer, window
+from ..geometry import Pad, checked_size, image_shape, integer, window
 
 __all__ = ["col2im", "im2col"]
 
@@ -10,7 +16,15 @@ __all__ = ["col2im", "im2col"]
 COST = 0.5
 
 
-def im2col(input_data, filter_h, filter_w, stride=1, pad=0, *, dilation=1):
+def im2col(
+    input_data: ArrayLike,
+    filter_h: int,
+    filter_w: int,
+    stride: int | tuple[int, int] = 1,
+    pad: Pad = 0,
+    *,
+    dilation: int | tuple[int, int] = 1,
+) -> NDArray[Any]:
     r"""Write the window of every output pixel as a row.
 
     .. math:: col_{(n,y,z),\,(c,i,j)} = x_{n,\,c,\,y s_h - p_t + i d_h,\,z s_w - p_l + j d_w}
@@ -20,7 +34,7 @@ def im2col(input_data, filter_h, filter_w, stride=1, pad=0, *, dilation=1):
 
     Parameters
     ----------
-    input_data : ndarray, float32 or float64, shape (N, C, H, W)
+    input_data : ndarray, float32, float64 or integers, shape (N, C, H, W)
     filter_h, filter_w : int
     stride : int or (int, int), default 1
     pad : int, (int, int), ((top, bottom), (left, right)), 'same' or 'valid', default 0
@@ -41,7 +55,7 @@ def im2col(input_data, filter_h, filter_w, stride=1, pad=0, *, dilation=1):
     >>> im2col(np.zeros((1, 3, 7, 7)), 5, 5).shape
     (9, 75)
     """
-    x = as_input(input_data, "input_data", 4)
+    x = as_input(input_data, "input_data", 4, integers=True)
     filter_h, filter_w = integer(filter_h, "filter_h", 1), integer(filter_w, "filter_w", 1)
     N, C, height, width = x.shape
     place = window(height, width, filter_h, filter_w, stride, pad, dilation)
@@ -53,14 +67,24 @@ def im2col(input_data, filter_h, filter_w, stride=1, pad=0, *, dilation=1):
     return col
 
 
-def col2im(col, input_shape, filter_h, filter_w, stride=1, pad=0, *, dilation=1):
+def col2im(
+    col: ArrayLike,
+    input_shape: tuple[int, ...],
+    filter_h: int,
+    filter_w: int,
+    stride: int | tuple[int, int] = 1,
+    pad: Pad = 0,
+    *,
+    dilation: int | tuple[int, int] = 1,
+) -> NDArray[Any]:
     """Add every value of `col` to the pixel that `im2col` read it from.
 
     This is im2col's adjoint (its transpose as a linear map), not its inverse: where windows overlap, values add.
+    Integers keep their dtype, and wrap around as NumPy's do.
 
     Parameters
     ----------
-    col : ndarray, float32 or float64, shape (N * OH * OW, C * filter_h * filter_w)
+    col : ndarray, float32, float64 or integers, shape (N * OH * OW, C * filter_h * filter_w)
     input_shape : tuple of int
         (N, C, H, W) of the images.
     filter_h, filter_w, stride, pad, dilation
@@ -81,7 +105,7 @@ def col2im(col, input_shape, filter_h, filter_w, stride=1, pad=0, *, dilation=1)
     >>> col2im(im2col(np.ones((1, 1, 3, 3)), 2, 2), (1, 1, 3, 3), 2, 2)[0, 0].tolist()
     [[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]
     """
-    col = as_input(col, "col", 2)
+    col = as_input(col, "col", 2, integers=True)
     filter_h, filter_w = integer(filter_h, "filter_h", 1), integer(filter_w, "filter_w", 1)
     N, C, height, width = input_shape = image_shape(input_shape)
     place = window(height, width, filter_h, filter_w, stride, pad, dilation)

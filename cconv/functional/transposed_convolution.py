@@ -1,7 +1,7 @@
 """Transposed convolution and its gradients: a convolution's passes with their roles exchanged."""
 
 from .. import kernels
-from .._arrays import as_input, promote
+from .._arrays import as_input, in_dtype_of, promote
 from .._checks import wanted_gradients
 from ..geometry import checked_size, integer, transposed_window
 from .convolution import COST, passes, run_input_gradient, run_weight_gradient, select
@@ -164,7 +164,7 @@ def transposed_convolution_backward(
     ([[[[6.0, 6.0]]]], [[3.0, 3.0, 3.0], [3.0, 3.0, 3.0]], array([10.]))
     """
     bias, input_gradient, parameter_gradient = wanted_gradients(bias, input_gradient, parameter_gradient)
-    x_dtype, W_dtype = getattr(x, "dtype", None), getattr(W, "dtype", None)
+    given = x, W
     x, W, groups = _door(x, W, groups)
     dout, x, W = promote(as_input(dout, "dout", 4), x, W)
     place = transposed_window(*x.shape[2:], *W.shape[2:], stride, pad, dilation, output_padding)
@@ -181,7 +181,7 @@ def transposed_convolution_backward(
         dx = kernels.memory.empty(x.shape, x.dtype)
         kernel = passes(dout, W, dx, place.steps, groups, input_algorithm)
         kernel.forward(dout, W, None, dx, place.steps, groups, threads)
-        dx = dx.astype(x_dtype or dx.dtype, copy=False)
+        dx = in_dtype_of(given[0], dx)
     if not parameter_gradient:
         return dx, None, None
     dW = kernels.memory.empty(W.shape, W.dtype)
@@ -189,5 +189,5 @@ def transposed_convolution_backward(
     if bias:
         db = kernels.memory.empty(shape[1:2], W.dtype)
         kernels.gemm.channel_sums(dout, db)
-        db = db.astype(W_dtype or db.dtype, copy=False)
-    return dx, dW.astype(W_dtype or dW.dtype, copy=False), db
+        db = in_dtype_of(given[1], db)
+    return dx, in_dtype_of(given[1], dW), db

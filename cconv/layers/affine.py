@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from .. import initializers, kernels
-from .._arrays import as_input, in_dtype_of
+from .._arrays import as_input, as_parameter, in_dtype_of
 from .._checks import flag
 from ..functional import affine, affine_backward
 from ..geometry import integer
@@ -72,7 +72,7 @@ class Affine(Layer):
         self.bias = flag(bias, "bias")
         self.init = initializers.get(init)
         self.W = W
-        self.b = b
+        self.b = None if b is None else as_parameter(b, "b")
         self.dW = None
         self.db = None
 

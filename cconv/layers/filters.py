@@ -3,6 +3,7 @@
 import numpy as np
 
 from .. import initializers, kernels
+from .._arrays import as_parameter
 from .._checks import flag
 from ..geometry import integer, pair, window_settings
 from .layer import Layer, expect_bias, given_once, parameter_shape
@@ -26,7 +27,7 @@ class Filters(Layer):
         self.bias = flag(bias, "bias")
         self.init = initializers.get(init)
         self.W = W
-        self.b = b
+        self.b = None if b is None else as_parameter(b, "b")
         self.stride = stride
         self.pad = pad
         self.dilation = dilation

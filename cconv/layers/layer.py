@@ -2,7 +2,7 @@
 
 from contextvars import ContextVar, copy_context
 
-from .._arrays import as_array, shape_of
+from .._arrays import as_parameter, is_parameter, shape_of
 from ..geometry import image_shape
 
 __all__ = ["Layer"]
@@ -24,7 +24,7 @@ def expect_channels(input_shape):
 
 def parameter_shape(W, ndim):
     """Return the shape of weights, which must have so many dimensions."""
-    shape = shape_of(W, "W", ndim)
+    shape = shape_of(as_parameter(W, "W"), "W", ndim)
     if 0 in shape:
         raise ValueError(f"W must not be empty, got shape {shape}")
     return shape
@@ -32,14 +32,17 @@ def parameter_shape(W, ndim):
 
 def expect_bias(b, count, what):
     """Refuse a bias that has not one value for each output."""
-    if b is not None and (shape := shape_of(b, "b")) != (count,):
+    if b is not None and (shape := shape_of(as_parameter(b, "b"), "b")) != (count,):
         raise ValueError(f"b must have one value for each of the {count} {what}, got shape {shape}")
 
 
 def given_once(W, sizes, size_names):
     """Refuse a layer that is given both by its weights and by its sizes, by neither, or by sizes in weights' place."""
-    if W is not None and as_array(W, "W").ndim == 0:
-        raise TypeError(f"W must be an array, got {W!r}; sizes are given by name, as {size_names}")
+    if W is not None and (not is_parameter(W) or W.ndim == 0):
+        got = W if isinstance(W, (int, float)) else type(W).__name__
+        raise TypeError(
+            f"W must be an ndarray, as it is updated in place, got {got}; sizes are given by name, as {size_names}"
+        )
     if (W is not None) == sizes:
         raise TypeError(f"give either W or {size_names}, got {'both' if sizes else 'neither'}")
 
@@ -181,11 +184,14 @@ class Layer:
         return cls(**settings)
 
     def _expect_arrays(self):
-        """Refuse to work before the arrays are there."""
+        """Refuse to work before the arrays are there, or with what could not be updated."""
         if getattr(self, self.param_names[0]) is None:
             raise RuntimeError(
                 f"{type(self).__name__} has no {self.param_names[0]} yet: a Network builds it, or build() does"
             )
+        for name in self.param_names:
+            if (value := getattr(self, name)) is not None:
+                as_parameter(value, name)
 
     def _recall(self):
         """Return what forward saved; without a forward there is nothing to go back through."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .._arrays import shape_of
+from .._arrays import as_parameter, shape_of
 from .._checks import nonnegative
 from .layer import Layer
 
@@ -32,8 +32,10 @@ class Normalization(Layer):
 
     def _expect_alike(self):
         """Refuse a beta that is not like gamma, where there is one."""
-        if self.gamma is not None and shape_of(self.gamma, "gamma") != shape_of(self.beta, "beta"):
-            raise ValueError(f"beta must have gamma's shape {np.shape(self.gamma)}, got {np.shape(self.beta)}")
+        if self.gamma is not None:
+            gamma, beta = (shape_of(as_parameter(getattr(self, name), name), name) for name in self.param_names)
+            if gamma != beta:
+                raise ValueError(f"beta must have gamma's shape {gamma}, got {beta}")
 
     def _begin(self, shape, dtype):
         """Make gamma and beta, if they are missing."""

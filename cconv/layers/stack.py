@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from .._arrays import as_parameter
 from .layer import Layer
 
 __all__ = [
@@ -173,6 +174,10 @@ def build(layers, shape, rng, dtype):
 
     def built(layer, shape):
         out = layer.build(shape, rng, dtype) if hasattr(layer, "build") else _shown(layer, shape, dtype)
+        for name in param_names(layer):
+            value = getattr(layer, name) if getattr(layer, "param_names", ()) else layer.params[name]
+            if value is not None:
+                as_parameter(value, name)
         if not _says_output_shape(layer) and hasattr(layer, "__dict__"):
             layer._built_shapes = tuple(shape), tuple(out)
         return out

@@ -350,10 +350,17 @@ class Network:
         for name, value in twin.params.items():
             twin.params[name] = value.astype(np.float64)
         x = twin._batch(twin._samples(x))
+        layers = [layer for _, layer in nested(twin.layers)]
+        # Layers of cconv name all that a forward changes, and replace it; what others do, only a copy undoes.
+        are_own = all(type(layer).__module__.startswith("cconv.") for layer in (*layers, twin.last_layer))
+        begun = [(layer, name, getattr(layer, name)) for layer in layers for name in getattr(layer, "buffer_names", ())]
 
         def loss(_):
             # A layer that draws random numbers draws the same ones for every evaluation.
-            fresh = copy.deepcopy(twin)
+            fresh = twin if are_own else copy.deepcopy(twin)
+            if are_own:
+                for layer, name, value in begun:
+                    setattr(layer, name, value)
             return fresh._loss(fresh._forward(x, self.training), t, sample_weight)
 
         return {name: numerical_gradient(loss, value) for name, value in twin.trainable_params.items()}
@@ -404,7 +411,10 @@ class Network:
         save_params(file_name, self.state_dict(), self.architecture())
 
     def load_params(self, file_name="params.pkl", *, strict=True):
-        """Read parameters that `save_params`, `save` or a `Trainer` wrote, into the arrays that are there.
+        """Read parameters that `save_params`, `save` or a `Trainer` wrote, or a pickle of the chapter's, in place.
+
+        A pickle is read without running anything that it holds: it must be a dict of float arrays, by the names of
+        `params`. Running statistics, which the chapter's has not, stay as they are, with a UserWarning.
 
         Parameters
         ----------
@@ -430,7 +440,7 @@ class Network:
         TypeError
             If `file_name` is no name of a file.
         ValueError
-            If the file is of another network, damaged, or a pickle of the chapter's; nothing changes then.
+            If the file is of another network, damaged, or a pickle of anything else; nothing changes then.
         """
         return load_params(file_name, self.state_dict(), self.architecture(), strict=strict)
 

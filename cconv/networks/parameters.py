@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from .._arrays import as_parameter
 from ..layers import Layer
 from ..layers.stack import nested, param_names
 
@@ -63,8 +64,8 @@ class Parameters(Mapping):
             if name not in self._places:
                 raise KeyError(f"{name!r} is not one of this network's {', '.join(self)}")
             shape = self[name].shape
-            if getattr(value, "shape", None) != shape or value.dtype.kind != "f":
-                got = f"{value.dtype} of shape {value.shape}" if hasattr(value, "shape") else type(value).__name__
+            if as_parameter(value, name).shape != shape or value.dtype.kind != "f":
+                got = f"{value.dtype} of shape {value.shape}"
                 raise ValueError(f"{name} must be an array of floats of shape {shape}, got {got}")
         for name, value in values.items():
             layer, name, is_attribute = self._places[name]

@@ -1,0 +1,5 @@
+"""Convolution."""
+
+from . import simple_convnet
+
+__all__ = ["simple_convnet"]
