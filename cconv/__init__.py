@@ -1,5 +1,7 @@
 """cconv: convolutional-network layers for Python, compiled."""
 
+from typing import TYPE_CHECKING
+
 from cconv._config import show_config
 from cconv._threads import threads
 from cconv._version import __version__
@@ -166,3 +168,16 @@ __all__ = [
     "step_function",
     "threads",
 ]
+
+_LAZY = ("onnx",)  # modules of other worlds, imported when they are first used
+
+if TYPE_CHECKING:
+    from cconv import onnx as onnx
+else:
+
+    def __getattr__(name):
+        if name in _LAZY:
+            from importlib import import_module
+
+            return import_module(f"cconv.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
