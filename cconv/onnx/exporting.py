@@ -64,13 +64,12 @@ def export(network, path, *, opset: int = 18, dynamic_batch: bool = True, softma
     onnx = require("onnx", "cconv.onnx.export", "onnx")
     opset = integer(opset, "opset", OLDEST, onnx.defs.onnx_opset_version())
     dynamic_batch, softmax = flag(dynamic_batch, "dynamic_batch"), flag(softmax, "softmax")
-    put = getattr(path, "write", None)
-    target = None if callable(put) else path_of(path, "path")
+    target = path if callable(getattr(path, "write", None)) else path_of(path, "path")
     data = _model(onnx, network, opset, dynamic_batch, softmax)
-    if target is None:
-        put(data)
-    else:
+    if isinstance(target, str):
         write(target, data)
+    else:
+        target.write(data)
 
 
 def _model(onnx, network, opset, dynamic_batch, softmax):
