@@ -107,6 +107,10 @@ def _average_pool(node):
     if settings.pop("dilation") != (1, 1):
         raise ValueError("its dilations must be 1")
     include = bool(node.attributes.get("count_include_pad", 0))
+    wide = any(max(pads) > length // 2 for pads, length in zip(settings["pad"], window, strict=True))
+    if include and wide and not settings["ceil_mode"]:  # zeros like others
+        pad = kinds.ZeroPad(settings.pop("pad"))
+        return _layered(node.x, pad, kinds.AveragePooling(*window, **settings))
     return _layered(node.x, kinds.AveragePooling(*window, **settings, count_include_pad=include))
 
 
@@ -481,6 +485,10 @@ def _resize(node):
     sizes, scales = _sizes(node, size, modern)
     if max(*size, *sizes) > LONGEST or min(sizes) < 1:
         raise ValueError(f"it must make images of at most {LONGEST} rows and columns, got {sizes} of {size}")
+    if coordinates == "align_corners" and any(
+        abs(length * scale - out) > 1e-3 for length, out, scale in zip(size, sizes, scales, strict=True)
+    ):
+        raise ValueError("its scales must give whole numbers of rows and columns to align corners: runtimes differ")
     linear = mode == "linear"
     axes = list(zip(size, sizes, scales, strict=True))
     wanted = [places(*axis, coordinates, None if linear else rounding) for axis in axes]

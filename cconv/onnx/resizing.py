@@ -101,7 +101,7 @@ def node_scale(length, out, scale, linear, align_corners):
     """
     coordinates = "align_corners" if align_corners else "half_pixel" if linear else "asymmetric"
     wanted = layer_places(length, out, scale, linear, align_corners)
-    for exact in (scale, out / length):
+    for exact in (scale, out / length)[align_corners:]:  # with aligned corners the sizes say all
         near = np.float32(exact)
         for candidate in (near, np.nextafter(near, np.float32(np.inf)), np.nextafter(near, np.float32(0))):
             sizes = math.floor(candidate * np.float32(length)), math.floor(float(candidate) * length)
