@@ -1,8 +1,9 @@
 """The onnx package's own test cases of the operators that `cconv.onnx.load` reads: ``python tests/onnx_cases.py``.
 
 Each case is a node, its inputs and what must come out; or a model that PyTorch has exported. The inputs of a node but
-the first become constants, as a network has one input. A case that the loader refuses is not offered, and the table says
-why; one that it takes must give what the case says. A softmax at the end is taken of the network's scores.
+the first become constants, as a network has one input, and the first output alone is looked at. A case that the loader
+refuses is not offered, and the table says why; one that it takes must give what the case says. A softmax at the end is
+taken of the network's scores.
 """
 
 import collections
@@ -41,7 +42,8 @@ def node_cases():
         cases = collect_testcases()
     for case in cases:
         # What the body of a function has for a node, "expanded", is no case of that node's.
-        if len(case.model.graph.node) == 1 and "_expanded" not in case.name and case.model.graph.node[0].op_type in OPERATORS:
+        nodes = case.model.graph.node
+        if len(nodes) == 1 and nodes[0].op_type in OPERATORS and "_expanded" not in case.name:
             yield case.name, case.model, *case.data_sets[0], case.rtol, case.atol
 
 

@@ -19,7 +19,9 @@ NEAREST = {
 
 
 def places(length, out, scale, coordinates, rounding=None):
-    """Return where each of an axis's outputs is read by ONNX's Resize, in single precision as runtimes compute it.
+    """Return where each of an axis's outputs is read by ONNX's Resize.
+
+    Whole places are computed in single precision, as by runtimes: they depend on it.
 
     Parameters
     ----------
@@ -39,19 +41,20 @@ def places(length, out, scale, coordinates, rounding=None):
     Examples
     --------
     >>> places(2, 4, 2.0, "half_pixel")
-    array([0.  , 0.25, 0.75, 1.  ], dtype=float32)
+    array([0.  , 0.25, 0.75, 1.  ])
     """
-    index, scale, half = np.arange(out, dtype=np.float32), np.float32(scale), np.float32(0.5)
+    dtype = np.float64 if rounding is None else np.float32
+    index, scale, half = np.arange(out, dtype=dtype), dtype(scale), dtype(0.5)
     if coordinates == "asymmetric":
         place = index / scale
     elif coordinates == "align_corners":
-        place = index * np.float32((length - 1) / (out - 1) if out > 1 else 0)
+        place = index * dtype((length - 1) / (out - 1) if out > 1 else 0)
     elif coordinates == "pytorch_half_pixel" and out == 1:
         place = np.zeros_like(index)
     elif coordinates in ("half_pixel", "pytorch_half_pixel"):
         place = (index + half) / scale - half
     elif coordinates == "half_pixel_symmetric":
-        offset = np.float32(length / 2 * (1 - out / (float(scale) * length)))
+        offset = dtype(length / 2 * (1 - out / (float(scale) * length)))
         place = offset + (index + half) / scale - half
     else:
         raise ValueError(f"its coordinate_transformation_mode {coordinates!r} is none of Upsample's")

@@ -92,6 +92,9 @@ class Node:
     def __str__(self):
         name = self.proto.name or ", ".join(filter(None, self.proto.output))
         words = "".join(f", {key}={_shown(value)}" for key, value in self.attributes.items())
+        for place, value in enumerate(self.inputs):
+            if isinstance(value, np.ndarray) and value.size <= SHOWN and value.dtype.kind in "fiub":
+                words += f", input {place}={_shown(value.tolist())}"
         return f"node {name!r} ({self.operator}{words})"
 
     def refused(self, reason):
