@@ -120,6 +120,7 @@ class _Reader:
         if self.opset < EARLIEST:
             raise ValueError(f"it has opset {self.opset}, and must have {EARLIEST} or a later one")
         self.spent = 0  # bytes of the arrays that layers are given
+        self.made = {}  # those that are no views of the file's, by their identity, until a layer has them
         self.joined = {}  # concatenations, by their inputs
         self.values = {}
         for tensor in self.graph.initializer:
@@ -183,10 +184,17 @@ class _Reader:
             raise ValueError(f"{name!r} is used before a node has made it: the nodes form a cycle, or are not in order")
         return self.values[name]
 
-    def spend(self, size):
-        """Refuse to make more arrays than a file could hold."""
-        self.spent += size
+    def copied(self, array):
+        """Return a copy of an array: what all of them take is bounded, whatever shapes the file names."""
+        self.spent += array.nbytes
         expect_room(self.spent)
+        return np.array(array, order="C")
+
+    def own(self, array):
+        """Return a copy of an array that a layer need not copy again."""
+        array = self.copied(array)
+        self.made[id(array)] = array
+        return array
 
     def network(self):
         """Return the network of the graph."""
@@ -206,7 +214,7 @@ class _Reader:
         if not isinstance(end, Value):
             raise ValueError(f"the output {output!r} does not depend on the input")
         if end.softmax:
-            end = end.inputs[0]
+            end = Value(end.shape, end.inputs, end.layers)
         layers = _Chain(self).between(self.start, end)
         return Network(layers, self.start.shape, dtype=self.dtype.name)
 
@@ -325,9 +333,8 @@ class _Chain:
         """Return a layer whose arrays are its own, as it was made with views of the file's."""
         for name in (*layer.param_names, *layer.buffer_names):
             array = getattr(layer, name)
-            if array is not None and array.dtype.kind == "f":
-                self.reader.spend(array.nbytes)
-                setattr(layer, name, np.array(array, order="C"))
+            if array is not None and array.dtype.kind == "f" and self.reader.made.pop(id(array), None) is None:
+                setattr(layer, name, self.reader.copied(array))
         return layer
 
 

@@ -155,9 +155,8 @@ def _layer_normalization(node):
         raise ValueError("its axis must not be that of the batch")
     shape = shape[axis:]
     gamma, beta = node.needed(1, "scale"), node.weights(2, "bias")
-    node.reader.spend(2 * math.prod(shape) * gamma.itemsize)
     beta = np.zeros((), gamma.dtype) if beta is None else beta
-    gamma, beta = (np.array(np.broadcast_to(array, shape)) for array in (gamma, beta))
+    gamma, beta = (node.reader.own(np.broadcast_to(array, shape)) for array in (gamma, beta))
     return _layered(node.x, kinds.LayerNormalization(gamma, beta, eps=node.attributes.get("epsilon", 1e-5)))
 
 
@@ -168,10 +167,8 @@ def _group_normalization(node):
     if groups < 1 or channels % groups:
         raise ValueError(f"its num_groups must divide the {channels} channels")
     if node.reader.opset < 21:  # one for each group
-        node.reader.spend(2 * channels * node.reader.dtype.itemsize)
-        gamma, beta = (
-            np.broadcast_to(array[:, None], (groups, channels // groups)).reshape(channels) for array in (gamma, beta)
-        )
+        each = groups, channels // groups
+        gamma, beta = (node.reader.own(np.broadcast_to(a[:, None], each)).reshape(channels) for a in (gamma, beta))
     layer = kinds.GroupNormalization(groups, gamma, beta, eps=node.attributes.get("epsilon", 1e-5))
     return _layered(node.x, layer)
 
@@ -188,12 +185,14 @@ def _gemm(node):
     if node.attributes.get("transA", 0):
         raise ValueError("its transA must be 0: the samples of a batch are rows")
     W, b = node.needed(1, "B", 2), node.weights(2, "C")
-    W = W.T if node.attributes.get("transB", 0) else W
-    _expect_rows(node, W)
+    transposed = node.attributes.get("transB", 0)
+    _expect_rows(node, W.T if transposed else W)
     alpha, beta = node.attributes.get("alpha", 1.0), node.attributes.get("beta", 1.0)
+    if transposed:
+        W = node.reader.own(W.T)
     if alpha != 1:
-        node.reader.spend(W.nbytes)
-        W = W * W.dtype.type(alpha)
+        W = node.reader.own(W)
+        W *= W.dtype.type(alpha)
     if b is not None:
         b = _each(b, (W.shape[1],))
         if b is None:
@@ -248,8 +247,7 @@ def _with_constant(node):
     first, second = node.inputs
     value, place = (first, 1) if isinstance(first, Value) else (second, 0)
     each = _each(node.needed(place, "constant"), value.shape)
-    node.reader.spend(0 if each is None else each.nbytes)
-    return value, each, value.layers[0] if len(value.layers) == 1 else None
+    return value, None if each is None else node.reader.own(each), value.layers[0] if len(value.layers) == 1 else None
 
 
 @reads("Add")
@@ -262,7 +260,7 @@ def _add(node):
         raise ValueError("it must add two values, or the bias of the layer before")
     old = getattr(layer, name)
     layer = copy.copy(layer)
-    setattr(layer, name, np.array(b) if old is None else old + b)
+    setattr(layer, name, b if old is None else old + b)
     return _layered(value.inputs[0], layer)
 
 
@@ -329,10 +327,12 @@ def _swish(node):
 @reads("Softmax", "LogSoftmax")
 def _softmax(node):
     axis = node.attributes.get("axis", 1 if node.reader.opset < 13 else -1)
-    if len(node.x.shape) != 1 or axis not in (1, -1):
+    shape = node.x.shape
+    if any(length != 1 for length in shape[1:]) or axis not in (1, -len(shape)):
         raise ValueError("it must be over rows of scores, one for each sample")
     error = node.refused("it must stand at the end of the graph, where the network's loss takes its place")
-    return Value(node.x.shape, [node.x], softmax=True, error=error)
+    rows = [] if len(shape) == 1 else [kinds.Flatten()]
+    return Value(shape, [node.x], rows, softmax=True, error=error)
 
 
 @reads("Dropout")
