@@ -10,7 +10,7 @@ from .._checks import flag
 from .._extras import require
 from .._files import path_of, write
 from .._version import __version__
-from ..geometry import integer, padding
+from ..geometry import integer, output_size, padding
 from ..layers.stack import nested
 from .resizing import LONGEST, node_scale
 
@@ -250,27 +250,57 @@ def _transposed(graph, name, layer, x, shape):
     return graph.node("ConvTranspose", _with_filters(graph, name, layer, x), name, **more, **moves)
 
 
-def _window(layer, shape):
+def _window(graph, layer, shape):
+    """Return the attributes that say how a window moves over images."""
     layer.output_shape(shape)
     settings = layer.describe()
+    pads, ceil_mode = settings["pad"], settings["ceil_mode"]
+    if ceil_mode and graph.opset < 22:
+        pads, ceil_mode = _rounded(shape[1:], settings)
     return {
         "kernel_shape": settings["window"],
         "strides": settings["stride"],
-        "pads": _pads(settings["pad"]),
-        "ceil_mode": int(settings["ceil_mode"]),
+        "pads": _pads(pads),
+        "ceil_mode": int(ceil_mode),
     }
+
+
+def _rounded(size, settings):
+    """Return pads and ceil_mode for the same windows by the rule before opset 22.
+
+    It rounds up whatever begins in the padding behind the image, which runtimes and this package leave out.
+    """
+    pads, begins, rounds_up = [], False, False
+    steps = (settings[key] for key in ("window", "stride", "pad", "dilation"))
+    for length, window, stride, (before, after), dilation in zip(size, *steps, strict=True):
+        places = output_size(length, window, stride, before, after, dilation, True)
+        extent = dilation * (window - 1) + 1
+        room = length + before + after - extent
+        rounds_up |= places > room // stride + 1
+        if places <= -(-room // stride):  # one more would begin in the padding
+            begins = True
+            # Without what the last window does not reach, there is nothing to round.
+            after = (places - 1) * stride + extent - before - length
+        pads.append((before, after))
+    if not begins:
+        return settings["pad"], True
+    if not rounds_up:
+        return settings["pad"], False
+    if min(map(min, pads)) < 0:
+        raise ValueError("its ceil_mode rounds up on one axis alone: opset must be 22 or a later one for that")
+    return pads, True
 
 
 @writes(kinds.Pooling)
 def _max_pool(graph, name, layer, x, shape):
     dilation = layer.describe()["dilation"]
-    return graph.node("MaxPool", [x], name, dilations=dilation, **_window(layer, shape))
+    return graph.node("MaxPool", [x], name, dilations=dilation, **_window(graph, layer, shape))
 
 
 @writes(kinds.AveragePooling)
 def _average_pool(graph, name, layer, x, shape):
     include = int(layer.count_include_pad)
-    return graph.node("AveragePool", [x], name, count_include_pad=include, **_window(layer, shape))
+    return graph.node("AveragePool", [x], name, count_include_pad=include, **_window(graph, layer, shape))
 
 
 @writes(kinds.GlobalAveragePooling)

@@ -117,8 +117,9 @@ class _Reader:
         except Exception as error:  # of the checker, of protobuf, or of what is behind them
             raise ValueError(f"it is not a valid ONNX model: {str(error).strip()}") from None
         self.opset = max((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), default=0)
-        if self.opset < EARLIEST:
-            raise ValueError(f"it has opset {self.opset}, and must have {EARLIEST} or a later one")
+        latest = onnx.defs.onnx_opset_version()
+        if not EARLIEST <= self.opset <= latest:
+            raise ValueError(f"it has opset {self.opset}, from {EARLIEST} to {latest} are known")
         self.spent = 0  # bytes of the arrays that layers are given
         self.made = {}  # those that are no views of the file's, by their identity, until a layer has them
         self.joined = {}  # concatenations, by their inputs
