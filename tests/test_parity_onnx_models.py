@@ -802,6 +802,12 @@ def test_older_operators_are_read():
 REFUSED = {
     "a kind": ([node("LRN", "x", size=3)], r"'the LRN' \(LRN, size=3\): no layer does what it does"),
     "a clip": ([node("Clip", "x zero six")], r"\(Clip, input 1=0.0, input 2=6.0\): no layer"),
+    "a high clip": ([node("Clip", "x zero high")], r"\(Clip, input 1=0.0, input 2=1000.0\): no layer"),
+    "a low step": (
+        [node("Greater", "x low", "g"), node("Where", "g x zero")],
+        r"\(Where, input 2=0.0\): no layer does what it does",
+    ),
+    "numbers with more axes": ([node("Relu", "x", "r"), node("Max", "r lifted")], r"\(Max, .*\): no layer"),
     "axes": ([node("Transpose", "x", perm=[0, 2, 3, 1])], r"\(Transpose, perm=\[0, 2, 3, 1\]\): no layer exchanges"),
     "constants that multiply": ([node("Mul", "x six")], r"\(Mul, input 1=6.0\): no layer multiplies"),
     "a product": ([node("Relu", "x", "r"), node("Mul", "x r")], r"\(Mul\): a product of two values"),
@@ -848,6 +854,7 @@ REFUSED = {
     "weights of another type": ([node("Conv", "x W64")], "valid|its weights holds float64"),
 }  # fmt: skip
 CONSTANTS |= {
+    "high": np.float32(1000), "low": np.float32(0.05), "lifted": np.zeros((1, 1, 1, 1, 1), np.float32),
     "half": np.float32(0.5), "yes": np.bool_(True), "v": np.ones(2, np.float32), "wide": np.array([0, 1, 0, 0] * 2),
     "all_scales": np.float32([1, 2, 2, 2]), "M2": normal(3, 5), "M8": normal(8, 8), "whole": normal(1, 2, 7, 8),
     "W64": W.astype(np.float64),

@@ -359,6 +359,8 @@ def _batch_normalization(graph, name, layer, x, shape):
 @writes(kinds.LayerNormalization)
 def _layer_normalization(graph, name, layer, x, shape):
     layer.output_shape(shape)
+    if np.ndim(layer.gamma) == 0:
+        raise ValueError("expects gamma to have an axis, gets a single number")
     inputs = [graph.constant(f"{name}.{key}", getattr(layer, key)) for key in layer.param_names]
     return graph.node("LayerNormalization", [x, *inputs], name, axis=-np.ndim(layer.gamma), epsilon=layer.eps)
 
@@ -378,8 +380,8 @@ def _group_normalization(graph, name, layer, x, shape):
     x = graph.node("InstanceNormalization", [x, unit, zero], f"{name}.normed", epsilon=layer.eps)
     x = graph.shaped(f"{name}.channels", x, shape)
     each = channels, *(1 for _ in shape[1:])
-    x = graph.node("Mul", [x, graph.constant(f"{name}.gamma", gamma.reshape(each))], f"{name}.scaled")
-    return graph.node("Add", [x, graph.constant(f"{name}.beta", beta.reshape(each))], name)
+    x = graph.node("Mul", [x, graph.constant(f"{name}.gamma", np.reshape(gamma, each))], f"{name}.scaled")
+    return graph.node("Add", [x, graph.constant(f"{name}.beta", np.reshape(beta, each))], name)
 
 
 @writes(kinds.Relu, kinds.Sigmoid, kinds.Tanh, kinds.HardSwish)

@@ -56,9 +56,9 @@ def expressions(node, given):
     function = EXPRESSIONS.get(node.operator)
     if function is None or not given or any(item.shape != given[0].shape for item in given):
         return {}
-    numbers = []
+    numbers, dims = [], len(given[0].shape) + 1
     for item in node.inputs:
-        if isinstance(item, np.ndarray) and (item.size != 1 or item.dtype.kind not in "fiub"):
+        if isinstance(item, np.ndarray) and (item.size != 1 or item.ndim > dims or item.dtype.kind not in "fiub"):
             return {}
         numbers.append(float(item.reshape(-1)[0]) if isinstance(item, np.ndarray) else item)
     constants = [number for number in numbers if isinstance(number, float)]

@@ -7,8 +7,10 @@ __all__ = ["BATCH", "GRID", "MOST_AXES", "Node", "Value", "common", "whole"]
 MOST_AXES = 32
 SHOWN = 8  # values of an attribute that an error shows
 
-# Where functions of each value are compared.
-GRID = np.concatenate([np.linspace(-8, 8, 129), [-40.0, -20.0, 20.0, 40.0]])
+# Where functions of each value are compared: even steps, and steps that grow up to the largest number there is, so that
+# one that is cut off or begins elsewhere is seen.
+_GROWING = np.concatenate([np.geomspace(1e-6, 1e3, 73), np.geomspace(1e4, 3e38, 18)])
+GRID = np.concatenate([-_GROWING[::-1], np.linspace(-8, 8, 129), _GROWING])
 
 
 class Batch:
