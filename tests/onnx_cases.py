@@ -39,7 +39,7 @@ def node_cases():
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of cases that overflow on purpose
-        cases = collect_testcases()
+        cases = collect_testcases(None)
     for case in cases:
         # What the body of a function has for a node, "expanded", is no case of that node's.
         nodes = case.model.graph.node
