@@ -293,6 +293,36 @@ def test_random_networks_go_round(seed):
     assert_goes_round(moved(cconv.Network(stack, shape, seed=seed), seed))
 
 
+def drawn_stack(rng, channels, depth):
+    """Return random layers that leave images their size, with branches in branches, and the channels at the end."""
+    stack = []
+    for _ in range(rng.integers(0 if depth else 2, 4)):
+        kind = rng.integers(5 if depth < 3 else 3)
+        if kind == 0:
+            channels = int(rng.integers(1, 5))
+            stack.append(CNN(filters=channels, size=int(rng.integers(1, 4)), pad="same", bias=bool(rng.integers(2))))
+        elif kind == 1:
+            stack.append(rng.choice([layers.Relu, layers.Silu, layers.Gelu, layers.HardSwish, layers.Tanh])())
+        elif kind == 2:
+            stack.append(layers.BatchNormalization() if rng.integers(2) else layers.GroupNormalization(channels))
+        elif kind == 3:
+            bodies = [drawn_stack(rng, channels, depth + 1)[0] for _ in range(2)]
+            body, shortcut = ([*body, CNN(filters=channels, size=1)] if body else [] for body in bodies)
+            stack.append(layers.Residual(body, shortcut) if body else layers.Residual(shortcut))
+        else:
+            branches = [drawn_stack(rng, channels, depth + 1) for _ in range(rng.integers(1, 4))]
+            stack.append(layers.Concatenate(*(branch for branch, _ in branches)))
+            channels = sum(count for _, count in branches)
+    return stack, channels
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_branches_go_round(seed):
+    rng = np.random.default_rng(seed)
+    stack, _ = drawn_stack(rng, 2, 0)
+    assert_goes_round(moved(cconv.Network(stack, (2, 5, 4), seed=seed), seed))
+
+
 # What is asked for, and where it goes
 
 

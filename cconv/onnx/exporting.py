@@ -1,7 +1,9 @@
 """Networks to ONNX graphs."""
 
 import math
-from typing import Any
+import os
+from functools import partial
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from .._files import path_of, write
 from .._version import __version__
 from ..geometry import integer, output_size, padding
 from ..layers.stack import nested
+from ..networks import Network
 from .resizing import LONGEST, node_scale
 
 __all__ = ["LARGEST", "LAYERS", "OLDEST", "export", "means"]
@@ -22,7 +25,14 @@ INPUT, SCORES, PROBABILITIES = "input", "scores", "probabilities"
 LAYERS: dict[type, Any] = {}  # which function writes a layer's nodes
 
 
-def export(network, path, *, opset: int = 18, dynamic_batch: bool = True, softmax: bool = False) -> None:
+def export(
+    network: Network,
+    path: str | bytes | os.PathLike[str] | BinaryIO,
+    *,
+    opset: int = 18,
+    dynamic_batch: bool = True,
+    softmax: bool = False,
+) -> None:
     """Write a network as an ONNX model: what `predict` computes, outside training.
 
     The graph has one input, ``input``, shaped (N, ...) as the network's, and one output, ``scores``. A network of
@@ -64,17 +74,13 @@ def export(network, path, *, opset: int = 18, dynamic_batch: bool = True, softma
     onnx = require("onnx", "cconv.onnx.export", "onnx")
     opset = integer(opset, "opset", OLDEST, onnx.defs.onnx_opset_version())
     dynamic_batch, softmax = flag(dynamic_batch, "dynamic_batch"), flag(softmax, "softmax")
-    target = path if callable(getattr(path, "write", None)) else path_of(path, "path")
-    data = _model(onnx, network, opset, dynamic_batch, softmax)
-    if isinstance(target, str):
-        write(target, data)
-    else:
-        target.write(data)
+    put = getattr(path, "write", None) or partial(write, path_of(path, "path"))
+    put(_model(onnx, network, opset, dynamic_batch, softmax))
 
 
 def _model(onnx, network, opset, dynamic_batch, softmax):
     """Return the bytes of a network's model."""
-    if not isinstance(getattr(network, "layers", None), dict) or not hasattr(network, "input_shape"):
+    if not isinstance(network, Network):
         raise TypeError(f"network must be a Network, got {type(network).__name__}")
     nested(network.layers)
     graph = Graph(onnx, np.dtype(network.dtype), opset)

@@ -14,6 +14,7 @@ layers, `Residual` and `Concatenate` then, and no layer is made twice.
 import math
 import os
 import stat
+from typing import BinaryIO
 
 import numpy as np
 
@@ -36,7 +37,7 @@ FIELDS = "float", "int32", "int64", "double", "uint64"  # where a tensor may hav
 SHOWN = 8  # names that an error shows
 
 
-def load(path) -> Network:
+def load(path: str | bytes | os.PathLike[str] | BinaryIO) -> Network:
     """Read an ONNX model as a network.
 
     What it predicts are the model's answers, within the rounding of its dtype; it can be trained further. A softmax, or
