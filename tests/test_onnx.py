@@ -1,6 +1,7 @@
 """What of cconv.onnx needs no other package: how it is reached, what it says it reads, and where Resize reads."""
 
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def test_a_name_that_is_not_there_is_an_attribute_error():
 
 @pytest.mark.parametrize("call", [lambda: cconv.onnx.load("x"), lambda: cconv.onnx.export(None, "x")])
 def test_a_missing_package_is_named_with_the_extra(call, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "onnx", None)
+    monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ImportError, match=r"needs onnx, .*pip install 'cconv\[onnx\]'"):
         call()
 

@@ -18,6 +18,7 @@ from draws import Case, drawn_network
 
 import cconv
 from cconv import layers
+from cconv.layers.stack import nested
 from cconv.onnx import exporting, loading
 
 onnx = parity.require("onnx", "ONNX")
@@ -62,11 +63,13 @@ def images(shape, dtype="float32", count=3):
 def moved(network, seed=0):
     """A network whose biases, scales and statistics are not those that it began with."""
     rng = np.random.default_rng(seed)
-    for name, value in network._state().items():
-        if name.endswith("running_var"):
-            value[...] = rng.uniform(0.5, 2, value.shape)
-        elif value.dtype.kind == "f":
-            value += (0.2 * rng.standard_normal(value.shape)).astype(value.dtype)
+    for _, layer in nested(network.layers):
+        for name in (*layer.param_names, *layer.buffer_names):
+            value = getattr(layer, name)
+            if name == "running_var":
+                value[...] = rng.uniform(0.5, 2, value.shape)
+            elif value is not None and value.dtype.kind == "f":
+                value += (0.2 * rng.standard_normal(value.shape)).astype(value.dtype)
     return network
 
 
