@@ -21,7 +21,7 @@ MODULES = sorted(
 )
 PUBLIC = {
     name: value
-    for module in (cconv, augment, callbacks, data, functional, metrics)
+    for module in (cconv, augment, callbacks, data, functional, metrics, cconv.onnx)
     for name, value in ((f"{module.__name__}.{name}", getattr(module, name)) for name in module.__all__)
     if callable(value)
 }
@@ -37,8 +37,15 @@ METHODS = {
 COMPILED = {"cconv.empty_cache": False, "cconv.get_num_threads": True, "cconv.set_num_threads": False}
 
 
+# Modules whose examples need another package.
+EXTRAS = {"cconv.onnx": "onnx"}
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_examples(name):
+    extra = EXTRAS.get(".".join(name.split(".")[:2]))
+    if extra is not None:
+        pytest.importorskip(extra)
     module = importlib.import_module(name)
     names = {key: getattr(cconv, key) for key in cconv.__all__} | vars(module) | {"np": np, "cconv": cconv}
     result = doctest.testmod(module, extraglobs=names, optionflags=doctest.NORMALIZE_WHITESPACE)
