@@ -277,8 +277,9 @@ def _rounded(size, settings):
     It rounds up whatever begins in the padding behind the image, which runtimes and this package leave out.
     """
     pads, begins, rounds_up = [], False, False
-    steps = (settings[key] for key in ("window", "stride", "pad", "dilation"))
-    for length, window, stride, (before, after), dilation in zip(size, *steps, strict=True):
+    windows = settings["pool_h"], settings["pool_w"]
+    steps = (settings[key] for key in ("stride", "pad", "dilation"))
+    for length, window, stride, (before, after), dilation in zip(size, windows, *steps, strict=True):
         places = output_size(length, window, stride, before, after, dilation, True)
         extent = dilation * (window - 1) + 1
         room = length + before + after - extent
