@@ -197,7 +197,7 @@ def built(name, dtype="float32"):
 
 
 def assert_alike(actual, expected):
-    """Networks of the same layers with the same settings, but for pads, which are written out, and roundings."""
+    """Networks of the same layers and settings, but for pads, which are written out, algorithms and roundings."""
     assert list(actual.layers) == list(expected.layers)
     for layer, other in zip(actual.layers.values(), expected.layers.values(), strict=True):
         assert type(layer) is type(other)
@@ -206,7 +206,7 @@ def assert_alike(actual, expected):
         for key, value in wanted.items():
             if isinstance(value, float) or key == "scale":
                 assert found[key] == pytest.approx(value, rel=1e-6)
-            elif key not in ("pad", "body", "shortcut", "branch1", "branch2", "branch3"):
+            elif key not in ("algorithm", "pad", "body", "shortcut", "branch1", "branch2", "branch3"):
                 assert found[key] == value, key
 
 

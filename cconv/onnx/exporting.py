@@ -12,7 +12,7 @@ from .._checks import flag
 from .._extras import require
 from .._files import path_of, write
 from .._version import __version__
-from ..geometry import integer, output_size, padding
+from ..geometry import integer, output_size, padding, pair, window_settings
 from ..layers.stack import nested
 from ..networks import Network
 from .resizing import LONGEST, node_scale
@@ -235,7 +235,7 @@ def _pads(pad):
 
 def _moves(layer, size, filters):
     """Return the attributes that say how filters move over an image of this size; pads are written out."""
-    settings = layer.describe()
+    settings = window_settings(layer.stride, layer.pad, layer.dilation)
     stride, dilation = settings["stride"], settings["dilation"]
     pad = padding(settings["pad"], size, filters, stride, dilation)
     return {"kernel_shape": list(filters), "strides": stride, "pads": _pads(pad), "dilations": dilation}
@@ -259,40 +259,38 @@ def _transposed(graph, name, layer, x, shape):
 def _window(graph, layer, shape):
     """Return the attributes that say how a window moves over images."""
     layer.output_shape(shape)
-    settings = layer.describe()
-    pads, ceil_mode = settings["pad"], settings["ceil_mode"]
+    size, settings = (layer.pool_h, layer.pool_w), window_settings(layer.stride, layer.pad, layer.dilation)
+    pads, ceil_mode = settings["pad"], layer.ceil_mode
     if ceil_mode and graph.opset < 22:
-        pads, ceil_mode = _rounded(shape[1:], settings)
+        pads, ceil_mode = _rounded(shape[1:], size, **settings)
     return {
-        "kernel_shape": [settings["pool_h"], settings["pool_w"]],
+        "kernel_shape": size,
         "strides": settings["stride"],
         "pads": _pads(pads),
         "ceil_mode": int(ceil_mode),
     }
 
 
-def _rounded(size, settings):
+def _rounded(size, window, stride, pad, dilation):
     """Return pads and ceil_mode for the same windows by the rule before opset 22.
 
     It rounds up whatever begins in the padding behind the image, which runtimes and this package leave out.
     """
     pads, begins, rounds_up = [], False, False
-    windows = settings["pool_h"], settings["pool_w"]
-    steps = (settings[key] for key in ("stride", "pad", "dilation"))
-    for length, window, stride, (before, after), dilation in zip(size, windows, *steps, strict=True):
-        places = output_size(length, window, stride, before, after, dilation, True)
-        extent = dilation * (window - 1) + 1
+    for length, taps, step, (before, after), apart in zip(size, window, stride, pad, dilation, strict=True):
+        places = output_size(length, taps, step, before, after, apart, True)
+        extent = apart * (taps - 1) + 1
         room = length + before + after - extent
-        rounds_up |= places > room // stride + 1
-        if places <= -(-room // stride):  # one more would begin in the padding
+        rounds_up |= places > room // step + 1
+        if places <= -(-room // step):  # one more would begin in the padding
             begins = True
             # Without what the last window does not reach, there is nothing to round.
-            after = (places - 1) * stride + extent - before - length
+            after = (places - 1) * step + extent - before - length
         pads.append((before, after))
     if not begins:
-        return settings["pad"], True
+        return pad, True
     if not rounds_up:
-        return settings["pad"], False
+        return pad, False
     if min(map(min, pads)) < 0:
         raise ValueError("its ceil_mode rounds up on one axis alone: opset must be 22 or a later one for that")
     return pads, True
@@ -300,7 +298,7 @@ def _rounded(size, settings):
 
 @writes(kinds.Pooling)
 def _max_pool(graph, name, layer, x, shape):
-    dilation = layer.describe()["dilation"]
+    dilation = pair(layer.dilation, "dilation")
     return graph.node("MaxPool", [x], name, dilations=dilation, **_window(graph, layer, shape))
 
 
