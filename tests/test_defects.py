@@ -136,7 +136,9 @@ def test_10_a_step_runs_forward_once():
     forward = conv.forward
     conv.forward = lambda x: calls.append(1) or forward(x)
     x, t = small_data(10)
-    Trainer(network, x, t, x, t, mini_batch_size=5, verbose=False, seed=0).train_step()
+    trainer = Trainer(network, x, t, x, t, mini_batch_size=5, verbose=False, seed=0)
+    calls.clear()  # it has looked whether data and network fit
+    trainer.train_step()
     assert calls == [1]
 
 
