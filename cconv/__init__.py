@@ -199,11 +199,12 @@ __all__ = [
     "threads",
 ]
 
-_LAZY = ("book", "onnx", "torch")  # modules of other worlds, imported when they are first used
+_LAZY = ("book", "onnx", "sklearn", "torch")  # modules of other worlds, imported when they are first used
 
 if TYPE_CHECKING:
     from cconv import book as book
     from cconv import onnx as onnx
+    from cconv import sklearn as sklearn
     from cconv import torch as torch
 else:
 

@@ -3,6 +3,7 @@
 import ast
 import doctest
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 import re
@@ -19,9 +20,11 @@ MODULES = sorted(
     for module in pkgutil.walk_packages(cconv.__path__, "cconv.")
     if module.name != "cconv.__main__" and not module.name.startswith("cconv.kernels_")
 )
+# A module whose classes are those of another package is there with that alone.
+ESTIMATORS = (cconv.sklearn,) if importlib.util.find_spec("sklearn") else ()
 PUBLIC = {
     name: value
-    for module in (cconv, augment, callbacks, data, functional, metrics, cconv.onnx)
+    for module in (cconv, augment, callbacks, data, functional, metrics, cconv.onnx, *ESTIMATORS)
     for name, value in ((f"{module.__name__}.{name}", getattr(module, name)) for name in module.__all__)
     if callable(value)
 }
@@ -38,7 +41,7 @@ COMPILED = {"cconv.empty_cache": False, "cconv.get_num_threads": True, "cconv.se
 
 
 # Modules whose examples need another package.
-EXTRAS = {"cconv.onnx": "onnx"}
+EXTRAS = {"cconv.onnx": "onnx", "cconv.sklearn": "sklearn"}
 
 
 @pytest.mark.parametrize("name", MODULES)

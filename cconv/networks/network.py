@@ -343,6 +343,12 @@ class Network:
         nested(self.layers)
         return summary.table(self.layers, self.input_shape, self.dtype)
 
+    def __sklearn_clone__(self):
+        raise TypeError(
+            "a network is no estimator of scikit-learn: copy.deepcopy(network) copies it, and "
+            "cconv.sklearn.ConvNetClassifier and ConvNetRegressor are estimators that make and train one"
+        )
+
     def numerical_gradient(self, x, t, *, sample_weight=None):
         """Return the same by central differences, computed on a float64 copy of the network: slow, and independent."""
         twin = copy.deepcopy(self)
@@ -568,7 +574,7 @@ class Network:
         forward = self.last_layer.forward
         if sample_weight is None:
             return forward(scores, t)
-        if not _takes(forward, "sample_weight"):
+        if not takes(forward, "sample_weight"):
             name = type(self.last_layer).__name__
             raise TypeError(f"sample_weight must be None, as {name}.forward(x, t) does not take it")
         return forward(scores, t, sample_weight=sample_weight)
@@ -577,7 +583,7 @@ class Network:
         return forward(self.layers, x, train_flg)[0]
 
 
-def _takes(function, name):
+def takes(function, name):
     """Return whether a function takes an argument by this name."""
     parameters = inspect.signature(function).parameters.values()
     return any(parameter.name == name or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
