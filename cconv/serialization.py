@@ -32,6 +32,7 @@ __all__ = [
     "put",
     "read_arrays",
     "read_checkpoint",
+    "read_head",
     "read_network",
     "save_checkpoint",
     "save_params",
@@ -348,6 +349,24 @@ def read_arrays(source, name="file"):
     with _opened(source, name) as (file, place, size):
         entries, _ = _read_any_head(file, place, size)
         return _read_arrays(file, place, entries, entries)
+
+
+def read_head(source, name="file"):
+    """Return what a safetensors file says of its arrays, without reading them.
+
+    Returns
+    -------
+    entries : dict of str to object
+        What has the `shape` and the `dtype` of each array, by name.
+    metadata : dict of str to str
+
+    Raises
+    ------
+    OSError, TypeError, ValueError
+        If it cannot be read, or is no such file.
+    """
+    with _opened(source, name) as (file, place, size):
+        return _read_any_head(file, place, size)
 
 
 def put(arrays, params):
