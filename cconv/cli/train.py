@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import os
+import shlex
 
 from .. import augment as augmentations
 from .._files import write
@@ -149,7 +150,7 @@ def run(options):
         trainer.history.to_csv(os.path.join(folder, "history.csv"))
         _report(folder)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f": cconv train --resume --output {folder} goes on") from None
+        raise KeyboardInterrupt(f": cconv train --resume --output {shlex.quote(folder)} goes on") from None
     result = {
         "run": folder,
         "settings": settings,
