@@ -629,7 +629,8 @@ def _load_pickle(file, place, params, architecture, strict):
     """Load parameters from a pickle of the chapter's, which has the names W1, b1, ... and nothing else."""
     names = architecture.get("params", {name: name for name in params})
     own = {name: params[full_name] for name, full_name in names.items()}
-    left_out = load_state(_pickle.read_params(file.read(), place), own, strict=strict, place=place)
+    size = sum(array.size for array in own.values())
+    left_out = load_state(_pickle.read_params(file, place, size), own, strict=strict, place=place)
     if any(name.endswith(".running_mean") for name in params):
         warnings.warn(
             f"{place} is a pickle and has no running statistics; those of the network stay as they are", stacklevel=4

@@ -158,6 +158,9 @@ EACH = {
     "softplus, cut": ([layers.Softplus(0.5, threshold=0.75)], (2, 30)),
     "dropout": ([layers.Dropout(0.3)], (2, 3)),
     "dropout, inverted": ([layers.Dropout(0.3, inverted=True)], (2, 3)),
+    "scale": ([layers.Scale(0.3), layers.Relu()], (2, 3, 4)),
+    "normalize": ([layers.Normalize([0.1, -0.2], [0.5, 2.0])], (2, 3, 4)),
+    "normalize, alike": ([layers.Normalize(0.3, 0.7)], (4,)),
     "flatten": ([layers.Flatten(), layers.Relu()], (2, 3, 4)),
     "reshape": ([layers.Reshape((4, -1))], (2, 3, 4)),
     "zeros": ([layers.ZeroPad(((1, 2), (0, 3)))], (2, 3, 4)),
@@ -204,14 +207,14 @@ def assert_alike(actual, expected):
         found, wanted = layer.describe(), other.describe()
         assert found.keys() == wanted.keys()
         for key, value in wanted.items():
-            if isinstance(value, float) or key == "scale":
+            if isinstance(value, float) or key in ("scale", "mean", "std"):
                 assert found[key] == pytest.approx(value, rel=1e-6)
             elif key not in ("algorithm", "pad", "body", "shortcut", "branch1", "branch2", "branch3"):
                 assert found[key] == value, key
 
 
 # What comes back in another form that computes the same.
-OTHERWISE = {"adaptive, parts", "batch, activations", "reshape", "bilinear, corners"}
+OTHERWISE = {"adaptive, parts", "batch, activations", "reshape", "bilinear, corners", "normalize, alike"}
 
 
 @pytest.mark.parametrize("name", EACH)
@@ -753,6 +756,8 @@ READ = {
         "Upsample",
     ),
     "to a size": ([node("Resize", ["x", "", "", "sizes"], mode="linear", axes=[2, 3])], "Upsample"),
+    "normalized": ([node("Div", "x six", "d"), node("Sub", "d each", "s"), node("Div", "s v")], "Scale Normalize"),
+    "normalized by products": ([node("Add", "x each", "a"), node("Mul", "a v")], "Normalize"),
     "scaled norms": (
         [node("InstanceNormalization", "x ch ch", "i"), node("Mul", "i each", "m"), node("Add", "m each")],
         "GroupNormalization",
@@ -775,7 +780,8 @@ CONSTANTS = {
     "zero": np.float32(0), "six": np.float32(6), "three": np.float32(3), "f1": np.float32(1), "one": normal(1),
     "pads": np.array([1, 2]), "axis": np.array([3]), "none": np.zeros(8, np.int64), "M": normal(112, 5),
     "N": normal(5, 112), "bias": normal(5), "first": np.int64(0), "first1": np.array([0]), "rest": np.array([-1]),
-    "copied": np.array([0, -1, 0]), "two": np.array([2]), "roi": np.zeros(0, np.float32), "ch": normal(2),
+    "copied": np.array([0, -1, 0]), "two": np.array([2]), "v": np.float32([0.5, 2]).reshape(2, 1, 1),
+    "roi": np.zeros(0, np.float32), "ch": normal(2),
     "two_scales": np.float32([1, 1, 2, 2]), "sizes": np.array([14, 12]), "each": normal(1, 2, 1, 1),
 }  # fmt: skip
 
@@ -818,6 +824,38 @@ def test_initializers_that_are_inputs_too_are_read():
     assert_read(model.SerializeToString(), images(IMAGES), "Convolution")
 
 
+@pytest.mark.parametrize(
+    "nodes, kinds",
+    [
+        ([node("Mul", "c factor", "s"), node("Conv", "s W")], ["Scale", "Convolution"]),
+        ([node("Div", "c six", "s"), node("Sub", "s each", "m"), node("Div", "m v")], ["Scale", "Normalize"]),
+        ([node("Sub", "c each", "m"), node("Div", "m v")], ["Normalize"]),
+        ([node("Conv", "c W")], ["Scale", "Convolution"]),
+    ],
+)
+def test_graphs_of_pixels_are_read(nodes, kinds):
+    nodes = [node("Cast", "x", "c", to=onnx.TensorProto.FLOAT), *nodes]
+    used = {value for item in nodes for value in item.input} & CONSTANTS.keys()
+    data = graph(nodes, IMAGES, {key: CONSTANTS[key] for key in used}, kind=onnx.TensorProto.UINT8)
+    model = onnx.load_from_string(data)
+    model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    data = model.SerializeToString()
+    x = np.random.default_rng(0).integers(0, 256, (3, *IMAGES)).astype(np.uint8)
+    network = loaded(data)
+    assert network.takes_integers
+    assert [type(layer).__name__ for layer in network.layers.values()] == kinds
+    assert_same(network.predict(x), elsewhere(data, x))
+    assert_same(network.predict(x.astype(np.float32)), network.predict(x))
+    assert_goes_round(network)
+
+
+def test_integers_without_a_cast_are_refused():
+    model = onnx.load_from_string(graph([node("Flatten", "x", "f"), node("Cast", "f", to=1)], (3,), kind=2))
+    model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    with pytest.raises(ValueError, match=r"\(Flatten\): it is given integers, and a Cast to floats must come first"):
+        loaded(model.SerializeToString())
+
+
 def test_older_operators_are_read():
     nodes = [
         node("Dropout", "x", "d", ratio=0.25), node("Clip", "d", "c", min=0.0),
@@ -842,7 +880,9 @@ REFUSED = {
     ),
     "numbers with more axes": ([node("Relu", "x", "r"), node("Max", "r lifted")], r"\(Max, .*\): no layer"),
     "axes": ([node("Transpose", "x", perm=[0, 2, 3, 1])], r"\(Transpose, perm=\[0, 2, 3, 1\]\): no layer exchanges"),
-    "constants that multiply": ([node("Mul", "x six")], r"\(Mul, input 1=6.0\): no layer multiplies"),
+    "constants that multiply": ([node("Mul", "x whole")], r"\(Mul\): it must multiply with one constant for each"),
+    "constants that divide": ([node("Div", "x zero")], r"\(Div, input 1=0.0\): it must divide by one constant"),
+    "constants minus": ([node("Sub", "six x")], r"\(Sub, input 0=6.0\): it must subtract one constant"),
     "a product": ([node("Relu", "x", "r"), node("Mul", "x r")], r"\(Mul\): a product of two values"),
     "a softmax inside": (
         [node("Flatten", "x", "f"), node("Softmax", "f", "s"), node("Relu", "s")],
@@ -855,7 +895,7 @@ REFUSED = {
                 "an output of its beside the first is used"),
     "training": ([node("Dropout", "x half yes")], r"input 2=(1|True)\): its training_mode must be off"),
     "batch normalization in training": (
-        [node("BatchNormalization", "x ch ch ch v", "y m n", training_mode=1)], "it must be of inference"),
+        [node("BatchNormalization", "x ch ch ch ch", "y m n", training_mode=1)], "it must be of inference"),
     "wide pads": ([node("MaxPool", "x", kernel_shape=[3, 3], pads=[2, 2, 2, 2])], "at most half the pooling window"),
     "negative pads": ([node("Conv", "x W", pads=[-1, 0, 0, 0])], "four numbers that are not negative"),
     "reflection": ([node("Pad", ["x", "pads", "", "axis"], mode="reflect")], r"mode='reflect'.*it must pad with zeros"),
@@ -874,7 +914,7 @@ REFUSED = {
         [node("Conv", "x W", "c"), node("Conv", "x c")], "its weights depends on the graph's input"),
     "another axis": ([node("Concat", "x x", axis=2)], "its axis must be 1"),
     "joined constants": ([node("Concat", "x whole", axis=1)], "values that depend on the graph's input"),
-    "added constants": ([node("Add", "x whole")], "it must add two values, or the bias"),
+    "added constants": ([node("Add", "x whole")], "it must add two values, or one constant for each channel"),
     "means of one axis": ([node("ReduceMean", "x two")], "its axes must be 2 and 3"),
     "crossing branches": (
         [
@@ -887,8 +927,9 @@ REFUSED = {
     "weights of another type": ([node("Conv", "x W64")], "valid|its weights holds float64"),
 }  # fmt: skip
 CONSTANTS |= {
-    "high": np.float32(1000), "low": np.float32(0.05), "lifted": np.zeros((1, 1, 1, 1, 1), np.float32),
-    "half": np.float32(0.5), "yes": np.bool_(True), "v": np.ones(2, np.float32), "wide": np.array([0, 1, 0, 0] * 2),
+    "factor": np.float32(1 / 255), "high": np.float32(1000), "low": np.float32(0.05),
+    "lifted": np.zeros((1, 1, 1, 1, 1), np.float32),
+    "half": np.float32(0.5), "yes": np.bool_(True), "wide": np.array([0, 1, 0, 0] * 2),
     "all_scales": np.float32([1, 2, 2, 2]), "M2": normal(3, 5), "M8": normal(8, 8), "whole": normal(1, 2, 7, 8),
     "W64": W.astype(np.float64),
 }  # fmt: skip
@@ -957,8 +998,8 @@ FORGED = {
         r"one input and one output, got the inputs \['x', 'z'\] and \['y'\]",
     ),
     "two outputs": (graph([node("Relu", "x")], (3,), outputs=("y", "x")), "one input and one output"),
-    "integers": (graph([node("Relu", "x")], (3,), kind=onnx.TensorProto.INT32), "FLOAT or DOUBLE, got INT32"),
-    "half precision": (graph([node("Relu", "x")], (3,), kind=onnx.TensorProto.FLOAT16), "FLOAT or DOUBLE, got FLOAT16"),
+    "integers": (graph([node("Relu", "x")], (3,), kind=onnx.TensorProto.INT32), "FLOAT, DOUBLE or UINT8, got INT32"),
+    "half precision": (graph([node("Relu", "x")], (3,), kind=onnx.TensorProto.FLOAT16), "or UINT8, got FLOAT16"),
     "numbers": (graph([node("Relu", "x")], ()), "must have an axis beside the batch's, got 1 axes"),
     "sizes that are open": (graph([node("Relu", "x")], (3, "H")), r"must have a fixed shape .* got \(N, 3, H\)"),
     "an old opset": (graph([node("Relu", "x")], (3,), opset=6), "it has opset 6, from 7 to [0-9]+ are known"),

@@ -3,19 +3,21 @@
 Needs the package onnx: ``pip install 'cconv[onnx]'``.
 
 `export` writes what a network predicts, `load` makes a network of a model's graph. A graph has one input, of floats or
-doubles, whose first axis is the batch's and whose other axes are fixed, and one output; it is a chain of layers, of
-sums (`Residual`) and of concatenations (`Concatenate`). Operators may be of any version since opset 7:
+doubles, or of uint8 that a Cast makes floats of, whose first axis is the batch's and whose other axes are fixed, and
+one output; it is a chain of layers, of sums (`Residual`) and of concatenations (`Concatenate`). Operators may be of
+any version since opset 7:
 
 =====================  ==============================  ================================================================
 operator               layer                           offered
 =====================  ==============================  ================================================================
-Add                    Residual                        of two values of one shape, or of a bias and the layer before it
+Add                    Residual, Normalize             of two values of one shape; of one constant for each channel
 AveragePool            AveragePooling                  on images, without dilations
 BatchNormalization     BatchNormalization              of inference, with the running statistics
-Cast                   none                            to the type that is there
+Cast                   Scale                           to the type that is there; of pixels of uint8
 Concat                 Concatenate                     along the channels
 Conv                   Convolution                     on images, with constant weights
 ConvTranspose          TransposedConvolution           on images, with constant weights
+Div                    Scale, Normalize                by one constant, or one for each channel
 Dropout                Dropout                         of inference
 Elu                    Elu
 Flatten                Flatten                         of all axes but the batch's
@@ -31,7 +33,7 @@ LeakyRelu              LeakyRelu
 LogSoftmax             none                            at the end: the network's loss takes its place
 MatMul                 Affine, AdaptiveAveragePooling  of rows of features and a constant matrix; see below
 MaxPool                Pooling                         on images, pads at most half the window
-Mul                    Silu, GroupNormalization        see below
+Mul                    Scale, Normalize, Silu          with one constant, or one for each channel; see below
 Pad                    ZeroPad                         of rows and columns of images, with zeros
 ReduceMax              GlobalMaxPooling                over rows and columns
 ReduceMean             GlobalAveragePooling            over rows and columns
@@ -42,6 +44,7 @@ Sigmoid                Sigmoid
 Softmax                none                            at the end: the network's loss takes its place
 Softplus               Softplus
 Squeeze                Reshape, Flatten                of named axes
+Sub                    Normalize                       of one constant for each channel
 Sum                    Residual                        of values of one shape
 Swish                  Silu                            with alpha 1
 Tanh                   Tanh
@@ -56,8 +59,8 @@ recognised:
 - Functions of each value that Add, Clip, Div, Erf, Exp, Greater, HardSigmoid, Log, Max, Min, Mul, Neg, Pow, Reciprocal,
   Relu, Sigmoid, Softplus, Sub, Tanh and Where compose, with constants, are `Silu`, `HardSwish`, `Gelu`, `Softplus` or
   `Relu` where they compute the same.
-- A product with a constant scales a normalization before it; one with 1 - ratio makes a `Dropout` before it one that
-  is not inverted.
+- A constant that is added becomes the bias of a layer before it that has one. A product with a constant scales a
+  normalization before it; one with 1 - ratio makes a `Dropout` before it one that is not inverted.
 - Reshape, InstanceNormalization and Reshape back, of channels in groups, are `GroupNormalization`.
 - Products of images with the matrices that take means of columns and of rows are `AdaptiveAveragePooling`.
 

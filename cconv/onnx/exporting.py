@@ -36,7 +36,8 @@ def export(
     """Write a network as an ONNX model: what `predict` computes, outside training.
 
     The graph has one input, ``input``, shaped (N, ...) as the network's, and one output, ``scores``. A network of
-    float64 becomes a graph of doubles. Dropout stays in it, as a node that hands on its input.
+    float64 becomes a graph of doubles. Dropout stays in it, as a node that hands on its input. Where a network takes
+    images of uint8, the graph takes floats from 0 to 255.
 
     Parameters
     ----------
@@ -448,6 +449,20 @@ def _dropout(graph, name, layer, x, shape):
         return graph.node("Dropout", [x, ratio], name)
     x = graph.node("Dropout", [x, ratio], f"{name}.dropped")
     return graph.node("Mul", [x, graph.number(f"{name}.kept", 1 - layer.dropout_ratio)], name)
+
+
+@writes(kinds.Scale)
+def _scale(graph, name, layer, x, shape):
+    return graph.node("Mul", [x, graph.number(f"{name}.factor", layer.factor)], name)
+
+
+@writes(kinds.Normalize)
+def _normalize(graph, name, layer, x, shape):
+    layer.output_shape(shape)
+    each = -1, *(1 for _ in shape[1:])
+    mean, std = (np.reshape(values, each).astype(graph.dtype) for values in (layer.mean, layer.std))
+    x = graph.node("Sub", [x, graph.constant(f"{name}.mean", mean)], f"{name}.centred")
+    return graph.node("Div", [x, graph.constant(f"{name}.std", std)], name)
 
 
 @writes(kinds.Flatten)

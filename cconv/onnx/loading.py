@@ -32,7 +32,7 @@ __all__ = ["load"]
 
 EARLIEST = 7  # the first opset whose operators broadcast as NumPy does
 DEEPEST = 100  # branches inside of branches
-COMPOSED = ("Add", "Mul")  # operators that are layers where they are not the end of a function of each value
+COMPOSED = ("Add", "Div", "Mul", "Sub")  # layers where they do not end a function of each value
 FIELDS = "float", "int32", "int64", "double", "uint64"  # where a tensor may have its values
 SHOWN = 8  # names that an error shows
 
@@ -139,10 +139,12 @@ class _Reader:
             raise ValueError(f"the graph must have one input and one output, got the inputs {names[0]} and {names[1]}")
         kind = inputs[0].type.tensor_type
         types = {self.onnx.TensorProto.FLOAT: np.float32, self.onnx.TensorProto.DOUBLE: np.float64}
-        if kind.elem_type not in types:
+        pixels = kind.elem_type == self.onnx.TensorProto.UINT8
+        floats = self.graph.output[0].type.tensor_type.elem_type if pixels else kind.elem_type
+        if floats not in types:
             got = self.onnx.TensorProto.DataType.Name(kind.elem_type)
-            raise ValueError(f"the input {inputs[0].name!r} must be of type FLOAT or DOUBLE, got {got}")
-        self.dtype = np.dtype(types[kind.elem_type])
+            raise ValueError(f"the input {inputs[0].name!r} must be of type FLOAT, DOUBLE or UINT8, got {got}")
+        self.dtype = np.dtype(types[floats])
         dims = kind.shape.dim
         if len(dims) < 2:
             raise ValueError(f"the input {inputs[0].name!r} must have an axis beside the batch's, got {len(dims)} axes")
@@ -152,6 +154,7 @@ class _Reader:
             words = ", ".join(dim.dim_param or str(dim.dim_value or "?") for dim in dims)
             raise ValueError(f"the input {inputs[0].name!r} must have a fixed shape beside its batch, got ({words})")
         start = Value(shape)
+        self.pixels = start if pixels else None  # what a Cast makes numbers of
         self.values[inputs[0].name] = start
         return start
 
@@ -228,6 +231,8 @@ class _Reader:
         try:
             if node.proto.domain not in ("", "ai.onnx"):
                 raise ValueError(f"its domain {node.proto.domain!r} is none of ONNX's")
+            if self.pixels in given and node.operator not in ("Cast", "Shape"):
+                raise ValueError("it is given integers, and a Cast to floats must come first")
             if failed is not None:
                 return Value(None, [failed], error=failed.error)
             if node.operator == "Identity" and node.inputs[0] is not None:

@@ -255,9 +255,11 @@ def _add(node):
     if all(isinstance(item, Value) for item in node.inputs):
         return _sum(node)
     value, b, layer = _with_constant(node)
+    if b is None:
+        raise ValueError("it must add two values, or one constant for each channel")
     name = "beta" if isinstance(layer, (kinds.BatchNormalization, kinds.GroupNormalization)) else "b"
-    if b is None or not hasattr(layer, name):
-        raise ValueError("it must add two values, or the bias of the layer before")
+    if not hasattr(layer, name):
+        return _layered(_uncast(value), kinds.Normalize(-b, 1.0))
     old = getattr(layer, name)
     layer = copy.copy(layer)
     setattr(layer, name, b if old is None else old + b)
@@ -281,15 +283,53 @@ def _mul(node):
     if all(isinstance(item, Value) for item in node.inputs):
         raise ValueError("a product of two values is offered where it is an activation (x * sigmoid(x), ...)")
     value, scale, layer = _with_constant(node)
-    if scale is not None and isinstance(layer, (kinds.BatchNormalization, kinds.GroupNormalization)):
+    if scale is None:
+        raise ValueError("it must multiply with one constant for each channel")
+    if isinstance(layer, (kinds.BatchNormalization, kinds.GroupNormalization)):
         layer = copy.copy(layer)
         layer.gamma, layer.beta = layer.gamma * scale, layer.beta * scale
         return _layered(value.inputs[0], layer)
-    if scale is not None and isinstance(layer, kinds.Dropout) and layer.inverted:
+    if isinstance(layer, kinds.Dropout) and layer.inverted:
         ratio = layer.dropout_ratio
         if np.allclose(scale, 1 - ratio, rtol=1e-6, atol=0):  # what dropout without inversion does outside training
             return _layered(value.inputs[0], kinds.Dropout(ratio))
-    raise ValueError("no layer multiplies with constants, but for the normalizations and Dropout")
+    return _scaled(value, scale.astype(np.float64), layer)
+
+
+def _scaled(value, factor, layer):
+    """Return a value times a factor for each channel; `layer` is the one that makes it, if there is only one."""
+    if isinstance(layer, kinds.Normalize) and np.all(layer.std == 1) and np.all(factor > 0):
+        return _layered(value.inputs[0], kinds.Normalize(layer.mean, 1 / factor))
+    value = _uncast(value)
+    if np.all(factor == factor[0]):
+        return _layered(value, kinds.Scale(float(factor[0])))
+    return _layered(value, kinds.Normalize(0.0, 1 / factor))
+
+
+def _uncast(value):
+    """Return a value, or what it is cast from: layers that shift and scale take pixels as they are."""
+    (layer,) = value.layers if len(value.layers) == 1 else (None,)
+    return value.inputs[0] if isinstance(layer, kinds.Scale) and layer.factor == 1 else value
+
+
+@reads("Sub")
+def _sub(node):
+    if not isinstance(node.inputs[0], Value) or isinstance(node.inputs[1], Value):
+        raise ValueError("it must subtract one constant for each channel")
+    value, mean, _ = _with_constant(node)
+    if mean is None:
+        raise ValueError("it must subtract one constant for each channel")
+    return _layered(_uncast(value), kinds.Normalize(mean, 1.0))
+
+
+@reads("Div")
+def _div(node):
+    if not isinstance(node.inputs[0], Value) or isinstance(node.inputs[1], Value):
+        raise ValueError("it must divide by one constant for each channel")
+    value, divisor, layer = _with_constant(node)
+    if divisor is None or not np.all(divisor):
+        raise ValueError("it must divide by one constant for each channel, none of them 0")
+    return _scaled(value, 1 / divisor.astype(np.float64), layer)
 
 
 @reads("Relu", "Sigmoid", "Tanh", "HardSwish")
@@ -429,7 +469,7 @@ def _transpose(node):
 def _cast(node):
     if node.attributes.get("to") != node.reader.onnx.helper.np_dtype_to_tensor_dtype(node.reader.dtype):
         raise ValueError(f"its type must be the network's, {node.reader.dtype}")
-    return node.x
+    return _layered(node.x, kinds.Scale(1.0)) if node.reader.pixels is node.x else node.x
 
 
 @reads("Pad")
