@@ -137,7 +137,18 @@ def _packed(kind, arrays, **metadata):
             raise TypeError(f"{name} must be an array of a dtype that safetensors has, got {got}")
     metadata = {name: _text(name, value) for name, value in metadata.items()}
     metadata |= {"format": kind, "version": str(VERSION)}
-    return save({name: np.require(value, requirements="C") for name, value in arrays.items()}, metadata)
+    data = save({name: np.require(value, requirements="C") for name, value in arrays.items()}, metadata)
+    return _in_order(memoryview(data))
+
+
+def _in_order(data):
+    """Return a file with its metadata in order, which safetensors writes in a random one: the same bytes each time."""
+    begin = 8 + int.from_bytes(data[:8], "little")
+    head = json.loads(bytes(data[8:begin]))
+    head = {"__metadata__": dict(sorted(head.pop("__metadata__").items())), **head}
+    text = json.dumps(head, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # so that the arrays are aligned
+    return b"".join([len(text).to_bytes(8, "little"), text, data[begin:]])
 
 
 def _text(name, value):

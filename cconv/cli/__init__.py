@@ -39,7 +39,8 @@ def main(argv=None):
 
     Examples
     --------
-    >>> main(["--version"])[0:0]  # doctest: +SKIP
+    >>> main(["predict"])
+    2
     """
     status = _status(argv)
     for stream in (sys.stdout, sys.stderr):
@@ -93,7 +94,7 @@ def _flushed(stream, status):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())
         os.close(null)
-        if not isinstance(error, BrokenPipeError):
-            complain(f"the output cannot be written: {error.strerror}")
-            return status or 1
+        if status == 0 and not isinstance(error, BrokenPipeError):
+            complain(one_line(error))
+            return 1
     return status

@@ -18,6 +18,7 @@ __all__ = [
     "data",
     "described",
     "fraction",
+    "natural",
     "network",
     "positive",
     "shape",

@@ -12,13 +12,13 @@ __all__ = ["NAMES", "for_testing", "for_training"]
 
 DIGITS = "0 1 2 3 4 5 6 7 8 9"
 CIFAR100 = """
-    apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle
-    caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant flatfish
-    forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle
-    mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine
-    possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar
-    sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle wardrobe whale
-    willow_tree wolf woman worm
+    apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can
+    castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin
+    elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster
+    man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck
+    pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk
+    skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger
+    tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm
 """
 NAMES = {
     "mnist": (load_mnist, DIGITS),
@@ -39,7 +39,7 @@ def for_training(name, *, size, color, samples=None, data_dir=None):
     ----------
     name : str
         Out of `NAMES`, or the path of a folder: of class folders, or of a folder ``train`` of these, beside which there
-        may be a folder ``test`` (or ``val``, ``valid``, ``validation``).
+        may be one for testing, the first that is there of ``test``, ``val``, ``valid`` and ``validation``.
     size : (int, int)
         To which the images of a folder are brought.
     color : {'rgb', 'grey'}

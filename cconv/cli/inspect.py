@@ -163,7 +163,7 @@ def _lines(found):
 def _layers(layers, indent):
     """Yield a line for each layer of a described stack, and for those inside of it."""
     for name, settings in layers:
-        stacks = {key: value for key, value in settings.get("branches", [])} if "branches" in settings else {}
+        stacks = dict(settings.get("branches", []))
         shown = {key: value for key, value in settings.items() if key not in ("type", "branches") and value is not None}
         yield f"{indent}{name}: {settings.get('type')}({', '.join(f'{key}={value}' for key, value in shown.items())})"
         for key, stack in stacks.items():

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 
 __all__ = ["complain", "one_line", "print_json", "say", "table"]
@@ -34,8 +35,8 @@ def one_line(error):
     >>> one_line(MemoryError())
     'MemoryError'
     """
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        text = f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        text = error.strerror if error.filename is None else f"{os.fsdecode(error.filename)}: {error.strerror}"
     else:
         text = str(error) or type(error).__name__
     return " ".join(text.split())

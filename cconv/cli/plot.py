@@ -21,7 +21,8 @@ It writes history.png, and filters.png where the model begins with a convolution
 
 
 def add_to(commands):
-    parser = commands.add_parser("plot", help="draw pictures of a run", **described("Draw pictures of a run.", EXAMPLES))
+    options = described("Draw pictures of a run.", EXAMPLES)
+    parser = commands.add_parser("plot", help="draw pictures of a run", **options)
     parser.add_argument("folder", metavar="RUN")
     parser.set_defaults(run=run)
 

@@ -7,9 +7,9 @@ import shlex
 
 from .. import augment as augmentations
 from .._files import write
-from ..kernels._cpu import set_num_threads
 from ..callbacks import Callback, CSVLog
 from ..datasets import DatasetNotFoundError
+from ..kernels._cpu import set_num_threads
 from ..schedules import CosineDecay, ExponentialDecay, OneCycle, ReduceOnPlateau, StepDecay
 from ..trainer import OPTIMIZERS, Trainer
 from .arguments import (
@@ -302,10 +302,8 @@ def _report(folder):
     """Write report.html, where what it needs is installed."""
     if importlib.util.find_spec("cconv.report") is None:
         return
-    from ..report import write_report
-
     try:
-        write_report(folder)
+        importlib.import_module("cconv.report").write_report(folder)
     except ImportError as error:
         complain(f"warning: report.html was not written: {one_line(error)}")
 
