@@ -46,7 +46,11 @@ def fails(input_shape, classes):
 
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
+    """Run in a folder of the test's own, and leave the number of threads as it was."""
     monkeypatch.chdir(tmp_path)
+    before = cconv.get_num_threads()
+    yield
+    cconv.set_num_threads(before)
 
 
 def failed(arguments, status, capsys):
@@ -163,7 +167,7 @@ def test_quick_takes_synthetic_digits_where_mnist_cannot_be_had(monkeypatch, cap
     monkeypatch.setitem(data.NAMES, "mnist", (missing, data.DIGITS))
     assert main(["train", "--quick", "--samples", "60", "--output", "run"]) == 0
     assert capsys.readouterr().err.startswith("cconv: MNIST is neither on this machine nor can it be downloaded: train")
-    assert settings("run") | {"data": "synthetic", "epochs": 5, "samples": 60} == settings("run")
+    assert settings("run") | {"data": "synthetic", "epochs": 5} == settings("run")
     assert main(["train", "--quick", "--samples", "60", "--output", "run", "--resume"]) == 0
     for arguments in (["--quick", "--data", "mnist"], []):  # where it was asked for, it is an error
         capsys.readouterr()
@@ -188,7 +192,7 @@ def test_photos_to_a_model_that_knows_them(capsys):
             pixels[..., channel] += 150
             Image.fromarray(pixels).save(f"photos/{color}/{n}.png")
     Path("own.py").write_text(OWN)
-    arguments = ["train", "--data", "photos", "--image-size", "8", "--network", "own.py:make", "--epochs", "60"]
+    arguments = ["train", "--data", "photos", "--image-size", "8", "--network", "own.py:make", "--epochs", "15"]
     assert main([*arguments, "--lr", "0.1", "--augment", "flip", "--output", "run"]) == 0
     Image.new("RGBA", (70, 33), (0, 0, 200, 255)).save("new.png")
     capsys.readouterr()
@@ -255,7 +259,7 @@ def test_a_run_has_its_time_for_a_name(capsys):
 
 
 def test_a_run_that_is_killed_at_any_moment_ends_with_the_same_bytes(capsys):
-    arguments = ["train", "--data", "synthetic", "--samples", "100", "--network", "deep", "--epochs", "12"]
+    arguments = ["train", "--data", "synthetic", "--samples", "100", "--network", "deep", "--epochs", "8"]
     arguments += ["--batch-size", "25", "--augment", "shift", "--schedule", "cosine"]
     assert main([*arguments, "--output", "whole"]) == 0
     environment = os.environ | {"PYTHONPATH": str(Path(cconv.__file__).parents[1])}

@@ -55,7 +55,7 @@ def add_json(parser):
 
 
 def add_threads(parser):
-    parser.add_argument("--threads", type=whole, metavar="N", help="(default: as many as there are CPUs)")
+    parser.add_argument("--threads", type=whole, metavar="N", help="threads (default: as many as there are CPUs)")
 
 
 def add_data(parser, default):

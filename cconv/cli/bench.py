@@ -1,6 +1,5 @@
 """`cconv bench`: how long steps of training and predictions take on this machine."""
 
-import statistics
 import time
 
 import numpy as np
@@ -45,7 +44,7 @@ def run(options):
     if options.json:
         print_json(machine | {"networks": rows})
         return
-    print(f"CPU level {machine['level']}, {machine['threads']} threads, float32, batches of {options.batch_size}")
+    print(f"CPU level {machine['level']}, threads {machine['threads']}, float32, batches of {options.batch_size}")
     lines = [("network", "step", "images/s", "prediction", "images/s")]
     for row in rows:
         cells = (text for key in ("step", "prediction") for text in _texts(row[key], options.batch_size))
@@ -78,4 +77,4 @@ def _median(function, seconds):
         begun = time.perf_counter()
         function()
         durations.append(time.perf_counter() - begun)
-    return statistics.median(durations)
+    return float(np.median(durations))

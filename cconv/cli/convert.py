@@ -4,9 +4,9 @@ import os
 import pickle
 
 from .._files import write
-from .arguments import UsageError, described, network, shape, whole
+from .arguments import UsageError, add_json, described, network, shape, whole
 from .inspect import PICKLE, TENSORS, contents
-from .messages import complain
+from .messages import complain, print_json
 from .networks import NETWORKS, named, saved
 
 __all__ = ["add_to"]
@@ -30,10 +30,13 @@ def add_to(commands):
     parser.add_argument("source", metavar="IN", help=".cconv, .onnx, .safetensors of PyTorch, .pkl of the chapter's")
     parser.add_argument("target", metavar="OUT", help=f"one of {', '.join(ENDINGS)}")
     names = f"{', '.join(NETWORKS)}, or FILE.py:name"
-    parser.add_argument("--network", type=network, default="simple", help=f"of parameters alone: {names}")
-    parser.add_argument("--input-shape", type=shape, default=(1, 28, 28), metavar="C,H,W", help="(default: 1,28,28)")
-    parser.add_argument("--outputs", type=whole, default=10, metavar="N", help="(default: 10)")
+    parser.add_argument("--network", type=network, default="simple", help=f"where IN has parameters alone: {names}")
+    parser.add_argument(
+        "--input-shape", type=shape, default=(1, 28, 28), metavar="C,H,W", help="of one image (default: 1,28,28)"
+    )
+    parser.add_argument("--outputs", type=whole, default=10, metavar="N", help="of scores (default: 10)")
     parser.add_argument("--custom", metavar="FILE.py", help="Python code with the classes of layers of your own")
+    add_json(parser)
     parser.set_defaults(run=run)
 
 
@@ -44,7 +47,11 @@ def run(options):
         raise UsageError(f"argument OUT: must end in {', '.join(ENDINGS)}, got {options.target!r}")
     net = _read(options)
     WRITERS[ending](net, options.target)
-    print(f"{options.target}: {sum(value.size for value in net.params.values()):,} parameters")
+    parameters = sum(value.size for value in net.params.values())
+    if options.json:
+        print_json({"file": options.target, "parameters": parameters})
+    else:
+        print(f"{options.target}: {parameters:,} parameters")
 
 
 def _read(options):

@@ -7,7 +7,8 @@ from ..history import COLUMNS, History
 from ..layers import Convolution
 from ..layers.stack import nested
 from ..plotting import filter_show, plot_history
-from .arguments import described
+from .arguments import add_json, described
+from .messages import print_json
 from .networks import saved
 
 __all__ = ["add_to"]
@@ -24,6 +25,7 @@ def add_to(commands):
     options = described("Draw pictures of a run.", EXAMPLES)
     parser = commands.add_parser("plot", help="draw pictures of a run", **options)
     parser.add_argument("folder", metavar="RUN")
+    add_json(parser)
     parser.set_defaults(run=run)
 
 
@@ -38,7 +40,10 @@ def run(options):
         if filters is not None:
             paths.append(os.path.join(options.folder, "filters.png"))
             filter_show(filters, file_name=paths[-1])
-    print("\n".join(paths))
+    if options.json:
+        print_json(paths)
+    else:
+        print("\n".join(paths))
 
 
 def _history(path):

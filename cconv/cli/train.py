@@ -56,7 +56,7 @@ DEFAULTS = {
     "seed": 0,
     "image-size": "64x64",
 }
-QUICK = {"epochs": 5, "samples": 10_000}
+QUICK = {"epochs": 5}
 MEASURED = 10_000  # images of training and test data on which accuracy is measured after an epoch
 FREE = ("epochs", "threads", "data-dir")  # what may be another one when a run goes on
 AUGMENTATIONS = {
@@ -106,12 +106,13 @@ def _settings_parser(prog):
     add("image-size", "of images in a folder, as 64 or HEIGHTxWIDTH", type=size, metavar="N")
     add("grey", "read images in a folder in grey", action="store_true")
     add("network", f"{', '.join(NETWORKS)}, or FILE.py:name", type=network)
-    add("epochs", type=whole, metavar="N")
-    add("batch-size", type=whole, metavar="N")
+    add("epochs", "passes over the training data", type=whole, metavar="N")
+    add("batch-size", "images of a step", type=whole, metavar="N")
     add("lr", "the learning rate (default: the optimizer's own)", type=positive)
-    add("optimizer", type=str.lower, choices=list(OPTIMIZERS))
+    add("optimizer", "what a step does with the gradients", type=str.lower, choices=list(OPTIMIZERS))
     add("schedule", "what becomes of the learning rate", choices=list(SCHEDULES))
-    add("augment", f"some of {','.join(AUGMENTATIONS)}", type=_augmentations, metavar="NAMES")
+    names = f"some of {', '.join(AUGMENTATIONS)}, with commas between them"
+    add("augment", names, type=_augmentations, metavar="NAMES")
     add("validation", "how much of the training data is kept apart", type=fraction, metavar="FRACTION")
     add("seed", "of weights, order and augmentation", type=natural, metavar="N")
     add_threads(parser)
