@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 import tomllib
+import types
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +83,24 @@ def test_a_run_holds_all_that_was_made(capsys):
     assert network.takes_integers and network.classes == list("0123456789") and network.input_shape == (1, 28, 28)
     assert type(network) is cconv.SimpleConvNet
     assert settings("run") | {"epochs": 3, "seed": 0, "threads": 1, "samples": 60} == settings("run")
+
+
+def test_the_report_is_written_last_and_is_not_needed(monkeypatch, capsys):
+    def write_report(run):
+        assert {"model.cconv", "best.cconv", "history.csv", "settings.toml"} <= set(os.listdir(run))
+        written.append(run)
+        if len(written) == 2:
+            raise ImportError("write_report needs matplotlib")
+
+    written = []
+    module = types.ModuleType("cconv.report")
+    module.__spec__, module.write_report = ModuleSpec("cconv.report", None), write_report
+    monkeypatch.setitem(sys.modules, "cconv.report", module)
+    for run in ("one", "two"):
+        assert main(["train", *SMALL, "--epochs", "1", "--output", run]) == 0
+    assert written == ["one", "two"]
+    message = "cconv: warning: report.html was not written: write_report needs matplotlib\n"
+    assert capsys.readouterr().err == message
 
 
 def test_best_is_the_network_of_the_best_epoch(capsys):
