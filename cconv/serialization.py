@@ -32,6 +32,7 @@ __all__ = [
     "put",
     "read_arrays",
     "read_checkpoint",
+    "read_head",
     "read_network",
     "save_checkpoint",
     "save_params",
@@ -136,7 +137,18 @@ def _packed(kind, arrays, **metadata):
             raise TypeError(f"{name} must be an array of a dtype that safetensors has, got {got}")
     metadata = {name: _text(name, value) for name, value in metadata.items()}
     metadata |= {"format": kind, "version": str(VERSION)}
-    return save({name: np.require(value, requirements="C") for name, value in arrays.items()}, metadata)
+    data = save({name: np.require(value, requirements="C") for name, value in arrays.items()}, metadata)
+    return _in_order(memoryview(data))
+
+
+def _in_order(data):
+    """Return a file with its metadata in order, which safetensors writes in a random one: the same bytes each time."""
+    begin = 8 + int.from_bytes(data[:8], "little")
+    head = json.loads(bytes(data[8:begin]))
+    head = {"__metadata__": dict(sorted(head.pop("__metadata__").items())), **head}
+    text = json.dumps(head, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # so that the arrays are aligned
+    return b"".join([len(text).to_bytes(8, "little"), text, data[begin:]])
 
 
 def _text(name, value):
@@ -348,6 +360,24 @@ def read_arrays(source, name="file"):
     with _opened(source, name) as (file, place, size):
         entries, _ = _read_any_head(file, place, size)
         return _read_arrays(file, place, entries, entries)
+
+
+def read_head(source, name="file"):
+    """Return what a safetensors file says of its arrays, without reading them.
+
+    Returns
+    -------
+    entries : dict of str to object
+        What has the `shape` and the `dtype` of each array, by name.
+    metadata : dict of str to str
+
+    Raises
+    ------
+    OSError, TypeError, ValueError
+        If it cannot be read, or is no such file.
+    """
+    with _opened(source, name) as (file, place, size):
+        return _read_any_head(file, place, size)
 
 
 def put(arrays, params):

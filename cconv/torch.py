@@ -156,13 +156,18 @@ def to_state_dict(network):
     if not isinstance(network, Network):
         raise TypeError(f"network must be a Network, got {type(network).__name__}")
     torch = require("torch", "cconv.torch.to_state_dict", "torch")
+    return {name: torch.from_numpy(array) for name, array in to_arrays(network).items()}
+
+
+def to_arrays(network):
+    """Return what `to_state_dict` makes tensors of, as arrays: copies."""
     state = {}
     for name, layer in _layers(network).items():
         for own, theirs in _names(layer).items():
             if (array := getattr(layer, own)) is not None:
-                state[f"{name}.{theirs}"] = torch.from_numpy(np.array(_transposed(layer, own, array), order="C"))
+                state[f"{name}.{theirs}"] = np.array(_transposed(layer, own, array), order="C")
         if isinstance(layer, BatchNormalization):
-            state[f"{name}.{IGNORED}"] = torch.tensor(0)
+            state[f"{name}.{IGNORED}"] = np.array(0)
     return state
 
 

@@ -341,9 +341,9 @@ def test_a_folder_that_may_not_be_read_is_an_error(folder):
 def reads(monkeypatch):
     """The names of the files that are decoded."""
     names = []
-    read = image_folder._image
+    read = image_folder.read_image
     monkeypatch.setattr(
-        image_folder, "_image", lambda path, *rest: names.append(os.path.basename(path)) or read(path, *rest)
+        image_folder, "read_image", lambda path, *rest: names.append(os.path.basename(path)) or read(path, *rest)
     )
     return names
 
@@ -471,14 +471,14 @@ def test_an_interrupt_leaves_the_old_cache(folder, tmp_path, monkeypatch):
     ImageFolder(folder, size=4, cache=cache)
     before = cache.read_bytes()
     save(folder / "dog" / "1.png", RED)
-    read = image_folder._image
+    read = image_folder.read_image
 
     def interrupted(path, *rest):
         if path.endswith("1.png") and "dog" in path:
             raise KeyboardInterrupt
         return read(path, *rest)
 
-    monkeypatch.setattr(image_folder, "_image", interrupted)
+    monkeypatch.setattr(image_folder, "read_image", interrupted)
     with pytest.raises(KeyboardInterrupt):
         ImageFolder(folder, size=4, cache=cache)
     assert cache.read_bytes() == before

@@ -1,6 +1,7 @@
 """Parameter files: exact, atomic, and refused whole when they do not fit."""
 
 import functools
+import io
 import json
 import os
 import pickle
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+import cconv
 from cconv import Affine, BatchNormalization, Network, Relu, SimpleConvNet
 from cconv.serialization import load_params, save_params
 
@@ -458,3 +460,12 @@ def test_a_parameter_without_dimensions_and_one_of_swapped_bytes(tmp_path):
     nets[1].load_params(tmp_path / "p")
     assert nets[1].params["k1"] == 2 and nets[1].params["k1"].shape == ()
     np.testing.assert_array_equal(nets[1].params["W1"], expected)
+
+
+def test_the_same_network_gives_the_same_bytes_each_time():
+    network = cconv.Network([cconv.Affine(units=2)], (3,), seed=0, classes=["\u00e4 \"1\"", "\U0001f600"])
+    files = [io.BytesIO() for _ in range(20)]  # in which metadata in a random order would not always be the same
+    for file in files:
+        network.save(file)
+    assert len({file.getvalue() for file in files}) == 1
+    assert cconv.load(files[0].getvalue()).classes == network.classes

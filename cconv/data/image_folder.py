@@ -200,7 +200,7 @@ class _Reading:
         with progress_bar(total=len(self.names), desc="images", unit="file", leave=False) as bar:
             for name in self.names:
                 try:
-                    image = _image(_joined(self.path, name), self.mode, self.shape)
+                    image = read_image(_joined(self.path, name), self.mode, self.shape)
                 except (MemoryError, ImportError):
                     raise
                 except Exception as error:  # Pillow's readers raise nearly anything for a damaged file
@@ -279,7 +279,7 @@ def _header(n, shape):
     return b"\x93NUMPY\x01\x00v\x00" + f"{entries}".ljust(117).encode() + b"\n"  # v: 118 bytes follow, 128 in all
 
 
-def _image(path, mode, shape):
+def read_image(path, mode, shape):
     """Return the image in a file as an array of this shape."""
     Image, ImageOps = (require(f"PIL.{name}", "ImageFolder") for name in ("Image", "ImageOps"))
     if not stat.S_ISREG(os.stat(path).st_mode):

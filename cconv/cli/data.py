@@ -1,0 +1,100 @@
+"""Data sets by name, and folders of images, as images of uint8."""
+
+import os
+from functools import partial
+
+import numpy as np
+
+from ..data import ArrayDataset, ImageFolder
+from ..datasets import load_cifar10, load_cifar100, load_fashion_mnist, load_kmnist, load_mnist, load_synthetic_digits
+
+__all__ = ["NAMES", "for_testing", "for_training"]
+
+DIGITS = "0 1 2 3 4 5 6 7 8 9"
+CIFAR100 = """
+    apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can
+    castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin
+    elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster
+    man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck
+    pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk
+    skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger
+    tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm
+"""
+NAMES = {
+    "mnist": (load_mnist, DIGITS),
+    "fashion": (load_fashion_mnist, "t-shirt trouser pullover dress coat sandal shirt sneaker bag ankle_boot"),
+    "kmnist": (load_kmnist, "o ki su tsu na ha ma ya re wo"),
+    "cifar10": (load_cifar10, "airplane automobile bird cat deer dog frog horse ship truck"),
+    "cifar100": (load_cifar100, CIFAR100),
+    "synthetic": (load_synthetic_digits, DIGITS),
+}
+SYNTHETIC = 10_000, 2_000  # images for training and testing
+PARTS = ("train", "test", "val", "valid", "validation")  # folders that are parts of a data set, and not classes
+
+
+def for_training(name, *, size, color, samples=None, data_dir=None):
+    """Return the data for training, and those for testing, None where a folder has none.
+
+    Parameters
+    ----------
+    name : str
+        Out of `NAMES`, or the path of a folder: of class folders, or of a folder ``train`` of these, beside which there
+        may be one for testing, the first that is there of ``test``, ``val``, ``valid`` and ``validation``.
+    size : (int, int)
+        To which the images of a folder are brought.
+    color : {'rgb', 'grey'}
+        Of the images of a folder.
+    samples : int, optional
+        At most so many of each.
+    data_dir : str, optional
+        Where the files of a data set by name are looked for first.
+    """
+    if name in NAMES:
+        return _by_name(name, samples, data_dir)
+    read = partial(ImageFolder, size=size, color=color)
+    parts = _parts(name)
+    train, test = read(parts.pop("train", name)), None
+    if len(train.classes) < 2:
+        raise ValueError(f"{name} must have a folder for each of two or more classes, got {train.classes} alone")
+    if parts:
+        test = read(next(iter(parts.values())))
+        if test.classes != train.classes:
+            raise ValueError(f"{name} must have the same classes in each part, got {train.classes} and {test.classes}")
+    return _some(train, samples), None if test is None else _some(test, samples)
+
+
+def for_testing(name, *, size, color, samples=None, data_dir=None):
+    """Return the data for testing; of a folder without such a part, all of it."""
+    if name in NAMES:
+        return _by_name(name, samples, data_dir)[1]
+    parts = _parts(name)
+    parts.pop("train", None)
+    return _some(ImageFolder(next(iter(parts.values()), name), size=size, color=color), samples)
+
+
+def _by_name(name, samples, data_dir):
+    function, classes = NAMES[name]
+    options = {"normalize": False, "flatten": False}
+    if name == "synthetic":
+        counts = SYNTHETIC if samples is None else [min(samples, count) for count in SYNTHETIC]
+        pairs = function(*counts, **options)
+    else:
+        pairs = function(**options, data_dir=data_dir)
+    return [_some(ArrayDataset(x, t, classes=classes.split()), samples) for x, t in pairs]
+
+
+def _parts(path):
+    """Return the folders of the parts into which the data in a folder are split, by their names."""
+    if not os.path.isdir(path):
+        raise NotADirectoryError(f"{path}: no such folder")
+    there = {name: os.path.join(path, name) for name in PARTS if os.path.isdir(os.path.join(path, name))}
+    others = [entry for entry in os.scandir(path) if entry.is_dir() and entry.name not in PARTS]
+    return {} if others or "train" not in there else there
+
+
+def _some(data, samples):
+    """Return at most so many samples, evenly out of all: a folder has them class by class."""
+    if samples is None or samples >= len(data):
+        return data
+    indices = np.arange(samples) * len(data) // samples
+    return ArrayDataset(*data[indices], classes=data.classes)
