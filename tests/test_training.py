@@ -4,8 +4,10 @@ import json
 import math
 import os
 import signal
+import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -242,6 +244,14 @@ def test_checkpoints_within_an_epoch(tmp_path):
     middle.load_checkpoint(tmp_path / "checkpoint-000000006.safetensors")
     middle.train()
     assert state(middle) == state(run)
+
+
+def test_a_training_that_is_killed_again_and_again_has_the_bytes_of_one_that_is_not():
+    command = [sys.executable, Path(__file__).with_name("killed_training.py"), "--kills", "3"]
+    environment = os.environ | {"PYTHONPATH": str(Path(cconv.__file__).parents[1])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "3 kills" in done.stdout and " 0 of them wrong" in done.stdout
 
 
 def test_leftovers_of_a_killed_process_are_removed(tmp_path):
