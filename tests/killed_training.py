@@ -40,7 +40,7 @@ def trainer(folder):
         cconv.Affine(units=3),
     ]
     network = cconv.Network(layers, (2, 12, 12), seed=1)
-    moved = [augment.RandomShift(0.2), augment.RandomRotation(20), augment.ElasticDistortion(), augment.Mixup(num_classes=3)]
+    moved = [augment.RandomShift(0.2), augment.RandomRotation(20), augment.ElasticDistortion()]
     return cconv.Trainer(
         network,
         x,
@@ -53,7 +53,7 @@ def trainer(folder):
         schedule=lambda optimizer: cconv.OneCycle(optimizer, 0.01, 60, momentum=(0.8, 0.9)),
         average=0.99,
         validation=0.2,
-        augment=augment.Compose(moved),
+        augment=augment.Compose([*moved, augment.Mixup(num_classes=3)]),
         class_weight="balanced",
         early_stopping=50,
         restore_best=True,

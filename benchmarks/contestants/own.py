@@ -7,8 +7,8 @@ import tempfile
 import numpy as np
 
 import cconv
-from cconv import functional as F
 from cconv import augment, callbacks, kernels
+from cconv import functional as F
 
 from .. import inputs
 from . import Work

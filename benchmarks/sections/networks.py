@@ -87,7 +87,7 @@ def epoch(bench):
 
 @section()
 def trainer(bench):
-    """A step of a Trainer with callbacks and augmentation, and one of a loop over batches at hand; batch 100, float32."""
+    """A step of a Trainer with callbacks and augmentation, beside a loop over batches at hand, batch 100, float32."""
     for network, count in bench.first([("SimpleConvNet", 100), ("DeepConvNet", 50)], 2):
         arguments = {"network": network, "batch": bench.images(100), "count": 2 if bench.smoke else count}
         for threads in (1, 2):

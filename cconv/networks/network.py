@@ -568,7 +568,7 @@ class Network:
         forward = self.last_layer.forward
         if sample_weight is None:
             return forward(scores, t)
-        if not _takes(forward, "sample_weight"):
+        if not takes(forward, "sample_weight"):
             name = type(self.last_layer).__name__
             raise TypeError(f"sample_weight must be None, as {name}.forward(x, t) does not take it")
         return forward(scores, t, sample_weight=sample_weight)
@@ -577,7 +577,7 @@ class Network:
         return forward(self.layers, x, train_flg)[0]
 
 
-def _takes(function, name):
+def takes(function, name):
     """Return whether a function takes an argument by this name."""
     parameters = inspect.signature(function).parameters.values()
     return any(parameter.name == name or parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
