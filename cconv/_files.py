@@ -1,5 +1,6 @@
 """Files that appear under their names whole or not at all."""
 
+import errno
 import os
 import re
 import stat
@@ -11,7 +12,7 @@ try:
 except ImportError:  # on Windows, where a file that is open cannot be removed
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["path_of", "remove_leftovers", "replacing", "write"]
+__all__ = ["expect_writable", "path_of", "remove_leftovers", "replacing", "write"]
 
 
 def path_of(value, name="file_name"):
@@ -65,6 +66,27 @@ def write(path, data):
         if error.errno is None:
             raise
         raise OSError(error.errno, error.strerror, path) from None
+
+
+def expect_writable(path):
+    """Refuse the name of a file that cannot be written, as far as can be seen without writing it.
+
+    Raises
+    ------
+    OSError
+        If its folder is not there, it is a folder itself, or the process may not write there.
+    """
+    folder = os.path.dirname(os.path.realpath(path))
+    try:
+        is_own = _is_replaceable(path, os.stat(path))
+    except FileNotFoundError:
+        os.stat(folder)
+        is_own = True
+    if os.path.isdir(path):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    target = folder if is_own else path
+    if not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), target)
 
 
 def _is_replaceable(path, old):

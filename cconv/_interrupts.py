@@ -16,7 +16,8 @@ NUMBERS = [
 class Interrupts:
     """A gate for signals: ``with gate:`` stands in their way, ``with gate.held():`` inside of it holds them back.
 
-    What arrives meanwhile is answered at the end of the outermost `held`. Outside of it signals are answered at once,
+    What arrives meanwhile is answered at the end of the outermost `held`; where all are held softly, a second one is
+    answered at once: what takes too long can be ended. Outside of it signals are answered at once,
     as ever. Python runs the handlers of signals in its main thread only, so that in another one there is nothing to do.
 
     Examples
@@ -33,7 +34,7 @@ class Interrupts:
 
     def __init__(self):
         self._depth = 0
-        self._holding = 0
+        self._holding = self._softly = 0
         self._waiting = []
         self._handlers = {}
 
@@ -61,26 +62,28 @@ class Interrupts:
                 if number in self._handlers and signal.getsignal(number) == self._answer:
                     signal.signal(number, self._handlers[number])
 
-    def held(self):
-        return _Held(self)
+    def held(self, *, softly=False):
+        return _Held(self, softly)
 
     def _answer(self, number, frame):
-        if self._holding:
+        if self._holding > self._softly or (self._holding and not self._waiting):
             self._waiting.append((number, frame))
         else:
             self._handlers[number](number, frame)
 
 
 class _Held:
-    def __init__(self, gate):
-        self._gate = gate
+    def __init__(self, gate, softly):
+        self._gate, self._softly = gate, softly
 
     def __enter__(self):
+        self._gate._softly += self._softly
         self._gate._holding += 1
 
     def __exit__(self, *_):
         gate = self._gate
         gate._holding -= 1
+        gate._softly -= self._softly
         while gate._waiting and not gate._holding:
             number, frame = gate._waiting.pop(0)
             gate._handlers[number](number, frame)

@@ -22,7 +22,8 @@ class History:
     Attributes
     ----------
     loss : list of float
-        The mean of the losses of an epoch's steps, each counted as often as it has samples.
+        The mean of the losses of an epoch's steps, each counted by the number of its samples, or the sum of their
+        weights.
     accuracy, test_accuracy : list of float
         On training and test data, at the end of the epoch.
     val_loss, val_accuracy : list of float

@@ -6,7 +6,7 @@ import os
 import time
 import warnings
 from collections.abc import Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 
@@ -22,10 +22,12 @@ from .averaging import ExponentialMovingAverage
 from .callbacks import Callback, Checkpoints, CSVLog, EarlyStopping, JSONLinesLog
 from .callbacks.early_stopping import direction, is_better, measure
 from .data import ArrayDataset, Subset, as_dataset
+from .data.dataset import checked_batch
 from .geometry import integer
 from .history import History
 from .layers.stack import call, nested, undoing
 from .networks import Network
+from .networks.network import takes
 from .schedules import Schedule
 from .serialization import put, read_checkpoint, save_checkpoint
 
@@ -191,6 +193,10 @@ class Trainer:
         has_params = isinstance(getattr(network, "params", None), Mapping)
         if not has_params or not callable(getattr(network, "gradient", None)):
             raise TypeError(f"network must have params and gradient(x, t), got {type(network).__name__}")
+        has_loss = callable(getattr(network, "loss", None))
+        if not has_loss and (validation is not None or getattr(network, "last_layer", None) is None):
+            wanted = "loss(x, t)" if validation is not None else "loss(x, t) or last_layer"
+            raise TypeError(f"network must have {wanted}, got {type(network).__name__}")
         self.network = network
         self.x_train, self.t_train, self.x_test, self.t_test = x_train, t_train, x_test, t_test
         self._data = as_dataset(x_train, t_train, ("x_train", "t_train"))
@@ -329,6 +335,7 @@ class Trainer:
                 Progress(True, 0, 0).say(
                     f"{self.current_epoch} epochs are done, as many as trainer.epochs says: train(n) trains n more"
                 )
+            self._put_best()  # a training that was killed after its last checkpoint has not
             return
         start = time.perf_counter()
         self._stopped = None
@@ -340,9 +347,7 @@ class Trainer:
                 self._tell("on_train_begin")
                 while self.current_epoch < last and not self._stopped:
                     self._train_epoch(last, progress)
-                if self.restore_best and self.best_arrays is not None:
-                    with self._gate.held():
-                        put(self.best_arrays, self._arrays())
+                self._put_best()
                 self._tell("on_train_end")
             except BaseException:
                 progress.close()  # first: the bar is in the way of what a callback prints
@@ -357,30 +362,39 @@ class Trainer:
             seconds = time.perf_counter() - start
             progress.say(f"test accuracy {self.history.test_accuracy[-1]:.4f} after {seconds:.1f} s")
 
+    def _put_best(self):
+        if self.restore_best and self.best_arrays is not None:
+            with self._gate, self._gate.held():
+                put(self.best_arrays, self._arrays())
+
     def stop(self, reason="a callback says so"):
         """End `train` after the step or epoch that is under way: for callbacks."""
         self._stopped = str(reason)
 
     def _train_epoch(self, last, progress):
         """Take the steps that are left of an epoch, and measure it, unless a callback stops the training."""
-        if not self.epoch_is_complete:
-            self._tell("on_epoch_begin")
-        while not (self.epoch_is_complete or self._stopped):
-            self._step()
-            self._tell("on_step_end")
-            progress.step(self.history.step_loss[-1], lambda: self._step_line(last))
-        if self.epoch_is_complete:
-            self._end_epoch()
+
+        def ended():
             progress.say(self._epoch_line(last))
             self._tell("on_epoch_end")
 
+        if not self.epoch_is_complete:
+            self._tell("on_epoch_begin")
+        while not (self.epoch_is_complete or self._stopped):
+            self._step(lambda: self._tell("on_step_end"))
+            progress.step(self.history.step_loss[-1], lambda: self._step_line(last))
+        if self.epoch_is_complete:
+            self._end_epoch(ended)
+
     def _tell(self, event):
-        for callback in self.callbacks:
-            getattr(callback, event)(self)
+        with ExitStack() as stack:  # in their order; each is told, also where one before it fails
+            for callback in reversed(self.callbacks):
+                stack.callback(getattr(callback, event), self)
 
     # ---- steps
 
-    def _step(self):
+    def _step(self, then=lambda: None):
+        """Take a step; what callbacks are told of it, `then`, an interrupt does not part from it."""
         begun = time.perf_counter()
         if self.order is None:
             with self._gate.held():
@@ -392,8 +406,10 @@ class Trainer:
             grads, loss = self._gradient(x, t, weight)
             if self.on_nonfinite != "ignore":
                 self._check_finite(x, loss, grads)
-            with self._gate.held():
-                self._commit(grads, loss, begun)
+            with self._gate.held(softly=True):
+                with self._gate.held():
+                    self._commit(grads, loss, begun)
+                then()
         except BaseException:
             if self.current_iter == step:
                 with self._gate.held():
@@ -403,6 +419,9 @@ class Trainer:
     def _gradient(self, x, t, weight):
         """Return the gradients and the loss of a batch."""
         network = self.network
+        if weight is not None and not weight.any():  # nothing in this batch counts
+            grads = network.gradient(x, t)
+            return {name: np.zeros_like(grad) for name, grad in grads.items()}, 0.0
         grads = network.gradient(x, t) if weight is None else network.gradient(x, t, sample_weight=weight)
         loss = getattr(getattr(network, "last_layer", None), "loss", None)
         return grads, float(network.loss(x, t) if loss is None else loss)
@@ -433,9 +452,11 @@ class Trainer:
     def _prepare(self, epoch, order, number):
         """Return a batch as it is trained on; it depends on the arguments alone."""
         indices = order[number * self.batch_size : (number + 1) * self.batch_size]
-        x, t = self.train_data[indices]
+        # Copies: whoever sorts or shuffles what it is given does not change the order of the epoch.
+        x, t = checked_batch(self.train_data[indices.copy()], len(indices), "x_train[indices]")
         if self.augment is not None:
-            x, t = self.augment(x, t, seed=self.seeds["augment"], epoch=epoch, indices=indices)
+            given = self.augment(x, t, seed=self.seeds["augment"], epoch=epoch, indices=indices.copy())
+            x, t = checked_batch(given, len(indices), "augment(x, t)")
         return Batch(x, t, None if self._weights is None else self._weights[indices])
 
     def _check_finite(self, x, loss, grads):
@@ -506,26 +527,35 @@ class Trainer:
 
     # ---- epochs
 
-    def _end_epoch(self):
+    def _end_epoch(self, then=lambda: None):
+        """Measure and count an epoch; what callbacks are told of it, `then`, an interrupt does not part from it."""
         begun = time.perf_counter()
         losses = self.history.step_loss[-self.iter_per_epoch :]
-        sizes = np.full(self.iter_per_epoch, self.batch_size)
-        sizes[-1] = min(self.batch_size, self.train_size - (self.iter_per_epoch - 1) * self.batch_size)
-        measures = {"loss": float(np.dot(losses, sizes) / sizes.sum()), "lr": self.step_lr}
+        measures = {"loss": float(np.average(losses, weights=self._sums_of_weights())), "lr": self.step_lr}
         with self._averages_in_place():
             measures |= self._measured()
             better = is_better(measures[self.monitor], self.best_value, direction(self.monitor))
             arrays = None
             if better and self.restore_best:
                 arrays = {name: value.copy() for name, value in self._arrays().items()}
-        with self._gate.held():
-            if self.schedule is not None and self.schedule.every == "epoch":
-                self.schedule.step(*[measures[self.monitor]] * self.schedule.takes_metric)
-            self.history.record(**measures, seconds=self.seconds + time.perf_counter() - begun)
-            self.current_epoch += 1
-            self.order, self.seconds = None, 0.0
-            if better:
-                self.best_epoch, self.best_value, self.best_arrays = self.current_epoch, measures[self.monitor], arrays
+        with self._gate.held(softly=True):
+            with self._gate.held():
+                if self.schedule is not None and self.schedule.every == "epoch":
+                    self.schedule.step(*[measures[self.monitor]] * self.schedule.takes_metric)
+                self.history.record(**measures, seconds=self.seconds + time.perf_counter() - begun)
+                self.current_epoch += 1
+                self.order, self.seconds = None, 0.0
+                if better:
+                    self.best_epoch, self.best_value = self.current_epoch, measures[self.monitor]
+                    self.best_arrays = arrays
+            then()
+
+    def _sums_of_weights(self):
+        """Return how much each step of the epoch counts: its samples, or the sum of their weights."""
+        taken = self.order[: self.iter_per_epoch * self.batch_size]
+        weights = np.ones(len(taken)) if self._weights is None else self._weights[taken]
+        sums = np.add.reduceat(weights, np.arange(0, len(taken), self.batch_size))
+        return sums if sums.any() else None  # all that counts was in a batch that was left out
 
     @contextmanager
     def _averages_in_place(self):
@@ -558,9 +588,9 @@ class Trainer:
         return measures
 
     def _over(self, data, limit, function):
-        """Return what a function of (x, t) returns for a data set: of its arrays at once, else the mean over parts."""
+        """Return what a function of (x, t) returns for data: of arrays in memory at once, else the mean over parts."""
         count = len(data) if limit is None else min(limit, len(data))
-        if isinstance(data, ArrayDataset):
+        if isinstance(data, ArrayDataset) and not isinstance(data.x, np.memmap):
             return function(data.x[:count], data.t[:count])
         total = 0.0
         for start in range(0, count, CHUNK):
@@ -640,7 +670,17 @@ class Trainer:
     def _check_fit(self, rest):
         """Refuse data that the network cannot take."""
         network = self.network
-        if not isinstance(network, Network):
+        is_ours = isinstance(network, Network)
+        owner, name = (network.last_layer, "forward") if is_ours else (network, "gradient")
+        if self._weights is not None and not takes(getattr(owner, name), "sample_weight"):
+            given = "class_weight" if self._sample_weight is None else "sample_weight"
+            what = f"{type(owner).__name__}.{name}(x, t)"
+            raise TypeError(f"{given} must be None, as {what} does not take sample_weight")
+        first = None
+        if self.augment is not None:
+            with argument("augment must take a batch and return one"):
+                first = self._prepare(0, np.arange(min(self.batch_size, self.train_size)), 0)
+        if not is_ours:
             return
         smallest = network.smallest_batch
         last = rest if rest and not self.drop_last else min(self.batch_size, self.train_size)
@@ -660,6 +700,9 @@ class Trainer:
                 scores = network.predict(x)
             with argument(f"{names[1]} must hold what the loss of the network takes"):
                 _check_targets(network.last_layer, scores, data, t)
+        if first is not None:
+            with argument("augment must return what the network takes"):
+                _check_targets(network.last_layer, network.predict(first.x), None, first.t)
 
     def _callbacks(self, callbacks, early_stopping, log_dir):
         if not isinstance(callbacks, (list, tuple)):
@@ -667,7 +710,8 @@ class Trainer:
         callbacks = list(callbacks)
         for callback in callbacks:
             if not isinstance(callback, Callback):
-                raise TypeError(f"callbacks must hold Callback objects, got {type(callback).__name__}")
+                got = f"the class {callback.__name__}" if isinstance(callback, type) else type(callback).__name__
+                raise TypeError(f"callbacks must hold Callback objects, got {got}")
         if early_stopping is not None:
             if not isinstance(early_stopping, EarlyStopping):
                 with argument("early_stopping must be an EarlyStopping or its patience"):
@@ -817,7 +861,8 @@ def _schedule(schedule, optimizer):
     if schedule is None:
         return None
     if not isinstance(schedule, Schedule) and callable(schedule):
-        schedule = schedule(optimizer)
+        with argument("schedule must be a Schedule or a function of the optimizer that makes one"):
+            schedule = schedule(optimizer)
     if not isinstance(schedule, Schedule):
         raise TypeError(f"schedule must be a Schedule or a function that makes one, got {type(schedule).__name__}")
     if schedule.optimizer is not optimizer:
@@ -836,9 +881,15 @@ def _average(average, network):
     if not isinstance(average, ExponentialMovingAverage):
         with argument("average must be an ExponentialMovingAverage, its decay or None"):
             return ExponentialMovingAverage(network.params, average)
-    if average.params.keys() != network.params.keys():
-        own, given = (", ".join(map(str, params)) for params in (network.params, average.params))
-        raise ValueError(f"average must be of this network's parameters {own}, got one of {given}")
+    own, given = dict(network.params), dict(average.params)
+    if own.keys() != given.keys():
+        raise ValueError(
+            f"average must be of this network's parameters {', '.join(map(str, own))}, got one of "
+            f"{', '.join(map(str, given))}"
+        )
+    others = [name for name, value in own.items() if given[name] is not value]
+    if others:
+        raise ValueError(f"average must be of this network's parameters, got one of other arrays, as {others[0]} is")
     return average
 
 
@@ -906,7 +957,9 @@ def _check_targets(loss, scores, data, t):
     loss = copy.copy(loss)
     for start in range(0, len(whole), CHUNK):
         t = whole[start : start + CHUNK]
-        loss.forward(np.zeros((len(t), *scores.shape[1:]), scores.dtype), t)
+        value = loss.forward(np.zeros((len(t), *scores.shape[1:]), scores.dtype), t)
+        if t.dtype.kind == "f" and not _finite(t) and not _finite(value):  # a loss may know what NaN is to mean
+            raise ValueError("t must be finite, got NaN or infinite ones")
 
 
 def _is_in_memory(data):

@@ -8,9 +8,6 @@ step.
 """
 
 import argparse
-import time
-
-import numpy as np
 
 import cconv
 from cconv.augment import Compose, ElasticDistortion, RandomRotation, RandomShear, RandomShift, RandomZoom
@@ -39,25 +36,25 @@ def main():
     augment = Compose(
         [RandomShift(0.07), RandomRotation(10), RandomZoom(0.1), RandomShear(8), ElasticDistortion(alpha=20, sigma=4)]
     )
-    network = kind(seed=arguments.seed)
-    optimizer = cconv.Adam(lr=lr)
     steps = epochs * -(-len(x_train) // BATCH)
-    schedule = cconv.CosineDecay(optimizer, steps, warmup=steps // 20)
-    average = cconv.ExponentialMovingAverage(network.params, decay=0.999)
-    rng = np.random.default_rng(arguments.seed)
-    start = time.perf_counter()
-    for epoch in range(epochs):
-        order = rng.permutation(len(x_train))
-        for place in range(0, len(order), BATCH):
-            batch = order[place : place + BATCH]
-            x, t = augment(x_train[batch], t_train[batch], seed=arguments.seed, epoch=epoch, indices=batch)
-            optimizer.update(network.params, network.gradient(x, t))
-            average.update()
-            schedule.step()
-        with average.swapped():
-            accuracy = network.accuracy(x_test, t_test)
-        print(f"epoch {epoch + 1}/{epochs}: test accuracy {accuracy:.4f} after {time.perf_counter() - start:.0f} s")
-    print(f"Final accuracy on {len(x_test):,} test images: {accuracy:.4f}")
+    trainer = cconv.Trainer(
+        kind(seed=arguments.seed),
+        x_train,
+        t_train,
+        x_test,
+        t_test,
+        epochs=epochs,
+        mini_batch_size=BATCH,
+        optimizer="Adam",
+        optimizer_param={"lr": lr},
+        evaluate_sample_num_per_epoch=len(x_test),
+        schedule=lambda optimizer: cconv.CosineDecay(optimizer, steps, warmup=steps // 20),
+        average=0.999,
+        augment=augment,
+        seed=arguments.seed,
+    )
+    trainer.train()
+    print(f"Final accuracy on {len(x_test):,} test images: {trainer.history.test_accuracy[-1]:.4f}")
 
 
 if __name__ == "__main__":

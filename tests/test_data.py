@@ -198,7 +198,7 @@ def test_what_does_not_fit_is_refused_by_name(x, t, error, message):
     [
         (X, TypeError, r"x_val\[indices\] must be a pair \(x, t\) of arrays, got ndarray"),
         ((X[:1], T[:1], T[:1]), TypeError, "must be a pair"),
-        ((X[0], T[0]), ValueError, r"must have a row for each of 1 indices, got shapes \(2, 2\) and \(\)"),
+        ((X[0], T[0]), ValueError, r"must have a row for each of 1 samples, got shapes \(2, 2\) and \(\)"),
         ((X[:1], ["cat"]), TypeError, "must hold real numbers, got uint8 and <U3"),
     ],
 )
@@ -238,7 +238,7 @@ def test_a_data_set_may_change_its_mind():
     with pytest.raises(IndexError):  # the caller's own error
         data[[15]]
     short = type("Short", (Own,), {"__getitem__": lambda self, indices: (X[indices][:1], T[indices][:1])})
-    with pytest.raises(ValueError, match=r"x_train\[indices\] must have a row for each of 2 indices"):
+    with pytest.raises(ValueError, match=r"x_train\[indices\] must have a row for each of 2 samples"):
         as_dataset(short(), None)[[1, 2]]
 
 

@@ -1,11 +1,15 @@
 """Training around the step: interrupts, resuming, validation, weights, callbacks, and what is refused beforehand."""
 
+import copy
 import json
 import math
 import os
+import pickle
 import signal
+import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -242,6 +246,14 @@ def test_checkpoints_within_an_epoch(tmp_path):
     middle.load_checkpoint(tmp_path / "checkpoint-000000006.safetensors")
     middle.train()
     assert state(middle) == state(run)
+
+
+def test_a_training_that_is_killed_again_and_again_has_the_bytes_of_one_that_is_not():
+    command = [sys.executable, Path(__file__).with_name("killed_training.py"), "--kills", "3"]
+    environment = os.environ | {"PYTHONPATH": str(Path(cconv.__file__).parents[1])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "3 kills" in done.stdout and " 0 of them wrong" in done.stdout
 
 
 def test_leftovers_of_a_killed_process_are_removed(tmp_path):
@@ -774,3 +786,326 @@ def test_simple_conv_net_with_everything_on(tmp_path):
     run.train()
     other = Trainer(SimpleConvNet(seed=1), x, t, x_test, t_test, resume=True, **options)
     assert state(run) == state(other)
+
+
+# ---- what newcomers, full disks and broken data do
+
+
+def test_a_training_that_is_resumed_at_its_end_puts_the_best_back(tmp_path):
+    options = {"checkpoint_dir": tmp_path, "optimizer_param": {"lr": 0.5}, "epochs": 8}
+    options |= {"validation": 0.3, "restore_best": True}
+    whole = trainer(**options)
+    whole.train()
+    assert whole.best_epoch < 8
+    killed = trainer(network(1), resume=True, **options)  # after the last checkpoint, and before its end
+    assert state(killed) != state(whole)
+    killed.train()
+    assert state(killed) == state(whole)
+
+
+FILES = (*INNER, "_interrupts.py", "logs.py", "early_stopping.py")
+
+
+@needs_signals
+def test_callbacks_know_of_each_step_and_epoch_that_is_counted():
+    def run():
+        return trainer(callbacks=[LearningRateLog(), EarlyStopping(50)], **FULL | {"early_stopping": None})
+
+    whole, interrupted, rng = run(), run(), np.random.default_rng(1)
+    whole.train()
+    interrupts = 0
+    while interrupted.current_epoch < interrupted.epochs:
+        try:
+            interrupted_at(int(rng.integers(1500)), interrupted.train, FILES)
+        except KeyboardInterrupt:
+            interrupts += 1
+        log, stopping = (callback.state_dict() for callback in interrupted.callbacks)
+        assert len(log["lr"]) == interrupted.current_iter
+        assert stopping["best_epoch"] + stopping["waited"] == interrupted.current_epoch
+    assert interrupts > 3
+    assert [c.state_dict() for c in whole.callbacks] == [c.state_dict() for c in interrupted.callbacks]
+
+
+@needs_signals
+def test_a_second_interrupt_ends_a_callback_that_takes_too_long():
+    done = []
+
+    class Slow(Callback):
+        def on_step_end(self, trainer):
+            for n in range(3):
+                signal.raise_signal(signal.SIGINT)
+                done.append(n)
+
+    run = trainer(callbacks=[Slow()])
+    with pytest.raises(KeyboardInterrupt):
+        run.train()
+    assert done == [0] and run.current_iter == 1
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_each_callback_is_told_also_where_another_fails():
+    class Failing(Callback):
+        def on_epoch_end(self, trainer):
+            raise ZeroDivisionError
+
+        on_interrupt = on_epoch_end
+
+    log, stopping, limit = LearningRateLog(), EarlyStopping(5), TimeLimit(1e6)
+    run = trainer(callbacks=[Failing(), log, stopping, limit])
+    for epoch in (1, 2):
+        with pytest.raises(ZeroDivisionError):
+            run.train()
+        assert len(log.lr) == run.current_iter == 5 * epoch
+        assert stopping.best_epoch + stopping.waited == run.current_epoch == epoch
+        assert limit._begun is None
+
+
+def test_callbacks_of_another_training_begin_afresh():
+    stopping, limit, log = EarlyStopping(1), TimeLimit(1e6), LearningRateLog()
+    callbacks = [Scripted([1, 2, 3]), stopping, limit, log]
+    one, other = (trainer(callbacks=callbacks, epochs=3) for _ in range(2))
+    one.train()
+    limit._before = 2e6
+    other.train()
+    assert one.current_epoch == other.current_epoch == 2
+    assert limit.elapsed() < 1e6 and len(log.lr) == other.current_iter
+
+
+def test_an_average_of_another_network_is_refused():
+    with pytest.raises(ValueError, match="average must be .* got one of other arrays, as W1"):
+        trainer(average=cconv.ExponentialMovingAverage(network().params))
+
+
+class Quiet(cconv.SoftmaxWithLoss):
+    """A loss that knows of no weights."""
+
+    def forward(self, x, t):
+        return super().forward(x, t)
+
+
+class Scored:
+    """A network that has all but a loss."""
+
+    def __init__(self):
+        self.params = {"W": np.ones(2)}
+        self.last_layer = cconv.SoftmaxWithLoss()
+
+    def gradient(self, x, t):
+        return {"W": np.zeros(2)}
+
+
+def test_mistakes_are_refused_when_the_trainer_is_made(tmp_path):
+    x, t = samples()
+    nan = np.eye(3, dtype=np.float32)[t]
+    nan[7, 1] = np.nan
+    images = np.zeros((40, 1, 4, 4), np.float32)
+    of_images = Network([Affine(units=3)], (1, 4, 4), seed=0)
+    lossless = type("Lossless", (), {"params": {}, "gradient": lambda self, x, t: {}})()
+    for make, words in (
+        (lambda: trainer(schedule=StepDecay), "schedule must be a Schedule or a function .*'steps'"),
+        (lambda: trainer(schedule=lambda optimizer: None), "schedule must be a Schedule or a function that makes one"),
+        (lambda: trainer(callbacks=[EarlyStopping]), "must hold Callback objects, got the class EarlyStopping"),
+        (lambda: Trainer(network(), x, nan), "t_train must hold .*t must be finite"),
+        (lambda: Trainer(of_images, images, t, augment=cconv.augment.Mixup()), "augment .*num_classes must be given"),
+        (lambda: Trainer(of_images, images, t, augment=lambda x, t: (x, t)), "augment must take a batch .*seed"),
+        (lambda: trainer(augment=lambda x, t, **_: x), "augment must .* must be a pair .x, t. of arrays"),
+        (lambda: trainer(augment=lambda x, t, **_: (x[:3], t[:3])), "augment.* a row for each of 8 samples"),
+        (lambda: trainer(augment=lambda x, t, **_: (x[:, :2], t)), "augment must return what the network takes"),
+        (lambda: trainer(augment=lambda x, t, **_: (x, t + 3)), "augment must return what the network takes"),
+        (lambda: Trainer(lossless, x, t), r"network must have loss.x, t. or last_layer, got Lossless"),
+        (lambda: Trainer(Scored(), x, t, validation=0.2), r"network must have loss.x, t., got Scored"),
+        (lambda: Trainer(Scored(), x, t, sample_weight=t), "sample_weight must be None, as Scored.gradient"),
+        (
+            lambda: Trainer(Network([Affine(units=3)], (4,), last_layer=Quiet()), x, t, class_weight="balanced"),
+            "class_weight must be None, as Quiet.forward",
+        ),
+    ):
+        with pytest.raises((TypeError, ValueError), match=words):
+            make()
+
+
+def test_a_batch_in_which_nothing_counts_moves_nothing():
+    weights = np.zeros(40)
+    weights[:3] = 1, 2, 3
+    run = trainer(sample_weight=weights, optimizer="SGD", mini_batch_size=4)
+    seen = []
+
+    class Watch(Callback):
+        def on_step_end(self, trainer):
+            batch = trainer.order[4 * (trainer.current_iter - 1) :][:4]
+            arrays = {name: value.copy() for name, value in trainer.network.params.items()}
+            moved = any((arrays[name] != seen[-1][0][name]).any() for name in arrays) if seen else None
+            seen.append((arrays, weights[batch].sum(), moved))
+
+    run.callbacks.append(Watch())
+    run.train(1)
+    counts = [count for _, count, _ in seen]
+    assert 7 <= counts.count(0) < 10
+    for (_, count, moved), loss in zip(seen, run.history.step_loss, strict=True):
+        assert moved in (None, count > 0) and (loss > 0) == (count > 0)
+    assert run.history.loss == [pytest.approx(np.dot(run.history.step_loss, counts) / 6)]
+
+
+class Sorting(Own):
+    """A data set that sorts the places that it is asked for."""
+
+    def __getitem__(self, indices):
+        if isinstance(indices, np.ndarray):
+            indices.sort()
+        return super().__getitem__(indices)
+
+
+def test_what_sorts_its_indices_does_not_change_the_order():
+    def spoiling(x, t, *, seed, epoch, indices):
+        indices[:] = 0
+        return x, t
+
+    for run in (Trainer(network(), Sorting(), verbose=False, seed=0, epochs=1), trainer(augment=spoiling, epochs=1)):
+        orders = []
+
+        class Watch(Callback):
+            def on_step_end(self, trainer, orders=orders):
+                orders.append(trainer.order.copy())
+
+        run.callbacks.append(Watch())
+        run.train()
+        assert all(sorted(order) == list(range(40)) for order in orders)
+
+
+@pytest.mark.parametrize(
+    ("batch", "words"),
+    [
+        (lambda x, t: (x[:-1], t[:-1]), r"x_train\[indices\] must have a row for each of 8 samples"),
+        (lambda x, t: x, r"x_train\[indices\] must be a pair"),
+        (lambda x, t: (x.astype(str), t), r"x_train\[indices\] must hold real numbers"),
+        (lambda x, t: (x[:, :3], t), "x must have shape"),
+    ],
+)
+def test_a_data_set_that_breaks_in_the_middle_ends_training_with_nothing_changed(batch, words):
+    class Breaking(Own):
+        def __getitem__(self, indices):
+            found = super().__getitem__(indices)
+            return batch(*found) if 39 in np.arange(40)[indices] and len(self.asked) > 4 else found
+
+    run = Trainer(network(), Breaking(), mini_batch_size=8, verbose=False, seed=0, on_nonfinite="ignore")
+    with pytest.raises((TypeError, ValueError), match=words):
+        run.train()
+    steps, before = run.current_iter, state(run)
+    with pytest.raises((TypeError, ValueError), match=words):
+        run.train()
+    assert state(run) == before and run.current_iter == steps == len(run.history.step_loss)
+
+
+def test_files_that_cannot_be_written_are_refused_before_the_first_step(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        trainer(checkpoint_dir=tmp_path / "file")
+    with pytest.raises(OSError, match="file"):
+        trainer(log_dir=tmp_path / "file")
+    for log in (cconv.callbacks.CSVLog, cconv.callbacks.JSONLinesLog):
+        for name in (tmp_path / "nowhere" / "log", tmp_path, tmp_path / "file" / "log"):
+            run = trainer(callbacks=[log(name)])
+            with pytest.raises(OSError, match=Path(name).name if name == tmp_path else "nowhere|file"):
+                run.train()
+            assert run.current_iter == 0
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    for options in ({"checkpoint_dir": tmp_path / "run"}, {"log_dir": tmp_path / "log"}):
+        run = trainer(**options)
+        with pytest.raises(PermissionError, match="run|log"):
+            run.train()
+        assert run.current_iter == 0
+
+
+def test_a_full_disk_ends_training_which_then_goes_on(tmp_path, monkeypatch):
+    whole = trainer(**FULL)
+    whole.train()
+    run = trainer(checkpoint_dir=tmp_path / "run", checkpoint_every=3, callbacks=[LearningRateLog()], **FULL)
+    fsync = os.fsync
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    for steps in (3, 4):  # within an epoch, and at its end
+        with pytest.raises(OSError, match="No space left on device: .*checkpoint-"):
+            run.train()
+        assert run.current_iter == steps and len(run.callbacks[0].lr) == steps
+        assert os.listdir(tmp_path / "run") == []
+    monkeypatch.setattr(os, "fsync", fsync)
+    run.train()
+    assert state(run) == state(whole)
+
+
+def test_trainers_are_copied_and_pickled():
+    whole = trainer(**FULL | {"average": None})
+    whole.train(1)
+    copies = [copy.deepcopy(whole), pickle.loads(pickle.dumps(whole))]
+    before = state(whole)
+    whole.train(1)
+    for other in copies:
+        assert state(other) == before
+        other.train(1)
+        assert state(other) == state(whole)
+
+
+def test_trainings_in_several_python_threads_have_the_bits_of_one_alone():
+    runs = [trainer(**FULL) for _ in range(3)]
+    threads = [threading.Thread(target=run.train) for run in runs[1:]]
+    for thread in threads:
+        thread.start()
+    runs[0].train()
+    for thread in threads:
+        thread.join()
+    assert state(runs[0]) == state(runs[1]) == state(runs[2])
+
+
+def test_equal_weights_are_none():
+    runs = [trainer(sample_weight=weight, optimizer="SGD") for weight in (None, np.full(40, 2.0))]
+    for run in runs:
+        run.train()
+    np.testing.assert_allclose(runs[0].history.step_loss, runs[1].history.step_loss, rtol=1e-5)
+
+
+def test_a_frozen_network_is_measured_and_does_not_change():
+    run = trainer(network().freeze(), epochs=1)
+    before = {name: value.copy() for name, value in run.network.params.items()}
+    run.train()
+    for name, value in run.network.params.items():
+        np.testing.assert_array_equal(value, before[name])
+    assert len(run.train_acc_list) == 1
+
+
+def test_one_sample_and_no_epochs():
+    x, t = samples(1)
+    run = Trainer(Network([Affine(units=3)], (4,), seed=0), x, t, epochs=0, verbose=False)
+    run.train()
+    run.train(0)
+    assert run.current_iter == 0 and len(run.history) == 0
+    run.train(2)
+    assert run.current_iter == 2
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is told by Linux")
+def test_a_mapped_array_larger_than_what_is_read_is_not_read_whole(tmp_path):
+    n = 80_000  # 1 GB, of which the disk has nothing
+    with open(tmp_path / "x", "wb") as file:
+        file.truncate(n * 3 * 64 * 64)
+    x, t = np.memmap(tmp_path / "x", np.uint8, "r", shape=(n, 3, 64, 64)), np.arange(n) % 3
+    layers = [Scale(), cconv.Convolution(filters=4, size=3, stride=4), Relu(), Affine(units=3)]
+
+    def anonymous():
+        with open("/proc/self/status") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("RssAnon:")) / 1024
+
+    most = []
+
+    class Watch(Callback):
+        def on_step_end(self, trainer):
+            most.append(anonymous() - before)
+            if trainer.current_iter == 20:
+                trainer.stop()
+
+    before = anonymous()
+    net = Network(layers, (3, 64, 64), seed=0)
+    Trainer(net, x, t, validation=0.01, mini_batch_size=50, verbose=False, seed=0, callbacks=[Watch()]).train()
+    assert len(most) == 20 and max(most) < 150

@@ -1,12 +1,14 @@
 """cconv, as its users call it."""
 
 import itertools
+import os
+import tempfile
 
 import numpy as np
 
 import cconv
+from cconv import augment, callbacks, kernels
 from cconv import functional as F
-from cconv import kernels
 
 from .. import inputs
 from . import Work
@@ -23,6 +25,13 @@ def load(network, values):
 
 def simple_conv_net(dtype):
     return load(cconv.SimpleConvNet(dtype=dtype), inputs.parameters(dtype).values())
+
+
+def deep_conv_net():
+    return load(cconv.DeepConvNet(seed=0), inputs.deep_parameters())
+
+
+NETWORKS = {"SimpleConvNet": lambda: simple_conv_net("float32"), "DeepConvNet": deep_conv_net}
 
 
 class LayerByLayer:
@@ -62,8 +71,7 @@ class Cconv:
         return self.step(dtype, batch, network=LayerByLayer(inputs.parameters(dtype)))
 
     def deep_step(self, batch):
-        network = load(cconv.DeepConvNet(seed=0), inputs.deep_parameters())
-        return _scored_step(network, inputs.digits("float32", batch, inputs.BATCHES))
+        return _scored_step(deep_conv_net(), inputs.digits("float32", batch, inputs.BATCHES))
 
     def resnet_step(self, batch):
         network = cconv.ResNet((3, 32, 32), depth=20, seed=0)
@@ -105,6 +113,38 @@ class Cconv:
                 optimizer.update(network.params, network.gradient(x_train[chosen], t_train[chosen]))
 
         return Work(run, lambda: network.accuracy(x_test, t_test))
+
+    def loop_epoch(self, network, batch, count):
+        """Steps on batches that are at hand."""
+        network, optimizer = NETWORKS[network](), cconv.Adam()
+        batches = inputs.digits("float32", batch, count)
+
+        def run():
+            for x, t in batches:
+                optimizer.update(network.params, network.gradient(x, t))
+
+        run()
+        return Work(run, lambda: None)
+
+    def trainer_epoch(self, network, batch, count):
+        """As many steps of a Trainer that augments and has callbacks; next to nothing is measured at the end."""
+        x, t = map(np.concatenate, zip(*inputs.digits("float32", batch, count), strict=True))
+        folder = tempfile.TemporaryDirectory()
+        listening = [
+            callbacks.EarlyStopping(1000),
+            callbacks.LearningRateLog(),
+            callbacks.CSVLog(os.path.join(folder.name, "history.csv")),
+        ]
+        options = {"optimizer": "Adam", "evaluate_sample_num_per_epoch": 1, "verbose": False, "seed": 0}
+        options |= {"callbacks": listening, "mini_batch_size": batch}
+        options["augment"] = augment.Compose([augment.RandomShift(0.1), augment.RandomRotation(10)])
+        trainer = cconv.Trainer(NETWORKS[network](), x, t, **options)
+
+        def run(_=folder):  # which is there as long as this is
+            trainer.train(1)
+
+        run()
+        return Work(run, lambda: None)
 
     def convolution_forward(self, geometry, dtype):
         x, w, b, _ = geometry.arrays(dtype)

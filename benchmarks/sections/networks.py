@@ -1,5 +1,7 @@
 """Whole networks: training steps, scores, an epoch, and what they cost as sizes grow."""
 
+from statistics import median
+
 import numpy as np
 
 from ..inputs import Convolution, dataset
@@ -81,6 +83,29 @@ def epoch(bench):
         f"accuracy of {who} after it, on {len(data['t_test']):,} images: {float(turns[0][1][0]):.2%}"
         for who, turns in results.items()
     ]
+
+
+@section()
+def trainer(bench):
+    """A step of a Trainer with callbacks and augmentation, beside a loop over batches at hand, batch 100, float32."""
+    for network, count in bench.first([("SimpleConvNet", 100), ("DeepConvNet", 50)], 2):
+        arguments = {"network": network, "batch": bench.images(100), "count": 2 if bench.smoke else count}
+        for threads in (1, 2):
+            steps = {"loop": {}, "trainer": {}}
+            with bench.fresh_arena(threads) as arena:
+                arena.repeats = 1
+                for _ in range(bench.arena.repeats):  # in turns
+                    for kind, found in steps.items():
+                        for who, ((seconds, _),) in arena.once(f"{kind}_epoch", arguments, among=("cconv",)).items():
+                            found.setdefault(who, []).append(seconds / arguments["count"])
+            for kind, found in steps.items():
+                yield f"{network}, {kind}, {threads} threads", found
+            loop, own = (found["cconv"] for found in steps.values())
+            ratio, least = median(b / a for a, b in zip(loop, own, strict=True)), min(own) / min(loop)
+            bench.notes.append(
+                f"{network}, {threads} threads: the Trainer takes {ratio:.3f} times as long as the loop (median), "
+                f"{least:.3f} times in the best of turns"
+            )
 
 
 @section()

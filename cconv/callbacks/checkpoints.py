@@ -4,7 +4,7 @@ import os
 import re
 from contextlib import suppress
 
-from .._files import path_of, remove_leftovers
+from .._files import expect_writable, path_of, remove_leftovers
 from ..geometry import integer
 from .callback import Callback
 
@@ -52,6 +52,7 @@ class Checkpoints(Callback):
 
     def on_train_begin(self, trainer):
         os.makedirs(self.folder, exist_ok=True)
+        expect_writable(self._path(trainer.current_iter))
         remove_leftovers(self.folder)
 
     def on_step_end(self, trainer):

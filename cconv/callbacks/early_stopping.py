@@ -56,6 +56,8 @@ class EarlyStopping(Callback):
         self.waited = 0
 
     def on_train_begin(self, trainer):
+        if not trainer.current_iter:  # what it knows is of another training
+            self.reset()
         trainer.expect_measured(self._monitored(trainer))
         self._judge(trainer)
 

@@ -42,6 +42,8 @@ class TimeLimit(Callback):
         return self._before + (0.0 if self._begun is None else time.monotonic() - self._begun)
 
     def on_train_begin(self, trainer):
+        if not trainer.current_iter:  # what has passed was of another training
+            self._before = 0.0
         self._judge(trainer)
         self._begun = time.monotonic()
 

@@ -4,7 +4,7 @@ import json
 
 from .._checks import checked_dict
 from .._extras import require
-from .._files import path_of, write
+from .._files import expect_writable, path_of, write
 from .callback import Callback
 
 __all__ = ["CSVLog", "JSONLinesLog", "LearningRateLog", "TensorBoardLog"]
@@ -23,6 +23,8 @@ class CSVLog(Callback):
     ------
     TypeError, ValueError
         If no file can have that name.
+    OSError
+        If the file cannot be written: where that is plain, when the training begins.
 
     Examples
     --------
@@ -32,6 +34,9 @@ class CSVLog(Callback):
 
     def __init__(self, file_name):
         self.file_name = path_of(file_name)
+
+    def on_train_begin(self, trainer):
+        expect_writable(self.file_name)
 
     def on_epoch_end(self, trainer):
         trainer.history.to_csv(self.file_name)
@@ -51,6 +56,8 @@ class JSONLinesLog(Callback):
     ------
     TypeError, ValueError
         If no file can have that name.
+    OSError
+        If the file cannot be written: where that is plain, when the training begins.
 
     Examples
     --------
@@ -60,6 +67,9 @@ class JSONLinesLog(Callback):
 
     def __init__(self, file_name):
         self.file_name = path_of(file_name)
+
+    def on_train_begin(self, trainer):
+        expect_writable(self.file_name)
 
     def on_epoch_end(self, trainer):
         rows = trainer.history.rows()
@@ -88,6 +98,10 @@ class LearningRateLog(Callback):
 
     def __init__(self):
         self.lr = []
+
+    def on_train_begin(self, trainer):
+        if not trainer.current_iter:  # what it knows is of another training
+            self.lr = []
 
     def on_step_end(self, trainer):
         self.lr.append(trainer.step_lr)

@@ -239,7 +239,7 @@ class _Wrapped(Dataset):
         places = _places(indices, len(self))
         if isinstance(places, slice):  # an array is the only index that it must know
             places = np.arange(*places.indices(len(self)))
-        x, t = _checked_batch(self.dataset[places.reshape(-1)], places.size, self._name)
+        x, t = checked_batch(self.dataset[places.reshape(-1)], places.size, f"{self._name}[indices]")
         return (x, t) if places.ndim else (x[0], t[0])
 
 
@@ -303,7 +303,7 @@ def as_dataset(x, t, names=("x_train", "t_train")):
         raise TypeError(
             f"{name}[indices] must be samples for a 1-D array of integers, got {type(error).__name__}: {error}"
         ) from error
-    _checked_batch(batch, 1, name)
+    checked_batch(batch, 1, f"{name}[indices]")
     return x if isinstance(x, Dataset) else _Wrapped(x, name)
 
 
@@ -374,17 +374,15 @@ def _checked_classes(classes, name="classes"):
     return list(classes)
 
 
-def _checked_batch(batch, count, name):
-    """Return what a data set gave for `count` indices as a pair of arrays, if it is one."""
+def checked_batch(batch, count, name):
+    """Return what was given for `count` samples as a pair of arrays, if it is one; `name` is what gave it."""
     if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-        raise TypeError(f"{name}[indices] must be a pair (x, t) of arrays, got {type(batch).__name__}")
-    x, t = (as_array(array, f"{name}[indices]") for array in batch)
+        raise TypeError(f"{name} must be a pair (x, t) of arrays, got {type(batch).__name__}")
+    x, t = (as_array(array, name) for array in batch)
     if any(array.dtype.kind not in "iubf" for array in (x, t)):
-        raise TypeError(f"{name}[indices] must hold real numbers, got {x.dtype} and {t.dtype}")
+        raise TypeError(f"{name} must hold real numbers, got {x.dtype} and {t.dtype}")
     if any(array.ndim == 0 or len(array) != count for array in (x, t)):
-        raise ValueError(
-            f"{name}[indices] must have a row for each of {count} indices, got shapes {x.shape} and {t.shape}"
-        )
+        raise ValueError(f"{name} must have a row for each of {count} samples, got shapes {x.shape} and {t.shape}")
     return x, t
 
 
