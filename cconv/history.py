@@ -56,6 +56,17 @@ class History:
         measures = [f"{name} {value:.4g}" for name, value in self.rows()[-1].items() if name != "epoch"]
         return f"History({len(self)} epochs: {', '.join(measures)})"
 
+    def _repr_html_(self):
+        """Return the curves for a notebook; without matplotlib there are none, and it shows the repr."""
+        from .plotting import plot_history
+        from .plotting._figures import headless, inline
+
+        try:
+            figure = plot_history(self, figure=headless(12.8, 4.0, "the picture of a History"))
+        except ImportError:
+            return None
+        return inline(figure, repr(self), "svg")
+
     def record(self, **values):
         """Append the measures of an epoch.
 
