@@ -200,11 +200,12 @@ __all__ = [
     "threads",
 ]
 
-_LAZY = ("book", "onnx", "torch")  # modules of other worlds, imported when they are first used
+_LAZY = ("book", "onnx", "report", "torch")  # imported when they are first used
 
 if TYPE_CHECKING:
     from cconv import book as book
     from cconv import onnx as onnx
+    from cconv import report as report
     from cconv import torch as torch
 else:
 

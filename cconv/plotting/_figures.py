@@ -2,6 +2,8 @@
 
 import base64
 import io
+from contextlib import contextmanager
+from contextvars import ContextVar
 from html import escape
 
 from .._extras import require
@@ -10,19 +12,27 @@ from .._files import path_of
 __all__ = ["begin", "begin_axes", "figure_of", "finish", "headless", "inline", "present"]
 
 
+HEADLESS = ContextVar("HEADLESS", default=False)  # whether no figure is to be shown
+
+
+@contextmanager
+def headless():
+    """Have figures drawn that need no display and are not shown."""
+    token = HEADLESS.set(True)
+    try:
+        yield
+    finally:
+        HEADLESS.reset(token)
+
+
 def figure_of(width, height, file_name, purpose):
     """A figure in a window, where pyplot has windows and no file is wanted, else one that needs no display."""
-    if file_name is None:
+    if file_name is None and not HEADLESS.get():
         pyplot = require("matplotlib.pyplot", purpose)
         figure = pyplot.figure(figsize=(width, height), layout="constrained")
         if not figure.canvas.required_interactive_framework:
             pyplot.close(figure)  # pyplot forgets it, so that a notebook shows it once: as the value of its cell
         return figure
-    return headless(width, height, purpose)
-
-
-def headless(width, height, purpose):
-    """A figure that needs no display."""
     figure = require("matplotlib.figure", purpose).Figure(figsize=(width, height), layout="constrained")
     require("matplotlib.backends.backend_agg", purpose).FigureCanvasAgg(figure)
     return figure

@@ -173,6 +173,8 @@ def said(names, answer, probability):
     Examples
     --------
     >>> said(["cat", "dog"], 1, 0.99996)
-    'dog (99.9%)'
+    'says dog (99.9%)'
     """
-    return "no class" if answer < 0 else f"{names[answer]} ({math.floor(float(probability) * 1000) / 10:.1f}%)"
+    if answer < 0:
+        return "says no class"
+    return f"says {names[answer]} ({math.floor(float(probability) * 1000) / 10:.1f}%)"

@@ -178,7 +178,7 @@ def _asked(network, scores, target):
         if target.size and not (0 <= target.min() and target.max() < classes):
             raise ValueError(f"target must be from 0 to {classes - 1}, got {target.min()} to {target.max()}")
         labels = np.broadcast_to(target, len(scores)).astype(np.int64)
-        titles = [f"for {names[label]}\nsays {title}" for label, title in zip(labels, titles, strict=True)]
+        titles = [f"for {names[label]}\n{title}" for label, title in zip(labels, titles, strict=True)]
     dout = np.zeros_like(scores)
     if scores.shape[1] == 1:  # the score is that of the second class
         dout[:, 0] = np.where(labels == 1, 1, -1)

@@ -6,7 +6,7 @@ from ..layers.layer import keeping_nothing
 from ..layers.stack import call
 from ..networks import Network
 from ._figures import begin, finish
-from ._images import few_images, grid, picture
+from ._images import MOST, few_images, grid, picture
 from .filters import mosaic
 
 __all__ = ["plot_feature_maps", "plot_histograms"]
@@ -84,6 +84,8 @@ def plot_feature_maps(network, x, layers=None, *, file_name=None, figure=None):
 def plot_histograms(network, x=None, *, file_name=None, figure=None):
     """Draw how the values of each parameter are distributed, and, given inputs, those of each layer's output.
 
+    There are 100 pictures at most: where there would be more, those of one dimension are left out, then the last ones.
+
     Parameters
     ----------
     network : Network
@@ -121,8 +123,13 @@ def plot_histograms(network, x=None, *, file_name=None, figure=None):
         found += [(f"output of {name}", out, "C1") for name, out in outputs(network, x).items()]
     if not found:
         raise ValueError("network must have parameters where no x is given, got one without")
+    total = len(found)
+    if total > MOST:
+        found = [one for one in found if np.ndim(one[1]) > 1][:MOST]
     rows, columns = grid(len(found), 4)
     drawn, file_name = begin("plot_histograms", (2.9 * columns + 0.2, 1.9 * rows + 0.2), file_name, figure)
+    if len(found) < total:
+        drawn.suptitle(f"{len(found)} of {total} arrays", fontsize=9)
     for place, (name, values, colour) in enumerate(found, 1):
         axes = drawn.add_subplot(rows, columns, place)
         flat = np.asarray(values, np.float64).ravel()
@@ -133,7 +140,8 @@ def plot_histograms(network, x=None, *, file_name=None, figure=None):
             lost = f"\nmean {finite.mean():.2g}, deviation {finite.std():.2g}{lost}"
         axes.set_title(f"{name}, {'×'.join(map(str, values.shape))}{lost}", fontsize=8)
         axes.tick_params(labelsize=7)
-        axes.ticklabel_format(axis="x", style="sci", scilimits=(-3, 4))
+        axes.ticklabel_format(style="sci", scilimits=(-3, 4))
+        axes.locator_params(axis="x", nbins=4)  # whose labels do not run into each other
     return finish(drawn, figure, file_name, "plot_histograms")
 
 
