@@ -241,7 +241,8 @@ def _page(found):
         sections.append(_training(found))
         sections += _answers(found)
         sections.append(_inside(found))
-    sections += [_network(found), _section("Settings", _table([], found.settings.items()))]
+    settings = [(name, str(value)) for name, value in found.settings.items()]
+    sections += [_network(found), _section("Settings", _table([], settings))]
     sections.append(_section("Versions and machine", _table([], _machine())))
     if found.missing:
         items = "".join(f"<li>{escape(text)}</li>" for text in found.missing)
@@ -276,16 +277,25 @@ def _figure(name, caption, drawn, kind="png"):
 
 
 def _table(head, rows):
-    """Return a table; numbers stand to the right."""
+    """Return a table of rows, if there are some; numbers, and what stands above them, stand to the right."""
+    rows = [[_cell(value) for value in row] for row in rows]
+    if not rows:
+        return ""
+    if head:
+        starts = [cell.partition(">")[0].replace("td", "th") for cell in rows[0]]
+        rows.insert(0, [f"{start}>{escape(name)}</th>" for start, name in zip(starts, head, strict=True)])
+    lines = "\n".join(f"<tr>{''.join(row)}</tr>" for row in rows)
+    return f'<div class="wide"><table>{lines}</table></div>\n'
 
-    def cell(value, tag="td"):
-        is_number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-        text = f"{value:,}" if isinstance(value, int) and is_number else f"{value:.4g}" if is_number else str(value)
-        return f"<{tag}{' class=number' if is_number else ''}>{escape(text)}</{tag}>"
 
-    rows = [f"<tr>{''.join(map(cell, row))}</tr>" for row in rows]
-    names = f"<tr>{''.join(cell(name, 'th') for name in head)}</tr>" if head else ""
-    return f'<div class="wide"><table>{names}{"".join(rows)}</table></div>\n' if rows else ""
+def _cell(value):
+    if isinstance(value, float):
+        value = f"{value:.4f}" if abs(value) >= 0.001 or value == 0 else f"{value:.4g}"
+    elif isinstance(value, int) and not isinstance(value, bool):
+        value = f"{value:,}"
+    else:
+        return f"<td>{escape(str(value))}</td>"
+    return f'<td class="number">{value}</td>'
 
 
 def _training(found):

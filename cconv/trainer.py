@@ -835,14 +835,15 @@ def _optimizer(optimizer, options, network):
         known = ", ".join(cls.__name__ for cls in OPTIMIZERS.values())
         raise ValueError(f"optimizer must be one of {known}, or an Optimizer, got {optimizer!r}")
     kind = OPTIMIZERS[name]
-    unknown = [key for key in mapping(options or {}, "optimizer_param") if key not in arguments_of(kind)]
+    options = {} if options is None else mapping(options, "optimizer_param")
+    unknown = [key for key in options if key not in arguments_of(kind)]
     if unknown:
         raise TypeError(
             f"optimizer_param must hold arguments of {kind.__name__} ({', '.join(arguments_of(kind))}), got "
             f"{unknown[0]!r}{use(unknown[0], ARGUMENTS)}"
         )
     with argument(f"optimizer_param must hold arguments of {kind.__name__}"):
-        return kind(**({} if options is None else options))
+        return kind(**options)
 
 
 def _schedule(schedule, optimizer):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import cconv
-from cconv import augment, callbacks, data, functional, metrics
+from cconv import augment, callbacks, data, functional, metrics, plotting
 
 MODULES = sorted(
     module.name
@@ -21,7 +21,7 @@ MODULES = sorted(
 )
 PUBLIC = {
     name: value
-    for module in (cconv, augment, callbacks, data, functional, metrics, cconv.onnx)
+    for module in (cconv, augment, callbacks, data, functional, metrics, plotting, cconv.onnx, cconv.report)
     for name, value in ((f"{module.__name__}.{name}", getattr(module, name)) for name in module.__all__)
     if callable(value)
 }

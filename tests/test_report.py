@@ -122,14 +122,15 @@ def run(tmp_path):
 
 
 @pytest.fixture
-def few(monkeypatch):
-    """Have few synthetic digits."""
+def quick(monkeypatch):
+    """Have few synthetic digits, and pictures that are not drawn to the end."""
+    monkeypatch.setattr(cconv.report, "inline", lambda figure, alt, kind="png": '<img alt="" src="data:,">')
     monkeypatch.setitem(
         cconv.report.LOADERS, "synthetic", lambda **options: cconv.load_synthetic_digits(10, 30, **options)
     )
 
 
-def test_a_page_of_a_folder_has_what_is_there(run, few):
+def test_a_page_of_a_folder_has_what_is_there(run, quick):
     assert write_report(run) == str(run / "report.html")
     found = Page(run / "report.html")
     assert found.figures.keys() == FIGURES - {"augmented"}
@@ -145,14 +146,14 @@ def test_a_page_of_a_folder_has_what_is_there(run, few):
         ("best.cconv", FIGURES - {"history"}, "neither best.cconv nor model.cconv"),
     ],
 )
-def test_what_is_not_there_is_left_out_and_the_page_says_so(run, few, gone, figures, reason):
+def test_what_is_not_there_is_left_out_and_the_page_says_so(run, quick, gone, figures, reason):
     (run / gone).unlink()
     found = Page(write_report(run))
     assert found.figures.keys() == FIGURES - {"augmented"} - figures
     assert reason in found.text
 
 
-def test_data_that_cannot_be_read_are_left_out_and_given_data_are_used(run):
+def test_data_that_cannot_be_read_are_left_out_and_given_data_are_used(run, quick):
     (run / "settings.toml").write_text('data = "no folder"\n')
     assert "its data cannot be read" in Page(write_report(run)).text
     x, t = digits()[1]
@@ -163,13 +164,13 @@ def test_data_that_cannot_be_read_are_left_out_and_given_data_are_used(run):
     assert "30 samples" in found.text
 
 
-def test_of_many_images_some_are_measured(run, monkeypatch):
+def test_of_many_images_some_are_measured(run, quick, monkeypatch):
     monkeypatch.setattr(cconv.report, "MOST", 7)
     x, t = digits()[1]
     assert "7 of 30 samples" in Page(write_report(run, data=(x, t))).text
 
 
-def test_networks_of_features_regressions_and_no_networks_have_pages(tmp_path):
+def test_networks_of_features_regressions_and_no_networks_have_pages(quick, tmp_path):
     x = np.random.default_rng(0).random((20, 3), np.float32)
     regression = cconv.Network([cconv.Affine(units=1)], (3,), seed=0, last_layer=cconv.MeanSquaredError())
     trainer = cconv.Trainer(regression, x, x[:, :1], x, x[:, :1], 1, 10, verbose=False)

@@ -25,13 +25,13 @@ def class_names(classes, count):
 
 
 def answers(network, scores):
-    """Return the class of each row of scores and its probability, and how many classes there are."""
+    """Return the class of each row of scores, -1 for a NaN, its probability, and how many classes there are."""
     if getattr(network.last_layer, "accuracy", answers) is None or scores.ndim != 2:
         raise TypeError(f"network must have classes, got one that ends with {type(network.last_layer).__name__}")
     if scores.shape[1] == 1:  # one score, of the second of two classes
         labels = (scores[:, 0] > 0).astype(np.int64)
         share = sigmoid(scores[:, 0])
-        return labels, np.where(labels, share, 1 - share), 2
+        return np.where(np.isnan(share), -1, labels), np.where(labels, share, 1 - share), 2
     labels = predicted_classes(scores)
     return labels, np.take_along_axis(softmax(scores), labels[:, None], axis=1)[:, 0], scores.shape[1]
 

@@ -189,7 +189,7 @@ def _asked(network, scores, target):
 
 def _grid(purpose, x, maps, titles, draw, file_name, figure, columns=8, wide=1):
     rows, columns = grid(len(x), columns)
-    size = max(1.8 * wide * columns, 3.0), 2.1 * rows + 0.2
+    size = max(1.8 * wide * columns, 3.0), 2.0 * rows + 0.1
     drawn, file_name = begin(purpose, size, file_name, figure)
     for place, (image, heat, title) in enumerate(zip(x, maps, titles, strict=True), 1):
         draw(drawn.add_subplot(rows, columns, place), image, heat, title)

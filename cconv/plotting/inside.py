@@ -140,7 +140,7 @@ def plot_histograms(network, x=None, *, file_name=None, figure=None):
             lost = f"\nmean {finite.mean():.2g}, deviation {finite.std():.2g}{lost}"
         axes.set_title(f"{name}, {'×'.join(map(str, values.shape))}{lost}", fontsize=8)
         axes.tick_params(labelsize=7)
-        axes.ticklabel_format(style="sci", scilimits=(-3, 4))
+        axes.ticklabel_format(axis="x", style="sci", scilimits=(-3, 4))
         axes.locator_params(axis="x", nbins=4)  # whose labels do not run into each other
     return finish(drawn, figure, file_name, "plot_histograms")
 
