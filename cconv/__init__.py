@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from cconv import augment, callbacks, data, metrics
+from cconv import augment, callbacks, data, metrics, plotting
 from cconv._config import show_config
 from cconv._threads import threads
 from cconv._version import __version__
@@ -185,6 +185,7 @@ __all__ = [
     "numerical_gradient_2d",
     "plot_accuracy",
     "plot_history",
+    "plotting",
     "read_idx",
     "read_idx_pair",
     "relu",
@@ -199,11 +200,12 @@ __all__ = [
     "threads",
 ]
 
-_LAZY = ("book", "onnx", "sklearn", "torch")  # modules of other worlds, imported when they are first used
+_LAZY = ("book", "onnx", "report", "sklearn", "torch")  # imported when they are first used
 
 if TYPE_CHECKING:
     from cconv import book as book
     from cconv import onnx as onnx
+    from cconv import report as report
     from cconv import sklearn as sklearn
     from cconv import torch as torch
 else:
@@ -213,4 +215,6 @@ else:
             from importlib import import_module
 
             return import_module(f"cconv.{name}")
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from cconv._hints import NAMES, use
+
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{use(name, NAMES, 'cconv.')}")

@@ -8,6 +8,7 @@ import numpy as np
 from . import kernels
 from ._arrays import is_parameter, made_ready
 from ._checks import checked_dict, flag, fraction, mapping
+from ._showing import shown
 from .geometry import integer
 from .optimizers import Numbers
 
@@ -65,6 +66,9 @@ class ExponentialMovingAverage:
         self.decay = fraction(decay, "decay")
         self.warmup = flag(warmup, "warmup")
         self.reset()
+
+    def __repr__(self):
+        return shown(self, hidden=["params"])
 
     def reset(self):
         """Begin again at the parameters as they are.

@@ -57,6 +57,17 @@ class History:
         measures = [f"{name} {value:.4g}" for name, value in self.rows()[-1].items() if name != "epoch"]
         return f"History({len(self)} epochs: {', '.join(measures)})"
 
+    def _repr_html_(self):
+        """Return the curves for a notebook; without matplotlib there are none, and it shows the repr."""
+        from .plotting import plot_history
+        from .plotting._figures import headless, inline
+
+        try:
+            with headless():
+                return inline(plot_history(self), repr(self), "svg")
+        except ImportError:
+            return None
+
     def record(self, **values):
         """Append the measures of an epoch.
 
@@ -109,6 +120,41 @@ class History:
         writer.writeheader()
         writer.writerows(rows)
         write(path, text.getvalue().encode())
+
+    @classmethod
+    def from_csv(cls, file_name):
+        """Return the history that a file of `to_csv` holds; the losses of steps are not in it.
+
+        Parameters
+        ----------
+        file_name : str, bytes or path
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read.
+        TypeError, ValueError
+            If no file can have that name, or it is none of a history.
+        """
+        path, history = path_of(file_name), cls()
+        with open(path, encoding="utf-8", newline="") as file:
+            try:
+                reader = csv.DictReader(file, strict=True)
+                names = reader.fieldnames or []
+                unknown = set(names) - {"epoch", *COLUMNS}
+                if names[:1] != ["epoch"] or unknown:
+                    raise ValueError(f"its columns are {names}")
+                for number, row in enumerate(reader, 1):
+                    if None in row or int(row.pop("epoch")) != number:
+                        raise ValueError(f"line {number + 1} is not that of epoch {number}")
+                    history.record(**row)
+            except (TypeError, ValueError, csv.Error) as error:
+                raise ValueError(f"{path} does not hold a history: {error}") from None
+        return history
 
     def plot(self, *, file_name=None):
         """Draw the losses and the accuracies over the epochs, side by side.

@@ -10,6 +10,7 @@ import numpy as np
 from . import kernels
 from ._arrays import as_array, as_float, is_parameter, made_ready
 from ._checks import checked_dict, flag, fraction, mapping, nonnegative, optional_positive, positive
+from ._showing import shown
 from .geometry import integer
 
 __all__ = [
@@ -184,6 +185,9 @@ class Optimizer:
             if any(np.shape(state[name]) != np.shape(params[key]) for name in self.state_names):
                 return False
         return True
+
+    def __repr__(self):
+        return shown(self)
 
     def __getstate__(self):
         # Whose state it is does not outlast a pickle, or a copy.
@@ -669,6 +673,10 @@ class Adam(Optimizer):
         if flag(amsgrad, "amsgrad"):
             self.rule = "amsgrad"
             self.state_names = ("m", "v", "h")
+
+    @property
+    def amsgrad(self):
+        return self.rule == "amsgrad"
 
     def _numbers(self, step, decay):
         lr_t = self.lr * self._correction(step) / (1 - self.beta1**step)

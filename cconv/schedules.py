@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from ._arrays import number
 from ._checks import checked_dict, choice, fraction, nonnegative, positive, share
+from ._showing import shown
 from .geometry import integer
 from .optimizers import Optimizer
 
@@ -56,6 +57,9 @@ class Schedule:
         self.every = choice(every, "every", ("epoch", "step"))
         self.base_lr = float(optimizer.lr)
         self.count = 0
+
+    def __repr__(self):
+        return shown(self)
 
     def learning_rate(self):
         """Return the learning rate after `count` steps."""

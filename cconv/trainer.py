@@ -7,17 +7,20 @@ import time
 import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import _checkpoint, optimizers
 from ._arrays import as_array, number
 from ._batches import Batch, Batches
-from ._checks import argument, choice, flag, nonnegative
+from ._checks import argument, choice, flag, mapping, nonnegative
 from ._files import path_of
+from ._hints import ARGUMENTS, TRAINING, use
 from ._interrupts import Interrupts
 from ._progress import Progress
 from ._random import generator
+from ._showing import Word, arguments_of, in_lines, settings_of
 from .averaging import ExponentialMovingAverage
 from .callbacks import Callback, Checkpoints, CSVLog, EarlyStopping, JSONLinesLog
 from .callbacks.early_stopping import direction, is_better, measure
@@ -46,6 +49,7 @@ OPTIMIZERS = {
         optimizers.Lion,
     )
 }
+LARGE = 50  # values of an image that is not scaled, whatever it is scaled by
 CHUNK = 1000  # samples of a data set that are measured together
 
 
@@ -253,6 +257,25 @@ class Trainer:
         self.expect_measured(self.monitor)
         self.callbacks = self._callbacks(callbacks, early_stopping, log_dir)
         self._resume(checkpoint_dir, checkpoint_every, keep, resume)
+
+    def __repr__(self):
+        data = {"x_train": self.train_data, "x_test": self.test_data, "validation": self.validation_data}
+        told = {name: Word(f"<{len(d)} samples>") for name, d in data.items() if d is not None}
+        told = {"network": Word(f"<{type(self.network).__name__}>")} | told
+        names = ("optimizer", "schedule", "average", "augment")
+        told |= {"mini_batch_size": self.batch_size} | {name: getattr(self, name) for name in names}
+        if self.callbacks:
+            told["callbacks"] = self.callbacks
+        hidden = ("t_train", "t_test", "monitor", "rng")
+        lines = [*settings_of(self, told, hidden), f"{self.current_epoch} epochs, {self.current_iter} steps done"]
+        return in_lines(type(self).__name__, [("", line) for line in lines])
+
+    if not TYPE_CHECKING:  # for which there would be every attribute
+
+        def __getattr__(self, name):
+            if name in TRAINING:
+                raise AttributeError(f"Trainer has no attribute {name!r}{use(name, TRAINING)}", name=name, obj=self)
+            return object.__getattribute__(self, name)  # again, for its own error: a property may have raised it
 
     @property
     def epochs(self):
@@ -697,7 +720,11 @@ class Trainer:
             names = ("validation", "validation") if name == "validation" else (f"x_{name}", f"t_{name}")
             x, t = data[:1]
             with argument(f"{names[0]} must hold what the network takes"):
-                scores = network.predict(x)
+                # One sample that lacks an axis must not pass for one without the axis of samples.
+                lacking = len(data) > 1 and np.shape(x) == network.input_shape
+                scores = network.predict(np.broadcast_to(x, (len(data), *x.shape[1:])) if lacking else x)
+            if name == "train":
+                _check_range(network, data[:CHUNK][0] if _is_in_memory(data) else x)
             with argument(f"{names[1]} must hold what the loss of the network takes"):
                 _check_targets(network.last_layer, scores, data, t)
         if first is not None:
@@ -852,8 +879,15 @@ def _optimizer(optimizer, options, network):
         known = ", ".join(cls.__name__ for cls in OPTIMIZERS.values())
         raise ValueError(f"optimizer must be one of {known}, or an Optimizer, got {optimizer!r}")
     kind = OPTIMIZERS[name]
+    options = {} if options is None else mapping(options, "optimizer_param")
+    unknown = [key for key in options if key not in arguments_of(kind)]
+    if unknown:
+        raise TypeError(
+            f"optimizer_param must hold arguments of {kind.__name__} ({', '.join(arguments_of(kind))}), got "
+            f"{unknown[0]!r}{use(unknown[0], ARGUMENTS)}"
+        )
     with argument(f"optimizer_param must hold arguments of {kind.__name__}"):
-        return kind(**({} if options is None else options))
+        return kind(**options)
 
 
 def _schedule(schedule, optimizer):
@@ -883,10 +917,9 @@ def _average(average, network):
             return ExponentialMovingAverage(network.params, average)
     own, given = dict(network.params), dict(average.params)
     if own.keys() != given.keys():
-        raise ValueError(
-            f"average must be of this network's parameters {', '.join(map(str, own))}, got one of "
-            f"{', '.join(map(str, given))}"
-        )
+        first = min(own.keys() ^ given.keys(), key=str)
+        has = "without" if first in own else "with"
+        raise ValueError(f"average must be of this network's parameters, got one {has} {first}")
     others = [name for name, value in own.items() if given[name] is not value]
     if others:
         raise ValueError(f"average must be of this network's parameters, got one of other arrays, as {others[0]} is")
@@ -960,6 +993,16 @@ def _check_targets(loss, scores, data, t):
         value = loss.forward(np.zeros((len(t), *scores.shape[1:]), scores.dtype), t)
         if t.dtype.kind == "f" and not _finite(t) and not _finite(value):  # a loss may know what NaN is to mean
             raise ValueError("t must be finite, got NaN or infinite ones")
+
+
+def _check_range(network, x):
+    """Warn of images that were most likely not scaled, unless the network begins with what scales them."""
+    if len(network.input_shape) == 3 and not network.takes_integers and (most := float(np.abs(x).max())) > LARGE:
+        warnings.warn(
+            f"x_train holds images with values up to {most:g} (beyond {LARGE}): scale them? Those from 0 to 255 are "
+            "scaled by x / 255, or by Scale() as the network's first layer",
+            stacklevel=4,
+        )
 
 
 def _is_in_memory(data):

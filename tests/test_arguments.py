@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import cconv
-from cconv import data, functional, metrics
+from cconv import augment, data, functional, metrics, plotting
 
 ITSELF: list = []
 ITSELF.append(ITSELF)
@@ -211,6 +211,20 @@ METRICS = {
     "precision": ANSWERS,
     "recall": ANSWERS,
     "top_k_accuracy": {"t": LABELS, "y": ROWS},
+}
+SEEN = {"network": network(), "x": np.zeros((2, 1, 6, 6), np.float32)}
+PLOTTING = {
+    "filter_show": FUNCTIONS["filter_show"],
+    "plot_accuracy": {**FUNCTIONS["plot_accuracy"], "ax": None},
+    "plot_augmented": {"augment": augment.RandomFlip(), "x": SEEN["x"], "copies": 1, "file_name": "augmented.png"},
+    "plot_confusion_matrix": {"t": LABELS, "y": ROWS, "file_name": "confusion.png"},
+    "plot_feature_maps": {"network": network(), "x": SEEN["x"][0], "file_name": "maps.png"},
+    "plot_filters": {"network": network(), "file_name": "filters.png"},
+    "plot_grad_cam": {**SEEN, "file_name": "cam.png"},
+    "plot_histograms": {**SEEN, "file_name": "histograms.png"},
+    "plot_history": FUNCTIONS["plot_history"],
+    "plot_mistakes": {**SEEN, "t": np.array([0, 2]), "count": 1, "file_name": "mistakes.png"},
+    "plot_saliency": {**SEEN, "file_name": "saliency.png"},
 }
 GIVEN_BATCH = {"running_mean": np.zeros(2), "running_var": np.ones(2), **SCALES}
 LAYERS = {
@@ -461,6 +475,14 @@ def test_metrics(name, arguments):
     assert faults(name, metric, arguments, inspect.signature(metric)) == []
 
 
+@pytest.mark.parametrize(("name", "arguments"), rows_of(PLOTTING))
+def test_pictures(name, arguments, monkeypatch):
+    figure = pytest.importorskip("matplotlib.figure")
+    monkeypatch.setattr(figure.Figure, "savefig", lambda self, file_name, **options: open(file_name, "wb").close())
+    draw = getattr(plotting, name)
+    assert faults(name, draw, arguments, inspect.signature(draw), also=(OSError,)) == []
+
+
 @pytest.mark.parametrize(("name", "arguments"), rows_of(FUNCTIONS))
 def test_functions(name, arguments):
     function = getattr(cconv, name)
@@ -532,6 +554,7 @@ def test_everything_public_has_a_row():
 
     assert OPERATIONS.keys() == callables(functional)
     assert METRICS.keys() == callables(metrics)
+    assert PLOTTING.keys() == callables(plotting)
     assert DATA.keys() | {"Dataset"} == callables(data)
     classes = LAYERS.keys() | NETWORKS.keys() | OPTIMIZERS.keys() | SCHEDULES.keys() | OTHERS.keys() | BASES
     assert FUNCTIONS.keys() | classes == callables(cconv)

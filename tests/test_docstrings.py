@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import cconv
-from cconv import augment, callbacks, data, functional, metrics
+from cconv import augment, callbacks, data, functional, metrics, plotting
 
 MODULES = sorted(
     module.name
@@ -24,7 +24,10 @@ MODULES = sorted(
 ESTIMATORS = (cconv.sklearn,) if importlib.util.find_spec("sklearn") else ()
 PUBLIC = {
     name: value
-    for module in (cconv, augment, callbacks, data, functional, metrics, cconv.onnx, *ESTIMATORS)
+    for module in (
+        *(cconv, augment, callbacks, data, functional, metrics, plotting, cconv.onnx, cconv.report),
+        *ESTIMATORS,
+    )
     for name, value in ((f"{module.__name__}.{name}", getattr(module, name)) for name in module.__all__)
     if callable(value)
 }

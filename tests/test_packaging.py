@@ -251,7 +251,7 @@ def test_an_unknown_directive_in_setup_is_an_error(sdist, tmp_path):
     ("name", "before", "after"),
     [
         ("ONCE", 'ONCE = ("_cpu", ', 'ONCE = ("_cpu", "_missing", '),
-        ("HIGHEST", 'HIGHEST = {', 'HIGHEST = {"_missing": "v3", '),
+        ("HIGHEST", "HIGHEST = {", 'HIGHEST = {"_missing": "v3", '),
         ("MODULE_FLAGS", "MODULE_FLAGS = {\n", 'MODULE_FLAGS = {\n    "_missing": ["-Os"],\n'),
     ],
 )

@@ -463,7 +463,7 @@ def test_a_parameter_without_dimensions_and_one_of_swapped_bytes(tmp_path):
 
 
 def test_the_same_network_gives_the_same_bytes_each_time():
-    network = cconv.Network([cconv.Affine(units=2)], (3,), seed=0, classes=["\u00e4 \"1\"", "\U0001f600"])
+    network = cconv.Network([cconv.Affine(units=2)], (3,), seed=0, classes=['\u00e4 "1"', "\U0001f600"])
     files = [io.BytesIO() for _ in range(20)]  # in which metadata in a random order would not always be the same
     for file in files:
         network.save(file)

@@ -1,5 +1,7 @@
 """What all callbacks share."""
 
+from .._showing import shown
+
 __all__ = ["Callback"]
 
 
@@ -22,6 +24,9 @@ class Callback:
     epoch 1: 2 steps
     epoch 2: 4 steps
     """
+
+    def __repr__(self):
+        return shown(self)
 
     def on_train_begin(self, trainer):
         """Called when `train` begins, also when it goes on."""

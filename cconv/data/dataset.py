@@ -52,6 +52,10 @@ class Dataset:
     def __getitem__(self, indices):
         raise NotImplementedError
 
+    def __repr__(self):
+        classes = "" if self.classes is None else f", {len(self.classes)} classes"
+        return f"{type(self).__name__}({len(self)} samples{classes})"
+
     def split(self, fraction, *, seed=None, stratify=True):
         """Split the samples at random in two, as for training and validation.
 

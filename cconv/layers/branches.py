@@ -4,6 +4,7 @@ from collections import OrderedDict
 
 from .._arrays import as_input
 from .._checks import flag, mapping
+from .._showing import in_lines
 from ..functional import add
 from .layer import Layer
 from .stack import (
@@ -12,6 +13,7 @@ from .stack import (
     build,
     describe,
     forward,
+    lines_of,
     multiply_adds,
     named,
     nested,
@@ -141,6 +143,12 @@ class Branches(Layer):
 
     def describe(self):
         return {"branches": [[name, describe(layers)] for name, layers in self.branches.items()]}
+
+    def __repr__(self):
+        lines = []
+        for branch, layers in self.branches.items():
+            lines += lines_of(layers, f"{branch}.") or [(branch, "its input")]
+        return in_lines(type(self).__name__, lines)
 
     @classmethod
     def from_description(cls, settings, make_layers):

@@ -3,6 +3,7 @@
 from contextvars import ContextVar, copy_context
 
 from .._arrays import as_parameter, is_parameter, shape_of
+from .._showing import shown
 from ..geometry import image_shape
 
 __all__ = ["Layer"]
@@ -198,6 +199,9 @@ class Layer:
         if self._saved is None:
             raise RuntimeError(f"{type(self).__name__}.backward was called before forward")
         return self._saved
+
+    def __repr__(self):
+        return shown(self, self.describe())
 
     def __getstate__(self):
         state = self.__dict__.copy()

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from .._arrays import as_parameter
+from .._showing import shown
 from .layer import Layer
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "forward",
     "kind_of",
     "known_kinds",
+    "lines_of",
     "multiply_adds",
     "named",
     "nested",
@@ -32,6 +34,7 @@ __all__ = [
     "set_array",
     "smallest_batch",
     "step_back",
+    "text_of",
     "trains",
     "undoing",
     "undone",
@@ -368,6 +371,16 @@ def describe_one(layer):
     if "type" in settings:
         raise ValueError(f"describe() of {type(layer).__name__} must not have the key 'type', which is its kind's")
     return {"type": kind_of(layer), **settings}
+
+
+def lines_of(layers, prefix=""):
+    """Return each layer's name and what it is, as a line for the repr of what holds it."""
+    return [(prefix + name, text_of(layer)) for name, layer in layers.items()]
+
+
+def text_of(layer):
+    """Return the repr of a layer or a loss; of one whose class defines none, as those of cconv have it."""
+    return shown(layer) if type(layer).__repr__ is object.__repr__ else repr(layer)
 
 
 def kind_of(thing, package="layers"):

@@ -2,13 +2,18 @@
 
 import copy
 import inspect
+import math
+import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .. import kernels
 from .._arrays import as_array, as_input, as_pixels, named_dtype, taken_dtype
 from .._checks import flag
+from .._hints import METHODS, use
 from .._random import generator
+from .._showing import SHORT, in_lines
 from ..geometry import integer
 from ..gradient import numerical_gradient
 from ..layers import SoftmaxWithLoss
@@ -23,10 +28,12 @@ from ..layers.stack import (
     forget,
     forward,
     kind_of,
+    lines_of,
     named,
     nested,
     output_shapes,
     smallest_batch,
+    text_of,
     undone,
 )
 from ..serialization import load_params, load_state, save_params
@@ -103,6 +110,13 @@ class Network:
         self.input_shape = tuple(integer(size, "input_shape", 1) for size in input_shape)
         if not input_shape:
             raise ValueError("input_shape must have at least one size, got ()")
+        if _ends_with_channels(self.input_shape):
+            height, width, channels = self.input_shape
+            warnings.warn(
+                f"input_shape is (C, H, W): {self.input_shape} are images of {height} channels, {width} x {channels} "
+                f"pixels; those of {channels} channels, {height} x {width} pixels, are {(channels, height, width)}",
+                stacklevel=2,
+            )
         self.dtype = named_dtype(dtype)
         self.training = True
         rng = generator(rng, seed)
@@ -112,6 +126,15 @@ class Network:
             self.classes = classes  # which the shapes of outputs limit
 
         undone([layer for _, layer in nested(self.layers)], built, rng)
+
+    if not TYPE_CHECKING:  # for which there would be every attribute
+
+        def __getattr__(self, name):
+            if name in METHODS:
+                raise AttributeError(
+                    f"{type(self).__name__} has no attribute {name!r}{use(name, METHODS)}", name=name, obj=self
+                )
+            return object.__getattribute__(self, name)  # again, for its own error: a property may have raised it
 
     @property
     def classes(self):
@@ -349,6 +372,18 @@ class Network:
             "cconv.sklearn.ConvNetClassifier and ConvNetRegressor are estimators that make and train one"
         )
 
+    def __repr__(self):
+        settings = {"input_shape": self.input_shape, "dtype": self.dtype.name}
+        if self.dtype == np.float32:
+            del settings["dtype"]
+        if self.classes is not None:
+            settings["classes"] = self.classes
+        lines = [("", f"{name}={SHORT.repr(value)}") for name, value in settings.items()]
+        return in_lines(type(self).__name__, [*lines, *lines_of(self.layers), ("last_layer", text_of(self.last_layer))])
+
+    def _repr_html_(self):
+        return summary.html(type(self).__name__, self.layers, self.input_shape, self.dtype)
+
     def numerical_gradient(self, x, t, *, sample_weight=None):
         """Return the same by central differences, computed on a float64 copy of the network: slow, and independent."""
         twin = copy.deepcopy(self)
@@ -541,7 +576,9 @@ class Network:
         taken_dtype(x, "x", self.takes_integers)
         if x.shape[1:] != self.input_shape:
             if x.shape != self.input_shape:
-                raise ValueError(f"x must have shape (N, {', '.join(map(str, self.input_shape))}), got {x.shape}")
+                sizes = ", ".join(map(str, self.input_shape))
+                hint = _shape_hint(x.shape, self.input_shape)
+                raise ValueError(f"x must have shape (N, {sizes}), got {x.shape}{hint}")
             x = np.expand_dims(x, 0)
         return x
 
@@ -581,6 +618,28 @@ class Network:
 
     def _forward(self, x, train_flg):
         return forward(self.layers, x, train_flg)[0]
+
+
+def _ends_with_channels(shape):
+    """Say whether a shape is most likely that of images whose channels come last."""
+    return len(shape) == 3 and shape[2] in (1, 3, 4) and shape[0] == shape[1] >= 8
+
+
+def _shape_hint(shape, expected):
+    """Return how inputs of a shape become those that a network takes, if that can be told."""
+    if len(expected) != 3:
+        flat = math.prod(shape[1:])
+        return "; x.reshape(len(x), -1) makes rows of images" if len(shape) > 2 and expected == (flat,) else ""
+    channels, height, width = expected
+    if shape[-1:] == (math.prod(expected),) and len(shape) <= 2:
+        sizes = f"-1, {channels}, {height}, {width}"
+        return f"; the loaders of data give images with flatten=False, and x.reshape({sizes}) makes them of rows"
+    if shape[-3:] == (height, width, channels) and len(shape) in (3, 4):
+        axes = "0, 3, 1, 2" if len(shape) == 4 else "2, 0, 1"
+        return f"; channels come before height and width: x.transpose({axes})"
+    if channels == 1 and shape[-2:] == (height, width) and len(shape) in (2, 3):
+        return "; images of one channel have an axis for it: x[:, None]" if len(shape) == 3 else "; or x[None]"
+    return ""
 
 
 def takes(function, name):

@@ -1,20 +1,20 @@
-"""The table that `Network.summary` shows."""
+"""The table that `Network.summary` shows, as text and in HTML."""
 
 import math
+from html import escape
 
 from ..layers import Layer
 from ..layers.stack import output_shapes
 from .parameters import Parameters
 
-__all__ = ["table"]
+__all__ = ["html", "table"]
 
 HEAD = ("layer", "kind", "output", "parameters", "multiply-adds", "bytes")
 
 
 def table(layers, input_shape, dtype):
     """Return a table of layers as text, one row for each, and for the layers inside of a block behind it."""
-    rows, totals = _rows(layers, input_shape, dtype)
-    rows = [HEAD, *rows, ("total", "", "", *map(_number, totals))]
+    rows = _table(layers, input_shape, dtype)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
@@ -22,6 +22,31 @@ def table(layers, input_shape, dtype):
         figures = [cell.rjust(width) for cell, width in zip(row[3:], widths[3:], strict=True)]
         lines.append("  ".join(texts + figures))
     return "\n".join(lines)
+
+
+def html(title, layers, input_shape, dtype):
+    """Return the same as a table in HTML, under a title."""
+    head, *rows = _table(layers, input_shape, dtype)
+    lines = [f"<table><caption>{escape(title)}</caption>", _row(head, "th")]
+    lines += [_row(row, "td") for row in rows]
+    return "\n".join([*lines, "</table>"])
+
+
+def _row(cells, tag):
+    """Return a row of HTML: texts to the left, figures to the right, and names indented as they are."""
+    made = []
+    for place, cell in enumerate(cells):
+        text = cell.lstrip(" ")
+        style = f"text-align: {'left' if place < 3 else 'right'}"
+        style += f"; padding-left: {len(cell) - len(text) + 1}em" if place == 0 else ""
+        made.append(f'<{tag} style="{style}">{escape(text)}</{tag}>')
+    return f"<tr>{''.join(made)}</tr>"
+
+
+def _table(layers, input_shape, dtype):
+    """Return the rows of the table, with its head and its totals."""
+    rows, totals = _rows(layers, input_shape, dtype)
+    return [HEAD, *rows, ("total", "", "", *map(_number, totals))]
 
 
 def _rows(layers, shape, dtype, indent="", branch=""):

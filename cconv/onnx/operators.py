@@ -533,9 +533,7 @@ def _resize(node):
     axes = list(zip(size, sizes, scales, strict=True))
     wanted = [places(*axis, coordinates, None if linear else rounding) for axis in axes]
     for align_corners in (False, True) if linear else (False,):
-        found = [
-            layer_scale(*axis, place, linear, align_corners) for axis, place in zip(axes, wanted, strict=True)
-        ]
+        found = [layer_scale(*axis, place, linear, align_corners) for axis, place in zip(axes, wanted, strict=True)]
         if None not in found:
             return _layered(node.x, kinds.Upsample(tuple(found), "bilinear" if linear else "nearest", align_corners))
     raise ValueError("it reads other places than Upsample does")
