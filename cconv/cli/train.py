@@ -1,7 +1,6 @@
 """`cconv train`: from data to a model, in a folder from which a training that was ended at any moment goes on."""
 
 import argparse
-import importlib.util
 import os
 import shlex
 
@@ -301,10 +300,10 @@ class _Best(Callback):
 
 def _report(folder):
     """Write report.html, where what it needs is installed."""
-    if importlib.util.find_spec("cconv.report") is None:
-        return
+    from ..report import write_report
+
     try:
-        importlib.import_module("cconv.report").write_report(folder)
+        write_report(folder)
     except ImportError as error:
         complain(f"warning: report.html was not written: {one_line(error)}")
 
