@@ -1,5 +1,6 @@
 """What a checkpoint of a training holds beside the network, and how it is checked before anything changes."""
 
+import json
 import math
 
 import numpy as np
@@ -41,8 +42,25 @@ def contents(trainer):
         "seconds": float(trainer.seconds),
         "history": trainer.history.state_dict(),
         "best": {"epoch": trainer.best_epoch, "arrays": None if best is None else dict(best)},
-        "callbacks": {name: state for name, callback in named(trainer.callbacks) if (state := callback.state_dict())},
+        "callbacks": {name: state for name, callback in named(trainer.callbacks) if (state := _state(name, callback))},
     }
+
+
+def _state(name, callback):
+    """Return the state of a callback, which a file must be able to hold."""
+
+    def array(value):
+        if not isinstance(value, np.ndarray):
+            raise TypeError(f"got {type(value).__name__}")
+
+    state = callback.state_dict()
+    if not isinstance(state, dict):
+        raise TypeError(f"state_dict of callback {name} must return a dict, got {type(state).__name__}")
+    try:
+        json.dumps(state, default=array)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TypeError(f"state_dict of callback {name} must hold JSON values and arrays: {error}") from None
+    return state
 
 
 def named(callbacks):

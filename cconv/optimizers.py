@@ -385,6 +385,11 @@ def global_norm(grads):
     return _norm([as_float(g, f"grads[{key!r}]") for key, g in mapping(grads, "grads").items()])
 
 
+def are_finite(grads):
+    """Return whether all numbers of all gradients are finite."""
+    return all(kernels.optimize.is_finite(as_float(g, f"grads[{key!r}]")) for key, g in grads.items())
+
+
 def _norm(gradients):
     total = 0.0
     for g in gradients:

@@ -484,11 +484,9 @@ class Trainer:
 
     def _check_finite(self, x, loss, grads):
         """Stop or warn where the loss or a gradient is not finite."""
-        if math.isfinite(loss) and math.isfinite(optimizers.global_norm(grads)):
+        if math.isfinite(loss) and optimizers.are_finite(grads):
             return
         where = self._first_nonfinite(x, loss, grads)
-        if where is None:  # finite gradients whose squares are not
-            return
         message = f"step {self.current_iter + 1}: {where} is not finite (NaN or infinite)"
         if self.on_nonfinite == "stop":
             raise FloatingPointError(f"{message}; the step was not taken. on_nonfinite='warn' or 'ignore' goes on")
@@ -674,7 +672,8 @@ class Trainer:
                 raise ValueError(f"validation must be a pair (x, t), a data set or a fraction, got {got}")
             return as_dataset(*validation, ("validation[0]", "validation[1]"))
         if hasattr(validation, "__len__") and hasattr(validation, "__getitem__") and not isinstance(validation, str):
-            return as_dataset(validation, None, ("validation", "its targets"))
+            with argument("validation must be a pair (x, t), a data set or a fraction"):
+                return as_dataset(validation, None, ("validation", "its targets"))
         with argument("validation must be a pair (x, t), a data set or a fraction"):
             self._fraction = number(validation, "validation")
             self._data.split(self._fraction, seed=0)
@@ -960,9 +959,9 @@ def _with_class_weight(class_weight, weights, labels):
     elif isinstance(class_weight, Mapping):
         of_class = np.ones(count)
         for label, value in class_weight.items():
-            label = integer(label, "class_weight's labels", 0)
+            label, value = integer(label, "class_weight's labels", 0), nonnegative(value, f"class_weight[{label!r}]")
             if label < count:
-                of_class[label] = nonnegative(value, f"class_weight[{label}]")
+                of_class[label] = value
     else:
         of_class = _weights_of_classes(class_weight, count)
     of_sample = of_class[labels]

@@ -75,3 +75,12 @@ def test_augmented_mnist(network, tmp_path, mnist_dir):
     arguments = ["--network", network, "--images", 2000, "--epochs", 2, "--data-dir", mnist_dir]
     out = run("augmented_mnist.py", *arguments, cwd=tmp_path)
     assert float(out.split("Final accuracy on 2,000 test images: ")[1]) > 0.3
+
+
+def test_photos_from_a_folder_to_a_trained_network(tmp_path):
+    pytest.importorskip("PIL")
+    assert "Drew 3 classes of 24 pictures" in run("draw_photos.py", "photos", "--count", 24, cwd=tmp_path)
+    out = run("photos.py", "photos", cwd=tmp_path)
+    assert out.startswith("epoch 1/60: loss ")
+    assert float(out.split("Best accuracy on photographs kept apart: ")[1]) > 0.5
+    assert cconv.load(tmp_path / "photos.safetensors").input_shape == (3, 48, 48)

@@ -23,6 +23,7 @@ from cconv import (
     global_norm,
     kernels,
 )
+from cconv.optimizers import are_finite
 
 
 def sgd(p, g, s, t):
@@ -588,3 +589,16 @@ def test_state_of_unpickled_arrays_goes_on():
     optimizer.update(params, {"p": np.ones(3, np.float32)})
     assert optimizer.state["p"]["step"] == 2
     np.testing.assert_allclose(params["p"], 1 - 0.5 - 0.95)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [0, 1, 17, 4095, 4096, 4097, 9000])
+def test_a_number_that_is_not_finite_is_found_wherever_it_is(dtype, size, cpu_level):
+    limits = np.finfo(dtype)
+    g = np.resize(np.array([limits.max, limits.min, limits.tiny, -0.0, limits.smallest_subnormal], dtype), size)
+    assert are_finite({"W": np.ones(3, dtype), "b": g})
+    for place in {0, size // 2, size - 1} if size else ():
+        for value in (np.nan, -np.nan, np.inf, -np.inf):
+            other = g.copy()
+            other[place] = value
+            assert not are_finite({"W": np.ones(3, dtype), "b": other})

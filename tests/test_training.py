@@ -912,6 +912,8 @@ def test_mistakes_are_refused_when_the_trainer_is_made(tmp_path):
         (lambda: trainer(augment=lambda x, t, **_: (x[:3], t[:3])), "augment.* a row for each of 8 samples"),
         (lambda: trainer(augment=lambda x, t, **_: (x[:, :2], t)), "augment must return what the network takes"),
         (lambda: trainer(augment=lambda x, t, **_: (x, t + 3)), "augment must return what the network takes"),
+        (lambda: trainer(validation=x), "validation must be a pair .x, t., a data set or a fraction"),
+        (lambda: trainer(class_weight={7: -1}), r"class_weight\[7\] must be a number that is not negative"),
         (lambda: Trainer(lossless, x, t), r"network must have loss.x, t. or last_layer, got Lossless"),
         (lambda: Trainer(Scored(), x, t, validation=0.2), r"network must have loss.x, t., got Scored"),
         (lambda: Trainer(Scored(), x, t, sample_weight=t), "sample_weight must be None, as Scored.gradient"),
@@ -944,6 +946,20 @@ def test_a_batch_in_which_nothing_counts_moves_nothing():
     for (_, count, moved), loss in zip(seen, run.history.step_loss, strict=True):
         assert moved in (None, count > 0) and (loss > 0) == (count > 0)
     assert run.history.loss == [pytest.approx(np.dot(run.history.step_loss, counts) / 6)]
+
+
+@pytest.mark.parametrize(
+    ("kept", "words"),
+    [({"set": {1}}, "must hold JSON values and arrays: got set"), ([1], "must return a dict, got list")],
+)
+def test_a_callback_whose_state_no_file_can_hold_is_named(kept, words, tmp_path):
+    class Odd(Callback):
+        def state_dict(self):
+            return kept
+
+    with pytest.raises(TypeError, match=f"state_dict of callback Odd {words}"):
+        trainer(callbacks=[Odd()]).save_checkpoint(tmp_path / "c")
+    assert not list(tmp_path.iterdir())
 
 
 class Sorting(Own):

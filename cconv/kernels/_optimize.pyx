@@ -28,6 +28,7 @@
 cimport numpy as cnp
 from cython cimport floating
 from libc.math cimport INFINITY, sqrt, sqrtf
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport abort, free, malloc
 from libc.string cimport memset
 
@@ -289,3 +290,32 @@ def sum_of_squares(cnp.ndarray g, int num_threads, /):
     with nogil:
         run_job(add_squares, &job, PIECES, num_threads)
     return sum_row(<const double*>job.sums, PIECES)
+
+
+ctypedef fused bits:
+    uint32_t
+    uint64_t
+
+
+cdef bint are_finite(const bits* g, Py_ssize_t size, bits exponent) noexcept nogil:
+    """Whether no number has all bits of its exponent set, as those have that are infinite or none."""
+    cdef Py_ssize_t start = 0, i
+    cdef bits found = 0
+    while start < size and not found:
+        for i in range(start, min(start + CHUNK, size)):
+            found |= <bits>((g[i] & exponent) == exponent)
+        start += CHUNK
+    return not found
+
+
+def is_finite(cnp.ndarray g, /):
+    """Whether all numbers of an array are finite."""
+    cdef bint single = cnp.PyArray_TYPE(g) == cnp.NPY_FLOAT, finite
+    cdef const void* data = cnp.PyArray_DATA(g)
+    cdef Py_ssize_t size = cnp.PyArray_SIZE(g)
+    with nogil:
+        if single:
+            finite = are_finite(<const uint32_t*>data, size, <uint32_t>0x7f800000)
+        else:
+            finite = are_finite(<const uint64_t*>data, size, <uint64_t>0x7ff0000000000000)
+    return finite
