@@ -1,7 +1,6 @@
 """The table that `Network.summary` shows, as text and in HTML."""
 
 import math
-from html import escape
 
 from ..layers import Layer
 from ..layers.stack import output_shapes
@@ -25,22 +24,21 @@ def table(layers, input_shape, dtype):
 
 
 def html(title, layers, input_shape, dtype):
-    """Return the same as a table in HTML, under a title."""
+    """Return the same as a table in HTML, under a title: figures to the right, and names indented as they are."""
+    from html import escape  # here, since it would slow the import of cconv
+
+    def line(cells, tag):
+        made = []
+        for place, cell in enumerate(cells):
+            text = cell.lstrip(" ")
+            style = f"text-align: {'left' if place < 3 else 'right'}"
+            style += f"; padding-left: {len(cell) - len(text) + 1}em" if place == 0 else ""
+            made.append(f'<{tag} style="{style}">{escape(text)}</{tag}>')
+        return f"<tr>{''.join(made)}</tr>"
+
     head, *rows = _table(layers, input_shape, dtype)
-    lines = [f"<table><caption>{escape(title)}</caption>", _row(head, "th")]
-    lines += [_row(row, "td") for row in rows]
+    lines = [f"<table><caption>{escape(title)}</caption>", line(head, "th"), *[line(row, "td") for row in rows]]
     return "\n".join([*lines, "</table>"])
-
-
-def _row(cells, tag):
-    """Return a row of HTML: texts to the left, figures to the right, and names indented as they are."""
-    made = []
-    for place, cell in enumerate(cells):
-        text = cell.lstrip(" ")
-        style = f"text-align: {'left' if place < 3 else 'right'}"
-        style += f"; padding-left: {len(cell) - len(text) + 1}em" if place == 0 else ""
-        made.append(f'<{tag} style="{style}">{escape(text)}</{tag}>')
-    return f"<tr>{''.join(made)}</tr>"
 
 
 def _table(layers, input_shape, dtype):

@@ -1,10 +1,7 @@
 """Figures: where they are drawn, shown and saved; matplotlib is imported when the first one is drawn."""
 
-import base64
-import io
 from contextlib import contextmanager
 from contextvars import ContextVar
-from html import escape
 
 from .._extras import require
 from .._files import path_of
@@ -80,6 +77,10 @@ def finish(drawn, given, file_name, purpose, dpi=120):
 
 def inline(figure, alt, kind="png", dpi=110):
     """Return a figure as an element of HTML that holds it, with a text for those who do not see it."""
+    import base64  # here, since they would slow the import of cconv
+    import io
+    from html import escape
+
     file = io.BytesIO()
     figure.savefig(file, format=kind, dpi=dpi)
     mime = {"png": "image/png", "svg": "image/svg+xml"}[kind]
