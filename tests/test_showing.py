@@ -162,5 +162,5 @@ def test_without_matplotlib_a_notebook_shows_the_text_of_a_history(monkeypatch):
 
 def test_importing_cconv_imports_no_matplotlib():
     code = "import sys, cconv.plotting; print('matplotlib' in sys.modules)"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    out = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout == "False\n"
