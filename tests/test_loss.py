@@ -437,6 +437,16 @@ def test_sample_weights(rng, cpu_level, num_threads, name, N, dtype):
     np.testing.assert_allclose(dx, gradient, rtol=60 * eps, atol=60 * eps / N)
 
 
+@pytest.mark.parametrize("name", [name for name in WEIGHTED if "options" not in name])
+def test_weights_of_many_samples_are_their_own(rng, cpu_level, num_threads, name):
+    x, t = batch_for(name, rng, 30_000, np.float64)  # more than one piece has
+    weight = rng.random(len(x)) + 0.1
+    _, plain = loss_of(name, x, t)
+    _, dx = loss_of(name, x, t, sample_weight=weight)
+    scale = (weight * len(x) / weight.sum()).reshape(-1, *[1] * (x.ndim - 1))
+    np.testing.assert_allclose(dx, plain * scale, rtol=1e-9)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", WEIGHTED)
 def test_weights_of_1_change_no_bit_and_counts_are_weights(rng, cpu_level, name, dtype):
