@@ -380,7 +380,7 @@ MUTATIONS = {
     "a fixed mean has a gradient": ("norm.h", "shifts[f] = fixed ? 0 : -scales[f]", "shifts[f] = -scales[f]"),
     "a class of probability 0": ("_loss.pyx", "0 if targets[i] == 0 else targets[i] *", "targets[i] *"),
     "a sample of weight 0": ("_loss.pyx", "0 if weight == 0 else weight *", "weight *"),
-    "the samples of a later piece": ("_loss.pyx", "n = first // width", "n = 0"),
+    "the samples of a later piece": ("_loss.pyx", "end = min(size, n * width - first)", "end = min(size, n * width)"),
     "the end of a long total": ("_loss.pyx", "size + PIECES - 1) // PIECES)", "size) // PIECES)"),
     "the mask of a later chunk": ("_elementwise.pyx", "mask += i // MASK_BITS", "mask += 0"),
     "hard_swish at its corner": ("_elementwise.pyx", "0 if x <= -3 else x /", "0 if x < -3 else x /"),
