@@ -145,7 +145,8 @@ def test_pixels_go_as_they_are_into_a_network_that_takes_them(monkeypatch):
     model = classifier(network=layers).fit(x, y)
     assert model.score(x, y) == 1
     assert set(seen) == {np.dtype(np.uint8)}
-    plain = classifier(epochs=1).fit(x, y)
+    with pytest.warns(UserWarning, match="scale them"):
+        plain = classifier(epochs=1).fit(x, y)
     np.testing.assert_array_equal(plain.predict_proba(x), plain.predict_proba(x.astype(np.float32)))
 
 
