@@ -8,11 +8,12 @@ from html import escape
 
 import numpy as np
 
-from . import datasets, metrics, plotting
+from . import metrics, plotting
 from ._config import show_config
 from ._extras import require
 from ._files import path_of, write
 from .data import ImageFolder, Subset, as_dataset
+from .datasets import LOADERS
 from .history import History
 from .layers import Convolution
 from .layers.stack import nested
@@ -24,15 +25,6 @@ from .trainer import Trainer
 __all__ = ["write_report"]
 
 MOST = 10_000  # images that are measured
-# What the command line calls data sets.
-LOADERS = {
-    "mnist": datasets.load_mnist,
-    "fashion": datasets.load_fashion_mnist,
-    "kmnist": datasets.load_kmnist,
-    "cifar10": datasets.load_cifar10,
-    "cifar100": datasets.load_cifar100,
-    "synthetic": datasets.load_synthetic_digits,
-}
 TESTING = ("test", "val", "valid", "validation")  # folders beside `train` that hold other images
 
 STYLE = """
@@ -95,7 +87,7 @@ def write_report(run, file_name=None, *, data=None):
     Examples
     --------
     >>> import tempfile
-    >>> (x_train, t_train), (x_test, t_test) = datasets.load_synthetic_digits(100, 50, flatten=False)
+    >>> (x_train, t_train), (x_test, t_test) = load_synthetic_digits(100, 50, flatten=False)
     >>> trainer = Trainer(cconv.SimpleConvNet(seed=0), x_train, t_train, x_test, t_test, epochs=1, verbose=False)
     >>> trainer.train()
     >>> with tempfile.TemporaryDirectory() as folder:

@@ -452,7 +452,7 @@ class Trainer:
     def _commit(self, grads, loss, begun):
         """Take the optimizer's step and count it."""
         lr = self.optimizer.lr
-        self.optimizer.update(getattr(self.network, "trainable_params", self.network.params), grads)
+        self.optimizer.update(self._trainable(), grads)
         self.history.step_loss.append(loss)
         self.current_iter += 1
         self.step_lr = lr
@@ -461,6 +461,10 @@ class Trainer:
         if self.schedule is not None and self.schedule.every == "step":
             self.schedule.step()
         self.seconds += time.perf_counter() - begun
+
+    def _trainable(self):
+        """Return the parameters that have gradients."""
+        return getattr(self.network, "trainable_params", self.network.params)
 
     def _layers(self):
         """Return what an undone step leaves as it was: the layers of the network, and its loss."""
@@ -522,7 +526,7 @@ class Trainer:
         with self._gate, self._training_mode():
             arrays, undo = self._arrays(), undoing(self._layers())
             held = {name: value.copy() for name, value in arrays.items()}
-            optimizer, rng, network = copy.deepcopy(self.optimizer), copy.deepcopy(self.rng), self.network
+            optimizer, rng = copy.deepcopy(self.optimizer), copy.deepcopy(self.rng)
             orders = []
             taken = 0
 
@@ -535,7 +539,7 @@ class Trainer:
                 grads, loss = self._gradient(x, t, weight)
                 if math.isfinite(loss):
                     optimizer.lr = lr
-                    optimizer.update(getattr(network, "trainable_params", network.params), grads)
+                    optimizer.update(self._trainable(), grads)
                 taken += 1
                 return loss
 

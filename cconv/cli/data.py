@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from ..data import ArrayDataset, ImageFolder
-from ..datasets import load_cifar10, load_cifar100, load_fashion_mnist, load_kmnist, load_mnist, load_synthetic_digits
+from ..datasets import LOADERS
 
 __all__ = ["NAMES", "for_testing", "for_training"]
 
@@ -21,12 +21,12 @@ CIFAR100 = """
     tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm
 """
 NAMES = {
-    "mnist": (load_mnist, DIGITS),
-    "fashion": (load_fashion_mnist, "t-shirt trouser pullover dress coat sandal shirt sneaker bag ankle_boot"),
-    "kmnist": (load_kmnist, "o ki su tsu na ha ma ya re wo"),
-    "cifar10": (load_cifar10, "airplane automobile bird cat deer dog frog horse ship truck"),
-    "cifar100": (load_cifar100, CIFAR100),
-    "synthetic": (load_synthetic_digits, DIGITS),
+    "mnist": (LOADERS["mnist"], DIGITS),
+    "fashion": (LOADERS["fashion"], "t-shirt trouser pullover dress coat sandal shirt sneaker bag ankle_boot"),
+    "kmnist": (LOADERS["kmnist"], "o ki su tsu na ha ma ya re wo"),
+    "cifar10": (LOADERS["cifar10"], "airplane automobile bird cat deer dog frog horse ship truck"),
+    "cifar100": (LOADERS["cifar100"], CIFAR100),
+    "synthetic": (LOADERS["synthetic"], DIGITS),
 }
 SYNTHETIC = 10_000, 2_000  # images for training and testing
 PARTS = ("train", "test", "val", "valid", "validation")  # folders that are parts of a data set, and not classes

@@ -17,3 +17,13 @@ __all__ = [
     "read_idx",
     "read_idx_pair",
 ]
+
+# By the names that the command line and the settings of a run have for them.
+LOADERS = {
+    "mnist": load_mnist,
+    "fashion": load_fashion_mnist,
+    "kmnist": load_kmnist,
+    "cifar10": load_cifar10,
+    "cifar100": load_cifar100,
+    "synthetic": load_synthetic_digits,
+}
