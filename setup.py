@@ -1,8 +1,8 @@
 """Build of the compiled kernels; everything else about the package stands in pyproject.toml.
 
-Each ``cconv/kernels/_*.pyx`` becomes C once. That C is compiled once per CPU level into the sibling packages
-``cconv.kernels_baseline``, ``cconv.kernels_v3`` and ``cconv.kernels_v4``, of which ``cconv.kernels`` picks one at
-import. The modules of `ONCE`, which hold state or only copy, are compiled once, for the baseline, and those of
+Each ``_*.pyx`` in a folder of ``cconv/kernels`` becomes C once. That C is compiled once per CPU level into the sibling
+packages ``cconv.kernels_baseline``, ``cconv.kernels_v3`` and ``cconv.kernels_v4``, of which ``cconv.kernels`` picks one
+at import. The modules of `ONCE`, which hold state or only copy, are compiled once, for the baseline, and those of
 `HIGHEST` up to a level whose build the higher ones use.
 
 Environment
@@ -27,7 +27,13 @@ from setuptools.errors import SetupError
 
 KERNELS = Path("cconv/kernels")
 PACKAGE = "cconv.kernels"
-ONCE = ("_cpu", "_im2col", "_memory", "_threads")
+# Modules that every level shares, by the names they are imported by.
+ONCE = {
+    "_cpu": "cconv.kernels.runtime._cpu",
+    "_im2col": "cconv.kernels._im2col",
+    "_memory": "cconv.kernels.runtime._memory",
+    "_threads": "cconv.kernels.runtime._threads",
+}
 # The highest level for which they are compiled: their loops wait for memory or for divisions, and wider vectors do not
 # make them faster.
 HIGHEST = {"_augment": "baseline", "_loss": "v3", "_optimize": "v3", "_resample": "baseline"}
@@ -126,20 +132,20 @@ def refuse_unknown(settings, modules):
 
 def make_extensions(levels):
     """One Extension per module and level; sources are the .pyx files until `BuildExt` puts their C in their place."""
-    headers = [path.as_posix() for path in sorted(KERNELS.glob("*.h"))]
+    headers = [path.as_posix() for path in sorted(KERNELS.rglob("*.h"))]
 
     def extension(name, source, level):
         module = Extension(name, [source.as_posix()], depends=[*headers, "setup.py"])
         module.level = level
         return module
 
-    sources = sorted(KERNELS.glob("_*.pyx"))
+    sources = sorted(KERNELS.rglob("_*.pyx"))
     settings = {"ONCE": ONCE, "HIGHEST": HIGHEST, "MODULE_FLAGS": MODULE_FLAGS}
     refuse_unknown(settings, {source.stem for source in sources})
     modules = []
     for source in sources:
         if source.stem in ONCE:
-            modules.append(extension(f"{PACKAGE}.{source.stem}", source, "baseline"))
+            modules.append(extension(ONCE[source.stem], source, "baseline"))
         else:
             names = list(LEVEL_FLAGS)
             highest = names.index(HIGHEST.get(source.stem, names[-1]))
@@ -212,7 +218,8 @@ class BuildExt(build_ext):
                 r"^#\s*(cython|distutils):", Path(source).read_text("utf-8"), re.M
             ):
                 raise SetupError(f"{source}: directives belong in setup.py (Cython ignores a misspelt one in a file)")
-            modules.append(Extension(f"{PACKAGE}.{Path(source).stem}", [source]))
+            stem = Path(source).stem
+            modules.append(Extension(ONCE.get(stem, f"{PACKAGE}.{stem}"), [source]))
         build_dir = Path("build") / ("cython-debug" if self.debug_build else "cython")
         setup_time = Path(__file__).stat().st_mtime
         before = {path: (path.stat(), path.read_bytes()) for path in build_dir.rglob("*.c")}
@@ -249,7 +256,7 @@ class BuildExt(build_ext):
     @staticmethod
     def remove_compiled(folder):
         for pattern in ("*.so", "*.pyd"):
-            for path in folder.glob(pattern):
+            for path in folder.rglob(pattern):
                 path.unlink()
 
     def get_outputs(self):

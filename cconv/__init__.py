@@ -34,8 +34,8 @@ from cconv.functions import (
 from cconv.geometry import conv_output_size
 from cconv.gradient import gradient_check, numerical_gradient, numerical_gradient_2d
 from cconv.history import History
-from cconv.kernels._cpu import get_num_threads, set_num_threads
-from cconv.kernels._memory import empty_cache
+from cconv.kernels.runtime._cpu import get_num_threads, set_num_threads
+from cconv.kernels.runtime._memory import empty_cache
 from cconv.layers import (
     AdaptiveAveragePooling,
     Affine,

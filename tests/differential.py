@@ -39,7 +39,7 @@ def prepare(level):
         os.environ["CCONV_CPU"] = level
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # whose threads would spin beside the kernels'
     root = Path(__file__).resolve().parents[1]
-    if any((root / "cconv" / "kernels" / f"_cpu{suffix}").exists() for suffix in EXTENSION_SUFFIXES):
+    if any((root / "cconv/kernels/runtime" / f"_cpu{suffix}").exists() for suffix in EXTENSION_SUFFIXES):
         sys.path.insert(0, str(root))
     import draws
 

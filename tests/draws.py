@@ -33,9 +33,10 @@ def kind(weight=1):
 class Case:
     """Draws arguments, runs kernels on one thread and on several, and collects what is wrong."""
 
-    #: What is done to each array before kernels see it, and called with what is about to run.
+    #: What is done to each array before kernels see it, and called with what is about to run, and with its result.
     place = staticmethod(lambda array, writable=False: array)
     stage = staticmethod(lambda text: None)
+    returned = staticmethod(lambda result: None)
 
     def __init__(self, kind, seed, index):
         self.id = f"{kind}:{seed}:{index}"
@@ -118,6 +119,7 @@ class Case:
                 result = function(*arguments, **options)
             if first is None:
                 first = result
+                self.returned(result)
             else:
                 self.same(f"{name} on {threads} threads", result, first)
         return first

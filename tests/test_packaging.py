@@ -69,7 +69,7 @@ def test_import_without_a_build_says_what_to_run(tmp_path):
         shutil.copy(PACKAGE.parent / name, tmp_path / name)
     result = run("-c", "import cconv", cwd=tmp_path)
     assert result.returncode != 0
-    message = "ImportError: the compiled kernels of cconv cannot be imported (No module named 'cconv.kernels._cpu')"
+    message = "ImportError: the compiled kernels of cconv cannot be imported (No module named 'cconv.kernels.runtime._cpu')"
     assert message in result.stderr
     assert "pip install -e ." in result.stderr
 
@@ -88,7 +88,7 @@ def test_stubs_describe_the_compiled_modules(tmp_path):
 
 def test_every_compiled_module_has_a_stub():
     modules = {f"_{name}" for name in vars(kernels.load(kernels.LEVEL))} | {"_cpu", "_im2col", "_memory", "_threads"}
-    stubs = {path.stem for path in (PACKAGE / "kernels").glob("_*.pyi")} - {"__init__"}
+    stubs = {path.stem for path in (PACKAGE / "kernels").rglob("_*.pyi")} - {"__init__"}
     assert stubs == modules
 
 
@@ -140,7 +140,7 @@ def test_wheel_holds_modules_and_stubs_but_no_sources(serial_wheel):
     assert sources(".py") | sources(".pyi") | {"cconv/py.typed", "cconv/kernels/build_info.json"} <= files
     assert not [name for name in files if name.endswith((".pyx", ".pxd", ".h", ".c")) or name.startswith("tests")]
     compiled = {name.split(".")[0] for name in files if name.endswith((".so", ".pyd"))}
-    once = {f"cconv/kernels/{name}" for name in ("_cpu", "_im2col", "_memory", "_threads")}
+    once = {f"cconv/kernels/{name}" for name in ("_im2col", "runtime/_cpu", "runtime/_memory", "runtime/_threads")}
     assert compiled == once | {f"cconv/kernels_baseline/_{name}" for name in vars(kernels.load(kernels.LEVEL))}
 
 
@@ -185,13 +185,13 @@ print(cconv.__file__, config["threads"], config["cpu"]["levels"], bool((out == 2
 def test_what_comes_out_of_cython_as_it_was_is_not_compiled_again(serial_wheel, sdist):
     """pip builds with a NumPy of its own each time, which is newer than all that was built before."""
     (compiled,) = sdist.glob(f"build/lib*/cconv/kernels/_im2col{sysconfig.get_config_var('EXT_SUFFIX')}")
-    source = sdist / "cconv/kernels/_im2col.pyx"
+    source = sdist / "cconv/kernels/im2col/_im2col.pyx"
 
     def built_again():
         before = compiled.stat().st_mtime_ns
         result = run("setup.py", "build_ext", cwd=sdist, CCONV_LEVELS="baseline", CCONV_SERIAL="1")
         assert result.returncode == 0, result.stderr
-        assert "Cythonizing cconv/kernels/_im2col.pyx" in result.stdout
+        assert "Cythonizing cconv/kernels/im2col/_im2col.pyx" in result.stdout
         return compiled.stat().st_mtime_ns != before
 
     later = time.time() + 5
@@ -228,7 +228,7 @@ def test_directives_in_a_source_file_are_refused(sdist, tmp_path):
     pytest.importorskip("Cython")
     tree = tmp_path / "tree"
     shutil.copytree(sdist, tree, ignore=shutil.ignore_patterns("build", "dist"))
-    (tree / "cconv/kernels/_misspelt.pyx").write_text("# cython: boundschek=False\n")
+    (tree / "cconv/kernels/im2col/_misspelt.pyx").write_text("# cython: boundschek=False\n")
     result = run("setup.py", "build_ext", cwd=tree)
     assert result.returncode != 0
     assert "_misspelt.pyx: directives belong in setup.py" in result.stderr

@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from .. import kernels
-from ..kernels._cpu import get_num_threads, set_num_threads
+from ..kernels.runtime._cpu import get_num_threads, set_num_threads
 from ..optimizers import Adam
 from .arguments import add_json, add_threads, described, positive, shape, whole
 from .messages import print_json, table

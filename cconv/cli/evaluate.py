@@ -5,7 +5,7 @@ import copy
 import numpy as np
 
 from .. import metrics
-from ..kernels._cpu import set_num_threads
+from ..kernels.runtime._cpu import set_num_threads
 from .arguments import add_data, add_json, add_model, add_threads, described
 from .data import NAMES, for_testing
 from .messages import print_json, table

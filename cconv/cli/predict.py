@@ -4,7 +4,7 @@ import numpy as np
 
 from ..data.image_folder import read_image
 from ..functions import sigmoid, softmax
-from ..kernels._cpu import set_num_threads
+from ..kernels.runtime._cpu import set_num_threads
 from ..layers import SigmoidWithLoss
 from .arguments import add_json, add_model, add_threads, described, whole
 from .evaluate import color_of

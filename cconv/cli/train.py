@@ -8,7 +8,7 @@ from .. import augment as augmentations
 from .._files import write
 from ..callbacks import Callback, CSVLog
 from ..datasets import DatasetNotFoundError
-from ..kernels._cpu import set_num_threads
+from ..kernels.runtime._cpu import set_num_threads
 from ..schedules import CosineDecay, ExponentialDecay, OneCycle, ReduceOnPlateau, StepDecay
 from ..trainer import OPTIMIZERS, Trainer
 from .arguments import (

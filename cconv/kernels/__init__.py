@@ -1,10 +1,10 @@
 """The compiled kernels, in the build for this CPU.
 
-A kernel source ``_name.pyx`` is compiled once per CPU level, into ``cconv.kernels_baseline``,
-``cconv.kernels_v3`` (AVX2) and ``cconv.kernels_v4`` (AVX-512). This package picks the best one that the CPU and the
-operating system support, once, at import, and hands its modules on as ``cconv.kernels.name``, beside the few that every
-level shares (``cpu``, ``im2col``, ``memory``, ``threads``). The environment variable
-``CCONV_CPU`` (``baseline``, ``v3`` or ``v4``) forces a lower level; a higher one is refused.
+A kernel source ``_name.pyx``, in one of the folders here, is compiled once per CPU level, into
+``cconv.kernels_baseline``, ``cconv.kernels_v3`` (AVX2) and ``cconv.kernels_v4`` (AVX-512). This package picks the best
+one that the CPU and the operating system support, once, at import, and hands its modules on as ``cconv.kernels.name``,
+beside the few that every level shares: ``im2col``, and of ``runtime`` ``cpu``, ``memory`` and ``threads``. The
+environment variable ``CCONV_CPU`` (``baseline``, ``v3`` or ``v4``) forces a lower level; a higher one is refused.
 
 Kernels trust their arguments: the checked functions are those of `cconv.functional`. Callers write
 ``kernels.conv.forward(...)``, through the attribute, so that a test can put another level's module there.
@@ -18,10 +18,10 @@ import sys
 from types import SimpleNamespace
 
 try:
-    cpu = importlib.import_module(f"{__name__}._cpu")
+    cpu = importlib.import_module(f"{__name__}.runtime._cpu")
     im2col = importlib.import_module(f"{__name__}._im2col")
-    memory = importlib.import_module(f"{__name__}._memory")
-    threads = importlib.import_module(f"{__name__}._threads")
+    memory = importlib.import_module(f"{__name__}.runtime._memory")
+    threads = importlib.import_module(f"{__name__}.runtime._threads")
 except ImportError as error:
     raise ImportError(
         f"the compiled kernels of cconv cannot be imported ({error}). In a source tree, build them with "

@@ -3,17 +3,17 @@ from types import SimpleNamespace
 from . import _augment as augment
 from . import _conv as conv
 from . import _conv_pixels as conv_pixels
-from . import _cpu as cpu
+from .runtime import _cpu as cpu
 from . import _elementwise as elementwise
 from . import _gemm as gemm
 from . import _im2col as im2col
 from . import _loss as loss
-from . import _memory as memory
+from .runtime import _memory as memory
 from . import _norm as norm
 from . import _optimize as optimize
 from . import _pool as pool
 from . import _resample as resample
-from . import _threads as threads
+from .runtime import _threads as threads
 
 __all__ = [
     "LEVEL",

@@ -1,0 +1,183 @@
+/* The gradients of a convolution from a list of outputs: those whose gradient is not 0, maxima or what relu passed.
+ *
+ *     total[r][j]             += sum over k of value[k] * image[at[k] + r * row + j]     weight gradient of one filter
+ *     image[at[k] + r * row + j] += value[k] * weights[r][j]  for each k                   input gradient of one filter
+ *
+ * for `R` rows of `J` whole vectors. Images lie with their channels last, whole vectors of them, so that the pixels under
+ * a row of taps follow each other: j goes over taps and channels, and nothing but what is in the list is touched. What
+ * stays in registers are the sums, or the weights; R * J is limited by their number.
+ *
+ * Order of additions: that of the list, one chain of fused multiply-adds.
+ *
+ * The body is compiled twice, for float and for double, by including this file into itself.
+ */
+#ifndef CCONV_CONV_LIST_H
+#define CCONV_CONV_LIST_H
+
+#include <stdint.h>
+
+#include "vector/tile.h"
+
+#define LIST_ROWS 3
+#define LIST_VECTORS 8
+/* The most vectors per row for so many rows. */
+static inline int list_vectors(int R)
+{
+    const int most = (TILE_REGISTERS - 2) / R;
+    return most < LIST_VECTORS ? most : LIST_VECTORS;
+}
+
+#define T float
+#define LANES (TILE_BYTES / 4)
+#define NAME(name) name##_float
+#include "conv/list.h"
+#undef T
+#undef LANES
+#undef NAME
+#define T double
+#define LANES (TILE_BYTES / 8)
+#define NAME(name) name##_double
+#include "conv/list.h"
+#undef T
+#undef LANES
+#undef NAME
+
+#elif defined(T)
+
+TILE_INLINE void NAME(add_listed_body)(const int R, const int J, const T *image, ptrdiff_t row, const int32_t *at,
+                                       const T *value, ptrdiff_t n, T *total, ptrdiff_t step)
+{
+    NAME(vec) sum[LIST_ROWS * LIST_VECTORS];
+    TILE_UNROLL
+    for (int i = 0; i < R * J; i++) sum[i] = NAME(load)(total + i / J * step + i % J * LANES);
+    for (ptrdiff_t k = 0; k < n; k++) {
+        const NAME(vec) factor = NAME(spread)(value[k]);
+        const T *line = image + at[k];
+        TILE_UNROLL
+        for (int r = 0; r < R; r++, line += row) {
+            TILE_ONE_REGISTER(line);
+            TILE_UNROLL
+            for (int j = 0; j < J; j++)
+                sum[r * J + j] = NAME(multiply_add)(factor, NAME(load)(line + j * LANES), sum[r * J + j]);
+        }
+    }
+    TILE_UNROLL
+    for (int i = 0; i < R * J; i++) NAME(store)(total + i / J * step + i % J * LANES, sum[i]);
+}
+
+TILE_INLINE void NAME(spread_listed_body)(const int R, const int J, T *image, ptrdiff_t row, const int32_t *at,
+                                          const T *value, ptrdiff_t n, const T *weights, ptrdiff_t step)
+{
+    NAME(vec) weight[LIST_ROWS * LIST_VECTORS];
+    TILE_UNROLL
+    for (int i = 0; i < R * J; i++) weight[i] = NAME(load)(weights + i / J * step + i % J * LANES);
+    for (ptrdiff_t k = 0; k < n; k++) {
+        const NAME(vec) factor = NAME(spread)(value[k]);
+        T *line = image + at[k];
+        TILE_UNROLL
+        for (int r = 0; r < R; r++, line += row) {
+            TILE_ONE_REGISTER(line);
+            TILE_UNROLL
+            for (int j = 0; j < J; j++) {
+                T *const to = line + j * LANES;
+                NAME(store)(to, NAME(multiply_add)(factor, weight[r * J + j], NAME(load)(to)));
+            }
+        }
+    }
+}
+
+/* to[off[q] + c] = from[c * count + q] for c < C and q < count; channels beyond C, up to whole vectors, are 0. The last
+ * vector of q overlaps the one before it, where there is one. */
+static void NAME(channels_last)(const T *from, ptrdiff_t C, ptrdiff_t count, const ptrdiff_t *off, T *to)
+{
+    for (ptrdiff_t c = 0; c < C; c += LANES, from += LANES * count, to += LANES) {
+        const ptrdiff_t n = C - c < LANES ? C - c : LANES;
+        for (ptrdiff_t k = 0; k < count; k += LANES) {
+            const ptrdiff_t q = k > 0 && count - k < LANES ? count - LANES : k, m = count - q < LANES ? count - q : LANES;
+            NAME(vec) block[LANES];
+            TILE_UNROLL
+            for (int r = 0; r < LANES; r++) {
+                block[r] = NAME(spread)(0);
+                if (r < n && m == LANES) block[r] = NAME(load)(from + r * count + q);
+                if (r < n && m < LANES) memcpy(&block[r], from + r * count + q, (size_t)m * sizeof(T));
+            }
+            NAME(transpose)(block);
+            TILE_UNROLL
+            for (int r = 0; r < LANES; r++)
+                if (r < m) NAME(store)(to + off[q + r], block[r]);
+        }
+    }
+}
+
+/* The way back: to[c * count + q] = from[off[q] + c]. */
+static void NAME(channels_first)(const T *from, const ptrdiff_t *off, ptrdiff_t C, ptrdiff_t count, T *to)
+{
+    for (ptrdiff_t c = 0; c < C; c += LANES, to += LANES * count, from += LANES) {
+        const ptrdiff_t n = C - c < LANES ? C - c : LANES;
+        for (ptrdiff_t k = 0; k < count; k += LANES) {
+            const ptrdiff_t q = k > 0 && count - k < LANES ? count - LANES : k, m = count - q < LANES ? count - q : LANES;
+            NAME(vec) block[LANES];
+            TILE_UNROLL
+            for (int r = 0; r < LANES; r++) block[r] = NAME(load)(from + off[q + (r < m ? r : 0)]);
+            NAME(transpose)(block);
+            TILE_UNROLL
+            for (int r = 0; r < LANES; r++) {
+                if (r < n && m == LANES) NAME(store)(to + r * count + q, block[r]);
+                if (r < n && m < LANES) memcpy(to + r * count + q, &block[r], (size_t)m * sizeof(T));
+            }
+        }
+    }
+}
+
+#define ADD(R_, J_)                                                                                                    \
+    case R_ * 16 + J_:                                                                                                 \
+        NAME(add_listed_body)(R_, J_, image, row, at, value, n, total, step);                                          \
+        return;
+#define SPREAD(R_, J_)                                                                                                 \
+    case R_ * 16 + J_:                                                                                                 \
+        NAME(spread_listed_body)(R_, J_, image, row, at, value, n, weights, step);                                     \
+        return;
+#define FEW(KIND)                                                                                                      \
+    KIND(1, 1) KIND(1, 2) KIND(1, 3) KIND(1, 4) KIND(1, 5) KIND(1, 6) KIND(1, 7) KIND(1, 8)                            \
+    KIND(2, 1) KIND(2, 2) KIND(2, 3) KIND(2, 4) KIND(2, 5) KIND(3, 1) KIND(3, 2) KIND(3, 3)
+#define MANY(KIND) KIND(2, 6) KIND(2, 7) KIND(2, 8) KIND(3, 4) KIND(3, 5) KIND(3, 6) KIND(3, 7)
+#define MOST(KIND) KIND(3, 8)
+
+/* The weight gradient; 1 <= J <= list_vectors(R). */
+static void NAME(add_listed)(int R, int J, const T *image, ptrdiff_t row, const int32_t *at, const T *value, ptrdiff_t n,
+                             T *total, ptrdiff_t step)
+{
+    switch (R * 16 + J) {
+        FEW(ADD)
+#if TILE_REGISTERS >= 24
+        MANY(ADD)
+#endif
+#if TILE_REGISTERS >= 26
+        MOST(ADD)
+#endif
+        default: abort();
+    }
+}
+
+/* The input gradient; 1 <= J <= list_vectors(R). */
+static void NAME(spread_listed)(int R, int J, T *image, ptrdiff_t row, const int32_t *at, const T *value, ptrdiff_t n,
+                                const T *weights, ptrdiff_t step)
+{
+    switch (R * 16 + J) {
+        FEW(SPREAD)
+#if TILE_REGISTERS >= 24
+        MANY(SPREAD)
+#endif
+#if TILE_REGISTERS >= 26
+        MOST(SPREAD)
+#endif
+        default: abort();
+    }
+}
+#undef ADD
+#undef SPREAD
+#undef FEW
+#undef MANY
+#undef MOST
+
+#endif

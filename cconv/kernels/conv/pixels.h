@@ -1,0 +1,325 @@
+/* Convolution with lanes = pixels: for depthwise filters, and wherever a group has too few filters to fill a vector.
+ *
+ *     out[f][q] = bias[f] + sum over c, t of W[f][c, t] * image[c * plane + table[t] + from(q)]
+ *
+ * A vector holds LANES outputs that lie side by side, read side by side at every tap; the filters' weights are
+ * broadcast. That needs images whose columns are split by their phase, column q + left of phase (q + left) % stride, so
+ * that the taps of neighbouring outputs are neighbours whatever the stride; rows are split likewise. `split` makes such
+ * a copy, in whose zeros the padding is written out once; `merge` is the way back, for the input gradient of a strided
+ * convolution.
+ *
+ * Each output is one chain of fused multiply-adds from 0 in the order of (c, t), then the bias: the bits of tile.h.
+ *
+ * The primitives are those of tile.h. The body is compiled twice, for float and for double.
+ */
+#ifndef CCONV_CONV_PIXELS_H
+#define CCONV_CONV_PIXELS_H
+
+#include "vector/tile.h"
+
+typedef struct {
+    ptrdiff_t H, W;        /* the plane, */
+    ptrdiff_t sh, sw;      /* the number of its phases, */
+    ptrdiff_t top, left;   /* its place in the padded plane, */
+    ptrdiff_t rows, pitch; /* and the size of each phase */
+} split_geometry;
+
+#define PIXELS_F 4 /* filters that share what is loaded */
+
+/* How many vectors of pixels, or weights of a gradient, go with F filters: their products, F weights and a vector of
+ * pixels fit the registers, and their addresses the others. */
+static inline int pixels_side(int F)
+{
+    const int side = TILE_REGISTERS / F - 1;
+    return side < 9 ? side : 9;
+}
+
+/* a / b for a >= 0: divisions take longer than what they count, and most strides are 1 or 2. */
+static inline ptrdiff_t over(ptrdiff_t a, ptrdiff_t b) { return b == 1 ? a : b == 2 ? a >> 1 : a / b; }
+
+#define T float
+#define LANES (TILE_BYTES / 4)
+#define NAME(name) name##_float
+#include "conv/pixels.h"
+#undef T
+#undef LANES
+#undef NAME
+#define T double
+#define LANES (TILE_BYTES / 8)
+#define NAME(name) name##_double
+#include "conv/pixels.h"
+#undef T
+#undef LANES
+#undef NAME
+
+#elif defined(T)
+
+#if defined(__GNUC__) && !defined(__clang__)
+/* The values of two vectors in turns: the way back from `evens`. */
+TILE_INLINE void NAME(alternate)(const T *even, const T *odd, T *to)
+{
+    NAME(lanes) low;
+    const NAME(vec) x = NAME(load)(even), y = NAME(load)(odd);
+    for (int l = 0; l < LANES; l++) low[l] = l / 2 + l % 2 * LANES;
+    NAME(store)(to, __builtin_shuffle(x, y, low));
+    NAME(store)(to + LANES, __builtin_shuffle(x, y, low + LANES / 2));
+}
+
+/* The values at odd places of two vectors. */
+TILE_INLINE NAME(vec) NAME(odds)(const T *from)
+{
+    NAME(lanes) odd;
+    for (int l = 0; l < LANES; l++) odd[l] = 2 * l + 1;
+    return __builtin_shuffle(NAME(load)(from), NAME(load)(from + LANES), odd);
+}
+#else
+TILE_INLINE void NAME(alternate)(const T *even, const T *odd, T *to)
+{
+    for (int l = 0; l < LANES; l++) to[2 * l] = even[l], to[2 * l + 1] = odd[l];
+}
+
+TILE_INLINE NAME(vec) NAME(odds)(const T *from)
+{
+    T line[LANES];
+    for (int l = 0; l < LANES; l++) line[l] = from[2 * l + 1];
+    return NAME(load)(line);
+}
+#endif
+
+/* Store the first n lanes, and zeros beside them as far as there is room for them. */
+TILE_INLINE void NAME(put)(NAME(vec) v, ptrdiff_t n, NAME(lanes) rest, T *to, const T *end)
+{
+    if (n >= LANES)
+        NAME(store)(to, v);
+    else if (end - to >= LANES)
+        NAME(store)(to, NAME(keep)(v, rest));
+    else
+        memcpy(to, &v, (size_t)n * sizeof(T));
+}
+
+/* `split` for two column phases: each row is read once for both. */
+static void NAME(split_pairs)(const T *x, const T *end, const split_geometry *g, T *to)
+{
+    const ptrdiff_t phase = g->rows * g->pitch, odd = g->left & 1;
+    /* Every second column goes to one phase, from place `left` / 2 on, the others to the other. */
+    const ptrdiff_t first[2] = {g->left / 2 + odd * phase, (g->left + 1) / 2 + (1 - odd) * phase};
+    const ptrdiff_t room[2] = {g->pitch - g->left / 2, g->pitch - (g->left + 1) / 2};
+    const ptrdiff_t found[2] = {(g->W + 1) / 2, g->W / 2};
+    const ptrdiff_t count[2] = {found[0] < room[0] ? found[0] : room[0], found[1] < room[1] ? found[1] : room[1]};
+    const NAME(lanes) rest[2] = {NAME(between)(0, count[0] % LANES), NAME(between)(0, count[1] % LANES)};
+    T line[2 * LANES] = {0};
+    for (ptrdiff_t r = 0; r < g->H; r++) {
+        const ptrdiff_t Y = over(r + g->top, g->sh), a = r + g->top - Y * g->sh;
+        T *const row = to + 2 * a * phase + Y * g->pitch, *const even = row + first[0], *const other = row + first[1];
+        const T *const even_end = to + (2 * a + odd + 1) * phase, *const other_end = to + (2 * a + 2 - odd) * phase;
+        if (Y >= g->rows) continue;
+        for (ptrdiff_t k = 0; k < count[0] || k < count[1]; k += LANES) {
+            const T *from = x + r * g->W + 2 * k;
+            if (end - from < 2 * LANES) {
+                memcpy(line, from, (size_t)(end - from) * sizeof(T));
+                from = line;
+            }
+            if (k < count[0]) NAME(put)(NAME(evens)(from), count[0] - k, rest[0], even + k, even_end);
+            if (k < count[1]) NAME(put)(NAME(odds)(from), count[1] - k, rest[1], other + k, other_end);
+        }
+    }
+}
+
+/* Copy a plane, of an array that ends at `end`, into its split form. Zeros may run over the end of a row, into padding
+ * and into what is written later, up to a vector beyond the last phase; other padding is left as it is. */
+static void NAME(split)(const T *x, const T *end, const split_geometry *g, T *to)
+{
+    if (g->sw == 2) {
+        NAME(split_pairs)(x, end, g, to);
+        return;
+    }
+    for (ptrdiff_t a = 0; a < g->sh; a++)
+        for (ptrdiff_t b = 0; b < g->sw; b++, to += g->rows * g->pitch) {
+            const ptrdiff_t from = b - g->left, first = from >= 0 ? 0 : over(-from + g->sw - 1, g->sw);
+            ptrdiff_t count = (from < g->W ? over(g->W - 1 - from, g->sw) + 1 : 0);
+            if (count > g->pitch) count = g->pitch;
+            count -= first;
+            const NAME(lanes) rest = NAME(between)(0, count % LANES);
+            for (ptrdiff_t Y = 0; Y < g->rows; Y++) {
+                const ptrdiff_t r = Y * g->sh + a - g->top;
+                if (r < 0 || r >= g->H) continue;
+                const T *const row = x + r * g->W + from + first * g->sw;
+                T *const line = to + Y * g->pitch + first;
+                ptrdiff_t k = 0;
+                if (g->sw == 1)
+                    for (; k < count && end - (row + k) >= LANES; k += LANES) {
+                        const NAME(vec) v = NAME(load)(row + k);
+                        NAME(store)(line + k, count - k < LANES ? NAME(keep)(v, rest) : v);
+                    }
+                for (; k < count; k++) line[k] = row[k * g->sw];
+            }
+        }
+}
+
+/* The way back: gather a plane H x W from sh * sw phases, each `step` further, with rows of `pitch`. Stores may run
+ * over the end of a row, into one that is written later. Up to 2 vectors beyond a phase are read. */
+static void NAME(merge)(const T *from, ptrdiff_t step, ptrdiff_t pitch, ptrdiff_t sh, ptrdiff_t sw, ptrdiff_t H,
+                        ptrdiff_t W, T *to)
+{
+    const T *const end = to + H * W;
+    for (ptrdiff_t y = 0; y < H; y++, to += W) {
+        const ptrdiff_t Y = over(y, sh);
+        const T *const row = from + (y - Y * sh) * sw * step + Y * pitch;
+        ptrdiff_t z = 0;
+        if (sw == 1) {
+            for (; z < W && end - (to + z) >= LANES; z += LANES) NAME(store)(to + z, NAME(load)(row + z));
+            if (z < W) memcpy(to + z, row + z, (size_t)(W - z) * sizeof(T));
+            continue;
+        }
+        if (sw == 2)
+            for (; z < W && end - (to + z) >= 2 * LANES; z += 2 * LANES)
+                NAME(alternate)(row + z / 2, row + step + z / 2, to + z);
+        for (ptrdiff_t b = 0; b < sw; b++)
+            for (ptrdiff_t k = z / 2; b + k * sw < W; k++) to[b + k * sw] = row[b * step + k]; /* z is 0, or sw 2 */
+    }
+}
+
+/* F filters at P vectors of pixels; F and P are constants wherever this is inlined. */
+TILE_INLINE void NAME(filter_body)(const int F, const int P, const T *image, const ptrdiff_t *from, ptrdiff_t channels,
+                                   ptrdiff_t plane, ptrdiff_t taps, const ptrdiff_t *table, const T *W,
+                                   ptrdiff_t W_step, const T *bias, T *out, ptrdiff_t out_step, const ptrdiff_t *to)
+{
+    NAME(vec) sum[TILE_REGISTERS];
+    const T *at[9];
+    TILE_UNROLL
+    for (int p = 0; p < P; p++) at[p] = image + from[p];
+    TILE_UNROLL
+    for (int i = 0; i < F * P; i++) sum[i] = NAME(spread)(0);
+    for (ptrdiff_t c = 0; c < channels; c++)
+        for (ptrdiff_t t = 0; t < taps; t++, W++) {
+            const ptrdiff_t here = c * plane + table[t];
+            NAME(vec) weight[PIXELS_F];
+            TILE_UNROLL
+            for (int f = 0; f < F; f++) weight[f] = NAME(spread)(W[f * W_step]);
+            TILE_UNROLL
+            for (int p = 0; p < P; p++) {
+                const NAME(vec) pixels = NAME(load)(at[p] + here);
+                TILE_UNROLL
+                for (int f = 0; f < F; f++)
+                    sum[f * P + p] = NAME(multiply_add)(pixels, weight[f], sum[f * P + p]);
+            }
+        }
+    TILE_UNROLL
+    for (int f = 0; f < F; f++) {
+        if (bias)
+            TILE_UNROLL
+            for (int p = 0; p < P; p++) sum[f * P + p] = NAME(add)(sum[f * P + p], NAME(spread)(bias[f]));
+        TILE_UNROLL
+        for (int p = 0; p < P; p++) NAME(store)(out + f * out_step + to[p], sum[f * P + p]);
+    }
+}
+
+/* F filters and K of their weights: the products of `rows` rows of `width` values of dout with what each weight was
+ * multiplied with; lane by lane, added to totals[f * totals_step + k]. A last vector that is not full begins earlier,
+ * and leaves out the lanes that it has in common with the one before; rows shorter than a vector are read beyond. */
+TILE_INLINE void NAME(weigh_body)(const int F, const int K, const T *image, const ptrdiff_t *off, ptrdiff_t row_step,
+                                  const T *dout, ptrdiff_t dout_step, ptrdiff_t rows, ptrdiff_t width, T *totals,
+                                  ptrdiff_t totals_step)
+{
+    const ptrdiff_t full = width / LANES * LANES, last = width < LANES ? 0 : width - LANES;
+    const NAME(lanes) wanted = NAME(between)(full - last, width - last);
+    NAME(vec) sum[TILE_REGISTERS];
+    const T *at[9];
+    TILE_UNROLL
+    for (int k = 0; k < K; k++) at[k] = image + off[k];
+    TILE_UNROLL
+    for (int i = 0; i < F * K; i++) sum[i] = NAME(spread)(0);
+    for (ptrdiff_t y = 0; y < rows; y++) {
+        const ptrdiff_t here = y * row_step;
+        const T *const row = dout + y * width;
+        for (ptrdiff_t z = 0; z < full; z += LANES) {
+            NAME(vec) d[PIXELS_F];
+            TILE_UNROLL
+            for (int f = 0; f < F; f++) d[f] = NAME(load)(row + f * dout_step + z);
+            TILE_UNROLL
+            for (int k = 0; k < K; k++) {
+                const NAME(vec) pixels = NAME(load)(at[k] + here + z);
+                TILE_UNROLL
+                for (int f = 0; f < F; f++) sum[f * K + k] = NAME(multiply_add)(pixels, d[f], sum[f * K + k]);
+            }
+        }
+        if (full < width) {
+            NAME(vec) d[PIXELS_F];
+            TILE_UNROLL
+            for (int f = 0; f < F; f++) d[f] = NAME(keep)(NAME(load)(row + f * dout_step + last), wanted);
+            TILE_UNROLL
+            for (int k = 0; k < K; k++) {
+                const NAME(vec) pixels = NAME(keep)(NAME(load)(at[k] + here + last), wanted);
+                TILE_UNROLL
+                for (int f = 0; f < F; f++) sum[f * K + k] = NAME(multiply_add)(pixels, d[f], sum[f * K + k]);
+            }
+        }
+    }
+    TILE_UNROLL
+    for (int f = 0; f < F; f++)
+        TILE_UNROLL
+        for (int k = 0; k < K; k++) {
+            T *const total = totals + f * totals_step + k * LANES;
+            NAME(store)(total, NAME(add)(NAME(load)(total), sum[f * K + k]));
+        }
+}
+
+#define FILTERS(F_, S_)                                                                                                \
+    case (F_) * 16 + (S_):                                                                                             \
+        NAME(filter_body)(F_, S_, image, from, channels, plane, taps, table, W, W_step, bias, out, out_step, to);      \
+        return;
+#define WEIGHTS(F_, S_)                                                                                                \
+    case (F_) * 16 + (S_):                                                                                             \
+        NAME(weigh_body)(F_, S_, image, off, row_step, dout, dout_step, rows, width, totals, totals_step);             \
+        return;
+/* All sides up to pixels_side(F). */
+#if TILE_REGISTERS >= 24
+#define MORE_SIDES(X)                                                                                                  \
+    X(2, 6) X(2, 7) X(2, 8) X(2, 9) X(3, 4) X(3, 5) X(3, 6) X(3, 7) X(4, 3) X(4, 4) X(4, 5)
+#else
+#define MORE_SIDES(X)
+#endif
+#if TILE_REGISTERS >= 28
+#define MOST_SIDES(X) X(3, 8) X(4, 6)
+#else
+#define MOST_SIDES(X)
+#endif
+#define ALL_SIDES(X)                                                                                                   \
+    X(1, 1) X(1, 2) X(1, 3) X(1, 4) X(1, 5) X(1, 6) X(1, 7) X(1, 8) X(1, 9)                                            \
+    X(2, 1) X(2, 2) X(2, 3) X(2, 4) X(2, 5) X(3, 1) X(3, 2) X(3, 3) X(4, 1) X(4, 2) MORE_SIDES(X) MOST_SIDES(X)
+
+static void NAME(filter_pixels)(int F, int P, const T *image, const ptrdiff_t *from, ptrdiff_t channels,
+                                ptrdiff_t plane, ptrdiff_t taps, const ptrdiff_t *table, const T *W, ptrdiff_t W_step,
+                                const T *bias, T *out, ptrdiff_t out_step, const ptrdiff_t *to)
+{
+    switch (F * 16 + P) {
+        ALL_SIDES(FILTERS)
+        default: abort();
+    }
+}
+
+static void NAME(weigh_pixels)(int F, int K, const T *image, const ptrdiff_t *off, ptrdiff_t row_step, const T *dout,
+                               ptrdiff_t dout_step, ptrdiff_t rows, ptrdiff_t width, T *totals, ptrdiff_t totals_step)
+{
+    switch (F * 16 + K) {
+        ALL_SIDES(WEIGHTS)
+        default: abort();
+    }
+}
+#undef FILTERS
+#undef WEIGHTS
+#undef ALL_SIDES
+#undef MORE_SIDES
+#undef MOST_SIDES
+
+/* The sum of the lanes: halves are added to halves. */
+static T NAME(sum_lanes)(const T *totals)
+{
+    T lane[LANES];
+    memcpy(lane, totals, sizeof lane);
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int l = 0; l < half; l++) lane[l] += lane[l + half];
+    return lane[0];
+}
+
+#endif

@@ -1,0 +1,472 @@
+/* Normalization: what one thread does with a piece of the array. The formulas are in _norm.pyx.
+ *
+ * Batch normalization sees x as N rows of F * P columns. It works on a block of columns at a time and keeps one sum for
+ * each: what belongs to a feature is spread over its columns first, so that every loop runs along a row, whatever P is.
+ * Layer and group normalization add up whole rows, a vector of sums side by side; where the compiler has no vector
+ * types, a vector is one value.
+ *
+ * Sums are long ones (sums.h); after some thousand values at most they go on in double precision. Squares are those of
+ * deviations from the mean of just these values, which is near to them, and are brought together as Chan, Golub and
+ * LeVeque do ("Updating formulae and a pairwise algorithm for computing sample variances", 1979): nothing cancels, and x
+ * is read from memory once.
+ *
+ * Buffers of batch normalization lie in `scratch`: NORM_ROOM numbers that a thread has for itself.
+ *
+ * This is C for `restrict`: without the promise that arrays do not overlap GCC checks each pair of them in each row.
+ * The body is compiled twice, for float and for double.
+ */
+#ifndef CCONV_NORM_H
+#define CCONV_NORM_H
+
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "vector/sums.h"
+
+#if defined(_MSC_VER)
+#define NORM_RESTRICT __restrict
+#else
+#define NORM_RESTRICT restrict
+#endif
+
+#define NORM_BYTES 2048 /* of a block of columns: all that a row needs beside x stays in the first cache */
+#define NORM_ROWS (SUM_BLOCK * SUM_BLOCK) /* rows whose columns are added up before they go on in double precision, */
+#define NORM_CHUNK ((ptrdiff_t)(8192 / sizeof(T))) /* and values of a row: SUM_BLOCK blocks of pairs of vectors */
+#define NORM_COLUMNS (NORM_BYTES / 4)     /* the most columns of a block */
+#define NORM_ROOM (11 * NORM_COLUMNS)     /* in double precision: five numbers for each column, and rows beside them */
+
+static inline ptrdiff_t norm_min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+
+static inline double norm_scale(double var, double eps) { return 1 / sqrt(var + eps); }
+
+/* Mean and sum of squared deviations of so many values, as they grow, and what rounding took from them. */
+typedef struct {
+    double count, mean, squares, mean_lost, squares_lost;
+} norm_moments;
+
+/* Numbers of double precision lose too little to be settled in between (sums.h).
+ *
+ * Add `count` values whose deviations from `mean`, and their squares, add up to `sum` and `squares`. */
+static inline void norm_merge(norm_moments *all, double count, double mean, double sum, double squares)
+{
+    const double total = all->count + count, shift = sum / count, apart = mean + shift - all->mean;
+    SUM_ADD(double, all->squares, all->squares_lost, squares - sum * shift);
+    if (all->count > 0)
+        SUM_ADD(double, all->squares, all->squares_lost, apart * apart * (all->count * count / total));
+    SUM_ADD(double, all->mean, all->mean_lost, apart * (count / total));
+    all->count = total;
+}
+
+static inline double norm_mean(const norm_moments *all) { return sum_whole_double(all->mean, all->mean_lost); }
+
+static inline double norm_variance(const norm_moments *all)
+{
+    const double squares = sum_whole_double(all->squares, all->squares_lost);
+    return squares < 0 ? 0 : squares / all->count; /* rounding may leave it just below 0 */
+}
+
+#define T float
+#define NAME(name) name##_float
+#include "norm/norm.h"
+#undef T
+#undef NAME
+#define T double
+#define NAME(name) name##_double
+#include "norm/norm.h"
+#undef T
+#undef NAME
+
+#elif defined(T)
+
+#define BLOCK ((ptrdiff_t)(NORM_BYTES / sizeof(T)))
+#define ROOM (BLOCK + LANES) /* of a row of a block */
+#if defined(__GNUC__)
+typedef T NAME(norm_vec) __attribute__((vector_size(64), aligned(sizeof(T)), may_alias));
+#else
+typedef T NAME(norm_vec);
+#endif
+#define V NAME(norm_vec)
+#define LANES ((ptrdiff_t)(sizeof(V) / sizeof(T)))
+#define LOAD(p) (*(const V *)(p))
+
+/* ---- batch normalization: columns */
+
+/* Up to SUM_BLOCK rows, `pitch` apart, are added to the sums of their columns. Whole vectors of columns are read, up to
+ * `end`, and added up: what belongs to a block of columns has a vector more. */
+static inline void NAME(get)(const T *p, const T *end, V *to)
+{
+    const V zero = {0};
+    if (end - p >= LANES) {
+        *to = LOAD(p);
+    } else {
+        *to = zero;
+        memcpy(to, p, (size_t)(end - p) * sizeof(T));
+    }
+}
+
+static void NAME(add_rows)(const T *x, const T *end, ptrdiff_t pitch, ptrdiff_t rows, ptrdiff_t n, T *sum)
+{
+    for (ptrdiff_t i = 0; i < n; i += LANES) {
+        V s = {0}, row;
+        for (ptrdiff_t r = 0; r < rows; r++) {
+            NAME(get)(x + r * pitch + i, end, &row);
+            s += row;
+        }
+        *(V *)(sum + i) += s;
+    }
+}
+
+static void NAME(add_deviations)(const T *x, const T *end, ptrdiff_t pitch, ptrdiff_t rows, const T *mean, ptrdiff_t n,
+                                 T *sum, T *squares)
+{
+    for (ptrdiff_t i = 0; i < n; i += LANES) {
+        const V centre = LOAD(mean + i);
+        V s = {0}, q = {0}, d;
+        for (ptrdiff_t r = 0; r < rows; r++) {
+            NAME(get)(x + r * pitch + i, end, &d);
+            d -= centre;
+            s += d;
+            q += d * d;
+        }
+        *(V *)(sum + i) += s;
+        *(V *)(squares + i) += q;
+    }
+}
+
+static void NAME(add_products)(const T *dout, const T *dout_end, const T *x, const T *end, ptrdiff_t pitch,
+                               ptrdiff_t rows, const T *mean, ptrdiff_t n, T *sum, T *products)
+{
+    for (ptrdiff_t i = 0; i < n; i += LANES) {
+        const V centre = LOAD(mean + i);
+        V s = {0}, p = {0}, d, row;
+        for (ptrdiff_t r = 0; r < rows; r++) {
+            NAME(get)(dout + r * pitch + i, dout_end, &d);
+            NAME(get)(x + r * pitch + i, end, &row);
+            s += d;
+            p += d * (row - centre);
+        }
+        *(V *)(sum + i) += s;
+        *(V *)(products + i) += p;
+    }
+}
+
+static inline void NAME(scale_row)(const T *NORM_RESTRICT x, const T *NORM_RESTRICT mean, const T *NORM_RESTRICT scale,
+                                   const T *NORM_RESTRICT shift, ptrdiff_t n, T *NORM_RESTRICT out)
+{
+    for (ptrdiff_t i = 0; i < n; i++) out[i] = (x[i] - mean[i]) * scale[i] + shift[i];
+}
+
+static inline void NAME(gradient_row)(const T *NORM_RESTRICT dout, const T *NORM_RESTRICT x,
+                                      const T *NORM_RESTRICT mean, const T *NORM_RESTRICT scale,
+                                      const T *NORM_RESTRICT slope, const T *NORM_RESTRICT shift, ptrdiff_t n,
+                                      T *NORM_RESTRICT dx)
+{
+    for (ptrdiff_t i = 0; i < n; i++) dx[i] = dout[i] * scale[i] + ((x[i] - mean[i]) * slope[i] + shift[i]);
+}
+
+/* Repeat one value per feature over its `span` columns, and add these up again. */
+static inline void NAME(repeat)(const double *values, ptrdiff_t features, ptrdiff_t span, T *row)
+{
+    for (ptrdiff_t f = 0; f < features; f++, row += span)
+        for (ptrdiff_t i = 0; i < span; i++) row[i] = (T)values[f];
+}
+
+static inline void NAME(collect)(const T *row, ptrdiff_t features, ptrdiff_t span, double *wide, double *sums)
+{
+    double *const values = span == 1 ? sums : wide;
+    for (ptrdiff_t i = 0; i < features * span; i++) values[i] = row[i];
+    for (ptrdiff_t f = 0; f < features && span > 1; f++) sums[f] = sum_row_double(wide + f * span, span);
+}
+
+/* How many features are one piece of work. */
+static inline ptrdiff_t NAME(piece)(ptrdiff_t P) { return P < BLOCK ? BLOCK / P : 1; }
+
+/* Mean and variance of so many features, x being the first one's first value. */
+static void NAME(measure)(const T *x, ptrdiff_t N, ptrdiff_t pitch, ptrdiff_t features, ptrdiff_t P, double *mean,
+                          double *var, double *scratch)
+{
+    T *const sum = (T *)scratch, *const squares = sum + ROOM, *const centre = squares + ROOM;
+    double *const first = (double *)(centre + ROOM), *const second = first + BLOCK, *const wide = second + BLOCK;
+    const T *const end = x + (N - 1) * pitch + features * P;
+    norm_moments *const all = (norm_moments *)(wide + BLOCK);
+    memset(all, 0, (size_t)features * sizeof *all);
+    for (ptrdiff_t n = 0; n < N; n += NORM_ROWS)
+        for (ptrdiff_t c = 0; c < P; c += BLOCK) {
+            const ptrdiff_t rows = norm_min(NORM_ROWS, N - n), span = norm_min(BLOCK, P - c), width = features * span;
+            const T *const at = x + n * pitch + c;
+            const double count = (double)(rows * span);
+            memset(sum, 0, ROOM * sizeof(T));
+            for (ptrdiff_t r = 0; r < rows; r += SUM_BLOCK)
+                NAME(add_rows)(at + r * pitch, end, pitch, norm_min(SUM_BLOCK, rows - r), width, sum);
+            NAME(collect)(sum, features, span, wide, first);
+            for (ptrdiff_t f = 0; f < features; f++) first[f] = (T)(first[f] / count);
+            NAME(repeat)(first, features, span, centre);
+            memcpy(mean, first, (size_t)features * sizeof *first);
+            memset(sum, 0, 2 * ROOM * sizeof(T)); /* and squares */
+            for (ptrdiff_t r = 0; r < rows; r += SUM_BLOCK)
+                NAME(add_deviations)
+                (at + r * pitch, end, pitch, norm_min(SUM_BLOCK, rows - r), centre, width, sum, squares);
+            NAME(collect)(sum, features, span, wide, first);
+            NAME(collect)(squares, features, span, wide, second);
+            for (ptrdiff_t f = 0; f < features; f++) norm_merge(all + f, count, mean[f], first[f], second[f]);
+        }
+    for (ptrdiff_t f = 0; f < features; f++) {
+        mean[f] = norm_mean(all + f);
+        var[f] = norm_variance(all + f);
+    }
+}
+
+/* Normalise a piece of features; x, out and what belongs to features begin with the first one. */
+static void NAME(batch_forward)(const T *x, T *out, const double *mean, const double *var, const T *gamma,
+                                const T *beta, ptrdiff_t N, ptrdiff_t pitch, ptrdiff_t features, ptrdiff_t P,
+                                double eps, double *scratch)
+{
+    T *const centre = (T *)scratch, *const scale = centre + BLOCK, *const shift = scale + BLOCK;
+    double *const scales = (double *)(shift + BLOCK), *const shifts = scales + BLOCK;
+    for (ptrdiff_t f = 0; f < features; f++) {
+        scales[f] = gamma[f] * norm_scale(var[f], eps);
+        shifts[f] = beta[f];
+    }
+    for (ptrdiff_t c = 0; c < P; c += BLOCK) {
+        const ptrdiff_t span = norm_min(BLOCK, P - c), width = features * span;
+        NAME(repeat)(mean, features, span, centre);
+        NAME(repeat)(scales, features, span, scale);
+        NAME(repeat)(shifts, features, span, shift);
+        for (ptrdiff_t n = 0; n < N; n++)
+            NAME(scale_row)(x + n * pitch + c, centre, scale, shift, width, out + n * pitch + c);
+    }
+}
+
+/* The gradients of a piece of features; those of x if there is room for them. Where `fixed`, mean and var do not depend
+ * on x. */
+static void NAME(batch_backward)(const T *dout, const T *x, const double *mean, const double *var, const T *gamma,
+                                 T *dx, double *dgamma, double *dbeta, ptrdiff_t N, ptrdiff_t pitch,
+                                 ptrdiff_t features, ptrdiff_t P, double eps, int fixed, double *scratch)
+{
+    T *const centre = (T *)scratch, *const scale = centre + ROOM, *const slope = scale + ROOM;
+    T *const shift = slope + ROOM;
+    double *const scales = (double *)(shift + ROOM), *const slopes = scales + BLOCK;
+    double *const shifts = slopes + BLOCK, *const wide = shifts + BLOCK, *const dgamma_lost = wide + BLOCK;
+    double *const dbeta_lost = dgamma_lost + BLOCK;
+    const double count = (double)N * (double)P;
+    const ptrdiff_t size = (N - 1) * pitch + features * P; /* of what x and dout have of these features */
+    memset(dgamma, 0, (size_t)features * sizeof *dgamma);
+    memset(dbeta, 0, (size_t)features * sizeof *dbeta);
+    memset(dgamma_lost, 0, 2 * (size_t)BLOCK * sizeof *dgamma_lost);
+    for (ptrdiff_t c = 0; c < P; c += BLOCK) {
+        const ptrdiff_t span = norm_min(BLOCK, P - c), width = features * span;
+        T *const sum = scale, *const products = slope;
+        NAME(repeat)(mean, features, span, centre);
+        for (ptrdiff_t n = 0; n < N; n += NORM_ROWS) {
+            memset(sum, 0, 2 * ROOM * sizeof(T)); /* and products */
+            for (ptrdiff_t r = n; r < norm_min(n + NORM_ROWS, N); r += SUM_BLOCK) {
+                const ptrdiff_t at = r * pitch + c, rows = norm_min(SUM_BLOCK, norm_min(n + NORM_ROWS, N) - r);
+                NAME(add_products)
+                (dout + at, dout + size, x + at, x + size, pitch, rows, centre, width, sum, products);
+            }
+            NAME(collect)(sum, features, span, wide, scales);
+            NAME(collect)(products, features, span, wide, slopes);
+            for (ptrdiff_t f = 0; f < features; f++) {
+                SUM_ADD(double, dbeta[f], dbeta_lost[f], scales[f]);
+                SUM_ADD(double, dgamma[f], dgamma_lost[f], slopes[f]);
+            }
+        }
+    }
+    for (ptrdiff_t f = 0; f < features; f++) {
+        const double root = norm_scale(var[f], eps);
+        dbeta[f] = sum_whole_double(dbeta[f], dbeta_lost[f]);
+        dgamma[f] = sum_whole_double(dgamma[f], dgamma_lost[f]) * root;
+        scales[f] = gamma[f] * root;
+        slopes[f] = fixed ? 0 : -scales[f] * root * dgamma[f] / count;
+        shifts[f] = fixed ? 0 : -scales[f] * dbeta[f] / count;
+    }
+    for (ptrdiff_t c = 0; dx && c < P; c += BLOCK) {
+        const ptrdiff_t span = norm_min(BLOCK, P - c), width = features * span;
+        NAME(repeat)(mean, features, span, centre);
+        NAME(repeat)(scales, features, span, scale);
+        NAME(repeat)(slopes, features, span, slope);
+        NAME(repeat)(shifts, features, span, shift);
+        for (ptrdiff_t n = 0; n < N; n++) {
+            const ptrdiff_t at = n * pitch + c;
+            if (fixed) /* x may be infinite: it has no part in this; slope and shift are 0 */
+                NAME(scale_row)(dout + at, slope, scale, shift, width, dx + at);
+            else
+                NAME(gradient_row)(dout + at, x + at, centre, scale, slope, shift, width, dx + at);
+        }
+    }
+}
+
+/* ---- layer and group normalization: rows */
+
+/* Add up the lanes of a vector. */
+static inline T NAME(fold)(const V *v)
+{
+    T lane[LANES], total[4] = {0};
+    memcpy(lane, v, sizeof lane);
+    for (int k = 0; k < LANES; k++) total[k % 4] += lane[k];
+    return (total[0] + total[1]) + (total[2] + total[3]);
+}
+
+/* The sums, for up to NORM_CHUNK values, of a - from and of its product with b - from: for squares, a and b are one
+ * array. */
+static void NAME(sum_products)(const T *a, T a_from, const T *b, T b_from, ptrdiff_t n, double *sum, double *products)
+{
+    V all = {0}, all_products = {0};
+    T rest = 0, rest_products = 0;
+    ptrdiff_t i = 0;
+    while (i + LANES <= n) {
+        const ptrdiff_t end = norm_min(n, i + 2 * SUM_BLOCK * LANES);
+        V s = {0}, p = {0}, s2 = {0}, p2 = {0};
+        for (; i + 2 * LANES <= end; i += 2 * LANES) {
+            const V d = LOAD(a + i) - a_from, e = LOAD(a + i + LANES) - a_from;
+            s += d;
+            s2 += e;
+            p += d * (LOAD(b + i) - b_from);
+            p2 += e * (LOAD(b + i + LANES) - b_from);
+        }
+        if (i + LANES <= end) {
+            const V d = LOAD(a + i) - a_from;
+            s += d;
+            p += d * (LOAD(b + i) - b_from);
+            i += LANES;
+        }
+        all += s + s2;
+        all_products += p + p2;
+    }
+    for (; i < n; i++) {
+        const T d = a[i] - a_from;
+        rest += d;
+        rest_products += d * (b[i] - b_from);
+    }
+    *sum = (double)NAME(fold)(&all) + rest;
+    *products = (double)NAME(fold)(&all_products) + rest_products;
+}
+
+static inline void NAME(scale_run)(const T *NORM_RESTRICT x, T mean, T scale, T shift, ptrdiff_t n,
+                                   T *NORM_RESTRICT out)
+{
+    for (ptrdiff_t i = 0; i < n; i++) out[i] = (x[i] - mean) * scale + shift;
+}
+
+static inline void NAME(scale_along)(const T *NORM_RESTRICT x, T mean, T scale, const T *NORM_RESTRICT gamma,
+                                     const T *NORM_RESTRICT beta, ptrdiff_t n, T *NORM_RESTRICT out)
+{
+    for (ptrdiff_t i = 0; i < n; i++) out[i] = (x[i] - mean) * scale * gamma[i] + beta[i];
+}
+
+static inline void NAME(gradient_run)(const T *NORM_RESTRICT dout, const T *NORM_RESTRICT x, T mean, T scale, T slope,
+                                      T shift, ptrdiff_t n, T *NORM_RESTRICT dx)
+{
+    for (ptrdiff_t i = 0; i < n; i++) dx[i] = dout[i] * scale + ((x[i] - mean) * slope + shift);
+}
+
+static inline void NAME(gradient_along)(const T *NORM_RESTRICT dout, const T *NORM_RESTRICT x, T mean, T scale,
+                                        const T *NORM_RESTRICT gamma, T slope, T shift, ptrdiff_t n,
+                                        T *NORM_RESTRICT dx)
+{
+    for (ptrdiff_t i = 0; i < n; i++) dx[i] = dout[i] * gamma[i] * scale + ((x[i] - mean) * slope + shift);
+}
+
+/* The sums over a row of dout * gamma and of its product with (x - mean) * scale; dgamma and dbeta grow meanwhile. */
+static void NAME(sum_along)(const T *NORM_RESTRICT dout, const T *NORM_RESTRICT x, T mean, T scale,
+                            const T *NORM_RESTRICT gamma, ptrdiff_t n, T *NORM_RESTRICT dgamma,
+                            T *NORM_RESTRICT dbeta, double *sum, double *products)
+{
+    V all = {0}, all_products = {0};
+    T rest = 0, rest_products = 0;
+    ptrdiff_t i = 0;
+    while (i + LANES <= n) {
+        const ptrdiff_t end = norm_min(n, i + SUM_BLOCK * LANES);
+        V s = {0}, p = {0};
+        for (; i + LANES <= end; i += LANES) {
+            const V d = LOAD(dout + i), y = (LOAD(x + i) - mean) * scale, g = d * LOAD(gamma + i);
+            *(V *)(dbeta + i) += d;
+            *(V *)(dgamma + i) += d * y;
+            s += g;
+            p += g * y;
+        }
+        all += s;
+        all_products += p;
+    }
+    for (; i < n; i++) {
+        const T d = dout[i], y = (x[i] - mean) * scale, g = d * gamma[i];
+        dbeta[i] += d;
+        dgamma[i] += d * y;
+        rest += g;
+        rest_products += g * y;
+    }
+    *sum = (double)NAME(fold)(&all) + rest;
+    *products = (double)NAME(fold)(&all_products) + rest_products;
+}
+
+/* Normalise one group: K channels of P values, with one mean and variance. */
+static void NAME(group_forward)(const T *x, T *out, double *mean, double *var, const T *gamma, const T *beta,
+                                ptrdiff_t K, ptrdiff_t P, double eps)
+{
+    norm_moments all = {0, 0, 0, 0, 0};
+    for (ptrdiff_t i = 0; i < K * P; i += NORM_CHUNK) {
+        const ptrdiff_t count = norm_min(NORM_CHUNK, K * P - i);
+        double sum, squares;
+        const T centre = NAME(sum_row)(x + i, count) / (T)count;
+        NAME(sum_products)(x + i, centre, x + i, centre, count, &sum, &squares);
+        norm_merge(&all, (double)count, centre, sum, squares);
+    }
+    *mean = norm_mean(&all);
+    *var = norm_variance(&all);
+    const double scale = norm_scale(*var, eps);
+    if (P == 1)
+        NAME(scale_along)(x, (T)*mean, (T)scale, gamma, beta, K, out);
+    else
+        for (ptrdiff_t k = 0; k < K; k++)
+            NAME(scale_run)(x + k * P, (T)*mean, (T)(gamma[k] * scale), beta[k], P, out + k * P);
+}
+
+/* Its gradients: dgamma and dbeta grow, no more than SUM_BLOCK times; dx is written if there is room for it. */
+static void NAME(group_backward)(const T *dout, const T *x, double mean, double var, const T *gamma, T *dx, T *dgamma,
+                                 T *dbeta, ptrdiff_t K, ptrdiff_t P, double eps)
+{
+    const double scale = norm_scale(var, eps), count = (double)K * (double)P;
+    double sum, products, total = 0, total_products = 0, lost = 0, lost_products = 0;
+    for (ptrdiff_t k = 0; P > 1 && k < K; k++) {
+        double rest = 0, rest_products = 0;
+        sum = products = 0;
+        for (ptrdiff_t i = k * P; i < (k + 1) * P; i += NORM_CHUNK) {
+            double some, some_products;
+            NAME(sum_products)
+            (dout + i, 0, x + i, (T)mean, norm_min(NORM_CHUNK, (k + 1) * P - i), &some, &some_products);
+            SUM_ADD(double, sum, rest, some);
+            SUM_ADD(double, products, rest_products, some_products);
+        }
+        sum = sum_whole_double(sum, rest);
+        products = sum_whole_double(products, rest_products) * scale;
+        dbeta[k] += (T)sum;
+        dgamma[k] += (T)products;
+        SUM_ADD(double, total, lost, gamma[k] * sum);
+        SUM_ADD(double, total_products, lost_products, gamma[k] * products);
+    }
+    for (ptrdiff_t i = 0; P == 1 && i < K; i += NORM_CHUNK / 2) {
+        const ptrdiff_t n = norm_min(NORM_CHUNK / 2, K - i);
+        NAME(sum_along)
+        (dout + i, x + i, (T)mean, (T)scale, gamma + i, n, dgamma + i, dbeta + i, &sum, &products);
+        SUM_ADD(double, total, lost, sum);
+        SUM_ADD(double, total_products, lost_products, products);
+    }
+    if (!dx) return;
+    total = sum_whole_double(total, lost);
+    total_products = sum_whole_double(total_products, lost_products);
+    const T slope = (T)(-scale * scale * total_products / count), shift = (T)(-scale * total / count);
+    if (P == 1)
+        NAME(gradient_along)(dout, x, (T)mean, (T)scale, gamma, slope, shift, K, dx);
+    else
+        for (ptrdiff_t k = 0; k < K; k++)
+            NAME(gradient_run)
+            (dout + k * P, x + k * P, (T)mean, (T)(gamma[k] * scale), slope, shift, P, dx + k * P);
+}
+
+#undef BLOCK
+#undef ROOM
+#undef V
+#undef LANES
+#undef LOAD
+#endif

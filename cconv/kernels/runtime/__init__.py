@@ -1,0 +1,1 @@
+"""What a process has once: its CPU level, its pool of threads, its blocks of memory."""
