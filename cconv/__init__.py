@@ -18,6 +18,7 @@ from cconv.datasets import (
     read_idx,
     read_idx_pair,
 )
+from cconv.explanation import explain
 from cconv.functional import col2im, im2col
 from cconv.functions import (
     cross_entropy_error,
@@ -165,6 +166,7 @@ __all__ = [
     "cross_entropy_error",
     "data",
     "empty_cache",
+    "explain",
     "filter_show",
     "find_learning_rate",
     "get_num_threads",

@@ -15,6 +15,7 @@ from test_optimizers import RULES
 
 import cconv
 from cconv import augment, functional, kernels
+from cconv.functional.algorithms import names
 from cconv.geometry import padding, pair
 
 KINDS = {}  # name: (function of a case, how much of the time it is worth)
@@ -259,10 +260,14 @@ class Convolution:
         return (dout @ cols.transpose(0, 1, 3, 2)).sum(axis=0).reshape(self.W_shape)
 
 
+# The order in which algorithms are run, which hashes of their results depend on.
+ALGORITHMS = "channels", "pixels", "scattered", "windows", "listed", "unpooled"
+
+
 def by_algorithm(case, pass_name, argument, name, function, *arguments, **options):
     """Yield (algorithm, result) for the library's own choice of a pass, and for each algorithm that applies."""
     yield "own choice", case.run(name, function, *arguments, **options)
-    for algorithm in kernels.conv.algorithms(pass_name):
+    for algorithm in sorted(names(pass_name), key=ALGORITHMS.index):
         try:
             result = case.run(f"{name} by {algorithm}", function, *arguments, **options, **{argument: algorithm})
         except ValueError as error:
@@ -403,7 +408,7 @@ def transposed(case):
 
     first = None
     for name, out in by_algorithm(
-        case, "input_gradient", "algorithm", "output", functional.transposed_convolution, x, W, b, **options
+        case, "transposed_output", "algorithm", "output", functional.transposed_convolution, x, W, b, **options
     ):
         case.within(f"output by {name}", out, *expected, terms[0] + 1)
         first = out if first is None else first
@@ -422,8 +427,9 @@ def transposed(case):
         case.within(f"dx by {name}", got, *dx, terms[1])
         bits = got if bits is None else bits
         case.same(f"dx by {name}", got, bits)
+    options["input_gradient"] = False
     for name, (_, *got) in by_algorithm(
-        case, "weight_gradient", "weight_algorithm", "dW", backward, dout, x, W, **options, input_gradient=False
+        case, "transposed_weight_gradient", "weight_algorithm", "dW", backward, dout, x, W, **options
     ):
         case.within(f"dW by {name}", got[0], *dW, terms[2])
         case.within(f"db by {name}", got[1], *db, dout.size // dout.shape[1])

@@ -9,7 +9,7 @@ import pytest
 
 from cconv import functional, kernels
 from cconv.functional import convolution_relu_max_pool
-from cconv.functional.convolution import lists_fit
+from cconv.functional.algorithms import Values, list_worth, names
 
 # Few channels would take the kernels of test_conv_pixels.py and test_conv_scatter.py.
 CHANNELS = {"input_algorithm": "channels", "weight_algorithm": "channels"}
@@ -184,25 +184,41 @@ def test_gradients_of_a_few_outputs(geometry, names, density, dtype, cpu_level, 
 def test_few_outputs_of_many_channels_are_listed(geometry, cpu_level):
     x, W, _, dout, _ = arrays(geometry, np.float32)
     steps = (*geometry[7], geometry[8][0][0], geometry[8][1][0], *geometry[9])
-    assert lists_fit(x.shape, W.shape, dout.shape, steps, 1, 4) == ("", True)
-    reason, worth_while = lists_fit(x.shape, W.shape, dout.shape, steps, 2, 4)
-    assert reason == "groups and the dilation of columns must be 1" and not worth_while
-    assert not kernels.conv.few_values(dout, x, W)
-    assert kernels.conv.few_values(np.zeros_like(dout), x, W)
+    plan = kernels.conv.Plan(x.shape[1:], W.shape, dout.shape[1:], steps, 1, 4)
+    assert plan.list_refused == "" and list_worth(plan)
+    assert not Values(dout, x, W).few()
+    assert Values(np.zeros_like(dout), x, W).few()
     for array, place in itertools.product((x, W), (0, -1)):
         array.flat[place] = np.inf
-        assert not kernels.conv.few_values(np.zeros_like(dout), x, W)
+        assert not Values(np.zeros_like(dout), x, W).few()
         array.flat[place] = 0
 
 
-def test_lists_are_for_channels_that_fill_vectors_and_images_that_fit_the_cache():
-    steps = (1, 1, 0, 0, 1, 1)
-    assert lists_fit((1, 8, 9, 9), (4, 8, 3, 3), (1, 4, 7, 7), steps, 1, 4) == ("", True)
-    assert lists_fit((1, 7, 9, 9), (4, 7, 3, 3), (1, 4, 7, 7), steps, 1, 4) == ("", False)
-    assert lists_fit((1, 16, 4000, 4000), (4, 16, 3, 3), (1, 4, 3998, 3998), steps, 1, 4) == ("", False)
-    assert lists_fit((1, 512, 9, 9), (512, 512, 3, 3), (1, 512, 7, 7), steps, 1, 4) == ("", False)
-    reason, _ = lists_fit((1, 16, 9000, 9000), (4, 16, 3, 3), (1, 4, 8998, 8998), steps, 1, 4)
-    assert reason == "places in the padded image must fit 32 bits"
+def test_lists_are_for_channels_that_fill_vectors_and_images_that_fit_the_cache(cpu_level):
+    def plan(C, size, FN, groups=1, dilation=1):
+        steps = 1, 1, 0, 0, 1, dilation
+        image, out = (C * groups, size, size), (FN, size - 2, size - 2 * dilation)
+        return kernels.conv.Plan(image, (FN, C, 3, 3), out, steps, groups, 4)
+
+    assert list_worth(plan(8, 9, 4))
+    for other in (plan(7, 9, 4), plan(16, 4000, 4), plan(512, 9, 512)):
+        assert other.list_refused == "" and not list_worth(other)
+    for other in (plan(8, 9, 4, groups=2), plan(8, 9, 4, dilation=2)):
+        assert other.list_refused == other.windows_refused == "groups and the dilation of columns must be 1"
+        assert not list_worth(other)
+
+
+def test_outputs_are_listed_only_where_32_bits_tell_their_offsets(cpu_level):
+    def plan(C, rows, columns, FH=1):
+        image, out = (C, rows, columns), (1, rows - FH + 1, columns)
+        return kernels.conv.Plan(image, (1, C, FH, 1), out, (1, 1, 0, 0, 1, 1), 1, 4)
+
+    lanes = plan(1, 1, 1).lanes
+    assert plan(1, 2**15, 2**16 // lanes - 1).list_refused == ""
+    assert plan(1, 2**15, 2**16 // lanes).list_refused == "offsets in the padded image must fit 32 bits"
+    assert plan(1, 2**15, 2**15 - 64).windows_refused == ""
+    assert plan(1, 2**15, 2**15).windows_refused == "offsets in two padded images must fit 32 bits"
+    assert plan(1, 9, 9, 9).windows_refused.startswith("filters must have at most 8 columns, and 8 rows")
 
 
 @pytest.mark.parametrize("channels", [1, 16])
@@ -222,7 +238,7 @@ def test_padding_times_an_infinite_weight_is_not_a_number(channels, pad, cpu_lev
     settings = {"pad": pad}
     (top, bottom), (left, right) = ((pad, pad), (pad, pad)) if isinstance(pad, int) else pad
     around = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
-    for name in kernels.conv.algorithms("output"):
+    for name in names("output"):
         out = functional.convolution(x, W, algorithm=name, **settings)
         assert np.isnan(out[:, 3]).any() and np.isinf(out[:, 3]).any()
         np.testing.assert_array_equal(out, functional.convolution(around, W, algorithm=name))
@@ -233,18 +249,18 @@ def test_padding_times_an_infinite_weight_is_not_a_number(channels, pad, cpu_lev
 def test_an_algorithm_that_is_unknown_or_does_not_apply_is_refused_with_the_reason():
     x, W, _, dout, _ = arrays(GEOMETRIES[4], np.float64)
     options = keywords(GEOMETRIES[4])
-    with pytest.raises(ValueError, match="algorithm must be one of 'channels', 'pixels' here, or None, got 'fft'"):
+    with pytest.raises(ValueError, match="algorithm must be one of 'pixels', 'channels' here, or None, got 'fft'"):
         functional.convolution(x, W, algorithm="fft", **options)
     with pytest.raises(ValueError, match=r"weight_algorithm must .* got 'windows' \(filters must have at most"):
         functional.convolution_backward(dout, x, W, weight_algorithm="windows", **options)
+    with pytest.raises(ValueError, match=r"input_algorithm must .* got 'windows'$"):
+        functional.convolution_backward(dout, x, W, input_algorithm="windows", input_gradient=False, **options)
     x[0, 0, 0, 0] = np.nan
     with pytest.raises(ValueError, match=r"input_algorithm must .* got 'listed' \(x and W must be finite\)"):
         functional.convolution_backward(dout, x, W, input_algorithm="listed", **options)
     for name in (b"pixels", 1, ["pixels"]):
         with pytest.raises(ValueError, match="algorithm must be one of"):
             functional.convolution(x, W, algorithm=name, **options)
-    with pytest.raises(ValueError, match="pass must be one of output, pooled_output, input_gradient"):
-        kernels.conv.algorithms("forward")
 
 
 def test_empty_batch(cpu_level):
@@ -339,8 +355,9 @@ def test_dout_must_have_the_outputs_shape():
 def test_the_rule_that_chooses_the_tile_fills_registers(channels, width, stride, side, cpu_level):
     filters = channels, 2, 1, side or 2
     wide = (width - 1) * stride + filters[3]
-    plan = kernels.conv.plan("output", (2, 1, wide), filters, (channels, 1, width), (1, stride, 0, 0, 1, 1), 1, 4)
-    outputs, vectors, lanes = plan["tiles"][plan["tiles"][:, 0] == plan["V"], 4].max(), plan["V"], plan["lanes"]
+    made = kernels.conv.Plan((2, 1, wide), filters, (channels, 1, width), (1, stride, 0, 0, 1, 1), 1, 4)
+    plan = made.describe("output", "channels")
+    outputs, vectors, lanes = plan["tiles"][plan["tiles"][:, 0] == plan["NR"], 4].max(), plan["NR"], plan["lanes"]
     most = {16: 28, 8: 12, 4: 24}[lanes]
     assert 1 <= vectors <= min(4, -(-channels // lanes))
     assert 1 <= outputs <= min(most // vectors, width, 9 if stride > 1 else most)

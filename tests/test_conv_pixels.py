@@ -15,9 +15,10 @@ from cconv.functional import (
     transposed_convolution,
     transposed_convolution_backward,
 )
-from cconv.functional.convolution import passes
+from cconv.functional.algorithms import TABLES, choose
 
 DTYPES = [np.float32, np.float64]
+PASSES = "output", "input_gradient", "weight_gradient"
 DEPTHWISE = [  # N, C, H, W, FN, FH, FW, stride, pad, dilation, groups
     (2, 5, 28, 28, 5, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 5),
     (2, 3, 28, 28, 3, 3, 3, (2, 2), ((1, 1), (1, 1)), (1, 1), 3),
@@ -44,18 +45,24 @@ GROUPED = [
 
 
 def sized(geometry):
-    """x, W, b, dout and what the kernels take after the arrays, for the very kernels rather than through the door."""
+    """x, W, b, dout and (steps, groups), for the very kernels rather than through the door."""
     x, W, b, dout, _ = arrays(geometry, np.float64)
     stride, ((top, _), (left, _)), dilation, groups = geometry[7:]
     return x, W, b, dout, ((*stride, top, left, *dilation), groups)
 
 
-def run(kernel, x, W, b, dout, steps, threads=2):
-    """The output and the gradients, from one module of kernels."""
+def plan_of(x, W, dout, steps):
+    return kernels.conv.Plan(x.shape[1:], W.shape, dout.shape[1:], *steps, x.itemsize)
+
+
+def run(algorithm, x, W, b, dout, steps, threads=2):
+    """The output and the gradients, by one algorithm."""
+    plan = plan_of(x, W, dout, steps)
     out, dx, dW, db = np.empty_like(dout), np.empty_like(x), np.empty_like(W), np.empty_like(b)
-    kernel.forward(x, W, b, out, *steps, threads)
-    kernel.backward_input(dout, W, dx, *steps, threads)
-    kernel.backward_weights(dout, x, dW, db, *steps, threads)
+    kernel = {name: getattr(kernels.conv, f"{algorithm}_{name}") for name in PASSES}
+    kernel["output"](plan, x, W, b, out, threads)
+    kernel["input_gradient"](plan, dout, W, None, dx, threads)
+    kernel["weight_gradient"](plan, dout, x, dW, db, threads)
     return out, dx, dW, db
 
 
@@ -65,7 +72,7 @@ def test_against_oracle(geometry, dtype, cpu_level):
     x, W, b, dout, steps = sized(geometry)
     x, W, b, dout = (array.astype(dtype) for array in (x, W, b, dout))
     options = keywords(geometry).values()
-    results = run(kernels.conv_pixels, x, W, b, dout, steps)
+    results = run("pixels", x, W, b, dout, steps)
     expected = oracles.convolution(x, W, b, *options), *oracles.convolution_backward(dout, x, W, *options)
     x, W, b, dout = (abs(array) for array in (x, W, b, dout))
     sizes = oracles.convolution(x, W, b, *options), *oracles.convolution_backward(dout, x, W, *options)
@@ -79,7 +86,7 @@ def test_against_oracle(geometry, dtype, cpu_level):
 def test_the_bits_of_the_other_orientation(geometry, dtype, cpu_level):
     x, W, b, dout, steps = sized(geometry)
     case = [array.astype(dtype) for array in (x, W, b, dout)]
-    here, there = (run(kernel, *case, steps)[:2] for kernel in (kernels.conv_pixels, kernels.conv))
+    here, there = (run(name, *case, steps)[:2] for name in ("pixels", "channels"))
     for first, second in zip(here, there, strict=True):
         assert first.tobytes() == second.tobytes()
 
@@ -89,9 +96,9 @@ def test_the_bits_of_the_other_orientation(geometry, dtype, cpu_level):
 def test_same_bits_on_any_number_of_threads(geometry, dtype, cpu_level):
     *case, steps = sized(geometry)
     case = [array.astype(dtype) for array in case]
-    expected = run(kernels.conv_pixels, *case, steps, 1)
+    expected = run("pixels", *case, steps, 1)
     for threads in (2, 3, 16):
-        for first, second in zip(expected, run(kernels.conv_pixels, *case, steps, threads), strict=True):
+        for first, second in zip(expected, run("pixels", *case, steps, threads), strict=True):
             assert first.tobytes() == second.tobytes()
 
 
@@ -99,9 +106,9 @@ def test_same_bits_on_any_number_of_threads(geometry, dtype, cpu_level):
 def test_an_image_does_not_feel_its_batch(geometry, cpu_level):
     x, W, b, dout, steps = sized(geometry)
     twice = (np.concatenate([array, array[::-1]]) for array in (x, dout))
-    whole = run(kernels.conv_pixels, next(twice), W, b, next(twice), steps)
+    whole = run("pixels", next(twice), W, b, next(twice), steps)
     for n in range(len(x)):
-        alone = run(kernels.conv_pixels, x[n : n + 1].copy(), W, b, dout[n : n + 1].copy(), steps)
+        alone = run("pixels", x[n : n + 1].copy(), W, b, dout[n : n + 1].copy(), steps)
         assert alone[0][0].tobytes() == whole[0][n].tobytes()
         assert alone[1][0].tobytes() == whole[1][n].tobytes()
 
@@ -115,7 +122,7 @@ def test_unbounded_values_stay_where_they_are_read(geometry, cpu_level):
     for place in ((0, 0, 0, 0), (len(x) - 1, x.shape[1] - 1, x.shape[2] - 1, x.shape[3] - 1)):
         marked, reads[0] = x.copy(), np.zeros_like(x)
         marked[place], reads[0][place] = np.inf, 1
-        out, _, dW, _ = run(kernels.conv_pixels, marked, W, b, dout, steps)
+        out, _, dW, _ = run("pixels", marked, W, b, dout, steps)
         expected = oracles.convolution(reads[0], np.ones_like(W), None, *keywords(geometry).values()) > 0
         assert np.array_equal(np.isposinf(out), expected) and np.isfinite(out[~expected]).all()
         ones = np.ones_like(dout), reads[0], W
@@ -124,47 +131,49 @@ def test_unbounded_values_stay_where_they_are_read(geometry, cpu_level):
     for place in ((0, 0, 0, 0), tuple(size - 1 for size in dout.shape)):
         marked, reads = dout.copy(), np.zeros_like(dout)
         marked[place], reads[place] = np.inf, 1
-        _, dx, _, db = run(kernels.conv_pixels, x, W, b, marked, steps)
+        _, dx, _, db = run("pixels", x, W, b, marked, steps)
         expected = oracles.convolution_backward(reads, x, np.ones_like(W), *keywords(geometry).values())[0] > 0
         assert np.array_equal(np.isposinf(dx), expected) and np.isfinite(dx[~expected]).all()
         assert np.isposinf(db[place[1]]) and np.isfinite(np.delete(db, place[1])).all()
 
 
-def suits(C, size, FN, k=3, stride=1, groups=1, dtype=np.float32, **which):
-    """The rule for a pass over images of `size` x `size`, padded to keep that size up to the stride."""
-    x, out = np.empty((4, C, size, size), dtype), np.empty((4, FN, -(-size // stride), -(-size // stride)), dtype)
-    source, target = (out, x) if which.get("backward") else (x, out)
-    W = np.empty((FN, C // groups, k, k), dtype)
+def has_pixels(which, C, size, FN, k=3, stride=1, groups=1, dtype=np.float32):
+    """Whether a pass gets lanes of pixels, for images of `size` x `size`, padded to keep that up to the stride."""
+    out = -(-size // stride)
     steps = stride, stride, k // 2, k // 2, 1, 1
-    assert passes(source, W, target, steps, groups, "pixels", **which) is kernels.conv_pixels
-    assert passes(source, W, target, steps, groups, "channels", **which) is kernels.conv
-    suits = kernels.conv_pixels.suits(source, W, target, steps, groups, **which)
-    chosen = passes(source, W, target, steps, groups, None, **which)
-    assert chosen is (kernels.conv_pixels if suits else kernels.conv)
-    return suits
+    filters = FN, C // groups, k, k
+    plan = kernels.conv.Plan((C, size, size), filters, (FN, out, out), steps, groups, np.dtype(dtype).itemsize)
+    for name in ("pixels", "channels"):
+        assert choose(plan, which, name).name == name
+    reason = pixels_row(which).preferred(plan)
+    return reason is not None
 
 
-@pytest.mark.parametrize("which", [{}, {"backward": True}, {"weights": True}], ids=str)
+def pixels_row(which):
+    return next(row for row in TABLES[which] if row.name == "pixels")
+
+
+@pytest.mark.parametrize("which", PASSES)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_rule_that_chooses_the_orientation(dtype, which, cpu_level):
     """Depthwise always; otherwise by the lanes that channels would leave empty, and never for matrix products."""
     for size in (1, 7, 28):
-        assert suits(8, size, 8, groups=8, dtype=dtype, **which)  # depthwise, always
-        assert suits(8, size, 24, 1, 2, groups=8, dtype=dtype, **which)
-    assert suits(64, 28, 64, groups=32, dtype=dtype, **which)
-    assert not suits(64, 28, 64, groups=1, dtype=dtype, **which)
-    assert not suits(64, 28, 64, groups=2, dtype=dtype, **which)
-    assert not suits(256, 14, 256, 1, dtype=dtype, **which)
-    assert not suits(64, 28, 4, 1, dtype=dtype, **which)
-    few = {"FN": 64, "C": 3} if which.get("backward") else {"C": 64, "FN": 3}
-    assert suits(size=32, **few, dtype=dtype, **which)
+        assert has_pixels(which, 8, size, 8, groups=8, dtype=dtype)  # depthwise, always
+        assert has_pixels(which, 8, size, 24, 1, 2, groups=8, dtype=dtype)
+    assert has_pixels(which, 64, 28, 64, groups=32, dtype=dtype)
+    assert not has_pixels(which, 64, 28, 64, groups=1, dtype=dtype)
+    assert not has_pixels(which, 64, 28, 64, groups=2, dtype=dtype)
+    assert not has_pixels(which, 256, 14, 256, 1, dtype=dtype)
+    assert not has_pixels(which, 64, 28, 4, 1, dtype=dtype)
+    few = {"FN": 64, "C": 3} if which == "input_gradient" else {"C": 64, "FN": 3}
+    assert has_pixels(which, size=32, **few, dtype=dtype)
 
 
 @pytest.mark.parametrize("geometry", [DEPTHWISE[0], DEPTHWISE[5], DEPTHWISE[9]], ids=str)
 def test_through_the_door(geometry, cpu_level, num_threads):
     x, W, b, dout, steps = sized(geometry)
     options = keywords(geometry)
-    expected = run(kernels.conv_pixels, x, W, b, dout, steps)
+    expected = run("pixels", x, W, b, dout, steps)
     actual = convolution(x, W, b, **options), *convolution_backward(dout, x, W, **options)
     for first, second in zip(actual, expected, strict=True):
         assert first.tobytes() == second.tobytes()

@@ -4,10 +4,11 @@ import numpy as np
 import oracles
 import pytest
 from test_conv import assert_within_bound, keywords
-from test_conv_pixels import DEPTHWISE, DTYPES, GROUPED, sized
+from test_conv_pixels import DEPTHWISE, DTYPES, GROUPED, plan_of, sized
 
 from cconv import kernels
 from cconv.functional import convolution_backward, transposed_convolution
+from cconv.functional.algorithms import scatter_preferred
 
 FEW = [  # N, C, H, W, FN, FH, FW, stride, pad, dilation, groups
     (2, 1, 28, 28, 30, 5, 5, (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
@@ -28,7 +29,7 @@ def scattered(geometry, dtype=np.float64, threads=2, bias=False):
     W, dout = W.astype(dtype), dout.astype(dtype)
     b = np.random.default_rng(1).standard_normal(x.shape[1]).astype(dtype) if bias else None
     dx = np.full(x.shape, np.nan, dtype)
-    kernels.conv.backward_scattered(dout, W, dx, *steps, threads, b)
+    kernels.conv.scattered_input_gradient(plan_of(dx, W, dout, steps), dout, W, b, dx, threads)
     return x.astype(dtype), W, dout, b, dx
 
 
@@ -54,9 +55,10 @@ def test_same_bits_on_any_number_of_threads(geometry, dtype, cpu_level):
 def test_an_image_does_not_feel_its_batch(geometry, cpu_level):
     x, W, _, dout, steps = sized(geometry)
     whole, alone = np.empty_like(x), np.empty_like(x[:1])
-    kernels.conv.backward_scattered(dout, W, whole, *steps, 2)
+    plan = plan_of(x, W, dout, steps)
+    kernels.conv.scattered_input_gradient(plan, dout, W, None, whole, 2)
     for n in range(len(x)):
-        kernels.conv.backward_scattered(dout[n : n + 1].copy(), W, alone, *steps, 2)
+        kernels.conv.scattered_input_gradient(plan, dout[n : n + 1].copy(), W, None, alone, 2)
         assert alone[0].tobytes() == whole[n].tobytes()
 
 
@@ -68,7 +70,7 @@ def test_unbounded_values_stay_where_they_are_read(geometry, cpu_level):
         for place in ((0, 0, 0, 0), tuple(size - 1 for size in array.shape)):
             kept, array[place] = array[place], np.inf
             dx = np.empty_like(x)
-            kernels.conv.backward_scattered(dout, W, dx, *steps, 2)
+            kernels.conv.scattered_input_gradient(plan_of(x, W, dout, steps), dout, W, None, dx, 2)
             ones = [np.ones_like(dout), np.ones_like(W)]
             ones[array is W][:] = 0
             ones[array is W][place] = 1
@@ -82,7 +84,8 @@ def test_through_the_door(geometry, cpu_level, num_threads):
     """The rule takes few channels from many filters, for convolutions and for transposed ones."""
     x, W, dout, b, dx = scattered(geometry, np.float32, bias=True)
     stride, ((top, bottom), (left, right)), dilation, groups = geometry[7:]
-    assert kernels.conv.scatters(W, (*stride, top, left, *dilation), groups)
+    plan = plan_of(x, W, dout, ((*stride, top, left, *dilation), groups))
+    assert scatter_preferred(plan).when is None
     plain = scattered(geometry, np.float32)[-1]
     assert convolution_backward(dout, x, W, **keywords(geometry))[0].tobytes() == plain.tobytes()
     if top == bottom and left == right:
@@ -96,7 +99,9 @@ def test_through_the_door(geometry, cpu_level, num_threads):
 
 def test_the_rule():
     def scatters(C, FN, k=3, stride=1, groups=1):
-        return kernels.conv.scatters(np.empty((FN, C, k, k)), (stride, stride, 0, 0, 1, 1), groups)
+        steps = stride, stride, 0, 0, 1, 1
+        plan = kernels.conv.Plan((C * groups, 28, 28), (FN, C, k, k), (FN, 3, 3), steps, groups, 4)
+        return scatter_preferred(plan).when is None  # else where a weight is infinite
 
     assert scatters(1, 8) and scatters(3, 64, 7, 2) and scatters(2, 32, groups=2)
     assert not scatters(1, 7) and not scatters(4, 64) and not scatters(2, 30, groups=2)

@@ -56,8 +56,8 @@ def test_fixture_puts_a_levels_modules_in_place(cpu_level):
 
 
 def test_kernels_are_pickled_by_the_name_of_the_chosen_level():
-    assert pickle.loads(pickle.dumps(kernels.conv.forward)) is kernels.conv.forward
-    assert kernels.conv.forward.__module__ == "cconv.kernels._conv"
+    assert pickle.loads(pickle.dumps(kernels.conv.finite)) is kernels.conv.finite
+    assert kernels.conv.finite.__module__ == "cconv.kernels._conv"
 
 
 @pytest.mark.parametrize("level", kernels.levels())
@@ -231,10 +231,11 @@ def test_calls_from_several_python_threads(threads):
     threads(2)
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((8, 4, 20, 20)), rng.standard_normal((6, 4, 3, 3))
+    plan = kernels.conv.Plan(x.shape[1:], w.shape, (6, 18, 18), (1, 1, 0, 0, 1, 1), 1, 8)
 
     def convolve(_):
         out = kernels.memory.empty((8, 6, 18, 18), np.float64)
-        kernels.conv.forward(x, w, None, out, (1, 1, 0, 0, 1, 1), 1, 2)
+        kernels.conv.channels_output(plan, x, w, None, out, 2)
         return out
 
     with ThreadPoolExecutor(4) as pool:
@@ -274,7 +275,8 @@ def test_flush_to_zero_never_leaks_to_the_caller(cpu_level, num_threads):
     tiny = np.float32(1e-40)
     x = np.full((4, 2, 8, 8), tiny)
     out = np.empty((4, 3, 6, 6), np.float32)
-    kernels.conv.forward(x, np.ones((3, 2, 3, 3), np.float32), None, out, (1, 1, 0, 0, 1, 1), 1, num_threads)
+    plan = kernels.conv.Plan((2, 8, 8), (3, 2, 3, 3), (3, 6, 6), (1, 1, 0, 0, 1, 1), 1, 4)
+    kernels.conv.channels_output(plan, x, np.ones((3, 2, 3, 3), np.float32), None, out, num_threads)
     assert tiny / np.float32(2) > 0, "denormal numbers work again after a kernel"
     assert np.all(x + x > 0)
 

@@ -58,7 +58,8 @@ def test_is_a_fault(fault, cpu_level, without_sanitizer):
 WIDE = """
 guard.at_end = False
 out = empty(1, 16, 16, 17)
-kernels.conv.forward(given(1, 1, 16, 3), given(16, 1, 1, 3), None, out, (1, 1, 0, 12, 1, 2), 1, 1)
+plan = kernels.conv.Plan((1, 16, 3), (16, 1, 1, 3), (16, 16, 17), (1, 1, 0, 12, 1, 2), 1, 4)
+kernels.conv.channels_output(plan, given(1, 1, 16, 3), given(16, 1, 1, 3), None, out, 1)
 assert (out == [sum(0 <= z - 12 + 2 * j < 3 for j in range(3)) for z in range(17)]).all()
 """
 

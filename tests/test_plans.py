@@ -9,7 +9,15 @@ from cconv import kernels
 from cconv.geometry import window
 from cconv.kernels import plans
 
-PASSES = "output", "pooled_output", "weight_gradient", "input_gradient", "window_gradient"
+DESCRIBED = [  # (pass, algorithm)
+    ("output", "channels"),
+    ("output", "pixels"),
+    ("pooled_output", "channels"),
+    ("input_gradient", "channels"),
+    ("input_gradient", "pixels"),
+    ("weight_gradient", "channels"),
+    ("weight_gradient", "pixels"),
+]
 SIZES = 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 15, 16, 17, 28, 31, 33, 64
 CHANNELS = 1, 1, 2, 3, 5, 6, 7, 8, 12, 13, 15, 16, 17, 30, 33, 64, 65, 100
 TAPS = 1, 1, 2, 3, 3, 4, 5, 6, 7, 9, 10, 12, 15, 17, 33
@@ -36,23 +44,28 @@ def geometries(seed):
         yield groups * C, groups * F, height, width, filter_h, filter_w, steps, groups, (out_h, out_w)
 
 
-def arguments(which, geometry, itemsize):
+def plan_of(geometry, itemsize=4):
     C, F, height, width, filter_h, filter_w, steps, groups, outputs = geometry
-    source, target = (C, height, width), (F, *outputs)
-    if which == "input_gradient":
-        source, target = target, source
-    return which, source, (F, C // groups, filter_h, filter_w), target, steps, groups, itemsize
+    filters = F, C // groups, filter_h, filter_w
+    return kernels.conv.Plan((C, height, width), filters, (F, *outputs), steps, groups, itemsize)
 
 
-@pytest.mark.parametrize("which", PASSES)
-def test_plans_of_convolutions_are_the_formula(which, cpu_level):
-    for n, geometry in enumerate(itertools.islice(geometries(PASSES.index(which)), 200)):
-        if which == "pooled_output" and min(geometry[8]) < 2:
-            continue
-        case = arguments(which, geometry, 4 + n % 2 * 4)
-        plans.check(kernels.conv.plan(*case))
-        if which not in ("pooled_output", "window_gradient"):
-            plans.check_pixels(kernels.conv_pixels.plan(*case))
+@pytest.mark.parametrize(("which", "algorithm"), DESCRIBED)
+def test_plans_of_convolutions_are_the_formula(which, algorithm, cpu_level):
+    for n, geometry in enumerate(itertools.islice(geometries(DESCRIBED.index((which, algorithm))), 200)):
+        if which != "pooled_output" or min(geometry[8]) >= 2:
+            plans.check(plan_of(geometry, 4 + n % 2 * 4).describe(which, algorithm))
+
+
+@pytest.mark.parametrize("which", ["weight_gradient", "pooled_gradients"])
+def test_plans_of_windows_are_the_formula(which, cpu_level):
+    checked = 0
+    for n, geometry in enumerate(itertools.islice(geometries(8), 1200)):
+        plan = plan_of(geometry, 4 + n % 2 * 4)
+        if not plan.windows_refused and min(geometry[8]) >= 2:
+            plans.check(plan.describe(which, "windows"))
+            checked += 1
+    assert checked > 30
 
 
 @pytest.mark.parametrize(("transposed", "turned"), [(False, False), (False, True), (True, False)])
@@ -66,10 +79,10 @@ def test_plans_of_products_write_each_value_once(transposed, turned, cpu_level):
 
 GEOMETRY = (16, 20, 9, 12, 3, 3, (1, 1, 1, 1, 1, 1), 1, (9, 12))
 SPOILED = {
-    "each.table": "reads another pixel|padding should be|beyond the image|do not lie side by side",
-    "each.kept": "is left out|padding should be|leave out different|beyond the image",
-    "each.tap": "another pixel|a tap twice|padding should be|is left out|beyond the image",
-    "taps": "is left out|beyond the image|taps beyond the table|row of taps is cut",
+    "phases.table": "reads another pixel|padding should be|beyond the image|do not lie side by side",
+    "phases.mask": "is left out|padding should be|leave out different|beyond the image",
+    "phases.tap": "another pixel|a tap twice|padding should be|is left out|beyond the image",
+    "row_taps": "is left out|beyond the image|taps beyond the table|row of taps is cut",
     "tiles": "written exactly once|beyond the image",
     "PH": "another form",
     "plane": "overlap|another form",
@@ -81,16 +94,16 @@ SPOILED = {
 def test_a_plan_that_is_spoiled_anywhere_is_found(name, which, cpu_level):
     rng = np.random.default_rng(0)
     for _ in range(20):
-        plan = kernels.conv.plan(*arguments(which, GEOMETRY, 4))
+        plan = plan_of(GEOMETRY).describe(which, "channels")
         plans.check(plan)
         place, _, entry = name.rpartition(".")
-        holder = plan["each"][0] if place else plan
+        holder = plan["phases"][0] if place else plan
         value = holder[entry]
         if isinstance(value, int):
             holder[entry] = value - 1
         elif entry == "tiles":
             value[rng.integers(len(value)), rng.integers(1, 5)] += rng.choice([-1, 1])
-        elif entry == "kept":
+        elif entry == "mask":
             value[:, rng.integers(value.shape[1]), rng.integers(2)] ^= True
         else:
             value.flat[rng.integers(value.size)] += rng.choice([-1, 1])
@@ -108,9 +121,28 @@ def test_a_product_that_is_spoiled_is_found(cpu_level):
             plans.check_product(plan)
 
 
+@pytest.mark.parametrize("entry", ["base", "row", "half", "pool_down"])
+def test_windows_that_are_spoiled_are_found(entry, cpu_level):
+    plan = plan_of((2, 5, 12, 11, 3, 4, (1, 1, 1, 1, 1, 1), 1, (12, 10))).describe("pooled_gradients", "windows")
+    plans.check(plan)
+    if isinstance(plan[entry], int):
+        plan[entry] += 1
+    else:
+        plan[entry][1] += 1
+    with pytest.raises(RuntimeError, match="a plan of the kernels is wrong"):
+        plans.check(plan)
+
+
+def test_a_plan_is_frozen(cpu_level):
+    plan = plan_of(GEOMETRY)
+    for name in ("image", "filters", "outputs", "steps", "groups", "windows_refused"):
+        with pytest.raises(AttributeError):
+            setattr(plan, name, getattr(plan, name))
+
+
 def test_a_pass_that_is_unknown_has_no_plan(cpu_level):
-    for kernel in (kernels.conv, kernels.conv_pixels):
-        with pytest.raises(ValueError, match="pass must be"):
-            kernel.plan(*arguments("sideways", GEOMETRY, 4))
+    for which, algorithm in (("sideways", "channels"), ("output", "windows")):
+        with pytest.raises(ValueError, match="pass and algorithm must be one of"):
+            plan_of(GEOMETRY).describe(which, algorithm)
     with pytest.raises(ValueError, match="rows, K and columns must be at least 1"):
         kernels.gemm.plan(0, 3, 3, False, False, 4, 1)

@@ -1,8 +1,6 @@
 """Convolution and its gradients, checked at the door and computed by `cconv.kernels`."""
 
-import math
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 
@@ -10,6 +8,7 @@ from .. import kernels
 from .._arrays import as_input, in_dtype_of, promote, with_weights
 from .._checks import wanted_gradients
 from ..geometry import checked_size, hashable, integer, window
+from .algorithms import Values, choose
 
 __all__ = ["convolution", "convolution_backward"]
 
@@ -17,30 +16,19 @@ __all__ = ["convolution", "convolution_backward"]
 COST = 0.03
 
 
-class Geometry(NamedTuple):
-    """What the sizes of a convolution's arrays and its settings come to."""
-
-    shape: tuple  # of the output
-    steps: tuple  # what every kernel takes beside the arrays,
-    groups: int  # and this
-    multiply_adds: int
-    around: tuple  # rows and columns of padding that the filters reach, as np.pad takes them; () where there are none
-    windows: str  # why the weight gradient cannot come from `backward_windows`, or '',
-    lists: str  # and both from `backward_listed`,
-    cached: bool  # and whether what a list is about stays in the cache, so that it may be faster
-
-
-def geometry(x, W, b, stride, pad, dilation, groups):
-    """Check that sizes and settings belong together, once for all calls that have the same; return the `Geometry`."""
+def plan_of(x, W, b, stride, pad, dilation, groups):
+    """Check that sizes and settings belong together; return the compiled `Plan`, made once for all such calls."""
     if not type(stride) is type(pad) is type(dilation) is type(groups) is int:
         stride, pad, dilation = hashable(stride, pad, dilation)
         groups = integer(groups, "groups")
-    return _geometry(x.shape, W.shape, None if b is None else b.shape, x.itemsize, stride, pad, dilation, groups)
+    b_shape = None if b is None else b.shape
+    return plan_for(kernels.conv, x.shape[1:], W.shape, b_shape, x.itemsize, stride, pad, dilation, groups)
 
 
-@lru_cache(maxsize=1024)
-def _geometry(x_shape, W_shape, b_shape, itemsize, stride, pad, dilation, groups):
-    N, channels, height, width = x_shape
+@lru_cache(maxsize=512)
+def plan_for(conv, image, W_shape, b_shape, itemsize, stride, pad, dilation, groups):
+    """Make the plan of a geometry by a module of kernels, which plans for its own CPU level."""
+    channels, height, width = image
     filters, own, filter_h, filter_w = W_shape
     if groups < 1 or channels % groups or filters % groups:
         raise ValueError(
@@ -50,124 +38,26 @@ def _geometry(x_shape, W_shape, b_shape, itemsize, stride, pad, dilation, groups
     if own * groups != channels:
         raise ValueError(
             f"W must have x's channels / groups = {channels // groups} as its second dimension, got W of shape "
-            f"{W_shape} for x of shape {x_shape}"
+            f"{W_shape} for images of shape {image}"
         )
     if 0 in W_shape:
         raise ValueError(f"W must not be empty, got shape {W_shape}")
     if b_shape is not None and b_shape[0] != filters:
         raise ValueError(f"b must have one value for each of the {filters} filters, got shape {b_shape}")
     out_h, out_w, steps = window(height, width, filter_h, filter_w, stride, pad, dilation)
-    shape = N, filters, out_h, out_w
-    checked_size(*shape, itemsize=itemsize)
-    sh, sw, top, left, dh, dw = steps
-    bottom = (out_h - 1) * sh + (filter_h - 1) * dh + 1 - top - height
-    right = (out_w - 1) * sw + (filter_w - 1) * dw + 1 - left - width
-    around = (0, 0), (0, 0), (top, max(bottom, 0)), (left, max(right, 0))
-    return Geometry(
-        shape,
-        steps,
-        groups,
-        math.prod(shape) * own * filter_h * filter_w,
-        around if any(map(any, around)) else (),
-        windows_fit(x_shape, W_shape, shape, steps, groups),
-        *lists_fit(x_shape, W_shape, shape, steps, groups, itemsize),
-    )
+    return conv.Plan(image, W_shape, (filters, out_h, out_w), steps, groups, itemsize)
 
 
-def windows_fit(x_shape, W_shape, shape, steps, groups):
-    """Say why a row of taps, or all rows of a window, do not fit registers, or places in two padded images 32 bits."""
-    _, channels, height, width = x_shape
-    _, _, filter_h, filter_w = W_shape
-    sh, sw, _, _, dh, dw = steps
-    taps, rows, gap = kernels.conv.WINDOW
-    if not groups == dw == 1:
-        return "groups and the dilation of columns must be 1"
-    if filter_w > taps or channels * filter_h > rows:
-        return f"filters must have at most {taps} columns, and {rows} rows over all channels"
-    area = max(height, shape[2] * sh + filter_h * dh) * (max(width, shape[3] * sw + filter_w) + gap)
-    return "" if 2 * channels * area < 1 << 31 else "places in the padded image must fit 32 bits"
-
-
-def lists_fit(x_shape, W_shape, shape, steps, groups, itemsize):
-    """Say why gradients cannot come from a list, and whether that is worth while where dout is mostly 0.
-
-    There must be channels for half a vector of 64 bytes; an image, with its gradient, and filters stay in the cache.
-    """
-    filters, channels, filter_h, filter_w = W_shape
-    sh, sw, _, _, dh, dw = steps
-    if not groups == dw == 1:
-        return "groups and the dilation of columns must be 1", False
-    area = ((shape[2] - 1) * sh + (filter_h - 1) * dh + 1) * ((shape[3] - 1) * sw + filter_w)
-    pixel = -(-channels * itemsize // 64) * 64  # bytes
-    if area * pixel >= 1 << 31:
-        return "places in the padded image must fit 32 bits", False
-    size = filters * filter_h * filter_w * pixel
-    return "", channels * itemsize >= 32 and area * pixel <= 1 << 20 and size <= 1 << 18
-
-
-def select(which, name, argument, refused):
-    """Check that a pass has the algorithm that an argument names, and that it applies.
-
-    `refused` has the reasons why some of them do not, or ''.
-    """
-    known = kernels.conv.algorithms(which)
-    is_known = isinstance(name, str) and name in known
-    if is_known and not refused.get(name):
-        return name
-    applying = ", ".join(repr(known) for known in known if not refused.get(known))
-    reason = f" ({refused[name]})" if is_known else ""
-    raise ValueError(f"{argument} must be one of {applying} here, or None, got {name!r}{reason}")
-
-
-def passes(source, W, target, steps, groups, algorithm, **which):
-    """The kernels of 'channels' or 'pixels'; without a name, the faster ones.
-
-    Lanes are pixels where channels would leave many of them empty. Both give the same bits of output; see the essays
-    that open their sources.
-    """
-    pixels = kernels.conv_pixels
-    if algorithm is None:
-        return pixels if pixels.suits(source, W, target, steps, groups, **which) else kernels.conv
-    return {"channels": kernels.conv, "pixels": pixels}[algorithm]
-
-
-def padded(x, W, around, steps):
-    """Return x and steps for filters that are not all finite: with padding written out, where there is any.
+def padded(x, W, plan):
+    """Return x and its plan for filters that are not all finite: with padding written out, where there is any.
 
     Kernels leave out taps that lie in the padding. An infinite weight times a zero of it is not a number.
     """
-    if not around or kernels.conv.finite(W):
-        return x, steps
-    return np.pad(x, around), (*steps[:2], 0, 0, *steps[4:])
-
-
-def run_input_gradient(dout, W, dx, steps, groups, threads, b=None, *, algorithm=None):
-    """Write the gradient with respect to a convolution's input, plus a bias per channel of it, into dx."""
-    conv = kernels.conv
-    # From dout to the input, each product is one of the formula's: no infinite weight meets a zero beside dout.
-    if algorithm == "scattered" or (algorithm is None and (conv.scatters(W, steps, groups) or not conv.finite(W))):
-        conv.backward_scattered(dout, W, dx, steps, groups, threads, b)
-    else:
-        kernel = passes(dout, W, dx, steps, groups, algorithm, backward=True)
-        kernel.backward_input(dout, W, dx, steps, groups, threads, b)
-
-
-def run_weight_gradient(dout, x, dW, db, steps, groups, threads, *, windows=False, algorithm=None):
-    """Write the gradient with respect to the filters, and unless db is None that of the bias.
-
-    `windows` tells whether it may come from the values of dout that are not 0, where these are few.
-    """
-    conv = kernels.conv
-    if algorithm is None:
-        kernel = passes(x, dW, dout, steps, groups, None, weights=True)
-        if windows and kernel is conv and conv.few_windows(dout, x, dW):
-            algorithm = "windows"
-    elif algorithm != "windows":
-        kernel = passes(x, dW, dout, steps, groups, algorithm)
-    if algorithm == "windows":
-        conv.backward_windows(dout, None, None, x, dW, db, *dout.shape[2:], steps, threads)
-    else:
-        kernel.backward_weights(dout, x, dW, db, steps, groups, threads)
+    if not plan.around or kernels.conv.finite(W):
+        return x, plan
+    x = np.pad(x, plan.around)
+    steps = *plan.steps[:2], 0, 0, *plan.steps[4:]
+    return x, kernels.conv.Plan(x.shape[1:], W.shape, plan.outputs, steps, plan.groups, x.itemsize)
 
 
 def convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1, algorithm=None):
@@ -193,8 +83,8 @@ def convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1, algorith
         Steps between the taps of a filter.
     groups : int, default 1
         Parts into which channels and filters are divided; C = groups is a depthwise convolution.
-    algorithm : {'channels', 'pixels'}, optional
-        What a vector's lanes are; the faster one when not given. Both give the same bits.
+    algorithm : {'pixels', 'channels'}, optional
+        What a vector's lanes are; the faster one when not given. All algorithms give the same bits.
 
     Returns
     -------
@@ -225,13 +115,13 @@ def convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1, algorith
              [ 6., 15.]]]], dtype=float32)
     """
     x, W, b = with_weights(x, W, b, 4)
-    shape, steps, groups, multiply_adds, around, *_ = geometry(x, W, b, stride, pad, dilation, groups)
-    if algorithm is not None:
-        select("output", algorithm, "algorithm", {})
-    x, steps = padded(x, W, around, steps)
+    plan = plan_of(x, W, b, stride, pad, dilation, groups)
+    run = choose(plan, "output", algorithm).run
+    shape = len(x), *plan.outputs
+    checked_size(*shape, itemsize=x.itemsize)
+    x, plan = padded(x, W, plan)
     out = kernels.memory.empty(shape, x.dtype)
-    threads = kernels.cpu.threads_for(COST * multiply_adds)
-    passes(x, W, out, steps, groups, algorithm).forward(x, W, b, out, steps, groups, threads)
+    run(plan, x, W, b, out, kernels.cpu.threads_for(COST * len(x) * plan.multiply_adds))
     return out
 
 
@@ -270,10 +160,10 @@ def convolution_backward(
         Whether dx is wanted; the first layer of a network does without.
     parameter_gradient : bool, default True
         Whether dW and db are wanted; a frozen layer does without.
-    input_algorithm : {'channels', 'pixels', 'scattered', 'listed'}, optional
+    input_algorithm : {'listed', 'scattered', 'pixels', 'channels'}, optional
         How dx is computed; the fastest one when not given. Lanes are channels or pixels; 'scattered' goes from dout to
         the input, 'listed' visits the values of dout that are not 0.
-    weight_algorithm : {'channels', 'pixels', 'windows', 'listed'}, optional
+    weight_algorithm : {'listed', 'pixels', 'windows', 'channels'}, optional
         How dW and db are computed; 'windows' and 'listed' visit the values of dout that are not 0.
 
     Returns
@@ -301,31 +191,27 @@ def convolution_backward(
     given = x, W
     x, W, _ = with_weights(x, W, None, 4)
     dout, x, W = promote(as_input(dout, "dout", 4), x, W)
-    shape, steps, groups, multiply_adds, _, windows, lists, cached = geometry(x, W, None, stride, pad, dilation, groups)
+    plan = plan_of(x, W, None, stride, pad, dilation, groups)
+    shape = len(x), *plan.outputs
     if dout.shape != shape:
         raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
-    conv = kernels.conv
-    if input_algorithm is weight_algorithm is None:
-        if cached and conv.few_values(dout, x, W):
-            input_algorithm = weight_algorithm = "listed"
-    else:
-        finite = conv.finite(x) and conv.finite(W)
-        lists, windows = (reason or ("" if finite else "x and W must be finite") for reason in (lists, windows))
-        if input_algorithm is not None:
-            select("input_gradient", input_algorithm, "input_algorithm", {"listed": lists})
-        if weight_algorithm is not None:
-            select("weight_gradient", weight_algorithm, "weight_algorithm", {"listed": lists, "windows": windows})
-    threads = kernels.cpu.threads_for(COST * multiply_adds)
+    values, none = Values(dout, x, W), (None, None)
+    by_input = by_weight = None
+    if input_gradient or input_algorithm is not None:
+        by_input = choose(plan, "input_gradient", input_algorithm, "input_algorithm", values)
+    if parameter_gradient or weight_algorithm is not None:
+        by_weight = choose(plan, "weight_gradient", weight_algorithm, "weight_algorithm", values)
+    threads = kernels.cpu.threads_for(COST * len(x) * plan.multiply_adds)
     empty = kernels.memory.empty
     dx = empty(x.shape, x.dtype) if input_gradient else None
-    dW = empty(W.shape, W.dtype) if parameter_gradient else None
-    db = empty(W.shape[:1], W.dtype) if bias and parameter_gradient else None
-    listed_dx = dx if input_algorithm == "listed" else None
-    parameters = (dW, db) if weight_algorithm == "listed" else (None, None)
-    if listed_dx is not None or parameters[0] is not None:
-        conv.backward_listed(dout, None, None, x, W, *parameters, listed_dx, *shape[2:], steps, threads)
-    if input_gradient and input_algorithm != "listed":
-        run_input_gradient(dout, W, dx, steps, groups, threads, algorithm=input_algorithm)
-    if parameter_gradient and weight_algorithm != "listed":
-        run_weight_gradient(dout, x, dW, db, steps, groups, threads, windows=not windows, algorithm=weight_algorithm)
+    parameters = dW, db = none
+    if parameter_gradient:
+        parameters = dW, db = empty(W.shape, W.dtype), empty(W.shape[:1], W.dtype) if bias else None
+    if input_gradient and parameter_gradient and by_input.run is by_weight.run:  # one for both
+        by_input.run(plan, dout, x, W, dx, *parameters, threads)
+    else:
+        if input_gradient:
+            by_input.run(plan, dout, x, W, dx, *none, threads)
+        if parameter_gradient:
+            by_weight.run(plan, dout, x, W, None, *parameters, threads)
     return in_dtype_of(given[0], dx), in_dtype_of(given[1], dW), in_dtype_of(given[1], db)

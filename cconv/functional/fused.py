@@ -5,8 +5,10 @@ import numpy as np
 from .. import kernels
 from .._arrays import as_input, in_dtype_of, promote, with_weights
 from .._checks import flag, wanted_gradients
+from ..geometry import checked_size
 from .activation import relu_backward
-from .convolution import COST, convolution_backward, geometry, padded, select
+from .algorithms import Values, choose
+from .convolution import COST, convolution_backward, padded, plan_of
 from .pooling import as_places, max_pool_backward
 
 __all__ = ["convolution_relu_max_pool", "convolution_relu_max_pool_backward"]
@@ -54,18 +56,17 @@ def convolution_relu_max_pool(
     """
     return_argmax = flag(return_argmax, "return_argmax")
     x, W, b = with_weights(x, W, b, 4)
-    full, steps, groups, multiply_adds, around, *_ = geometry(x, W, b, stride, pad, dilation, groups)
-    N, filters, out_h, out_w = full
-    if algorithm is not None:
-        select("pooled_output", algorithm, "algorithm", {})
+    plan = plan_of(x, W, b, stride, pad, dilation, groups)
+    run = choose(plan, "pooled_output", algorithm).run
+    filters, out_h, out_w = plan.outputs
     if out_h < 2 or out_w < 2:
         raise ValueError(f"x must be large enough for an output of 2 x 2 before pooling, got {out_h} x {out_w}")
-    x, steps = padded(x, W, around, steps)
-    shape = N, filters, out_h // 2, out_w // 2
+    shape = len(x), filters, out_h // 2, out_w // 2
+    checked_size(*shape, itemsize=x.itemsize)
+    x, plan = padded(x, W, plan)
     out = kernels.memory.empty(shape, x.dtype)
     argmax = kernels.memory.empty(shape, UINT8) if return_argmax else None
-    threads = kernels.cpu.threads_for(COST * multiply_adds)
-    kernels.conv.forward_pooled(x, W, b, out, argmax, out_h, out_w, steps, groups, threads)
+    run(plan, x, W, b, out, argmax, kernels.cpu.threads_for(COST * len(x) * plan.multiply_adds))
     return (out, argmax) if return_argmax else out
 
 
@@ -128,39 +129,32 @@ def convolution_relu_max_pool_backward(
     ([[[[1.0, 1.0], [1.0, 1.0]]]], array([1.]))
     """
     bias, input_gradient, parameter_gradient = wanted_gradients(bias, input_gradient, parameter_gradient)
+    given = x, W
     image, weights, _ = with_weights(x, W, None, 4)
-    sizes = geometry(image, weights, None, stride, pad, dilation, groups)
-    full, steps, _, multiply_adds, _, windows, lists, cached = sizes
-    N, filters, out_h, out_w = full
-    shape = N, filters, out_h // 2, out_w // 2
-    dout, out, argmax = as_input(dout, "dout", 4), as_input(out, "out", 4), as_places(argmax, shape, 4)
+    dout, out = as_input(dout, "dout", 4), as_input(out, "out", 4)
+    wide_dout, wide_out, image, weights = promote(dout, out, image, weights)
+    plan = plan_of(image, weights, None, stride, pad, dilation, groups)
+    filters, out_h, out_w = plan.outputs
+    shape = len(image), filters, out_h // 2, out_w // 2
+    argmax = as_places(argmax, shape, 4)
     for name, array in (("dout", dout), ("out", out)):
         if array.shape != shape:
             raise ValueError(f"{name} must have the output's shape {shape}, got {array.shape}")
-    if input_gradient or not parameter_gradient:
-        windows = windows or "it gives the gradients of parameters alone"
-    if algorithm is not None:
-        select("pooled_gradients", algorithm, "algorithm", {"windows": windows, "listed": lists})
-    elif not windows:  # a first layer, most often
-        algorithm = "windows"
-    else:
-        algorithm = "listed" if cached else "unpooled"
-    if algorithm == "unpooled":
+    values = Values(dout, image, weights, input_gradient or not parameter_gradient)
+    by = choose(plan, "pooled_gradients", algorithm, values=values)
+    if by.run is None:
         # The maximum is positive where relu passed it, so relu's gradient is taken on a quarter of the values.
-        dout = max_pool_backward(relu_backward(dout, out), argmax, full, 2)
+        dout = max_pool_backward(relu_backward(dout, out), argmax, (len(image), *plan.outputs), 2)
         settings = {"stride": stride, "pad": pad, "dilation": dilation, "groups": groups}
         wanted = {"bias": bias, "input_gradient": input_gradient, "parameter_gradient": parameter_gradient}
         return convolution_backward(dout, x, W, **settings, **wanted)
-    given = x, W
-    dout, out, x, W = promote(dout, out, image, weights)
     empty = kernels.memory.empty
-    dx = empty(x.shape, x.dtype) if input_gradient else None
-    dW = empty(W.shape, W.dtype) if parameter_gradient else None
-    db = empty((filters,), W.dtype) if bias and parameter_gradient else None
-    if algorithm == "windows":
-        threads = kernels.cpu.threads_for(WINDOW_COST * dout.size * weights.shape[1] * weights.shape[2])
-        kernels.conv.backward_windows(dout, out, argmax, x, dW, db, out_h, out_w, steps, threads)
-    elif algorithm == "listed":
-        threads = kernels.cpu.threads_for(COST * multiply_adds / 4)
-        kernels.conv.backward_listed(dout, out, argmax, x, W, dW, db, dx, out_h, out_w, steps, threads)
+    dx = empty(image.shape, image.dtype) if input_gradient else None
+    dW = empty(weights.shape, weights.dtype) if parameter_gradient else None
+    db = empty((filters,), weights.dtype) if bias and parameter_gradient else None
+    work = COST * len(image) * plan.multiply_adds / 4
+    if by.name == "windows":
+        work = WINDOW_COST * dout.size * weights.shape[1] * weights.shape[2]
+    threads = kernels.cpu.threads_for(work)
+    by.run(plan, wide_dout, wide_out, argmax, image, weights, dx, dW, db, threads)
     return in_dtype_of(given[0], dx), in_dtype_of(given[1], dW), in_dtype_of(given[1], db)

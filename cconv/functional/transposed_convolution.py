@@ -1,15 +1,15 @@
 """Transposed convolution and its gradients: a convolution's passes with their roles exchanged."""
 
+from functools import lru_cache
+
 from .. import kernels
 from .._arrays import as_input, in_dtype_of, promote
 from .._checks import wanted_gradients
-from ..geometry import checked_size, integer, transposed_window
-from .convolution import COST, passes, run_input_gradient, run_weight_gradient, select
+from ..geometry import checked_size, hashable, integer, pair, transposed_window
+from .algorithms import Values, choose
+from .convolution import COST
 
 __all__ = ["transposed_convolution", "transposed_convolution_backward"]
-
-# Why these do not apply.
-NO_LISTS = dict.fromkeys(("listed", "windows"), "a transposed convolution has no list of values that are not 0")
 
 
 def _door(x, W, groups):
@@ -27,6 +27,20 @@ def _door(x, W, groups):
     if W.size == 0:
         raise ValueError(f"W must not be empty, got shape {W.shape}")
     return x, W, groups
+
+
+def transposed_plan_of(x, W, stride, pad, dilation, groups, output_padding):
+    """Return the plan of the convolution whose adjoint this is: its image is the output here, and x is its output."""
+    stride, pad, dilation = hashable(stride, pad, dilation)
+    settings = stride, pad, dilation, groups, pair(output_padding, "output_padding", 0)
+    return transposed_plan_for(kernels.conv, x.shape[1:], W.shape, x.itemsize, *settings)
+
+
+@lru_cache(maxsize=512)
+def transposed_plan_for(conv, image, W_shape, itemsize, stride, pad, dilation, groups, output_padding):
+    place = transposed_window(*image[1:], *W_shape[2:], stride, pad, dilation, output_padding)
+    out = W_shape[1] * groups, place.out_h, place.out_w
+    return conv.Plan(out, W_shape, image, place.steps, groups, itemsize)
 
 
 def transposed_convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1, output_padding=0, algorithm=None):
@@ -56,7 +70,7 @@ def transposed_convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=
     output_padding : int or (int, int), default 0
         Rows at the bottom and columns at the right that the output has more, below the stride or the dilation: which of
         the sizes that a strided convolution makes equal is meant.
-    algorithm : {'channels', 'pixels', 'scattered'}, optional
+    algorithm : {'scattered', 'pixels', 'channels'}, optional
         As the `input_algorithm` of `convolution_backward`.
 
     Returns
@@ -92,14 +106,12 @@ def transposed_convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=
         if b.shape[0] != filters:
             raise ValueError(f"b must have one value for each of the {filters} output channels, got shape {b.shape}")
         x, W, b = promote(x, W, b)
-    place = transposed_window(*x.shape[2:], *W.shape[2:], stride, pad, dilation, output_padding)
-    if algorithm is not None:
-        select("input_gradient", algorithm, "algorithm", NO_LISTS)
-    shape = len(x), filters, place.out_h, place.out_w
+    plan = transposed_plan_of(x, W, stride, pad, dilation, groups, output_padding)
+    run = choose(plan, "transposed_output", algorithm, values=Values(x, None, W)).run
+    shape = len(x), *plan.image
     checked_size(*shape, itemsize=x.itemsize)
     out = kernels.memory.empty(shape, x.dtype)
-    threads = kernels.cpu.threads_for(COST * x.size * W[0].size)
-    run_input_gradient(x, W, out, place.steps, groups, threads, b, algorithm=algorithm)
+    run(plan, x, None, W, out, None, None, kernels.cpu.threads_for(COST * x.size * W[0].size), b)
     return out
 
 
@@ -139,7 +151,7 @@ def transposed_convolution_backward(
         Whether dx is wanted; the first layer of a network does without.
     parameter_gradient : bool, default True
         Whether dW and db are wanted; a frozen layer does without.
-    input_algorithm, weight_algorithm : {'channels', 'pixels'}, optional
+    input_algorithm, weight_algorithm : {'pixels', 'channels'}, optional
         What a vector's lanes are; the faster one when not given.
 
     Returns
@@ -167,25 +179,22 @@ def transposed_convolution_backward(
     given = x, W
     x, W, groups = _door(x, W, groups)
     dout, x, W = promote(as_input(dout, "dout", 4), x, W)
-    place = transposed_window(*x.shape[2:], *W.shape[2:], stride, pad, dilation, output_padding)
-    shape = len(x), W.shape[1] * groups, place.out_h, place.out_w
+    plan = transposed_plan_of(x, W, stride, pad, dilation, groups, output_padding)
+    shape = len(x), *plan.image
     if dout.shape != shape:
         raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
-    if input_algorithm is not None:
-        select("output", input_algorithm, "input_algorithm", {})
-    if weight_algorithm is not None:
-        select("weight_gradient", weight_algorithm, "weight_algorithm", NO_LISTS)
+    by_input = choose(plan, "output", input_algorithm, "input_algorithm")
+    by_weight = choose(plan, "transposed_weight_gradient", weight_algorithm, "weight_algorithm")
     threads = kernels.cpu.threads_for(COST * x.size * W[0].size)
     dx = db = None
     if input_gradient:
         dx = kernels.memory.empty(x.shape, x.dtype)
-        kernel = passes(dout, W, dx, place.steps, groups, input_algorithm)
-        kernel.forward(dout, W, None, dx, place.steps, groups, threads)
+        by_input.run(plan, dout, W, None, dx, threads)
         dx = in_dtype_of(given[0], dx)
     if not parameter_gradient:
         return dx, None, None
     dW = kernels.memory.empty(W.shape, W.dtype)
-    run_weight_gradient(x, dout, dW, None, place.steps, groups, threads, algorithm=weight_algorithm)
+    by_weight.run(plan, x, dout, W, None, dW, None, threads)
     if bias:
         db = kernels.memory.empty(shape[1:2], W.dtype)
         kernels.gemm.channel_sums(dout, db)

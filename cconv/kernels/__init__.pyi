@@ -2,7 +2,6 @@ from types import SimpleNamespace
 
 from . import _augment as augment
 from . import _conv as conv
-from . import _conv_pixels as conv_pixels
 from .runtime import _cpu as cpu
 from . import _elementwise as elementwise
 from . import _gemm as gemm
@@ -19,7 +18,6 @@ __all__ = [
     "LEVEL",
     "augment",
     "conv",
-    "conv_pixels",
     "cpu",
     "elementwise",
     "gemm",

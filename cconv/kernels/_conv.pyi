@@ -2,81 +2,139 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
-# Of `backward_windows`: the most taps in a row, the most rows of them, more values than rows of pixels are filled by.
-WINDOW: Final[tuple[int, int, int]]
+# What the choice of an algorithm depends on, in bytes.
+CACHE_LINE: Final[int]
+VECTOR_BYTES: Final[int]
+WINDOW_BYTES: Final[int]
+GRADIENT_BYTES: Final[int]
 
-# The passes that have a plan.
-PASSES: Final[tuple[str, ...]]
+class Plan:
+    def __init__(
+        self,
+        image: tuple[int, ...],
+        filters: tuple[int, ...],
+        outputs: tuple[int, ...],
+        steps: tuple[int, ...],
+        groups: int,
+        itemsize: int,
+    ) -> None: ...
+    @property
+    def image(self) -> tuple[int, ...]: ...
+    @property
+    def filters(self) -> tuple[int, ...]: ...
+    @property
+    def outputs(self) -> tuple[int, ...]: ...
+    @property
+    def steps(self) -> tuple[int, ...]: ...
+    @property
+    def groups(self) -> int: ...
+    @property
+    def itemsize(self) -> int: ...
+    @property
+    def lanes(self) -> int: ...
+    @property
+    def multiply_adds(self) -> int: ...
+    @property
+    def around(self) -> tuple[tuple[int, int], ...]: ...
+    @property
+    def windows_refused(self) -> str: ...
+    @property
+    def list_refused(self) -> str: ...
+    @property
+    def list_bytes(self) -> float: ...
+    @property
+    def filter_bytes(self) -> int: ...
+    @property
+    def choices(self) -> dict[str, Any]: ...
+    def describe(self, which: str, algorithm: str, /) -> dict[str, Any] | None: ...
+    def tile_work(self, which: str, /) -> float: ...
 
-def algorithms(which: str, /) -> tuple[str, ...]: ...
-def plan(
-    which: str,
-    source: tuple[int, int, int],
-    filters: tuple[int, int, int, int],
-    target: tuple[int, int, int],
-    steps: tuple[int, ...],
-    groups: int,
-    itemsize: int,
-    /,
-) -> dict[str, Any]: ...
-def finite(array: NDArray[Any], /) -> bool: ...
-def forward(
+def channels_output(
+    plan: Plan,
     x: NDArray[Any],
     W: NDArray[Any],
     b: NDArray[Any] | None,
     out: NDArray[Any],
-    steps: tuple[int, ...],
-    groups: int,
     num_threads: int,
     /,
 ) -> None: ...
-def forward_pooled(
+def channels_pooled_output(
+    plan: Plan,
     x: NDArray[Any],
     W: NDArray[Any],
     b: NDArray[Any] | None,
     out: NDArray[Any],
     argmax: NDArray[Any] | None,
-    OH: int,
-    OW: int,
-    steps: tuple[int, ...],
-    groups: int,
     num_threads: int,
     /,
 ) -> None: ...
-def backward_input(
+def channels_input_gradient(
+    plan: Plan,
     dout: NDArray[Any],
     W: NDArray[Any],
+    b: NDArray[Any] | None,
     dx: NDArray[Any],
-    steps: tuple[int, ...],
-    groups: int,
     num_threads: int,
-    bias: NDArray[Any] | None = None,
     /,
 ) -> None: ...
-def scatters(W: NDArray[Any], steps: tuple[int, ...], groups: int, /) -> bool: ...
-def backward_scattered(
-    dout: NDArray[Any],
-    W: NDArray[Any],
-    dx: NDArray[Any],
-    steps: tuple[int, ...],
-    groups: int,
-    num_threads: int,
-    bias: NDArray[Any] | None = None,
-    /,
-) -> None: ...
-def backward_weights(
+def channels_weight_gradient(
+    plan: Plan,
     dout: NDArray[Any],
     x: NDArray[Any],
     dW: NDArray[Any],
     db: NDArray[Any] | None,
-    steps: tuple[int, ...],
-    groups: int,
     num_threads: int,
     /,
 ) -> None: ...
-def few_windows(dout: NDArray[Any], x: NDArray[Any], W: NDArray[Any], /) -> bool: ...
-def few_values(dout: NDArray[Any], x: NDArray[Any], W: NDArray[Any], /) -> bool: ...
-def backward_listed(
+def pixels_output(
+    plan: Plan,
+    x: NDArray[Any],
+    W: NDArray[Any],
+    b: NDArray[Any] | None,
+    out: NDArray[Any],
+    num_threads: int,
+    /,
+) -> None: ...
+def pixels_input_gradient(
+    plan: Plan,
+    dout: NDArray[Any],
+    W: NDArray[Any],
+    b: NDArray[Any] | None,
+    dx: NDArray[Any],
+    num_threads: int,
+    /,
+) -> None: ...
+def pixels_weight_gradient(
+    plan: Plan,
+    dout: NDArray[Any],
+    x: NDArray[Any],
+    dW: NDArray[Any],
+    db: NDArray[Any] | None,
+    num_threads: int,
+    /,
+) -> None: ...
+def scattered_input_gradient(
+    plan: Plan,
+    dout: NDArray[Any],
+    W: NDArray[Any],
+    b: NDArray[Any] | None,
+    dx: NDArray[Any],
+    num_threads: int,
+    /,
+) -> None: ...
+def windows_weight_gradient(
+    plan: Plan,
+    dout: NDArray[Any],
+    y: NDArray[Any] | None,
+    argmax: NDArray[Any] | None,
+    x: NDArray[Any],
+    dW: NDArray[Any],
+    db: NDArray[Any] | None,
+    num_threads: int,
+    /,
+) -> None: ...
+def listed_gradients(
+    plan: Plan,
     dout: NDArray[Any],
     y: NDArray[Any] | None,
     argmax: NDArray[Any] | None,
@@ -85,22 +143,8 @@ def backward_listed(
     dW: NDArray[Any] | None,
     db: NDArray[Any] | None,
     dx: NDArray[Any] | None,
-    OH: int,
-    OW: int,
-    steps: tuple[int, ...],
     num_threads: int,
     /,
 ) -> None: ...
-def backward_windows(
-    dout: NDArray[Any],
-    y: NDArray[Any] | None,
-    argmax: NDArray[Any] | None,
-    x: NDArray[Any],
-    dW: NDArray[Any],
-    db: NDArray[Any] | None,
-    OH: int,
-    OW: int,
-    steps: tuple[int, ...],
-    num_threads: int,
-    /,
-) -> None: ...
+def finite(array: NDArray[Any], /) -> bool: ...
+def nonzero_fraction(dout: NDArray[Any], /) -> float: ...

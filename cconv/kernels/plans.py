@@ -1,7 +1,7 @@
 """Checks plans of the kernels without running them.
 
 A plan is data: where each output begins, how far from there each tap lies, which taps an output at a border leaves
-out, and how outputs are cut into tiles. `check` compares all of it with the formula that opens the kernel's source,
+out, and how outputs are cut into tiles. `check` compares all of it with the formula that opens the kernels' source,
 output by output and tap by tap, and with the bounds of the image or of its copy. A debug build checks each plan when it
 is made.
 """
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["check", "check_pixels", "check_product"]
+__all__ = ["check", "check_product"]
 
 Plan = dict[str, Any]
 Ints = NDArray[np.intp]
@@ -86,12 +86,12 @@ def check_reads(plan: Plan, address: Ints, read: NDArray[np.bool_], pixels: tupl
 
 
 def check(plan: Plan) -> None:
-    """Check a plan of `cconv.kernels.conv`.
+    """Check a plan of a convolution.
 
     Parameters
     ----------
     plan : dict
-        What `cconv.kernels.conv.plan` returns.
+        What the `describe` of a `cconv.kernels.conv.Plan` returns.
 
     Raises
     ------
@@ -99,6 +99,9 @@ def check(plan: Plan) -> None:
         If a tap reads another pixel than the formula's, or beyond the image or its copy; if one that has a pixel is
         left out; or if an output is not written exactly once.
     """
+    if plan["algorithm"] == "pixels":
+        check_pixels(plan)
+        return
     source = plan["source"]
     demand((plan["PH"] >= 0) & (plan["PW"] >= 1), plan, "the padded image has no size")
     demand(plan["plane"] >= plan["PH"] * plan["PW"], plan, "channels overlap")
@@ -109,7 +112,9 @@ def check(plan: Plan) -> None:
         demand(
             same == (source[1], source[2], 0, 0, source[1] * source[2], 1), plan, "the image is read in another form"
         )
-    if plan["pass"] in ("weight_gradient", "window_gradient"):
+    if plan["algorithm"] == "windows":
+        check_windows(plan)
+    elif plan["pass"] == "weight_gradient":
         check_weights(plan)
     else:
         check_outputs(plan)
@@ -122,12 +127,12 @@ def check_outputs(plan: Plan) -> None:
     wanted = np.ones((H, W), int)
     if pooled:
         wanted[H // 2 * 2 :], wanted[:, W // 2 * 2 :] = 0, 0
-    for each in plan["each"]:
+    for each in plan["phases"]:
         check_side(plan, each)
         size = plan["C"] * len(each["tap"]) * plan["vectors"] * plan["lanes"]
         demand(each["weights"] + size <= plan["weights"], plan, "weights are packed beyond their room")
-    for V in np.unique(tiles[:, 0]):
-        rows, phases, firsts, counts = tiles[tiles[:, 0] == V, 1:].T
+    for vectors in np.unique(tiles[:, 0]):
+        rows, phases, firsts, counts = tiles[tiles[:, 0] == vectors, 1:].T
         demand(counts >= 1, plan, "a tile is empty")
         # One entry for each output of each tile.
         tile = np.repeat(np.arange(len(counts)), counts)
@@ -136,11 +141,11 @@ def check_outputs(plan: Plan) -> None:
         flat = row * plan["row"] + (z + p) * plan["pw"] + phase
         demand((flat >= 0) & (flat < area), plan, "an output lies beyond the image")
         demand(np.bincount(flat, minlength=area).reshape(H, W) == wanted, plan, "an output is not written exactly once")
-        chosen = sample(plan, flat // W, max(len(each["tap"]) for each in plan["each"]))
+        chosen = sample(plan, flat // W, max(len(each["tap"]) for each in plan["phases"]))
         which = row[chosen] % plan["ph"] * plan["pw"] + phase[chosen]
         for s in np.unique(which):
             at = chosen[which == s]
-            check_pass(plan, plan["each"][s], row[at], phase[at], z[at], count[at], p[at])
+            check_pass(plan, plan["phases"][s], row[at], phase[at], z[at], count[at], p[at])
 
 
 def check_side(plan: Plan, p: Plan) -> None:
@@ -149,11 +154,11 @@ def check_side(plan: Plan, p: Plan) -> None:
     if side == 0:
         return
     demand(len(p["tap"]) % side == 0 and plan["across"] == 1, plan, "rows of taps are not whole")
-    table, kept = p["table"].reshape(-1, side), p["kept"].reshape(4, -1, side, 2)
+    table, mask = p["table"].reshape(-1, side), p["mask"].reshape(4, -1, side, 2)
     demand(table == table[:, :1] + np.arange(side), plan, "taps do not lie side by side")
     demand(p["row"].reshape(-1, side) == p["row"].reshape(-1, side)[:, :1], plan, "taps side by side lie in two rows")
-    demand(kept == kept[:, :1], plan, "rows of taps leave out different ones")
-    demand(kept[:, :, 1:, 0].all() and kept[:, :, :-1, 1].all(), plan, "more taps than the outer ones are left out")
+    demand(mask == mask[:, :1], plan, "rows of taps leave out different ones")
+    demand(mask[:, :, 1:, 0].all() and mask[:, :, :-1, 1].all(), plan, "more taps than the outer ones are left out")
 
 
 def check_pass(
@@ -171,16 +176,16 @@ def check_pass(
     taps = np.arange(len(p["tap"]))
     pixels = check_taps(plan, p["tap"], Y, Z)
     begin = row * plan["down"] // plan["up"]
-    address = (begin * plan["step"] + (z + place) * plan["across"])[:, None] + p["table"]
-    first, end = plan["taps"][row, phase].T
+    address = (begin * plan["row_step"] + (z + place) * plan["across"])[:, None] + p["table"]
+    first, end = plan["row_taps"][row, phase].T
     demand((first >= 0) & (first <= end) & (end <= len(taps)), plan, "a row has taps beyond the table")
     demand((first % (p["side"] or 1) == 0) & (end % (p["side"] or 1) == 0), plan, "a row of taps is cut")
     read = (taps >= first[:, None]) & (taps < end[:, None])
     if plan["across"] == 1:
         # A tile looks up what its first and last output leave out, by whether it begins and ends the row.
-        kept = p["kept"][(z == 0) + 2 * (z + count == p["width"])]
+        mask = p["mask"][(z == 0) + 2 * (z + count == p["width"])]
         inner, outer = (place > 0)[:, None], (place < count - 1)[:, None]
-        read &= (kept[:, :, 0] | inner) & (kept[:, :, 1] | outer)
+        read &= (mask[:, :, 0] | inner) & (mask[:, :, 1] | outer)
     else:
         demand(
             plan["off"][: count.max()] == np.arange(count.max()) * plan["across"], plan, "a tile's places are others"
@@ -199,7 +204,7 @@ def check_weights(plan: Plan) -> None:
     """A weight gradient: every output under every tap, as rows of taps, single taps or the padded image have them."""
     H, W = plan["target"][1:]
     _, height, width = plan["source"]
-    p = plan["each"][0]
+    p = plan["phases"][0]
     demand(p["tap"] == np.arange(plan["filters"][2] * plan["filters"][3]), plan, "taps are in another order")
     Y, Z = np.divmod(np.arange(H * W), W)
     chosen = sample(plan, Y, len(p["tap"]))
@@ -219,22 +224,28 @@ def check_weights(plan: Plan) -> None:
     check_reads(plan, address, read, pixels)
 
 
+def check_windows(plan: Plan) -> None:
+    """A weight gradient over listed outputs: every window of every output, in the copy of the image that it lies in."""
+    apart = 2 if plan["pass"] == "pooled_gradients" else 1
+    (_, _, FH, FW), columns = plan["filters"], plan["target"][2] // apart
+    base, rows = np.asarray(plan["base"], np.intp), np.asarray(plan["row"], np.intp)
+    demand(rows.reshape(-1, FH) == rows[:FH] + np.arange(plan["C"])[:, None] * plan["plane"], plan, "channels overlap")
+    # The second copy begins `half` values into the image.
+    start = np.where(base >= plan["copy"], base - plan["copy"] + plan["half"], base)
+    Y, Z = np.divmod(np.arange(len(base)), max(columns, 1))
+    chosen = sample(plan, Y, FH * FW)
+    for down, across in np.ndindex(apart, apart):
+        y, z = Y[chosen] * apart + down, Z[chosen] * apart + across
+        first = start[chosen] + down * plan["pool_down"] + across * plan["pool_across"]
+        address = (first[:, None, None] + rows[:FH, None] + np.arange(FW)).reshape(len(y), FH * FW)
+        check_reads(plan, address, np.ones(address.shape, bool), pixels_of(plan, np.arange(FH * FW), y, z))
+
+
 def check_pixels(plan: Plan) -> None:
-    """Check a plan of `cconv.kernels.conv_pixels`.
-
-    Parameters
-    ----------
-    plan : dict
-        What `cconv.kernels.conv_pixels.plan` returns.
-
-    Raises
-    ------
-    RuntimeError
-        As `check`.
-    """
+    """Lanes of pixels: every vector, and every output under every tap."""
     (_, H, W), lanes = plan["target"], plan["lanes"]
     written = np.zeros((H, W), int)
-    for s, p in enumerate(plan["each"]):
+    for s, p in enumerate(plan["phases"]):
         a, b = divmod(s, plan["tw"])
         height, width = len(range(a, H, plan["th"])), len(range(b, W, plan["tw"]))
         if height == 0 or width == 0:

@@ -7,11 +7,14 @@ import numpy as np
 from .._arrays import as_input, in_dtype_of, promote
 from .._checks import choice, wanted_gradients
 from ..functional import col2im, convolution, convolution_backward, im2col
+from ..functional.algorithms import names
 from ..geometry import window
 from .filters import Filters
 from .layer import expect_images
 
 __all__ = ["Convolution"]
+
+ALGORITHMS = ("direct", "im2col", *names("output"))
 
 
 class Convolution(Filters):
@@ -36,9 +39,11 @@ class Convolution(Filters):
         How a built layer's filters begin.
     dilation : int or (int, int), default 1, keyword only
     groups : int, default 1, keyword only
-    algorithm : {'direct', 'im2col'}, default 'direct'
-        'im2col' is the chapter's method, a matrix of all patches times the filters: much slower, kept to teach and to
-        check against. It knows no groups, and its memory grows with the filters' area.
+    algorithm : {'direct', 'im2col', 'pixels', 'channels'}, default 'direct'
+        'direct' lets the library choose for each pass. 'im2col' is the chapter's method, a matrix of all patches times
+        the filters: much slower, kept to teach and to check against. It knows no groups, and its memory grows with the
+        filters' area. The others, those of `cconv.functional.convolution`, are forced: for outputs, and for each
+        gradient that has an algorithm of that name. All but 'im2col' give the same bits of output.
 
     Attributes
     ----------
@@ -115,36 +120,45 @@ class Convolution(Filters):
     def forward(self, x):
         x = as_input(x, "x", 4)
         self._expect_arrays()
-        forward, _ = ALGORITHMS[self.algorithm]
-        out = forward(x, self.W, self.b, **self._settings())
+        if self.algorithm == "im2col":
+            out = im2col_convolution(x, self.W, self.b, **self._settings())
+        else:
+            out = convolution(x, self.W, self.b, **self._settings(), algorithm=self._algorithm("output"))
         self._saved = x
         return out
 
     def backward(self, dout, *, input_gradient=True):
         x = self._recall()
-        _, backward = ALGORITHMS[self.algorithm]
-        dx, self.dW, db = backward(
-            dout,
-            x,
-            self.W,
-            **self._settings(),
-            bias=self.b is not None,
-            input_gradient=input_gradient,
-            parameter_gradient=not self.frozen,
-        )
+        wanted = {
+            "bias": self.b is not None,
+            "input_gradient": input_gradient,
+            "parameter_gradient": not self.frozen,
+        }
+        if self.algorithm == "im2col":
+            dx, self.dW, db = im2col_convolution_backward(dout, x, self.W, **self._settings(), **wanted)
+        else:
+            named = {
+                "input_algorithm": self._algorithm("input_gradient"),
+                "weight_algorithm": self._algorithm("weight_gradient"),
+            }
+            dx, self.dW, db = convolution_backward(dout, x, self.W, **self._settings(), **wanted, **named)
         self.db = in_dtype_of(self.b, db)
         return dx
+
+    def _algorithm(self, which):
+        """Return the algorithm that a pass is forced to take, or None where the library chooses."""
+        return self.algorithm if self.algorithm != "direct" and self.algorithm in names(which) else None
 
 
 def im2col_convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1):
     """Return what `convolution` does, by the chapter's method: the matrix of all patches times the filters."""
     x, W, b = promote(x, as_input(W, "W", 4), None if b is None else as_input(b, "b", 1))
     FN, C, FH, FW = W.shape
-    if groups != 1 or C != x.shape[1]:
-        raise ValueError(
-            f"algorithm 'im2col' needs groups=1 and W with the {x.shape[1]} channels of x, got groups={groups} and W "
-            f"of shape {W.shape}"
-        )
+    if groups != 1:
+        others = ", ".join(repr(name) for name in ALGORITHMS if name != "im2col")
+        raise ValueError(f"algorithm must be one of {others} here, got 'im2col' (it knows no groups, got {groups})")
+    if C != x.shape[1]:
+        raise ValueError(f"W must have the {x.shape[1]} channels of x, got W of shape {W.shape}")
     if b is not None and len(b) != FN:
         raise ValueError(f"b must have one value for each of the {FN} filters, got shape {b.shape}")
     place = window(*x.shape[2:], FH, FW, stride, pad, dilation)
@@ -178,9 +192,3 @@ def im2col_convolution_backward(
         # Along contiguous values NumPy adds in pairs; along columns of `rows`, it would add them in one long chain.
         db = dout.transpose(1, 0, 2, 3).reshape(FN, -1).sum(axis=1).astype(W_dtype, copy=False)
     return dx, dW, db
-
-
-ALGORITHMS = {
-    "direct": (convolution, convolution_backward),
-    "im2col": (im2col_convolution, im2col_convolution_backward),
-}

@@ -3,7 +3,7 @@
  *     total[r][j]             += sum over k of value[k] * image[at[k] + r * row + j]     weight gradient of one filter
  *     image[at[k] + r * row + j] += value[k] * weights[r][j]  for each k                   input gradient of one filter
  *
- * for `R` rows of `J` whole vectors. Images lie with their channels last, whole vectors of them, so that the pixels under
+ * for R rows of J whole vectors. Images lie with their channels last, whole vectors of them, so that the pixels under
  * a row of taps follow each other: j goes over taps and channels, and nothing but what is in the list is touched. What
  * stays in registers are the sums, or the weights; R * J is limited by their number.
  *
@@ -44,6 +44,12 @@ static inline int list_vectors(int R)
 
 #elif defined(T)
 
+/* The sums of a piece of a window.
+ *
+ *     R, J         rows and vectors of it; constants wherever this is inlined
+ *     image, row   IN, rows `row` values apart
+ *     at, value    IN, [n]: the list
+ *     total, step  IN and OUT, [R][J vectors]: rows `step` values apart */
 TILE_INLINE void NAME(add_listed_body)(const int R, const int J, const T *image, ptrdiff_t row, const int32_t *at,
                                        const T *value, ptrdiff_t n, T *total, ptrdiff_t step)
 {
@@ -65,7 +71,8 @@ TILE_INLINE void NAME(add_listed_body)(const int R, const int J, const T *image,
     for (int i = 0; i < R * J; i++) NAME(store)(total + i / J * step + i % J * LANES, sum[i]);
 }
 
-TILE_INLINE void NAME(spread_listed_body)(const int R, const int J, T *image, ptrdiff_t row, const int32_t *at,
+/* The same with what is added to the image: `weights` are IN, and `image` is IN and OUT. */
+TILE_INLINE void NAME(scatter_listed_body)(const int R, const int J, T *image, ptrdiff_t row, const int32_t *at,
                                           const T *value, ptrdiff_t n, const T *weights, ptrdiff_t step)
 {
     NAME(vec) weight[LIST_ROWS * LIST_VECTORS];
@@ -93,7 +100,8 @@ static void NAME(channels_last)(const T *from, ptrdiff_t C, ptrdiff_t count, con
     for (ptrdiff_t c = 0; c < C; c += LANES, from += LANES * count, to += LANES) {
         const ptrdiff_t n = C - c < LANES ? C - c : LANES;
         for (ptrdiff_t k = 0; k < count; k += LANES) {
-            const ptrdiff_t q = k > 0 && count - k < LANES ? count - LANES : k, m = count - q < LANES ? count - q : LANES;
+            const ptrdiff_t q = k > 0 && count - k < LANES ? count - LANES : k;
+            const ptrdiff_t m = count - q < LANES ? count - q : LANES;
             NAME(vec) block[LANES];
             TILE_UNROLL
             for (int r = 0; r < LANES; r++) {
@@ -115,7 +123,8 @@ static void NAME(channels_first)(const T *from, const ptrdiff_t *off, ptrdiff_t 
     for (ptrdiff_t c = 0; c < C; c += LANES, to += LANES * count, from += LANES) {
         const ptrdiff_t n = C - c < LANES ? C - c : LANES;
         for (ptrdiff_t k = 0; k < count; k += LANES) {
-            const ptrdiff_t q = k > 0 && count - k < LANES ? count - LANES : k, m = count - q < LANES ? count - q : LANES;
+            const ptrdiff_t q = k > 0 && count - k < LANES ? count - LANES : k;
+            const ptrdiff_t m = count - q < LANES ? count - q : LANES;
             NAME(vec) block[LANES];
             TILE_UNROLL
             for (int r = 0; r < LANES; r++) block[r] = NAME(load)(from + off[q + (r < m ? r : 0)]);
@@ -133,9 +142,9 @@ static void NAME(channels_first)(const T *from, const ptrdiff_t *off, ptrdiff_t 
     case R_ * 16 + J_:                                                                                                 \
         NAME(add_listed_body)(R_, J_, image, row, at, value, n, total, step);                                          \
         return;
-#define SPREAD(R_, J_)                                                                                                 \
+#define SCATTER(R_, J_)                                                                                                \
     case R_ * 16 + J_:                                                                                                 \
-        NAME(spread_listed_body)(R_, J_, image, row, at, value, n, weights, step);                                     \
+        NAME(scatter_listed_body)(R_, J_, image, row, at, value, n, weights, step);                                    \
         return;
 #define FEW(KIND)                                                                                                      \
     KIND(1, 1) KIND(1, 2) KIND(1, 3) KIND(1, 4) KIND(1, 5) KIND(1, 6) KIND(1, 7) KIND(1, 8)                            \
@@ -144,8 +153,8 @@ static void NAME(channels_first)(const T *from, const ptrdiff_t *off, ptrdiff_t 
 #define MOST(KIND) KIND(3, 8)
 
 /* The weight gradient; 1 <= J <= list_vectors(R). */
-static void NAME(add_listed)(int R, int J, const T *image, ptrdiff_t row, const int32_t *at, const T *value, ptrdiff_t n,
-                             T *total, ptrdiff_t step)
+static void NAME(add_listed)(int R, int J, const T *image, ptrdiff_t row, const int32_t *at, const T *value,
+                             ptrdiff_t n, T *total, ptrdiff_t step)
 {
     switch (R * 16 + J) {
         FEW(ADD)
@@ -160,22 +169,22 @@ static void NAME(add_listed)(int R, int J, const T *image, ptrdiff_t row, const 
 }
 
 /* The input gradient; 1 <= J <= list_vectors(R). */
-static void NAME(spread_listed)(int R, int J, T *image, ptrdiff_t row, const int32_t *at, const T *value, ptrdiff_t n,
-                                const T *weights, ptrdiff_t step)
+static void NAME(scatter_listed)(int R, int J, T *image, ptrdiff_t row, const int32_t *at, const T *value,
+                                 ptrdiff_t n, const T *weights, ptrdiff_t step)
 {
     switch (R * 16 + J) {
-        FEW(SPREAD)
+        FEW(SCATTER)
 #if TILE_REGISTERS >= 24
-        MANY(SPREAD)
+        MANY(SCATTER)
 #endif
 #if TILE_REGISTERS >= 26
-        MOST(SPREAD)
+        MOST(SCATTER)
 #endif
         default: abort();
     }
 }
 #undef ADD
-#undef SPREAD
+#undef SCATTER
 #undef FEW
 #undef MANY
 #undef MOST

@@ -156,8 +156,11 @@ static void NAME(split)(const T *x, const T *end, const split_geometry *g, T *to
         }
 }
 
-/* The way back: gather a plane H x W from sh * sw phases, each `step` further, with rows of `pitch`. Stores may run
- * over the end of a row, into one that is written later. Up to 2 vectors beyond a phase are read. */
+/* The way back: gather a plane H x W from phases. Stores may run over the end of a row, into one that is written later.
+ * Up to 2 vectors beyond a phase are read.
+ *
+ *     from, step, pitch  IN, sh * sw phases, `step` apart, with rows `pitch` apart
+ *     to                 OUT, [H][W] */
 static void NAME(merge)(const T *from, ptrdiff_t step, ptrdiff_t pitch, ptrdiff_t sh, ptrdiff_t sw, ptrdiff_t H,
                         ptrdiff_t W, T *to)
 {
@@ -179,7 +182,15 @@ static void NAME(merge)(const T *from, ptrdiff_t step, ptrdiff_t pitch, ptrdiff_
     }
 }
 
-/* F filters at P vectors of pixels; F and P are constants wherever this is inlined. */
+/* F filters at P vectors of pixels; F and P are constants wherever this is inlined.
+ *
+ *     image            IN, channels of a group, `plane` apart
+ *     from             IN, [P]: where each vector's pixels begin in a channel
+ *     taps, table      IN, [taps]: how far the pixels under each tap lie from there
+ *     W, W_step        IN, [channels][taps] of each filter, the next one W_step further
+ *     bias             IN, [F], or NULL
+ *     out, out_step    OUT, the outputs of each filter, those of the next one out_step further
+ *     to               IN, [P]: where each vector of outputs lies there */
 TILE_INLINE void NAME(filter_body)(const int F, const int P, const T *image, const ptrdiff_t *from, ptrdiff_t channels,
                                    ptrdiff_t plane, ptrdiff_t taps, const ptrdiff_t *table, const T *W,
                                    ptrdiff_t W_step, const T *bias, T *out, ptrdiff_t out_step, const ptrdiff_t *to)
@@ -214,12 +225,18 @@ TILE_INLINE void NAME(filter_body)(const int F, const int P, const T *image, con
     }
 }
 
-/* F filters and K of their weights: the products of `rows` rows of `width` values of dout with what each weight was
- * multiplied with; lane by lane, added to totals[f * totals_step + k]. A last vector that is not full begins earlier,
- * and leaves out the lanes that it has in common with the one before; rows shorter than a vector are read beyond. */
-TILE_INLINE void NAME(weigh_body)(const int F, const int K, const T *image, const ptrdiff_t *off, ptrdiff_t row_step,
-                                  const T *dout, ptrdiff_t dout_step, ptrdiff_t rows, ptrdiff_t width, T *totals,
-                                  ptrdiff_t totals_step)
+/* F filters and K of their weights: the products of dout with the pixels under each weight, lane by lane. A last vector
+ * of a row that is not full begins earlier, and leaves out the lanes that it has in common with the one before; rows
+ * shorter than a vector are read beyond.
+ *
+ *     image                IN, channels of a group
+ *     off                  IN, [K]: where the pixels under each weight begin
+ *     row_step             from one row of these to the next
+ *     dout, dout_step      IN, [rows][width] of each filter, the next one dout_step further
+ *     totals, totals_step  IN and OUT, [K][LANES] of each filter, the next one totals_step further */
+TILE_INLINE void NAME(pixel_weights_body)(const int F, const int K, const T *image, const ptrdiff_t *off,
+                                          ptrdiff_t row_step, const T *dout, ptrdiff_t dout_step, ptrdiff_t rows,
+                                          ptrdiff_t width, T *totals, ptrdiff_t totals_step)
 {
     const ptrdiff_t full = width / LANES * LANES, last = width < LANES ? 0 : width - LANES;
     const NAME(lanes) wanted = NAME(between)(full - last, width - last);
@@ -270,7 +287,7 @@ TILE_INLINE void NAME(weigh_body)(const int F, const int K, const T *image, cons
         return;
 #define WEIGHTS(F_, S_)                                                                                                \
     case (F_) * 16 + (S_):                                                                                             \
-        NAME(weigh_body)(F_, S_, image, off, row_step, dout, dout_step, rows, width, totals, totals_step);             \
+        NAME(pixel_weights_body)(F_, S_, image, off, row_step, dout, dout_step, rows, width, totals, totals_step);     \
         return;
 /* All sides up to pixels_side(F). */
 #if TILE_REGISTERS >= 24
@@ -298,8 +315,8 @@ static void NAME(filter_pixels)(int F, int P, const T *image, const ptrdiff_t *f
     }
 }
 
-static void NAME(weigh_pixels)(int F, int K, const T *image, const ptrdiff_t *off, ptrdiff_t row_step, const T *dout,
-                               ptrdiff_t dout_step, ptrdiff_t rows, ptrdiff_t width, T *totals, ptrdiff_t totals_step)
+static void NAME(pixel_weights)(int F, int K, const T *image, const ptrdiff_t *off, ptrdiff_t row_step, const T *dout,
+                                ptrdiff_t dout_step, ptrdiff_t rows, ptrdiff_t width, T *totals, ptrdiff_t totals_step)
 {
     switch (F * 16 + K) {
         ALL_SIDES(WEIGHTS)

@@ -1,16 +1,21 @@
-"""The weight gradient of a convolution, for a dout of any values."""
+"""The weight gradient of a convolution with lanes = channels: 'channels' in the tables of algorithms."""
 
-# A tile of weights is any that follow each other where the image has no padding, or its padding was written out; else
-# it is one tap in several channels, or a row of 3 or 5 taps (`tile_weights`), for the outputs whose pixels under that
-# tap lie within the image.
+#     dW[c, t][f] = sum over y, z of image[c * plane + table[t] + place(y, z)] * dout[y, z][f]
 #
-# dout is transposed a strip at a time, and each strip goes through all tiles of weights while it is in the cache.
+# The lanes are channels of dout, which is transposed a strip at a time; the rows of a register tile are weights, and
+# its sums run over pixels. A tile of weights is any that follow each other where the image has no padding, or its
+# padding was written out; else it is one tap in several channels, or a row of 3 or 5 taps (`tile_weights`), for the
+# outputs whose pixels under that tap lie within the image. Each strip goes through all tiles while it is in the cache.
+#
+# The order of additions: one chain over the pixels of a strip; strips and images in order; sets of images, whose number
+# depends on the shapes alone, at the end.
 
 from cython cimport floating
 from libc.string cimport memset
 
+from cconv.kernels.conv.padding cimport pad_image
+from cconv.kernels.conv.plan cimport BY_ROW, BY_TAP, Phase, Source, WeightPlan
 from cconv.kernels.runtime._threads cimport Pieces, run_job, take_piece
-from cconv.kernels.conv.gather cimport Gather, Pass, pad_image
 from cconv.kernels.runtime.division cimport ceil_div, deal, floor_div, quotient
 from cconv.kernels.vector.sums cimport sum_columns, sum_parts
 from cconv.kernels.vector.tile cimport fetch, tile, tile_rows, tile_weights, turn, turn_padded, weight_channels
@@ -18,210 +23,239 @@ from cconv.kernels.vector.tile cimport fetch, tile, tile_rows, tile_weights, tur
 
 cdef struct WeightJob:
     bint single
-    const void* dout
-    const void* x
-    void* dW
-    void* db  # or NULL
-    Gather* g
+    const void* dout  # IN, (N, groups * F, g.area)
+    const void* x  # IN
+    void* dW  # OUT
+    void* db  # OUT, or NULL
+    WeightPlan* g
     Py_ssize_t N
-    Py_ssize_t block, blocks  # channels of a block, and how many of these a group has
     Py_ssize_t sets  # of images: each block of a group in each set is a piece of work
-    Py_ssize_t length, together  # outputs of a strip, and images that share one
-    const Py_ssize_t* off
-    const Py_ssize_t* k_off
-    void* sums
+    Py_ssize_t images  # that share a strip
+    void* sums  # of each set, g.sums values
     void* scratch
     Py_ssize_t private  # values of it for each thread
 
+cdef struct Strip:  # of dout, transposed: [image][output][lane]
+    const void* dout  # the strip,
+    const void* next  # and the one after it, to be prefetched
+    Py_ssize_t images, first, count  # outputs of each image, from which one on
+    Py_ssize_t channels  # of the block of weights
 
-cdef inline void add_in_order(const floating* image, const Py_ssize_t* off, Py_ssize_t count, const floating* turned,
-                              Gather* g, const Py_ssize_t* weights, Py_ssize_t weights_in_all, const floating* next,
-                              Py_ssize_t length, floating* total) noexcept nogil:
-    """Add what `count` outputs give to all weights; ask for a part of the next strip before each tile."""
-    cdef Py_ssize_t lanes = g.vectors * g.lanes, vi, v, V, F, f, k, i, tiles
-    cdef int P, size = 0, larger = 0
-    for vi in range(ceil_div(g.vectors, g.V)):
-        v = vi * g.V
-        V = min(g.V, g.vectors - v)
-        F = min(V * g.lanes, g.F - v * g.lanes)
-        tiles = deal(weights_in_all, tile_rows(<int>V), &size, &larger)
+cdef struct Block:  # NR vectors of channels of dout
+    Py_ssize_t v, NR  # from which vector on, and how many
+    Py_ssize_t f, F  # from which channel on
+
+
+cdef inline Block block_of(const WeightPlan* g, Py_ssize_t i) noexcept nogil:
+    """The i-th block of vectors."""
+    cdef Block b
+    b.v = i * g.NR
+    b.NR = min(g.NR, g.vectors - b.v)
+    b.f = b.v * g.lanes
+    b.F = min(b.NR * g.lanes, g.F - b.f)
+    return b
+
+
+cdef inline void prefetch(const floating* next, const WeightPlan* g, const Block* b, Py_ssize_t part,
+                          Py_ssize_t parts) noexcept nogil:
+    """Prefetch one of several parts of the channels of a block of the next strip."""
+    cdef Py_ssize_t f = quotient(part * b.F, parts)
+    fetch(next + (b.f + f) * g.area, g.area, g.length, quotient((part + 1) * b.F, parts) - f)
+
+
+cdef inline void rows_under(const WeightPlan* g, Py_ssize_t row, const Strip* strip, Py_ssize_t* top,
+                            Py_ssize_t* bottom) noexcept nogil:
+    """The rows of outputs of a strip that have a row of the image under a tap which lies `row` rows below them."""
+    top[0] = max(quotient(strip.first, g.width), -floor_div(row, g.source.down))
+    bottom[0] = min(quotient(strip.first + strip.count, g.width), floor_div(g.source.H - 1 - row, g.source.down) + 1)
+
+
+cdef inline void add_in_order(const floating* image, const WeightPlan* g, const Strip* strip,
+                              floating* total) noexcept nogil:
+    """Add what a strip gives to all weights of a block of channels; prefetch a part of the next before each tile.
+
+    image  IN, the block's channels, or their copies
+    total  IN and OUT, the block's sums: [weight][lane]
+    """
+    cdef Py_ssize_t lanes = g.vectors * g.lanes, weights = strip.channels * g.phase.taps, i, k, n, tiles
+    cdef const floating* dout = <const floating*>strip.dout
+    cdef int MR, size = 0, larger = 0
+    cdef Block b
+    for i in range(ceil_div(g.vectors, g.NR)):
+        b = block_of(g, i)
+        tiles = deal(weights, tile_rows(<int>b.NR), &size, &larger)
         k = 0
-        for i in range(tiles):
-            f = quotient(i * F, tiles)
-            fetch(next + (v * g.lanes + f) * g.area, g.area, length, quotient((i + 1) * F, tiles) - f)
-            P = size + (i < larger)
-            tile(P, <int>V, image, weights + k, 1, 0, count, off, turned + v * g.lanes, lanes, lanes,
-                 total + k * lanes + v * g.lanes, lanes, True)
-            k += P
+        for n in range(tiles):
+            prefetch(<const floating*>strip.next, g, &b, n, tiles)
+            MR = size + (n < larger)
+            tile(MR, <int>b.NR, image, g.k_off + k, 1, 0, strip.count * strip.images, g.off + strip.first, dout + b.f,
+                 lanes, lanes, total + k * lanes + b.f, lanes, True)
+            k += MR
 
 
-cdef inline void add_by_tap(const floating* image, const Py_ssize_t* off, Py_ssize_t together, const floating* turned,
-                            Gather* g, Py_ssize_t y0, Py_ssize_t y1, const Py_ssize_t* planes, Py_ssize_t channels,
-                            const floating* next, Py_ssize_t length, floating* total) noexcept nogil:
-    """The same for rows y0 to y1 of outputs: a tile is one tap in several channels, which see the image together."""
-    cdef Pass* p = g.each
-    cdef Py_ssize_t lanes = g.vectors * g.lanes, area = (y1 - y0) * g.width, vi, v, V, F, f, t, ci, c, i, tiles
+cdef inline void add_by_tap(const floating* image, const WeightPlan* g, const Strip* strip,
+                            floating* total) noexcept nogil:
+    """The same with tiles of one tap in several channels, for the outputs that have a pixel under it."""
+    cdef const Phase* p = &g.phase
+    cdef const Source* s = &g.source
+    cdef const floating* dout = <const floating*>strip.dout
+    cdef Py_ssize_t lanes = g.vectors * g.lanes, y0 = quotient(strip.first, g.width), i, t, n, c, m, tiles
     cdef Py_ssize_t column, top, bottom, left, right, first
-    cdef int P, size = 0, larger = 0
-    for vi in range(ceil_div(g.vectors, g.V)):
-        v = vi * g.V
-        V = min(g.V, g.vectors - v)
-        F = min(V * g.lanes, g.F - v * g.lanes)
-        tiles = deal(channels, tile_rows(<int>V), &size, &larger)
+    cdef int MR, size = 0, larger = 0
+    cdef Block b
+    for i in range(ceil_div(g.vectors, g.NR)):
+        b = block_of(g, i)
+        tiles = deal(strip.channels, tile_rows(<int>b.NR), &size, &larger)
         for t in range(p.taps):
-            f = t * F // p.taps
-            fetch(next + (v * g.lanes + f) * g.area, g.area, length, (t + 1) * F // p.taps - f)
-            column = p.table[t] - p.row[t] * g.PW
-            top = max(y0, -floor_div(p.row[t], g.down))
-            bottom = min(y1, floor_div(g.H - 1 - p.row[t], g.down) + 1)
-            left = max(0, -floor_div(column, g.across))
-            right = min(g.width, floor_div(g.W - 1 - column, g.across) + 1)
+            prefetch(<const floating*>strip.next, g, &b, t, p.taps)
+            column = p.table[t] - p.row[t] * s.PW
+            rows_under(g, p.row[t], strip, &top, &bottom)
+            left = max(0, -floor_div(column, s.across))
+            right = min(g.width, floor_div(s.W - 1 - column, s.across) + 1)
             if top >= bottom or left >= right:
                 continue
-            first = p.table[t] + top * g.down * g.PW + left * g.across
+            first = p.table[t] + top * s.down * s.PW + left * s.across
             c = 0
-            for ci in range(tiles):
-                P = size + (ci < larger)
-                for i in range(together):
-                    tile(P, <int>V, image + off[i * g.area] + first, planes + c,
-                         bottom - top, g.down * g.PW, right - left, g.off,
-                         turned + (i * area + (top - y0) * g.width + left) * lanes + v * g.lanes, g.width * lanes,
-                         lanes, total + (c * p.taps + t) * lanes + v * g.lanes, p.taps * lanes, True)
-                c += P
+            for n in range(tiles):
+                MR = size + (n < larger)
+                for m in range(strip.images):
+                    tile(MR, <int>b.NR, image + g.off[m * g.area] + first, g.k_off + c,
+                         bottom - top, s.down * s.PW, right - left, g.off,
+                         dout + (m * strip.count + (top - y0) * g.width + left) * lanes + b.f, g.width * lanes,
+                         lanes, total + (c * p.taps + t) * lanes + b.f, p.taps * lanes, True)
+                c += MR
 
 
-cdef inline void add_by_row(const floating* image, const Py_ssize_t* off, Py_ssize_t together, const floating* turned,
-                            Gather* g, Py_ssize_t y0, Py_ssize_t y1, Py_ssize_t channels, const floating* next,
-                            Py_ssize_t length, floating* total) noexcept nogil:
-    """The same, where taps lie side by side: a tile is a row of taps in several channels."""
-    cdef Pass* p = g.each
-    cdef Py_ssize_t lanes = g.vectors * g.lanes, area = (y1 - y0) * g.width, rows = p.taps // p.side, vi, v, V, F, f, t
-    cdef Py_ssize_t ti, ci, c, i, tiles, top, bottom
-    cdef int P, size = 0, larger = 0
-    for vi in range(ceil_div(g.vectors, g.V)):
-        v = vi * g.V
-        V = min(g.V, g.vectors - v)
-        F = min(V * g.lanes, g.F - v * g.lanes)
-        tiles = deal(channels, weight_channels(<int>V, p.side), &size, &larger)
-        for ti in range(rows):
-            f = ti * F // rows
-            fetch(next + (v * g.lanes + f) * g.area, g.area, length, (ti + 1) * F // rows - f)
-            t = ti * p.side
-            top = max(y0, -floor_div(p.row[t], g.down))
-            bottom = min(y1, floor_div(g.H - 1 - p.row[t], g.down) + 1)
+cdef inline void add_by_row(const floating* image, const WeightPlan* g, const Strip* strip,
+                            floating* total) noexcept nogil:
+    """The same where taps lie side by side, with tiles of a row of taps in several channels."""
+    cdef const Phase* p = &g.phase
+    cdef const Source* s = &g.source
+    cdef const floating* dout = <const floating*>strip.dout
+    cdef Py_ssize_t lanes = g.vectors * g.lanes, y0 = quotient(strip.first, g.width), rows = p.taps // p.side
+    cdef Py_ssize_t i, r, t, n, c, m, tiles, top, bottom
+    cdef int MR, size = 0, larger = 0
+    cdef Block b
+    for i in range(ceil_div(g.vectors, g.NR)):
+        b = block_of(g, i)
+        tiles = deal(strip.channels, weight_channels(<int>b.NR, p.side), &size, &larger)
+        for r in range(rows):
+            prefetch(<const floating*>strip.next, g, &b, r, rows)
+            t = r * p.side
+            rows_under(g, p.row[t], strip, &top, &bottom)
             if top >= bottom:
                 continue
             c = 0
-            for ci in range(tiles):
-                P = size + (ci < larger)
-                for i in range(together):
-                    tile_weights(P, <int>V, p.side,
-                                 image + off[i * g.area] + c * g.plane + (top * g.down + p.row[t]) * g.PW, g.plane,
-                                 bottom - top, g.down * g.PW, g.W, p.row[t] * g.PW - p.table[t], g.width,
-                                 turned + (i * area + (top - y0) * g.width) * lanes + v * g.lanes, g.width * lanes,
-                                 lanes, total + (c * p.taps + t) * lanes + v * g.lanes, p.taps * lanes)
-                c += P
+            for n in range(tiles):
+                MR = size + (n < larger)
+                for m in range(strip.images):
+                    tile_weights(MR, <int>b.NR, p.side,
+                                 image + g.off[m * g.area] + c * s.plane + (top * s.down + p.row[t]) * s.PW, s.plane,
+                                 bottom - top, s.down * s.PW, s.W, p.row[t] * s.PW - p.table[t], g.width,
+                                 dout + (m * strip.count + (top - y0) * g.width) * lanes + b.f, g.width * lanes,
+                                 lanes, total + (c * p.taps + t) * lanes + b.f, p.taps * lanes)
+                c += MR
 
 
-cdef inline void weigh_images(const floating* dout, const floating* x, Py_ssize_t N, Gather* g, Py_ssize_t group,
-                              Py_ssize_t c, Py_ssize_t block, Py_ssize_t first, Py_ssize_t last, Py_ssize_t length,
-                              Py_ssize_t together, const Py_ssize_t* off, const Py_ssize_t* k_off, floating* sums,
-                              floating* turned, floating* copies) noexcept nogil:
-    """Compute what images `first` to `last` give to the weights of a block of a group's channels, from c on.
+cdef inline void add_images(const floating* dout, const floating* x, const WeightJob* job, Py_ssize_t item,
+                            floating* scratch) noexcept nogil:
+    """Compute what a set of images gives to the weights of a block of a group's channels: piece of work `item`.
 
     The block that begins with channel 0 computes what they give to the biases: a total in two rows.
     """
-    cdef Pass* p = g.each
-    cdef Py_ssize_t lanes = g.vectors * g.lanes, strips = ceil_div(g.area, length), K = g.C * p.taps
-    cdef Py_ssize_t n, ni, q, qi, i, f, count, ahead, channels = min(block, g.C - c), size = channels * p.taps
-    cdef Py_ssize_t images = g.groups * g.C * g.H * g.W, gradients = g.groups * g.F * g.area
-    cdef floating* weights = sums + c * p.taps * lanes
+    cdef const WeightPlan* g = job.g
+    cdef const Source* s = &g.source
+    cdef Py_ssize_t group = item % g.groups, c = item // g.groups % g.blocks * g.channels
+    cdef Py_ssize_t m = item // (g.groups * g.blocks), N = job.N, first = m * N // job.sets
+    cdef Py_ssize_t last = (m + 1) * N // job.sets, taps = g.phase.taps, K = s.C * taps, lanes = g.vectors * g.lanes
+    cdef Py_ssize_t images = g.groups * s.C * s.H * s.W, gradients = g.groups * g.F * g.area, n, i, q, f, ahead
+    cdef floating* sums = <floating*>job.sums + m * g.sums + group * (K + 2) * lanes
+    cdef floating* weights = sums + c * taps * lanes
+    cdef floating* strip_dout = scratch
+    cdef floating* copies = scratch + job.images * g.length * lanes
     cdef const floating* image
     cdef const floating* gradient
-    memset(weights, 0, size * lanes * sizeof(floating))
+    cdef Strip strip
+    strip.dout = strip_dout
+    strip.channels = min(g.channels, s.C - c)
+    memset(weights, 0, strip.channels * taps * lanes * sizeof(floating))
     if c == 0:
         memset(sums + K * lanes, 0, 2 * lanes * sizeof(floating))
-    for ni in range(ceil_div(last - first, together)):
-        n = first + ni * together
-        i = min(together, last - n)
-        image = x + n * images + (group * g.C + c) * g.H * g.W
-        if g.copied:
-            for f in range(i):
-                pad_image(image + f * images, x + N * images, channels, g, 0, g.PH, copies + f * block * g.plane)
+    for i in range(ceil_div(last - first, job.images)):
+        n = first + i * job.images
+        strip.images = min(job.images, last - n)
+        image = x + n * images + (group * s.C + c) * s.H * s.W
+        if s.copied:
+            for f in range(strip.images):
+                pad_image(image + f * images, x + N * images, strip.channels, s, 0, s.PH,
+                          copies + f * g.channels * s.plane)
             image = copies
-        for qi in range(strips):
-            q = qi * length
-            count = min(length, g.area - q)
-            gradient = dout + n * gradients + group * g.F * g.area + q
-            for f in range(i):
-                turn_padded(gradient + f * gradients, g.area, g.F, count, turned + f * count * lanes, lanes)
-            # The next strip is asked for while this one is worked on.
-            ahead = length if qi + 1 < strips else together * gradients - q
+        for q in range(g.strips):
+            strip.first = q * g.length
+            strip.count = min(g.length, g.area - strip.first)
+            gradient = dout + n * gradients + group * g.F * g.area + strip.first
+            for f in range(strip.images):
+                turn_padded(gradient + f * gradients, g.area, g.F, strip.count, strip_dout + f * strip.count * lanes,
+                            lanes)
+            # The next strip is prefetched while this one is worked on.
+            ahead = g.length if q + 1 < g.strips else job.images * gradients - strip.first
+            strip.next = gradient + ahead
             if c == 0:
-                sum_columns(<const floating*>turned, lanes, count * i, lanes, sums + K * lanes, sums + (K + 1) * lanes)
-            if g.by_tap and p.side > 0:
-                add_by_row(image, off, i, <const floating*>turned, g, q // g.width, (q + count) // g.width, channels,
-                           gradient + ahead, length, weights)
-            elif g.by_tap:
-                add_by_tap(image, off, i, <const floating*>turned, g, q // g.width, (q + count) // g.width, k_off,
-                           channels, gradient + ahead, length, weights)
+                sum_columns(<const floating*>strip_dout, lanes, strip.count * strip.images, lanes, sums + K * lanes,
+                            sums + (K + 1) * lanes)
+            if g.tile == BY_ROW:
+                add_by_row(image, g, &strip, weights)
+            elif g.tile == BY_TAP:
+                add_by_tap(image, g, &strip, weights)
             else:
-                add_in_order(image, off + q, count * i, <const floating*>turned, g, k_off, size, gradient + ahead,
-                             length, weights)
+                add_in_order(image, g, &strip, weights)
 
 
-cdef inline void some_weight_sets(const floating* dout, const floating* x, floating* sums, floating* scratch,
-                                  WeightJob* job, Pieces* pieces, int slot) noexcept nogil:
-    cdef Gather* g = job.g
-    cdef Py_ssize_t lanes = g.vectors * g.lanes, rows = g.C * g.each.taps + 2, N = job.N, item, c, group, m
-    cdef floating* mine = scratch + slot * job.private
+cdef inline void add_pieces(const floating* dout, const floating* x, const WeightJob* job, Pieces* pieces,
+                            int slot) noexcept nogil:
+    cdef Py_ssize_t item
     while (item := take_piece(pieces, slot)) >= 0:
-        group = item % g.groups
-        c = item // g.groups % job.blocks * job.block
-        m = item // (g.groups * job.blocks)
-        weigh_images(dout, x, N, g, group, c, job.block, m * N // job.sets, (m + 1) * N // job.sets, job.length,
-                     job.together, job.off, job.k_off, sums + (m * g.groups + group) * rows * lanes, mine,
-                     mine + job.together * job.length * lanes)
+        add_images(dout, x, job, item, <floating*>job.scratch + slot * job.private)
 
 
 cdef inline void weight_sets(void* given, Pieces* pieces, int slot) noexcept nogil:
     cdef WeightJob* job = <WeightJob*>given
     if job.single:
-        some_weight_sets(<const float*>job.dout, <const float*>job.x, <float*>job.sums, <float*>job.scratch, job,
-                         pieces, slot)
+        add_pieces(<const float*>job.dout, <const float*>job.x, job, pieces, slot)
     else:
-        some_weight_sets(<const double*>job.dout, <const double*>job.x, <double*>job.sums, <double*>job.scratch, job,
-                         pieces, slot)
+        add_pieces(<const double*>job.dout, <const double*>job.x, job, pieces, slot)
 
 
-cdef inline void some_weights(floating* sums, floating* dW, floating* db, WeightJob* job, Pieces* pieces,
-                              int slot) noexcept nogil:
-    cdef Gather* g = job.g
-    cdef Py_ssize_t lanes = g.vectors * g.lanes, K = g.C * g.each.taps, total = g.groups * (K + 2) * lanes
-    cdef Py_ssize_t parts = ceil_div(K, g.lanes), k, c, group, rows, m, i
+cdef inline void finish_weights(floating* sums, floating* dW, floating* db, const WeightJob* job, Pieces* pieces,
+                                int slot) noexcept nogil:
+    """Add up the sets' sums, some rows of weights of a group at a time, and transpose them."""
+    cdef const WeightPlan* g = job.g
+    cdef Py_ssize_t lanes = g.vectors * g.lanes, K = g.source.C * g.phase.taps, parts = ceil_div(K, g.lanes)
+    cdef Py_ssize_t item, c, group, rows, m, i
     cdef floating* mine
-    while (k := take_piece(pieces, slot)) >= 0:
-        group = k // parts
-        c = k % parts * g.lanes
+    while (item := take_piece(pieces, slot)) >= 0:
+        group = item // parts
+        c = item % parts * g.lanes
         rows = min(g.lanes, K - c)
         mine = sums + (group * (K + 2) + c) * lanes
         for m in range(1, job.sets):
             for i in range(rows * lanes):
-                mine[i] += mine[m * total + i]
+                mine[i] += mine[m * g.sums + i]
         turn(mine, lanes, rows, g.F, dW + group * g.F * K + c, K)
         if db != NULL and c == 0:
             for i in range(g.F):
-                db[group * g.F + i] = sum_parts(mine + K * lanes + i, total, job.sets, lanes)
+                db[group * g.F + i] = sum_parts(mine + K * lanes + i, g.sums, job.sets, lanes)
 
 
 cdef inline void weights(void* given, Pieces* pieces, int slot) noexcept nogil:
     cdef WeightJob* job = <WeightJob*>given
     if job.single:
-        some_weights(<float*>job.sums, <float*>job.dW, <float*>job.db, job, pieces, slot)
+        finish_weights(<float*>job.sums, <float*>job.dW, <float*>job.db, job, pieces, slot)
     else:
-        some_weights(<double*>job.sums, <double*>job.dW, <double*>job.db, job, pieces, slot)
+        finish_weights(<double*>job.sums, <double*>job.dW, <double*>job.db, job, pieces, slot)
 
 
-cdef inline void weight_gradient(WeightJob* job, int num_threads) noexcept nogil:
-    run_job(weight_sets, job, job.sets * job.blocks * job.g.groups, num_threads)
-    run_job(weights, job, job.g.groups * ceil_div(job.g.C * job.g.each.taps, job.g.lanes), num_threads)
+cdef inline void run_weights(WeightJob* job, int num_threads) noexcept nogil:
+    cdef const WeightPlan* g = job.g
+    run_job(weight_sets, job, job.sets * g.blocks * g.groups, num_threads)
+    run_job(weights, job, g.groups * ceil_div(g.source.C * g.phase.taps, g.lanes), num_threads)

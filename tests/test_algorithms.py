@@ -1,0 +1,105 @@
+"""The tables of algorithms: all that apply agree, one is chosen with a reason, and any can be forced."""
+
+import itertools
+
+import numpy as np
+import pytest
+from test_plans import geometries
+
+from cconv import Convolution, functional, kernels
+from cconv.functional import algorithms
+from cconv.functional.algorithms import TABLES, candidates, names
+
+
+def drawn(seed, count):
+    """Yield arrays and settings of random geometries that are quickly computed."""
+    rng = np.random.default_rng(seed)
+    small = (g for g in geometries(seed) if g[0] * g[1] // g[7] * g[4] * g[5] * g[8][0] * g[8][1] < 3e5)
+    for n, geometry in enumerate(itertools.islice(small, count)):
+        C, F, height, width, filter_h, filter_w, steps, groups, outputs = geometry
+        dtype = np.float32 if n % 2 else np.float64
+        x, W = rng.standard_normal((2, C, height, width)), rng.standard_normal((F, C // groups, filter_h, filter_w))
+        arrays = [array.astype(dtype) for array in (x, W, rng.standard_normal(F))]
+        plan = kernels.conv.Plan(x.shape[1:], W.shape, (F, *outputs), steps, groups, arrays[0].itemsize)
+        yield *arrays, plan
+
+
+def test_all_algorithms_give_the_same_bits_of_output(cpu_level):
+    pooled = 0
+    for x, W, b, plan in drawn(1, 120):
+        outs = []
+        for row in TABLES["output"]:
+            out = kernels.memory.empty((len(x), *plan.outputs), x.dtype)
+            row.run(plan, x, W, b, out, 2)
+            outs.append(out)
+        assert len({out.tobytes() for out in outs}) == 1
+        F, height, width = plan.outputs
+        if min(height, width) >= 2:
+            expected = functional.max_pool(functional.relu(outs[0]), 2)
+            for row in TABLES["pooled_output"]:
+                out = kernels.memory.empty((len(x), F, height // 2, width // 2), x.dtype)
+                row.run(plan, x, W, b, out, None, 2)
+                np.testing.assert_array_equal(out, expected)
+                pooled += 1
+    assert pooled > 40
+
+
+@pytest.mark.parametrize("which", TABLES)
+def test_the_last_algorithm_of_a_pass_always_applies_and_each_choice_has_a_reason(which, cpu_level):
+    for *_, plan in drawn(2, 40):
+        assert TABLES[which][-1].refused(plan) == ""
+        *maybe, (_, last) = candidates(plan, which)
+        assert last.text and last.when is None
+        for row, reason in maybe:
+            assert row.refused(plan) == "" and reason.text and reason.when is not None
+
+
+@pytest.mark.parametrize("which", TABLES)
+def test_names_are_there_once_and_fractions_are_of_the_peak(which, cpu_level):
+    assert len(set(names(which))) == len(names(which))
+    for *_, plan in drawn(3, 40):
+        for row in TABLES[which]:
+            fraction = row.fraction(plan)
+            assert fraction is None or 0 < fraction <= 1.01
+
+
+def test_a_choice_is_made_once_for_a_geometry(monkeypatch):
+    x, W = np.ones((2, 3, 8, 8)), np.ones((4, 3, 3, 3))
+    asked = []
+
+    def watched(row):
+        return row._replace(preferred=lambda plan: asked.append(row) or row.preferred(plan))
+
+    rows = tuple(map(watched, TABLES["output"]))
+    monkeypatch.setitem(algorithms.TABLES, "output", rows)
+    for N in (1, 2, 3):
+        functional.convolution(x[:1].repeat(N, 0), W, pad=((2, 1), (0, 1)))
+    assert 1 <= len(asked) <= len(rows)
+
+
+@pytest.mark.parametrize("algorithm", names("output"))
+def test_a_layer_that_is_forced_takes_that_algorithm_for_each_pass(algorithm, cpu_level, monkeypatch):
+    rng = np.random.default_rng(0)
+    W, x = rng.standard_normal((6, 2, 3, 3)), rng.standard_normal((2, 4, 7, 9))
+    forced = Convolution(W, np.ones(6), pad=1, groups=2, algorithm=algorithm)
+    free = Convolution(W, np.ones(6), pad=1, groups=2)
+    out = free.forward(x)
+    assert forced.forward(x).tobytes() == out.tobytes()
+    dx = free.backward(out)
+    for pass_name in ("output", "input_gradient", "weight_gradient"):
+        others = [name for name in ("pixels", "channels") if name != algorithm]
+        for other in others:
+            monkeypatch.setattr(kernels.conv, f"{other}_{pass_name}", None)
+    monkeypatch.setattr(kernels.conv, "scattered_input_gradient", None)
+    forced.forward(x)
+    np.testing.assert_allclose(forced.backward(out), dx, rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(forced.dW, free.dW, rtol=1e-10, atol=1e-10)
+    assert forced.describe()["algorithm"] == algorithm
+
+
+def test_an_algorithm_that_a_layer_does_not_have_is_refused_with_those_it_has():
+    with pytest.raises(ValueError, match="algorithm must be 'direct', 'im2col', 'pixels' or 'channels', got 'fft'"):
+        Convolution(np.ones((1, 1, 3, 3)), None, algorithm="fft")
+    layer = Convolution(np.ones((2, 1, 3, 3)), None, groups=2, algorithm="im2col")
+    with pytest.raises(ValueError, match=r"'direct', 'pixels', 'channels' here, got 'im2col' \(it knows no groups"):
+        layer.forward(np.ones((1, 2, 5, 5)))
