@@ -192,7 +192,7 @@ MUTATIONS = {
     ),
     "sums of a list overwritten": (
         "conv/list.h",
-        "sum[i] = NAME(load)(total + i / J * step + i % J * LANES)",
+        "sum[i] = NAME(load)(total + i / NR * step + i % NR * LANES)",
         "sum[i] = NAME(spread)(0)",
     ),
     "the last pixel of a small image": (
@@ -242,7 +242,7 @@ MUTATIONS = {
     ),
     "scratch for one filter in place of four": (
         "conv/plan.pxd",
-        "g.phases * PIXELS_F * g.strip + ALIGNMENT",
+        "g.phases * PIXELS_MR * g.strip + ALIGNMENT",
         "g.phases * g.strip",
     ),
     "lanes of a row's last vector counted twice": (

@@ -3,9 +3,9 @@
  *     total[r][j]             += sum over k of value[k] * image[at[k] + r * row + j]     weight gradient of one filter
  *     image[at[k] + r * row + j] += value[k] * weights[r][j]  for each k                   input gradient of one filter
  *
- * for R rows of J whole vectors. Images lie with their channels last, whole vectors of them, so that the pixels under
+ * for MR rows of NR whole vectors. Images lie with their channels last, whole vectors of them: the pixels under
  * a row of taps follow each other: j goes over taps and channels, and nothing but what is in the list is touched. What
- * stays in registers are the sums, or the weights; R * J is limited by their number.
+ * stays in registers are the sums, or the weights; MR * NR is limited by their number.
  *
  * Order of additions: that of the list, one chain of fused multiply-adds.
  *
@@ -18,13 +18,13 @@
 
 #include "vector/tile.h"
 
-#define LIST_ROWS 3
-#define LIST_VECTORS 8
+#define LIST_MR 3
+#define LIST_NR 8
 /* The most vectors per row for so many rows. */
-static inline int list_vectors(int R)
+static inline int list_vectors(int MR)
 {
-    const int most = (TILE_REGISTERS - 2) / R;
-    return most < LIST_VECTORS ? most : LIST_VECTORS;
+    const int most = (TILE_REGISTERS - 2) / MR;
+    return most < LIST_NR ? most : LIST_NR;
 }
 
 #define T float
@@ -46,48 +46,48 @@ static inline int list_vectors(int R)
 
 /* The sums of a piece of a window.
  *
- *     R, J         rows and vectors of it; constants wherever this is inlined
+ *     MR, NR       rows and vectors of it; constants wherever this is inlined
  *     image, row   IN, rows `row` values apart
  *     at, value    IN, [n]: the list
- *     total, step  IN and OUT, [R][J vectors]: rows `step` values apart */
-TILE_INLINE void NAME(add_listed_body)(const int R, const int J, const T *image, ptrdiff_t row, const int32_t *at,
+ *     total, step  IN and OUT, [MR][NR vectors]: rows `step` values apart */
+TILE_INLINE void NAME(add_listed_body)(const int MR, const int NR, const T *image, ptrdiff_t row, const int32_t *at,
                                        const T *value, ptrdiff_t n, T *total, ptrdiff_t step)
 {
-    NAME(vec) sum[LIST_ROWS * LIST_VECTORS];
+    NAME(vec) sum[LIST_MR * LIST_NR];
     TILE_UNROLL
-    for (int i = 0; i < R * J; i++) sum[i] = NAME(load)(total + i / J * step + i % J * LANES);
+    for (int i = 0; i < MR * NR; i++) sum[i] = NAME(load)(total + i / NR * step + i % NR * LANES);
     for (ptrdiff_t k = 0; k < n; k++) {
         const NAME(vec) factor = NAME(spread)(value[k]);
         const T *line = image + at[k];
         TILE_UNROLL
-        for (int r = 0; r < R; r++, line += row) {
+        for (int r = 0; r < MR; r++, line += row) {
             TILE_ONE_REGISTER(line);
             TILE_UNROLL
-            for (int j = 0; j < J; j++)
-                sum[r * J + j] = NAME(multiply_add)(factor, NAME(load)(line + j * LANES), sum[r * J + j]);
+            for (int j = 0; j < NR; j++)
+                sum[r * NR + j] = NAME(multiply_add)(factor, NAME(load)(line + j * LANES), sum[r * NR + j]);
         }
     }
     TILE_UNROLL
-    for (int i = 0; i < R * J; i++) NAME(store)(total + i / J * step + i % J * LANES, sum[i]);
+    for (int i = 0; i < MR * NR; i++) NAME(store)(total + i / NR * step + i % NR * LANES, sum[i]);
 }
 
 /* The same with what is added to the image: `weights` are IN, and `image` is IN and OUT. */
-TILE_INLINE void NAME(scatter_listed_body)(const int R, const int J, T *image, ptrdiff_t row, const int32_t *at,
+TILE_INLINE void NAME(scatter_listed_body)(const int MR, const int NR, T *image, ptrdiff_t row, const int32_t *at,
                                           const T *value, ptrdiff_t n, const T *weights, ptrdiff_t step)
 {
-    NAME(vec) weight[LIST_ROWS * LIST_VECTORS];
+    NAME(vec) weight[LIST_MR * LIST_NR];
     TILE_UNROLL
-    for (int i = 0; i < R * J; i++) weight[i] = NAME(load)(weights + i / J * step + i % J * LANES);
+    for (int i = 0; i < MR * NR; i++) weight[i] = NAME(load)(weights + i / NR * step + i % NR * LANES);
     for (ptrdiff_t k = 0; k < n; k++) {
         const NAME(vec) factor = NAME(spread)(value[k]);
         T *line = image + at[k];
         TILE_UNROLL
-        for (int r = 0; r < R; r++, line += row) {
+        for (int r = 0; r < MR; r++, line += row) {
             TILE_ONE_REGISTER(line);
             TILE_UNROLL
-            for (int j = 0; j < J; j++) {
+            for (int j = 0; j < NR; j++) {
                 T *const to = line + j * LANES;
-                NAME(store)(to, NAME(multiply_add)(factor, weight[r * J + j], NAME(load)(to)));
+                NAME(store)(to, NAME(multiply_add)(factor, weight[r * NR + j], NAME(load)(to)));
             }
         }
     }
@@ -138,13 +138,13 @@ static void NAME(channels_first)(const T *from, const ptrdiff_t *off, ptrdiff_t 
     }
 }
 
-#define ADD(R_, J_)                                                                                                    \
-    case R_ * 16 + J_:                                                                                                 \
-        NAME(add_listed_body)(R_, J_, image, row, at, value, n, total, step);                                          \
+#define ADD(MR_, NR_)                                                                                                  \
+    case MR_ * 16 + NR_:                                                                                               \
+        NAME(add_listed_body)(MR_, NR_, image, row, at, value, n, total, step);                                        \
         return;
-#define SCATTER(R_, J_)                                                                                                \
-    case R_ * 16 + J_:                                                                                                 \
-        NAME(scatter_listed_body)(R_, J_, image, row, at, value, n, weights, step);                                    \
+#define SCATTER(MR_, NR_)                                                                                              \
+    case MR_ * 16 + NR_:                                                                                               \
+        NAME(scatter_listed_body)(MR_, NR_, image, row, at, value, n, weights, step);                                  \
         return;
 #define FEW(KIND)                                                                                                      \
     KIND(1, 1) KIND(1, 2) KIND(1, 3) KIND(1, 4) KIND(1, 5) KIND(1, 6) KIND(1, 7) KIND(1, 8)                            \
@@ -152,11 +152,11 @@ static void NAME(channels_first)(const T *from, const ptrdiff_t *off, ptrdiff_t 
 #define MANY(KIND) KIND(2, 6) KIND(2, 7) KIND(2, 8) KIND(3, 4) KIND(3, 5) KIND(3, 6) KIND(3, 7)
 #define MOST(KIND) KIND(3, 8)
 
-/* The weight gradient; 1 <= J <= list_vectors(R). */
-static void NAME(add_listed)(int R, int J, const T *image, ptrdiff_t row, const int32_t *at, const T *value,
+/* The weight gradient; 1 <= NR <= list_vectors(MR). */
+static void NAME(add_listed)(int MR, int NR, const T *image, ptrdiff_t row, const int32_t *at, const T *value,
                              ptrdiff_t n, T *total, ptrdiff_t step)
 {
-    switch (R * 16 + J) {
+    switch (MR * 16 + NR) {
         FEW(ADD)
 #if TILE_REGISTERS >= 24
         MANY(ADD)
@@ -168,11 +168,11 @@ static void NAME(add_listed)(int R, int J, const T *image, ptrdiff_t row, const 
     }
 }
 
-/* The input gradient; 1 <= J <= list_vectors(R). */
-static void NAME(scatter_listed)(int R, int J, T *image, ptrdiff_t row, const int32_t *at, const T *value,
+/* The input gradient; 1 <= NR <= list_vectors(MR). */
+static void NAME(scatter_listed)(int MR, int NR, T *image, ptrdiff_t row, const int32_t *at, const T *value,
                                  ptrdiff_t n, const T *weights, ptrdiff_t step)
 {
-    switch (R * 16 + J) {
+    switch (MR * 16 + NR) {
         FEW(SCATTER)
 #if TILE_REGISTERS >= 24
         MANY(SCATTER)

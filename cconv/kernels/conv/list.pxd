@@ -52,20 +52,23 @@ cdef struct FilterLists:  # of one thread: g.room values of each filter
     Py_ssize_t* count  # how many there are
 
 
-cdef inline void add_listed(int R, int J, const floating* image, Py_ssize_t row, const int32_t* at,
+cdef inline void add_listed(int MR, int NR, const floating* image, Py_ssize_t row, const int32_t* at,
                             const floating* value, Py_ssize_t n, floating* total, Py_ssize_t step) noexcept nogil:
+    """Add the products to sums: see list.h, which explains each argument."""
     if floating is float:
-        add_listed_float(R, J, image, row, at, value, n, total, step)
+        add_listed_float(MR, NR, image, row, at, value, n, total, step)
     else:
-        add_listed_double(R, J, image, row, at, value, n, total, step)
+        add_listed_double(MR, NR, image, row, at, value, n, total, step)
 
 
-cdef inline void scatter_listed(int R, int J, floating* image, Py_ssize_t row, const int32_t* at, const floating* value,
-                               Py_ssize_t n, const floating* weights, Py_ssize_t step) noexcept nogil:
+cdef inline void scatter_listed(int MR, int NR, floating* image, Py_ssize_t row, const int32_t* at,
+                                const floating* value, Py_ssize_t n, const floating* weights,
+                                Py_ssize_t step) noexcept nogil:
+    """Add the products to an image: see list.h, which explains each argument."""
     if floating is float:
-        scatter_listed_float(R, J, image, row, at, value, n, weights, step)
+        scatter_listed_float(MR, NR, image, row, at, value, n, weights, step)
     else:
-        scatter_listed_double(R, J, image, row, at, value, n, weights, step)
+        scatter_listed_double(MR, NR, image, row, at, value, n, weights, step)
 
 
 cdef inline void channels_last(const floating* x, Py_ssize_t C, Py_ssize_t count, const Py_ssize_t* off,
@@ -98,9 +101,9 @@ cdef inline void visit(const floating* image, floating* gradient, const ListPlan
     for i in range(g.pieces):
         p = g.piece + i
         if gradient == NULL:
-            add_listed(p.R, p.J, image + p.pixels, g.down, at, value, n, total + p.weights, step)
+            add_listed(p.MR, p.NR, image + p.pixels, g.down, at, value, n, total + p.weights, step)
         else:
-            scatter_listed(p.R, p.J, gradient + p.pixels, g.down, at, value, n, weights + p.weights, step)
+            scatter_listed(p.MR, p.NR, gradient + p.pixels, g.down, at, value, n, weights + p.weights, step)
 
 
 cdef inline void visit_image(const floating* dout, const floating* y, const uint8_t* argmax, const floating* image,

@@ -24,14 +24,14 @@ typedef struct {
     ptrdiff_t rows, pitch; /* and the size of each phase */
 } split_geometry;
 
-#define PIXELS_F 4 /* filters that share what is loaded */
+#define PIXELS_MR 4 /* filters that share what is loaded */
 
-/* How many vectors of pixels, or weights of a gradient, go with F filters: their products, F weights and a vector of
+/* How many vectors of pixels, or weights of a gradient, go with MR filters: their products, MR weights and a vector of
  * pixels fit the registers, and their addresses the others. */
-static inline int pixels_side(int F)
+static inline int pixel_vectors(int MR)
 {
-    const int side = TILE_REGISTERS / F - 1;
-    return side < 9 ? side : 9;
+    const int vectors = TILE_REGISTERS / MR - 1;
+    return vectors < 9 ? vectors : 9;
 }
 
 /* a / b for a >= 0: divisions take longer than what they count, and most strides are 1 or 2. */
@@ -55,7 +55,7 @@ static inline ptrdiff_t over(ptrdiff_t a, ptrdiff_t b) { return b == 1 ? a : b =
 #elif defined(T)
 
 #if defined(__GNUC__) && !defined(__clang__)
-/* The values of two vectors in turns: the way back from `evens`. */
+/* The values of two vectors, alternating: the way back from `evens`. */
 TILE_INLINE void NAME(alternate)(const T *even, const T *odd, T *to)
 {
     NAME(lanes) low;
@@ -182,59 +182,60 @@ static void NAME(merge)(const T *from, ptrdiff_t step, ptrdiff_t pitch, ptrdiff_
     }
 }
 
-/* F filters at P vectors of pixels; F and P are constants wherever this is inlined.
+/* MR filters at NR vectors of pixels; MR and NR are constants wherever this is inlined.
  *
  *     image            IN, channels of a group, `plane` apart
- *     from             IN, [P]: where each vector's pixels begin in a channel
+ *     from             IN, [NR]: where each vector's pixels begin in a channel
  *     taps, table      IN, [taps]: how far the pixels under each tap lie from there
  *     W, W_step        IN, [channels][taps] of each filter, the next one W_step further
- *     bias             IN, [F], or NULL
+ *     bias             IN, [MR], or NULL
  *     out, out_step    OUT, the outputs of each filter, those of the next one out_step further
- *     to               IN, [P]: where each vector of outputs lies there */
-TILE_INLINE void NAME(filter_body)(const int F, const int P, const T *image, const ptrdiff_t *from, ptrdiff_t channels,
-                                   ptrdiff_t plane, ptrdiff_t taps, const ptrdiff_t *table, const T *W,
-                                   ptrdiff_t W_step, const T *bias, T *out, ptrdiff_t out_step, const ptrdiff_t *to)
+ *     to               IN, [NR]: where each vector of outputs lies there */
+TILE_INLINE void NAME(filter_body)(const int MR, const int NR, const T *image, const ptrdiff_t *from,
+                                   ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t taps, const ptrdiff_t *table,
+                                   const T *W, ptrdiff_t W_step, const T *bias, T *out, ptrdiff_t out_step,
+                                   const ptrdiff_t *to)
 {
     NAME(vec) sum[TILE_REGISTERS];
     const T *at[9];
     TILE_UNROLL
-    for (int p = 0; p < P; p++) at[p] = image + from[p];
+    for (int p = 0; p < NR; p++) at[p] = image + from[p];
     TILE_UNROLL
-    for (int i = 0; i < F * P; i++) sum[i] = NAME(spread)(0);
+    for (int i = 0; i < MR * NR; i++) sum[i] = NAME(spread)(0);
     for (ptrdiff_t c = 0; c < channels; c++)
         for (ptrdiff_t t = 0; t < taps; t++, W++) {
             const ptrdiff_t here = c * plane + table[t];
-            NAME(vec) weight[PIXELS_F];
+            NAME(vec) weight[PIXELS_MR];
             TILE_UNROLL
-            for (int f = 0; f < F; f++) weight[f] = NAME(spread)(W[f * W_step]);
+            for (int f = 0; f < MR; f++) weight[f] = NAME(spread)(W[f * W_step]);
             TILE_UNROLL
-            for (int p = 0; p < P; p++) {
+            for (int p = 0; p < NR; p++) {
                 const NAME(vec) pixels = NAME(load)(at[p] + here);
                 TILE_UNROLL
-                for (int f = 0; f < F; f++)
-                    sum[f * P + p] = NAME(multiply_add)(pixels, weight[f], sum[f * P + p]);
+                for (int f = 0; f < MR; f++)
+                    sum[f * NR + p] = NAME(multiply_add)(pixels, weight[f], sum[f * NR + p]);
             }
         }
     TILE_UNROLL
-    for (int f = 0; f < F; f++) {
+    for (int f = 0; f < MR; f++) {
         if (bias)
             TILE_UNROLL
-            for (int p = 0; p < P; p++) sum[f * P + p] = NAME(add)(sum[f * P + p], NAME(spread)(bias[f]));
+            for (int p = 0; p < NR; p++) sum[f * NR + p] = NAME(add)(sum[f * NR + p], NAME(spread)(bias[f]));
         TILE_UNROLL
-        for (int p = 0; p < P; p++) NAME(store)(out + f * out_step + to[p], sum[f * P + p]);
+        for (int p = 0; p < NR; p++) NAME(store)(out + f * out_step + to[p], sum[f * NR + p]);
     }
 }
 
-/* F filters and K of their weights: the products of dout with the pixels under each weight, lane by lane. A last vector
- * of a row that is not full begins earlier, and leaves out the lanes that it has in common with the one before; rows
- * shorter than a vector are read beyond.
+/* MR filters and K of their weights: the products of dout with the pixels under each weight, lane by lane. A last
+ * vector of a row that is not full begins earlier, and leaves out the lanes that it has in common with the one before;
+ * rows shorter than a vector are read beyond.
  *
  *     image                IN, channels of a group
  *     off                  IN, [K]: where the pixels under each weight begin
  *     row_step             from one row of these to the next
  *     dout, dout_step      IN, [rows][width] of each filter, the next one dout_step further
  *     totals, totals_step  IN and OUT, [K][LANES] of each filter, the next one totals_step further */
-TILE_INLINE void NAME(pixel_weights_body)(const int F, const int K, const T *image, const ptrdiff_t *off,
+TILE_INLINE void NAME(pixel_weights_body)(const int MR, const int K, const T *image, const ptrdiff_t *off,
                                           ptrdiff_t row_step, const T *dout, ptrdiff_t dout_step, ptrdiff_t rows,
                                           ptrdiff_t width, T *totals, ptrdiff_t totals_step)
 {
@@ -245,35 +246,35 @@ TILE_INLINE void NAME(pixel_weights_body)(const int F, const int K, const T *ima
     TILE_UNROLL
     for (int k = 0; k < K; k++) at[k] = image + off[k];
     TILE_UNROLL
-    for (int i = 0; i < F * K; i++) sum[i] = NAME(spread)(0);
+    for (int i = 0; i < MR * K; i++) sum[i] = NAME(spread)(0);
     for (ptrdiff_t y = 0; y < rows; y++) {
         const ptrdiff_t here = y * row_step;
         const T *const row = dout + y * width;
         for (ptrdiff_t z = 0; z < full; z += LANES) {
-            NAME(vec) d[PIXELS_F];
+            NAME(vec) d[PIXELS_MR];
             TILE_UNROLL
-            for (int f = 0; f < F; f++) d[f] = NAME(load)(row + f * dout_step + z);
+            for (int f = 0; f < MR; f++) d[f] = NAME(load)(row + f * dout_step + z);
             TILE_UNROLL
             for (int k = 0; k < K; k++) {
                 const NAME(vec) pixels = NAME(load)(at[k] + here + z);
                 TILE_UNROLL
-                for (int f = 0; f < F; f++) sum[f * K + k] = NAME(multiply_add)(pixels, d[f], sum[f * K + k]);
+                for (int f = 0; f < MR; f++) sum[f * K + k] = NAME(multiply_add)(pixels, d[f], sum[f * K + k]);
             }
         }
         if (full < width) {
-            NAME(vec) d[PIXELS_F];
+            NAME(vec) d[PIXELS_MR];
             TILE_UNROLL
-            for (int f = 0; f < F; f++) d[f] = NAME(keep)(NAME(load)(row + f * dout_step + last), wanted);
+            for (int f = 0; f < MR; f++) d[f] = NAME(keep)(NAME(load)(row + f * dout_step + last), wanted);
             TILE_UNROLL
             for (int k = 0; k < K; k++) {
                 const NAME(vec) pixels = NAME(keep)(NAME(load)(at[k] + here + last), wanted);
                 TILE_UNROLL
-                for (int f = 0; f < F; f++) sum[f * K + k] = NAME(multiply_add)(pixels, d[f], sum[f * K + k]);
+                for (int f = 0; f < MR; f++) sum[f * K + k] = NAME(multiply_add)(pixels, d[f], sum[f * K + k]);
             }
         }
     }
     TILE_UNROLL
-    for (int f = 0; f < F; f++)
+    for (int f = 0; f < MR; f++)
         TILE_UNROLL
         for (int k = 0; k < K; k++) {
             T *const total = totals + f * totals_step + k * LANES;
@@ -281,53 +282,53 @@ TILE_INLINE void NAME(pixel_weights_body)(const int F, const int K, const T *ima
         }
 }
 
-#define FILTERS(F_, S_)                                                                                                \
-    case (F_) * 16 + (S_):                                                                                             \
-        NAME(filter_body)(F_, S_, image, from, channels, plane, taps, table, W, W_step, bias, out, out_step, to);      \
+#define FILTERS(MR_, NR_)                                                                                              \
+    case (MR_) * 16 + (NR_):                                                                                           \
+        NAME(filter_body)(MR_, NR_, image, from, channels, plane, taps, table, W, W_step, bias, out, out_step, to);    \
         return;
-#define WEIGHTS(F_, S_)                                                                                                \
-    case (F_) * 16 + (S_):                                                                                             \
-        NAME(pixel_weights_body)(F_, S_, image, off, row_step, dout, dout_step, rows, width, totals, totals_step);     \
+#define WEIGHTS(MR_, NR_)                                                                                              \
+    case (MR_) * 16 + (NR_):                                                                                           \
+        NAME(pixel_weights_body)(MR_, NR_, image, off, row_step, dout, dout_step, rows, width, totals, totals_step);   \
         return;
-/* All sides up to pixels_side(F). */
+/* All tiles up to pixel_vectors(MR). */
 #if TILE_REGISTERS >= 24
-#define MORE_SIDES(X)                                                                                                  \
+#define MORE_TILES(X)                                                                                                  \
     X(2, 6) X(2, 7) X(2, 8) X(2, 9) X(3, 4) X(3, 5) X(3, 6) X(3, 7) X(4, 3) X(4, 4) X(4, 5)
 #else
-#define MORE_SIDES(X)
+#define MORE_TILES(X)
 #endif
 #if TILE_REGISTERS >= 28
-#define MOST_SIDES(X) X(3, 8) X(4, 6)
+#define MOST_TILES(X) X(3, 8) X(4, 6)
 #else
-#define MOST_SIDES(X)
+#define MOST_TILES(X)
 #endif
-#define ALL_SIDES(X)                                                                                                   \
+#define ALL_TILES(X)                                                                                                   \
     X(1, 1) X(1, 2) X(1, 3) X(1, 4) X(1, 5) X(1, 6) X(1, 7) X(1, 8) X(1, 9)                                            \
-    X(2, 1) X(2, 2) X(2, 3) X(2, 4) X(2, 5) X(3, 1) X(3, 2) X(3, 3) X(4, 1) X(4, 2) MORE_SIDES(X) MOST_SIDES(X)
+    X(2, 1) X(2, 2) X(2, 3) X(2, 4) X(2, 5) X(3, 1) X(3, 2) X(3, 3) X(4, 1) X(4, 2) MORE_TILES(X) MOST_TILES(X)
 
-static void NAME(filter_pixels)(int F, int P, const T *image, const ptrdiff_t *from, ptrdiff_t channels,
+static void NAME(filter_pixels)(int MR, int NR, const T *image, const ptrdiff_t *from, ptrdiff_t channels,
                                 ptrdiff_t plane, ptrdiff_t taps, const ptrdiff_t *table, const T *W, ptrdiff_t W_step,
                                 const T *bias, T *out, ptrdiff_t out_step, const ptrdiff_t *to)
 {
-    switch (F * 16 + P) {
-        ALL_SIDES(FILTERS)
+    switch (MR * 16 + NR) {
+        ALL_TILES(FILTERS)
         default: abort();
     }
 }
 
-static void NAME(pixel_weights)(int F, int K, const T *image, const ptrdiff_t *off, ptrdiff_t row_step, const T *dout,
+static void NAME(pixel_weights)(int MR, int K, const T *image, const ptrdiff_t *off, ptrdiff_t row_step, const T *dout,
                                 ptrdiff_t dout_step, ptrdiff_t rows, ptrdiff_t width, T *totals, ptrdiff_t totals_step)
 {
-    switch (F * 16 + K) {
-        ALL_SIDES(WEIGHTS)
+    switch (MR * 16 + K) {
+        ALL_TILES(WEIGHTS)
         default: abort();
     }
 }
 #undef FILTERS
 #undef WEIGHTS
-#undef ALL_SIDES
-#undef MORE_SIDES
-#undef MOST_SIDES
+#undef ALL_TILES
+#undef MORE_TILES
+#undef MOST_TILES
 
 /* The sum of the lanes: halves are added to halves. */
 static T NAME(sum_lanes)(const T *totals)

@@ -27,7 +27,7 @@
 from cython cimport floating
 from libc.string cimport memcpy, memset
 
-from cconv.kernels.conv.plan cimport ALIGNMENT, PIXELS_F, PixelPhase, PixelPlan, Split, pixels_side
+from cconv.kernels.conv.plan cimport ALIGNMENT, PIXELS_MR, PixelPhase, PixelPlan, Split, pixel_vectors
 from cconv.kernels.runtime._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.runtime.division cimport ceil_div, deal, quotient, round_up
 from cconv.kernels.vector.sums cimport sum_add, sum_parts, sum_row
@@ -96,7 +96,7 @@ cdef inline void merge(const floating* strips, Py_ssize_t step, const PixelPlan*
 
 
 cdef struct FilterTile:  # some filters at some vectors of outputs
-    int F, P
+    int MR, NR
     const PixelPhase* phase
     Py_ssize_t first  # vector
     Py_ssize_t out_step  # from one filter's outputs to the next
@@ -107,20 +107,20 @@ cdef inline void filter_pixels(const FilterTile* tile, const floating* image, co
     cdef const PixelPhase* p = tile.phase
     cdef Py_ssize_t W_step = g.C * p.taps
     if floating is float:
-        filter_pixels_float(tile.F, tile.P, image, p.where + tile.first, g.C, g.plane, p.taps, p.table, W, W_step, bias,
-                            out, tile.out_step, p.to + tile.first)
+        filter_pixels_float(tile.MR, tile.NR, image, p.where + tile.first, g.C, g.plane, p.taps, p.table, W, W_step,
+                            bias, out, tile.out_step, p.to + tile.first)
     else:
-        filter_pixels_double(tile.F, tile.P, image, p.where + tile.first, g.C, g.plane, p.taps, p.table, W, W_step,
+        filter_pixels_double(tile.MR, tile.NR, image, p.where + tile.first, g.C, g.plane, p.taps, p.table, W, W_step,
                              bias, out, tile.out_step, p.to + tile.first)
 
 
-cdef inline void pixel_weights(int F, int K, const floating* image, const Py_ssize_t* k_off, const PixelPlan* g,
+cdef inline void pixel_weights(int MR, int K, const floating* image, const Py_ssize_t* k_off, const PixelPlan* g,
                                const floating* dout, floating* totals, Py_ssize_t totals_step) noexcept nogil:
-    """Add to the totals of F filters and K of their weights each: see pixels.h, which explains each argument."""
+    """Add to the totals of MR filters and K of their weights each: see pixels.h, which explains each argument."""
     if floating is float:
-        pixel_weights_float(F, K, image, k_off, g.row_step, dout, g.H * g.W, g.H, g.W, totals, totals_step)
+        pixel_weights_float(MR, K, image, k_off, g.row_step, dout, g.H * g.W, g.H, g.W, totals, totals_step)
     else:
-        pixel_weights_double(F, K, image, k_off, g.row_step, dout, g.H * g.W, g.H, g.W, totals, totals_step)
+        pixel_weights_double(MR, K, image, k_off, g.row_step, dout, g.H * g.W, g.H, g.W, totals, totals_step)
 
 
 cdef inline floating sum_lanes(const floating* totals) noexcept nogil:
@@ -151,7 +151,7 @@ cdef inline void filter_group(const floating* x, floating* bias, floating* out, 
                               floating* mine) noexcept nogil:
     """Compute some blocks of filters of one group of one image: piece of work `item`."""
     cdef const PixelPlan* g = job.g
-    cdef Py_ssize_t area = g.H * g.W, blocks = ceil_div(g.F, PIXELS_F), size = g.C * g.split.H * g.split.W
+    cdef Py_ssize_t area = g.H * g.W, blocks = ceil_div(g.F, PIXELS_MR), size = g.C * g.split.H * g.split.W
     cdef Py_ssize_t image_group = quotient(item, job.parts), part = item - image_group * job.parts
     cdef Py_ssize_t group = image_group - quotient(image_group, g.groups) * g.groups, b, f, l, s, i
     cdef int larger, wide
@@ -168,22 +168,22 @@ cdef inline void filter_group(const floating* x, floating* bias, floating* out, 
         strips = mine + round_up(g.C * g.plane, ALIGNMENT) + ALIGNMENT
     for b in range(quotient(part * blocks, job.parts), quotient((part + 1) * blocks, job.parts)):
         f = first_filter(g, b, blocks)
-        tile.F = <int>(first_filter(g, b + 1, blocks) - f)
+        tile.MR = <int>(first_filter(g, b + 1, blocks) - f)
         for s in range(g.phases):
             tile.phase = g.phase + s
             if tile.phase.vectors == 0:
                 continue
             tile.out_step = area if g.in_rows else g.strip
             tile.first = wide = larger = 0
-            for i in range(deal(tile.phase.vectors, pixels_side(tile.F), &wide, &larger)):
-                tile.P = wide + (i < larger)
+            for i in range(deal(tile.phase.vectors, pixel_vectors(tile.MR), &wide, &larger)):
+                tile.NR = wide + (i < larger)
                 filter_pixels(&tile, image, g, W + tile.phase.weights + (group * g.F + f) * g.C * tile.phase.taps,
                               NULL if bias == NULL else bias + f,
-                              out + f * area if g.in_rows else strips + s * tile.F * g.strip)
-                tile.first += tile.P
+                              out + f * area if g.in_rows else strips + s * tile.MR * g.strip)
+                tile.first += tile.NR
         if not g.in_rows:
-            for l in range(tile.F):
-                merge(strips + l * g.strip, tile.F * g.strip, g, out + (f + l) * area)
+            for l in range(tile.MR):
+                merge(strips + l * g.strip, tile.MR * g.strip, g, out + (f + l) * area)
 
 
 cdef inline void filter_pieces(const floating* x, floating* bias, floating* out, const PixelJob* job, Pieces* pieces,
@@ -209,7 +209,7 @@ cdef inline void run_pixels(PixelJob* job, void* flipped, int num_threads) noexc
     job.parts = 1
     # With few pieces of work, threads share one; each splits the image for itself.
     if num_threads > 1:
-        job.parts = max(min(ceil_div(4 * num_threads, job.N * g.groups), ceil_div(g.F, PIXELS_F)), 1)
+        job.parts = max(min(ceil_div(4 * num_threads, job.N * g.groups), ceil_div(g.F, PIXELS_MR)), 1)
     if flipped != NULL:
         if job.single:
             flip_filters(<const float*>job.W, g, <float*>flipped)
@@ -224,9 +224,9 @@ cdef inline void add_group(const floating* dout, const floating* x, const PixelW
     """Add what one group of one image gives to its sums."""
     cdef const PixelPlan* g = job.g
     cdef Py_ssize_t area = g.H * g.W, lanes = TILE_BYTES // <Py_ssize_t>sizeof(floating), K = g.C * g.taps
-    cdef Py_ssize_t step = (K + 1) * lanes, size = g.C * g.split.H * g.split.W, blocks = ceil_div(g.F, PIXELS_F)
+    cdef Py_ssize_t step = (K + 1) * lanes, size = g.C * g.split.H * g.split.W, blocks = ceil_div(g.F, PIXELS_MR)
     cdef Py_ssize_t b, f, k, i
-    cdef int F, P, wide = 0, larger = 0
+    cdef int MR, NR, wide = 0, larger = 0
     cdef const floating* image = x + image_group * size
     cdef const floating* gradient = dout + image_group * g.F * area
     cdef floating* copied = mine
@@ -241,12 +241,12 @@ cdef inline void add_group(const floating* dout, const floating* x, const PixelW
         gradient = copied
     for b in range(blocks):
         f = first_filter(g, b, blocks)
-        F = <int>(first_filter(g, b + 1, blocks) - f)
+        MR = <int>(first_filter(g, b + 1, blocks) - f)
         k = 0
-        for i in range(deal(K, pixels_side(F), &wide, &larger)):
-            P = wide + (i < larger)
-            pixel_weights(F, P, image, g.k_off + k, g, gradient + f * area, totals + f * step + k * lanes, step)
-            k += P
+        for i in range(deal(K, pixel_vectors(MR), &wide, &larger)):
+            NR = wide + (i < larger)
+            pixel_weights(MR, NR, image, g.k_off + k, g, gradient + f * area, totals + f * step + k * lanes, step)
+            k += NR
     if job.db != NULL:
         for f in range(g.F):
             total = totals + f * step + K * lanes

@@ -28,14 +28,14 @@ from cconv.kernels.vector.tile cimport (
 )
 
 cdef extern from "conv/list.h" nogil:
-    const int LIST_ROWS
-    int list_vectors(int R) noexcept
+    const int LIST_MR
+    int list_vectors(int MR) noexcept
 
 cdef extern from "conv/pixels.h" nogil:
     ctypedef struct Split "split_geometry":
         Py_ssize_t H, W, sh, sw, top, left, rows, pitch
-    const int PIXELS_F
-    int pixels_side(int F) noexcept
+    const int PIXELS_MR
+    int pixel_vectors(int MR) noexcept
 
 cdef extern from "conv/windows.h" nogil:
     const int WINDOW_BYTES
@@ -158,7 +158,7 @@ cdef struct WindowPlan:  # weight gradients over listed outputs, to few channels
 
 
 cdef struct WindowPiece:
-    int R, J  # rows and vectors of a window,
+    int MR, NR  # rows and vectors of a window,
     Py_ssize_t pixels, weights  # and where they begin in an image and in a filter
 
 cdef struct ListPlan:  # both gradients over listed outputs: list.pxd
@@ -733,7 +733,7 @@ cdef inline list make_list(ListPlan* g, const Geometry* c, Py_ssize_t apart):
 
 cdef inline bytearray cut_window(ListPlan* g):
     """Cut a window into pieces of rows and vectors that registers hold."""
-    cdef Py_ssize_t vectors = g.FW * g.pixel // g.lanes, parts = ceil_div(g.FH, LIST_ROWS), i, j, r, v
+    cdef Py_ssize_t vectors = g.FW * g.pixel // g.lanes, parts = ceil_div(g.FH, LIST_MR), i, j, r, v
     cdef Py_ssize_t across = ceil_div(vectors, list_vectors(<int>ceil_div(g.FH, parts)))
     cdef bytearray pieces = bytearray(parts * across * sizeof(WindowPiece))
     cdef WindowPiece* p = <WindowPiece*><char*>pieces
@@ -743,8 +743,8 @@ cdef inline bytearray cut_window(ListPlan* g):
         r = i * g.FH // parts
         for j in range(across):
             v = j * vectors // across
-            p.R = <int>((i + 1) * g.FH // parts - r)
-            p.J = <int>((j + 1) * vectors // across - v)
+            p.MR = <int>((i + 1) * g.FH // parts - r)
+            p.NR = <int>((j + 1) * vectors // across - v)
             p.pixels = r * g.down + v * g.lanes
             p.weights = r * g.FW * g.pixel + v * g.lanes
             p += 1
@@ -921,7 +921,7 @@ cdef inline int set_pixel_scratch(PixelPlan* g, const Geometry* c, bint backward
     if not g.in_place:
         g.private = image + ALIGNMENT
     if not g.in_rows:
-        g.private += g.phases * PIXELS_F * g.strip + ALIGNMENT
+        g.private += g.phases * PIXELS_MR * g.strip + ALIGNMENT
     if not backward and g.W < c.lanes:
         g.private = max(g.private, image + g.F * g.H * g.W + 2 * ALIGNMENT)
     g.private = round_up(g.private, ALIGNMENT)

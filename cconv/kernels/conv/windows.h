@@ -141,61 +141,61 @@ TILE_INLINE NAME(taps) NAME(scale_taps)(NAME(taps) a, T b, NAME(taps) c)
 
 /* sum[r][j] += value[k] * image[at[k] + rows[r] + j] over k < n: one chain for even k, one for odd k.
  *
- *     R, Q        rows of taps, and registers that the taps j of a row fill; constants wherever this is inlined
+ *     MR, NR      rows of taps, and registers that the taps j of a row fill; constants wherever this is inlined
  *     image       IN
- *     rows        IN, [R]: where each row of taps begins in a window
+ *     rows        IN, [MR]: where each row of taps begins in a window
  *     at, value   IN, [n]: the list; n is even
- *     sum         IN and OUT, [R][WINDOW_LANES]
+ *     sum         IN and OUT, [MR][WINDOW_LANES]
  */
-TILE_INLINE void NAME(add_rows_of_windows)(const int R, const int Q, const T *image, const ptrdiff_t *rows,
+TILE_INLINE void NAME(add_rows_of_windows)(const int MR, const int NR, const T *image, const ptrdiff_t *rows,
                                            const int32_t *at, const T *value, ptrdiff_t n, T *sum)
 {
     NAME(taps) even[WINDOW_ROWS * WINDOW_LANES / WIDTH], odd[WINDOW_ROWS * WINDOW_LANES / WIDTH];
     const T *row[WINDOW_ROWS];
     TILE_UNROLL
-    for (int r = 0; r < R; r++) {
+    for (int r = 0; r < MR; r++) {
         row[r] = image + rows[r];
         TILE_UNROLL
-        for (int q = 0; q < Q; q++) {
-            even[r * Q + q] = NAME(load_taps)(sum + r * WINDOW_LANES + q * WIDTH);
-            memset(&odd[r * Q + q], 0, sizeof odd[0]);
+        for (int q = 0; q < NR; q++) {
+            even[r * NR + q] = NAME(load_taps)(sum + r * WINDOW_LANES + q * WIDTH);
+            memset(&odd[r * NR + q], 0, sizeof odd[0]);
         }
     }
     for (ptrdiff_t k = 0; k < n; k += 2) {
         const ptrdiff_t here = at[k], there = at[k + 1];
         TILE_UNROLL
-        for (int r = 0; r < R; r++) {
+        for (int r = 0; r < MR; r++) {
             TILE_UNROLL
-            for (int q = 0; q < Q; q++) {
-                const int i = r * Q + q;
+            for (int q = 0; q < NR; q++) {
+                const int i = r * NR + q;
                 even[i] = NAME(scale_taps)(NAME(load_taps)(row[r] + here + q * WIDTH), value[k], even[i]);
                 odd[i] = NAME(scale_taps)(NAME(load_taps)(row[r] + there + q * WIDTH), value[k + 1], odd[i]);
             }
         }
     }
     TILE_UNROLL
-    for (int r = 0; r < R; r++) {
+    for (int r = 0; r < MR; r++) {
         TILE_UNROLL
-        for (int q = 0; q < Q; q++) {
-            const NAME(taps) total = NAME(add_taps)(even[r * Q + q], odd[r * Q + q]);
+        for (int q = 0; q < NR; q++) {
+            const NAME(taps) total = NAME(add_taps)(even[r * NR + q], odd[r * NR + q]);
             memcpy(sum + r * WINDOW_LANES + q * WIDTH, &total, sizeof total);
         }
     }
 }
 
-#define WINDOWS(R_)                                                                                                    \
-    case R_:                                                                                                           \
+#define WINDOWS(MR_)                                                                                                   \
+    case MR_:                                                                                                          \
         if (FW <= WIDTH)                                                                                               \
-            NAME(add_rows_of_windows)(R_, 1, image, rows, at, value, n, sum);                                          \
+            NAME(add_rows_of_windows)(MR_, 1, image, rows, at, value, n, sum);                                         \
         else                                                                                                           \
-            NAME(add_rows_of_windows)(R_, WINDOW_LANES / WIDTH, image, rows, at, value, n, sum);                       \
+            NAME(add_rows_of_windows)(MR_, WINDOW_LANES / WIDTH, image, rows, at, value, n, sum);                      \
         return;
 
 /* The windows for any number of rows up to WINDOW_ROWS, of FW taps. */
-static void NAME(add_windows)(int R, int FW, const T *image, const ptrdiff_t *rows, const int32_t *at, const T *value,
+static void NAME(add_windows)(int MR, int FW, const T *image, const ptrdiff_t *rows, const int32_t *at, const T *value,
                               ptrdiff_t n, T *sum)
 {
-    switch (R) {
+    switch (MR) {
         WINDOWS(1) WINDOWS(2) WINDOWS(3) WINDOWS(4) WINDOWS(5) WINDOWS(6) WINDOWS(7) WINDOWS(8)
         default: abort();
     }
