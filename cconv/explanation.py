@@ -94,27 +94,37 @@ def explain(layer, x_shape) -> Explanation:
         )
     image = image_shape(x_shape, "x_shape")[1:]
     layer.output_shape(image)
-    transposed = isinstance(layer, TransposedConvolution)
-    filters = layer._shape(image[0], transposed=transposed)
-    itemsize = 4 if layer.W is None else np.asarray(layer.W).itemsize
-    settings = *hashable(layer.stride, layer.pad, layer.dilation), layer.groups
-    if transposed:
-        padding = pair(layer.output_padding, "output_padding", 0)
-        plan = transposed_plan_for(kernels.conv, image, filters, itemsize, *settings, padding)
-        tables = ("transposed_output", "output", "transposed_weight_gradient")
-        return Explanation(map(_choice, NAMES, [plan] * 3, tables))
-    plan = plan_for(kernels.conv, image, filters, None, itemsize, *settings)
-    if layer.algorithm == "im2col":
-        return Explanation(PassChoice(name, "im2col", "asked for", None) for name in NAMES)
-    tables = ("output", "input_gradient", "weight_gradient")
-    if layer.algorithm != "direct":
-        return Explanation(map(_choice, NAMES, [plan] * 3, tables, map(layer._algorithm, tables)))
-    if min(plan.outputs[1:]) >= 2:
-        tables = *tables, "pooled_output", "pooled_gradients"
-    return Explanation(_choice(table.replace("_", " "), plan, table) for table in tables)
+    return Explanation(_transposed(layer, image) if isinstance(layer, TransposedConvolution) else _plain(layer, image))
 
 
 NAMES = ("output", "input gradient", "weight gradient")
+
+
+def _sizes(layer, image, transposed):
+    """Return the shape of a layer's filters, the bytes of a value, and settings."""
+    itemsize = 4 if layer.W is None else np.asarray(layer.W).itemsize
+    settings = *hashable(layer.stride, layer.pad, layer.dilation), layer.groups
+    return layer._shape(image[0], transposed=transposed), itemsize, settings
+
+
+def _plain(layer, image):
+    filters, itemsize, settings = _sizes(layer, image, False)
+    if layer.algorithm == "im2col":
+        return [PassChoice(name, "im2col", "asked for", None) for name in NAMES]
+    plan = plan_for(kernels.conv, image, filters, None, itemsize, *settings)
+    tables = ("output", "input_gradient", "weight_gradient")
+    if layer.algorithm == "direct" and min(plan.outputs[1:]) >= 2:
+        tables += ("pooled_output", "pooled_gradients")
+    return [_choice(table.replace("_", " "), plan, table, layer._algorithm(table)) for table in tables]
+
+
+def _transposed(layer, image):
+    """A convolution's passes with their roles exchanged."""
+    filters, itemsize, settings = _sizes(layer, image, True)
+    padding = pair(layer.output_padding, "output_padding", 0)
+    plan = transposed_plan_for(kernels.conv, image, filters, itemsize, *settings, padding)
+    tables = ("transposed_output", "output", "transposed_weight_gradient")
+    return [_choice(name, plan, table) for name, table in zip(NAMES, tables, strict=True)]
 
 
 def _choice(name, plan, table, forced=None):

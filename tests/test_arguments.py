@@ -174,6 +174,7 @@ FUNCTIONS = {
     "conv_output_size": {"input_size": 6, "filter_size": 3},
     "cross_entropy_error": {"y": ROWS, "t": LABELS},
     "empty_cache": {},
+    "explain": {"layer": cconv.Convolution(W, B), "x_shape": (1, W.shape[1], 6, 6)},
     "filter_show": {"filters": W, "nx": 2, "margin": 1, "scale": 2, "file_name": "filters.png"},
     "get_num_threads": {},
     "global_norm": {"grads": PARAMS},

@@ -389,9 +389,10 @@ def choose(plan, which, name=None, argument="algorithm", values=None):
 def named(plan, which, name, argument, values=None):
     """Return the row that an argument names; a ValueError says why it does not apply, and which ones do."""
     applying, why = [], ""
+    asked = name if isinstance(name, str) else None
     for algorithm in TABLES[which]:
         refused = algorithm.refused(plan) or (algorithm.refused_values(values) if values is not None else "")
-        if algorithm.name != name:
+        if algorithm.name != asked:
             applying += [] if refused else [repr(algorithm.name)]
         elif not refused:
             return algorithm

@@ -3,8 +3,9 @@
 cimport numpy as cnp
 from libc.string cimport memcpy
 
+from cconv.kernels.conv.channels cimport pieces_of_a_row
 from cconv.kernels.conv.plan cimport (
-    ALIGNMENT, BY_ROW, IN_ORDER, STRIP, ChannelPlan, PixelPhase, PixelPlan, Phase, Source, WeightPlan, WindowPlan,
+    ALIGNMENT, BY_ROW, IN_ORDER, ChannelPlan, PixelPhase, PixelPlan, Phase, Source, WeightPlan, WindowPlan,
     most_outputs
 )
 from cconv.kernels.runtime.arrays cimport copy_of
@@ -51,7 +52,7 @@ cdef inline object tiles_of(const ChannelPlan* g, bint pooled):
     """
     import numpy as np
     cdef Py_ssize_t pw = g.result.pw, row = g.tiling.row, units = ceil_div(row, pw), end = row, rows = g.tiling.rows
-    cdef Py_ssize_t pieces = ceil_div(units, max(STRIP // pw, 1)), NR, y, i, z, z0, z1, first, k
+    cdef Py_ssize_t pieces = pieces_of_a_row(g), NR, y, i, z, z0, z1, first, k
     cdef int size = 0, larger = 0
     cdef list found = []
     if pooled:

@@ -26,9 +26,9 @@ cdef extern from "conv/list.h" nogil:
     void channels_first_float(const float*, const Py_ssize_t*, Py_ssize_t, Py_ssize_t, float*) noexcept
     void channels_first_double(const double*, const Py_ssize_t*, Py_ssize_t, Py_ssize_t, double*) noexcept
     void scatter_listed_float(int, int, float*, Py_ssize_t, const int32_t*, const float*, Py_ssize_t, const float*,
-                             Py_ssize_t) noexcept
-    void scatter_listed_double(int, int, double*, Py_ssize_t, const int32_t*, const double*, Py_ssize_t, const double*,
                               Py_ssize_t) noexcept
+    void scatter_listed_double(int, int, double*, Py_ssize_t, const int32_t*, const double*, Py_ssize_t, const double*,
+                               Py_ssize_t) noexcept
 
 cdef struct ListJob:
     bint single

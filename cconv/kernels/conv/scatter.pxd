@@ -139,26 +139,26 @@ cdef inline void scatter_band(const floating* dout, const floating* end_of_dout,
     merge_band(<const floating*>sums, bias, g, first, end, lines, dx)
 
 
-cdef inline void scatter_pieces(const floating* dout, floating* bias, floating* dx, const floating* packed,
-                            floating* scratch, ScatterJob* job, Pieces* pieces, int slot) noexcept nogil:
+cdef inline void scatter_pieces(const floating* dout, floating* bias, floating* dx, const ScatterJob* job,
+                                Pieces* pieces, int slot) noexcept nogil:
     cdef const ScatterPlan* g = job.g
+    cdef const floating* packed = <const floating*>job.packed
+    cdef floating* mine = <floating*>job.scratch + slot * g.private
     cdef Py_ssize_t item, image, group
     while (item := take_piece(pieces, slot)) >= 0:
         image = item // g.bands
         group = image % g.groups
         scatter_band(dout + image * g.F * g.OH * g.OW, dout + job.N * g.groups * g.F * g.OH * g.OW,
                      packed + group * g.FH * g.C * g.FW * g.F, NULL if bias == NULL else bias + group * g.C,
-                     dx + image * g.C * g.H * g.W, g, item % g.bands, scratch + slot * job.g.private)
+                     dx + image * g.C * g.H * g.W, g, item % g.bands, mine)
 
 
 cdef inline void scatter_bands(void* given, Pieces* pieces, int slot) noexcept nogil:
     cdef ScatterJob* job = <ScatterJob*>given
     if job.single:
-        scatter_pieces(<const float*>job.dout, <float*>job.bias, <float*>job.dx, <const float*>job.packed,
-                   <float*>job.scratch, job, pieces, slot)
+        scatter_pieces(<const float*>job.dout, <float*>job.bias, <float*>job.dx, job, pieces, slot)
     else:
-        scatter_pieces(<const double*>job.dout, <double*>job.bias, <double*>job.dx, <const double*>job.packed,
-                   <double*>job.scratch, job, pieces, slot)
+        scatter_pieces(<const double*>job.dout, <double*>job.bias, <double*>job.dx, job, pieces, slot)
 
 
 cdef inline void pack_taps(const floating* W, floating* to, const ScatterPlan* g) noexcept nogil:
