@@ -93,7 +93,7 @@ class Cconv:
         matrix, bias, value = np.zeros((1, 1), np.float32), np.zeros(1, np.float32), np.zeros((1, 1), np.float32)
         pooled = np.zeros((1, 1, 1, 1), np.float32)
         affine, steps = kernels.gemm.affine, (1, 1, 0, 0, 1, 1)
-        if hasattr(kernels.conv, "Plan"):
+        if hasattr(kernels.conv, "channels_pooled_output"):
             plan = kernels.conv.Plan((1, 4, 4), (1, 1, 3, 3), (1, 2, 2), steps, 1, 4)
             convolve = partial(kernels.conv.channels_pooled_output, plan, x, filters, bias, pooled, None, 1)
         else:  # an earlier build, to compare with

@@ -244,6 +244,10 @@ def run_pooled_windows(plan, dout, out, argmax, x, W, dx, dW, db, threads):
     kernels.conv.windows_weight_gradient(plan, dout, out, argmax, x, dW, db, threads)
 
 
+def run_pooled_output(plan, x, W, b, out, argmax, threads):
+    kernels.conv.channels_pooled_output(plan, x, W, b, out, argmax, threads)
+
+
 def input_kernel(name):
     """Return how a kernel of input gradients is run; `b` is a transposed convolution's bias."""
     return lambda plan, dout, x, W, dx, dW, db, threads, b=None: getattr(kernels.conv, name)(
@@ -260,20 +264,20 @@ def weight_kernel(name):
 OUTPUT = (
     Algorithm(
         "pixels",
-        run=lambda *arguments: kernels.conv.pixels_output(*arguments),
+        run=lambda plan, x, W, b, out, threads: kernels.conv.pixels_output(plan, x, W, b, out, threads),
         preferred=pixels_preferred(),
         fraction=pixel_fraction(),
     ),
     Algorithm(
         "channels",
-        run=lambda *arguments: kernels.conv.channels_output(*arguments),
+        run=lambda plan, x, W, b, out, threads: kernels.conv.channels_output(plan, x, W, b, out, threads),
         fraction=channel_fraction("output"),
     ),
 )
 POOLED_OUTPUT = (
     Algorithm(
         "channels",
-        run=lambda *arguments: kernels.conv.channels_pooled_output(*arguments),
+        run=run_pooled_output,
         fraction=channel_fraction("pooled_output"),
     ),
 )
@@ -364,16 +368,14 @@ def names(which):
 
 def candidates(plan, which):
     """Return the rows that may be taken, and why: up to the first that is preferred whatever the values are."""
-    found = plan.choices.get(which)
-    if found is None:
-        found = []
-        for algorithm in TABLES[which]:
-            reason = algorithm.preferred(plan)
-            if reason is not None:
-                found.append((algorithm, reason))
-                if reason.when is None:
-                    break
-        plan.choices[which] = found
+    found = []
+    for algorithm in TABLES[which]:
+        reason = algorithm.preferred(plan)
+        if reason is not None:
+            found.append((algorithm, reason))
+            if reason.when is None:
+                break
+    plan.choices[which] = found  # for all calls of this geometry
     return found
 
 
@@ -381,7 +383,7 @@ def choose(plan, which, name=None, argument="algorithm", values=None):
     """Return the row of a pass: that which the caller's argument names, if it applies, or the first preferred one."""
     if name is not None:
         return named(plan, which, name, argument, values)
-    for algorithm, reason in candidates(plan, which):
+    for algorithm, reason in plan.choices.get(which) or candidates(plan, which):
         if reason.when is None or reason.when(values):
             return algorithm  # the last row always is
 

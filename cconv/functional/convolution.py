@@ -1,5 +1,6 @@
 """Convolution and its gradients, checked at the door and computed by `cconv.kernels`."""
 
+import sys
 from functools import lru_cache
 
 import numpy as np
@@ -14,6 +15,7 @@ __all__ = ["convolution", "convolution_backward"]
 
 # Nanoseconds that one thread takes for one multiply-add, roughly: it only decides when a second thread pays.
 COST = 0.03
+LARGE = sys.maxsize // 8  # multiply-adds: with no more of them, an output can be addressed
 
 
 def plan_of(x, W, b, stride, pad, dilation, groups):
@@ -117,11 +119,13 @@ def convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1, algorith
     x, W, b = with_weights(x, W, b, 4)
     plan = plan_of(x, W, b, stride, pad, dilation, groups)
     run = choose(plan, "output", algorithm).run
+    work = len(x) * plan.multiply_adds
     shape = len(x), *plan.outputs
-    checked_size(*shape, itemsize=x.itemsize)
+    if work > LARGE:
+        checked_size(*shape, itemsize=x.itemsize)
     x, plan = padded(x, W, plan)
     out = kernels.memory.empty(shape, x.dtype)
-    run(plan, x, W, b, out, kernels.cpu.threads_for(COST * len(x) * plan.multiply_adds))
+    run(plan, x, W, b, out, kernels.cpu.threads_for(COST * work))
     return out
 
 

@@ -8,7 +8,7 @@ from .._checks import flag, wanted_gradients
 from ..geometry import checked_size
 from .activation import relu_backward
 from .algorithms import Values, choose
-from .convolution import COST, convolution_backward, padded, plan_of
+from .convolution import COST, LARGE, convolution_backward, padded, plan_of
 from .pooling import as_places, max_pool_backward
 
 __all__ = ["convolution_relu_max_pool", "convolution_relu_max_pool_backward"]
@@ -62,11 +62,13 @@ def convolution_relu_max_pool(
     if out_h < 2 or out_w < 2:
         raise ValueError(f"x must be large enough for an output of 2 x 2 before pooling, got {out_h} x {out_w}")
     shape = len(x), filters, out_h // 2, out_w // 2
-    checked_size(*shape, itemsize=x.itemsize)
+    work = len(x) * plan.multiply_adds
+    if work > LARGE:
+        checked_size(*shape, itemsize=x.itemsize)
     x, plan = padded(x, W, plan)
     out = kernels.memory.empty(shape, x.dtype)
     argmax = kernels.memory.empty(shape, UINT8) if return_argmax else None
-    run(plan, x, W, b, out, argmax, kernels.cpu.threads_for(COST * len(x) * plan.multiply_adds))
+    run(plan, x, W, b, out, argmax, kernels.cpu.threads_for(COST * work))
     return (out, argmax) if return_argmax else out
 
 
