@@ -36,8 +36,10 @@ from cconv.kernels.conv.weights cimport WeightJob, run_weights
 from cconv.kernels.conv.windows cimport WindowJob, run_windows
 from cconv.kernels.runtime.arrays cimport data
 from cconv.kernels.runtime.division cimport ceil_div, round_up
-from cconv.kernels.vector.tile cimport PLANS_CHECKED, TILE_BYTES, cconv_ftz_on, cconv_ftz_restore
-from cconv.kernels.vector.zeros cimport all_finite, share_nonzero
+from cconv.kernels.runtime.compiler cimport PLANS_CHECKED
+from cconv.kernels.runtime.denormals cimport cconv_ftz_on, cconv_ftz_restore
+from cconv.kernels.vector.vector cimport VECTOR_BYTES as VECTOR
+from cconv.kernels.vector.zeros cimport all_finite, fraction_nonzero
 
 import math
 
@@ -50,7 +52,7 @@ if PLANS_CHECKED:
 
 # What the choice of an algorithm depends on, in bytes.
 CACHE_LINE = LINE
-VECTOR_BYTES = TILE_BYTES
+VECTOR_BYTES = VECTOR
 WINDOW_BYTES = TAP_BYTES  # of a register of taps
 GRADIENT_BYTES = BYTES  # for the sums of sets of images
 
@@ -107,7 +109,7 @@ cdef class Plan:
         self.image, self.filters, self.outputs, self.steps = image, filters, outputs, steps
         self.groups = g.groups = groups
         self.itemsize = g.itemsize = itemsize
-        self.lanes = g.lanes = TILE_BYTES // itemsize
+        self.lanes = g.lanes = VECTOR // itemsize
         g.C, g.H, g.W = image[0] // groups, image[1], image[2]
         g.F, g.OH, g.OW = filters[0] // groups, outputs[1], outputs[2]
         g.FH, g.FW = filters[2:]
@@ -396,8 +398,8 @@ def nonzero_fraction(cnp.ndarray dout, /):
         return 1.0
     state = cconv_ftz_on()
     if is_single(dout):
-        found = share_nonzero(<const float*>cnp.PyArray_DATA(dout), lines, area, area)
+        found = fraction_nonzero(<const float*>cnp.PyArray_DATA(dout), lines, area, area)
     else:
-        found = share_nonzero(<const double*>cnp.PyArray_DATA(dout), lines, area, area)
+        found = fraction_nonzero(<const double*>cnp.PyArray_DATA(dout), lines, area, area)
     cconv_ftz_restore(state)
     return found

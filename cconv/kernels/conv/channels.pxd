@@ -1,6 +1,6 @@
 """Outputs and input gradients of a convolution with lanes = channels: 'channels' in the tables of algorithms."""
 
-# A register tile (tile.h) has MR outputs side by side as rows and NR vectors of channels as columns:
+# A register tile (register_tile.h) has MR outputs side by side as rows and NR vectors of channels as columns:
 #
 #     out[y, z][f] = sum over c, t of image[place(y, z) + c * plane + table[t]] * W[c, t][f]
 #
@@ -15,7 +15,7 @@
 # channels, what a tile reads of them is copied next to each other: all blocks of outputs read it again.
 #
 # Reading the next strip and writing this one take a fifth of the time if the core waits for them. So tiles prefetch the
-# lines while they compute, each one line of every channel (`Ahead`), or the loops around them do, where tiles are
+# lines while they compute, each one line of every channel (`Prefetch`), or the loops around them do, where tiles are
 # small or channels few.
 #
 # Relu and 2 x 2 maxima (pooled.h) join two rows of outputs while their lanes are still channels, so that only the
@@ -32,9 +32,9 @@ from cconv.kernels.conv.padding cimport pad_image
 from cconv.kernels.conv.plan cimport ALIGNMENT, STRIP, ChannelPlan, Phase, Source, most_outputs
 from cconv.kernels.runtime._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.runtime.division cimport ceil_div, deal, quotient, round_up
-from cconv.kernels.vector.tile cimport (
-    Ahead, expect, fetch, look_ahead, pad, plan_lines, tile, tile_product, tile_run, turn_biased, turn_padded
-)
+from cconv.kernels.vector.layout cimport pad, transpose_biased, transpose_padded
+from cconv.kernels.vector.prefetch cimport Prefetch, next_prefetch, plan_prefetch, prefetch_read, prefetch_write
+from cconv.kernels.vector.register_tile cimport tile, tile_product, tile_run
 
 
 cdef extern from "conv/pooled.h" nogil:
@@ -115,7 +115,7 @@ cdef inline void pack_group(const floating* W, const ChannelPlan* g, Py_ssize_t 
             to = packed + group * g.weights + p.weights + K * v * lanes
             source = W + v * lanes * f_step
             if f_step == K and c_step == p.taps and p.tap[c_step - 1] == c_step - 1:
-                turn_padded(source, f_step, F, K, to, NR * lanes)
+                transpose_padded(source, f_step, F, K, to, NR * lanes)
                 continue
             for c in range(g.source.C):
                 for t in range(p.taps):
@@ -146,7 +146,7 @@ cdef inline Py_ssize_t source_row(const Source* s, Py_ssize_t y) noexcept nogil:
 
 
 cdef inline void compute_phase(const floating* row, const floating* weights, const ChannelPlan* g, const Run* run,
-                               floating* strip, Ahead* ahead) noexcept nogil:
+                               floating* strip, Prefetch* ahead) noexcept nogil:
     """Compute the outputs of a run, tile by tile.
 
     row      IN, where the first output of the run begins in the source
@@ -165,7 +165,7 @@ cdef inline void compute_phase(const floating* row, const floating* weights, con
     for i in range(tiles):
         MR = size + (i < larger)
         if g.tiling.prefetched > 0:
-            look_ahead(ahead)
+            next_prefetch(ahead)
         if g.source.across == 1:
             which = (z == 0) | (z + MR == p.width) << 1
             mask = p.mask + 2 * (which * p.room + first)
@@ -183,7 +183,7 @@ cdef inline void compute_phase(const floating* row, const floating* weights, con
 
 
 cdef inline void compute_row(const floating* image, const floating* packed, const ChannelPlan* g, const Row* row,
-                             floating* strip, Ahead* ahead) noexcept nogil:
+                             floating* strip, Prefetch* ahead) noexcept nogil:
     """Compute outputs of a row, phase by phase; each phase begins at row.z0 or behind it."""
     cdef Py_ssize_t pw = g.result.pw, lanes = g.tiling.lanes, width = row.z1 - row.z0, z
     cdef Run run
@@ -233,7 +233,7 @@ cdef inline Strip strip_of(const ChannelPlan* g, const Part* part, Py_ssize_t i)
 
 
 cdef inline void compute_strip(const floating* image, floating* out, const ChannelJob* job, const Strip* strip,
-                               floating* scratch, Ahead* ahead) noexcept nogil:
+                               floating* scratch, Prefetch* ahead) noexcept nogil:
     """Compute a strip for all channels of its group, block by block of them.
 
     What tiles do not prefetch of the next strip and of where this one goes, the loops here do: a part before each row.
@@ -267,15 +267,15 @@ cdef inline void compute_strip(const floating* image, floating* out, const Chann
         for step in range(steps):
             if reads < C:
                 end = max(reads, quotient((i * steps + step + 1) * C, blocks * steps))
-                fetch(coming + reads * g.source.plane, g.source.plane, strip.coming_size, end - reads)
+                prefetch_read(coming + reads * g.source.plane, g.source.plane, strip.coming_size, end - reads)
                 reads = end
             if writes < F:
                 end = max(writes, quotient((step + 1) * F, steps))
-                expect(to + writes * area, area, size, end - writes)
+                prefetch_write(to + writes * area, area, size, end - writes)
                 writes = end
             if g.tiling.compact:
                 k = MR + (step < larger)
-                look_ahead(ahead)
+                next_prefetch(ahead)
                 tile_product(<int>k, <int>row.NR, <const floating*>compact + step * room * C, room, C,
                              packed + C * row.v * lanes, scratch + n * row.NR * lanes, row.NR * lanes, &ahead.tile)
             else:
@@ -285,7 +285,7 @@ cdef inline void compute_strip(const floating* image, floating* out, const Chann
                 row.z1 = strip.z0 + k
                 compute_row(image, packed, g, &row, scratch + n * row.NR * lanes, ahead)
             n += k
-        turn_biased(scratch, row.NR * lanes, n, F, NULL if bias == NULL else bias + f, to, area)
+        transpose_biased(scratch, row.NR * lanes, n, F, NULL if bias == NULL else bias + f, to, area)
 
 
 cdef inline void compute_rows(const floating* image, const floating* next_image, floating* out, const ChannelJob* job,
@@ -307,7 +307,7 @@ cdef inline void compute_rows(const floating* image, const floating* next_image,
     cdef Py_ssize_t strips = ceil_div(part.end - part.first, max(STRIP // g.tiling.row, 1)) * pieces
     cdef Py_ssize_t tiles = max(together * g.tiling.tiles // pieces, 1)  # of a strip
     cdef const floating* coming
-    cdef Ahead ahead
+    cdef Prefetch ahead
     cdef Strip strip, following = strip_of(g, part, 0)
     image = image + part.group * s.C * s.plane
     if next_image != NULL:
@@ -328,11 +328,12 @@ cdef inline void compute_rows(const floating* image, const floating* next_image,
         strip.coming_size = size
         if prefetched > 0:
             if coming != NULL:
-                plan_lines(&ahead.read, coming, s.plane, prefetched, size, tiles)
+                plan_prefetch(&ahead.read, coming, s.plane, prefetched, size, tiles)
             else:  # lines that are there: to look for those that are not takes longer
-                plan_lines(&ahead.read, image + strip.begin, 0, 0, 0, tiles)
-            plan_lines(&ahead.write, out + part.group * g.result.F * area + strip.first * g.tiling.row + strip.z0, area,
-                       min(prefetched, g.result.F), strip.rows * (strip.z1 - strip.z0), tiles)
+                plan_prefetch(&ahead.read, image + strip.begin, 0, 0, 0, tiles)
+            plan_prefetch(&ahead.write, out + part.group * g.result.F * area + strip.first * g.tiling.row + strip.z0,
+                          area,
+                          min(prefetched, g.result.F), strip.rows * (strip.z1 - strip.z0), tiles)
         compute_strip(image, out, job, &strip, scratch, &ahead)
 
 
@@ -357,14 +358,14 @@ cdef inline void compute_pooled(const floating* image, const floating* next_imag
     cdef floating* strip = scratch
     cdef floating* positions = strip + room
     cdef floating* rows = positions + room
-    cdef Ahead ahead
+    cdef Prefetch ahead
     cdef Row row
     image = image + part.group * g.source.C * g.source.plane
     memset(&ahead, 0, sizeof(ahead))
     if next_image != NULL:
         step = g.source.H * g.source.W
-        plan_lines(&ahead.read, next_image + part.group * g.source.C * step, step, g.tiling.prefetched, step,
-                   2 * (y1 - y0) * g.tiling.tiles)
+        plan_prefetch(&ahead.read, next_image + part.group * g.source.C * step, step, g.tiling.prefetched, step,
+                      2 * (y1 - y0) * g.tiling.tiles)
     row.z0 = 0
     row.z1 = 2 * columns
     for i in range(ceil_div(y1 - y0, together)):
@@ -379,7 +380,7 @@ cdef inline void compute_pooled(const floating* image, const floating* next_imag
             n = given = 0
             for y in range(first, last):
                 end = quotient((y - first + 1) * F, last - first)
-                expect(out + (f + given) * area + first * columns, area, (last - first) * columns, end - given)
+                prefetch_write(out + (f + given) * area + first * columns, area, (last - first) * columns, end - given)
                 given = end
                 for r in range(2):
                     row.y = 2 * y + r
@@ -387,7 +388,7 @@ cdef inline void compute_pooled(const floating* image, const floating* next_imag
                 max_of_rows(<const floating*>rows, <const floating*>rows + 2 * columns * step, columns, step,
                             bias + row.v * lanes, strip + n * step, positions, n)
                 n += columns
-            turn_biased(strip, step, n, F, <const floating*>NULL, out + f * area + first * columns, area)
+            transpose_biased(strip, step, n, F, <const floating*>NULL, out + f * area + first * columns, area)
             if argmax != NULL:
                 transpose_argmax(positions, step, n, F, argmax + f * area + first * columns, area)
 

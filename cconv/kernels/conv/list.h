@@ -16,31 +16,19 @@
 
 #include <stdint.h>
 
-#include "vector/tile.h"
+#include "vector/register_tile.h"
 
 #define LIST_MR 3
 #define LIST_NR 8
 /* The most vectors per row for so many rows. */
 static inline int list_vectors(int MR)
 {
-    const int most = (TILE_REGISTERS - 2) / MR;
+    const int most = (TILE_ACCUMULATORS - 2) / MR;
     return most < LIST_NR ? most : LIST_NR;
 }
 
-#define T float
-#define LANES (TILE_BYTES / 4)
-#define NAME(name) name##_float
-#include "conv/list.h"
-#undef T
-#undef LANES
-#undef NAME
-#define T double
-#define LANES (TILE_BYTES / 8)
-#define NAME(name) name##_double
-#include "conv/list.h"
-#undef T
-#undef LANES
-#undef NAME
+#define BODY "conv/list.h"
+#include "vector/both_dtypes.h"
 
 #elif defined(T)
 
@@ -50,44 +38,44 @@ static inline int list_vectors(int MR)
  *     image, row   IN, rows `row` values apart
  *     at, value    IN, [n]: the list
  *     total, step  IN and OUT, [MR][NR vectors]: rows `step` values apart */
-TILE_INLINE void NAME(add_listed_body)(const int MR, const int NR, const T *image, ptrdiff_t row, const int32_t *at,
-                                       const T *value, ptrdiff_t n, T *total, ptrdiff_t step)
+CCONV_INLINE void NAME(add_listed_body)(const int MR, const int NR, const T *image, ptrdiff_t row, const int32_t *at,
+                                        const T *value, ptrdiff_t n, T *total, ptrdiff_t step)
 {
     NAME(vec) sum[LIST_MR * LIST_NR];
-    TILE_UNROLL
+    CCONV_UNROLL
     for (int i = 0; i < MR * NR; i++) sum[i] = NAME(load)(total + i / NR * step + i % NR * LANES);
     for (ptrdiff_t k = 0; k < n; k++) {
-        const NAME(vec) factor = NAME(spread)(value[k]);
+        const NAME(vec) factor = NAME(broadcast)(value[k]);
         const T *line = image + at[k];
-        TILE_UNROLL
+        CCONV_UNROLL
         for (int r = 0; r < MR; r++, line += row) {
-            TILE_ONE_REGISTER(line);
-            TILE_UNROLL
+            CCONV_ONE_REGISTER(line);
+            CCONV_UNROLL
             for (int j = 0; j < NR; j++)
-                sum[r * NR + j] = NAME(multiply_add)(factor, NAME(load)(line + j * LANES), sum[r * NR + j]);
+                sum[r * NR + j] = NAME(fma)(factor, NAME(load)(line + j * LANES), sum[r * NR + j]);
         }
     }
-    TILE_UNROLL
+    CCONV_UNROLL
     for (int i = 0; i < MR * NR; i++) NAME(store)(total + i / NR * step + i % NR * LANES, sum[i]);
 }
 
 /* The same with what is added to the image: `weights` are IN, and `image` is IN and OUT. */
-TILE_INLINE void NAME(scatter_listed_body)(const int MR, const int NR, T *image, ptrdiff_t row, const int32_t *at,
+CCONV_INLINE void NAME(scatter_listed_body)(const int MR, const int NR, T *image, ptrdiff_t row, const int32_t *at,
                                           const T *value, ptrdiff_t n, const T *weights, ptrdiff_t step)
 {
     NAME(vec) weight[LIST_MR * LIST_NR];
-    TILE_UNROLL
+    CCONV_UNROLL
     for (int i = 0; i < MR * NR; i++) weight[i] = NAME(load)(weights + i / NR * step + i % NR * LANES);
     for (ptrdiff_t k = 0; k < n; k++) {
-        const NAME(vec) factor = NAME(spread)(value[k]);
+        const NAME(vec) factor = NAME(broadcast)(value[k]);
         T *line = image + at[k];
-        TILE_UNROLL
+        CCONV_UNROLL
         for (int r = 0; r < MR; r++, line += row) {
-            TILE_ONE_REGISTER(line);
-            TILE_UNROLL
+            CCONV_ONE_REGISTER(line);
+            CCONV_UNROLL
             for (int j = 0; j < NR; j++) {
                 T *const to = line + j * LANES;
-                NAME(store)(to, NAME(multiply_add)(factor, weight[r * NR + j], NAME(load)(to)));
+                NAME(store)(to, NAME(fma)(factor, weight[r * NR + j], NAME(load)(to)));
             }
         }
     }
@@ -103,14 +91,14 @@ static void NAME(channels_last)(const T *from, ptrdiff_t C, ptrdiff_t count, con
             const ptrdiff_t q = k > 0 && count - k < LANES ? count - LANES : k;
             const ptrdiff_t m = count - q < LANES ? count - q : LANES;
             NAME(vec) block[LANES];
-            TILE_UNROLL
+            CCONV_UNROLL
             for (int r = 0; r < LANES; r++) {
-                block[r] = NAME(spread)(0);
+                block[r] = NAME(broadcast)(0);
                 if (r < n && m == LANES) block[r] = NAME(load)(from + r * count + q);
                 if (r < n && m < LANES) memcpy(&block[r], from + r * count + q, (size_t)m * sizeof(T));
             }
             NAME(transpose)(block);
-            TILE_UNROLL
+            CCONV_UNROLL
             for (int r = 0; r < LANES; r++)
                 if (r < m) NAME(store)(to + off[q + r], block[r]);
         }
@@ -126,10 +114,10 @@ static void NAME(channels_first)(const T *from, const ptrdiff_t *off, ptrdiff_t 
             const ptrdiff_t q = k > 0 && count - k < LANES ? count - LANES : k;
             const ptrdiff_t m = count - q < LANES ? count - q : LANES;
             NAME(vec) block[LANES];
-            TILE_UNROLL
+            CCONV_UNROLL
             for (int r = 0; r < LANES; r++) block[r] = NAME(load)(from + off[q + (r < m ? r : 0)]);
             NAME(transpose)(block);
-            TILE_UNROLL
+            CCONV_UNROLL
             for (int r = 0; r < LANES; r++) {
                 if (r < n && m == LANES) NAME(store)(to + r * count + q, block[r]);
                 if (r < n && m < LANES) memcpy(to + r * count + q, &block[r], (size_t)m * sizeof(T));
@@ -158,10 +146,10 @@ static void NAME(add_listed)(int MR, int NR, const T *image, ptrdiff_t row, cons
 {
     switch (MR * 16 + NR) {
         FEW(ADD)
-#if TILE_REGISTERS >= 24
+#if TILE_ACCUMULATORS >= 24
         MANY(ADD)
 #endif
-#if TILE_REGISTERS >= 26
+#if TILE_ACCUMULATORS >= 26
         MOST(ADD)
 #endif
         default: abort();
@@ -174,10 +162,10 @@ static void NAME(scatter_listed)(int MR, int NR, T *image, ptrdiff_t row, const 
 {
     switch (MR * 16 + NR) {
         FEW(SCATTER)
-#if TILE_REGISTERS >= 24
+#if TILE_ACCUMULATORS >= 24
         MANY(SCATTER)
 #endif
-#if TILE_REGISTERS >= 26
+#if TILE_ACCUMULATORS >= 26
         MOST(SCATTER)
 #endif
         default: abort();

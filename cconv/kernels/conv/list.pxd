@@ -13,7 +13,7 @@ from cconv.kernels.conv.plan cimport WINDOW_LANES, ListPlan, WindowPiece
 from cconv.kernels.conv.windows cimport finish_filter, list_windows
 from cconv.kernels.runtime._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.vector.sums cimport sum_add, sum_row
-from cconv.kernels.vector.tile cimport turn, turn_padded
+from cconv.kernels.vector.layout cimport transpose_matrix, transpose_padded
 
 
 cdef extern from "conv/list.h" nogil:
@@ -148,7 +148,7 @@ cdef inline void pack_filters(const floating* W, floating* weights, const ListJo
     cdef const ListPlan* g = job.g
     cdef Py_ssize_t taps = g.FH * g.FW, f
     while (f := take_piece(pieces, slot)) >= 0:
-        turn_padded(W + f * g.C * taps, taps, g.C, taps, weights + f * taps * g.pixel, g.pixel)
+        transpose_padded(W + f * g.C * taps, taps, g.C, taps, weights + f * taps * g.pixel, g.pixel)
 
 
 cdef inline void list_weights(void* given, Pieces* pieces, int slot) noexcept nogil:
@@ -204,7 +204,7 @@ cdef inline void finish_list(floating* sums, floating* dW, floating* db, const L
     cdef Py_ssize_t taps = g.FH * g.FW, f
     while (f := take_piece(pieces, slot)) >= 0:
         finish_filter(sums, f, g.F, g.size, job.sets, db)
-        turn(sums + f * g.size, g.pixel, taps, g.C, dW + f * g.C * taps, taps)
+        transpose_matrix(sums + f * g.size, g.pixel, taps, g.C, dW + f * g.C * taps, taps)
 
 
 cdef inline void list_filters(void* given, Pieces* pieces, int slot) noexcept nogil:

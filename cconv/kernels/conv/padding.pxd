@@ -3,7 +3,7 @@
 from cython cimport floating
 
 from cconv.kernels.conv.plan cimport Source
-from cconv.kernels.vector.tile cimport pad, pad_split
+from cconv.kernels.vector.layout cimport pad, pad_split
 
 
 cdef inline void pad_image(const floating* x, const floating* end, Py_ssize_t channels, const Source* s,

@@ -8,14 +8,15 @@
  * a copy, in whose zeros the padding is written out once; `merge` is the way back, for the input gradient of a strided
  * convolution.
  *
- * Each output is one chain of fused multiply-adds from 0 in the order of (c, t), then the bias: the bits of tile.h.
+ * Each output is one chain of fused multiply-adds from 0 in the order of (c, t), then the bias: the bits of
+ * register_tile.h.
  *
- * The primitives are those of tile.h. The body is compiled twice, for float and for double.
+ * The primitives are those of register_tile.h. The body is compiled twice, for float and for double.
  */
 #ifndef CCONV_CONV_PIXELS_H
 #define CCONV_CONV_PIXELS_H
 
-#include "vector/tile.h"
+#include "vector/register_tile.h"
 
 typedef struct {
     ptrdiff_t H, W;        /* the plane, */
@@ -30,35 +31,23 @@ typedef struct {
  * pixels fit the registers, and their addresses the others. */
 static inline int pixel_vectors(int MR)
 {
-    const int vectors = TILE_REGISTERS / MR - 1;
+    const int vectors = TILE_ACCUMULATORS / MR - 1;
     return vectors < 9 ? vectors : 9;
 }
 
 /* a / b for a >= 0: divisions take longer than what they count, and most strides are 1 or 2. */
 static inline ptrdiff_t over(ptrdiff_t a, ptrdiff_t b) { return b == 1 ? a : b == 2 ? a >> 1 : a / b; }
 
-#define T float
-#define LANES (TILE_BYTES / 4)
-#define NAME(name) name##_float
-#include "conv/pixels.h"
-#undef T
-#undef LANES
-#undef NAME
-#define T double
-#define LANES (TILE_BYTES / 8)
-#define NAME(name) name##_double
-#include "conv/pixels.h"
-#undef T
-#undef LANES
-#undef NAME
+#define BODY "conv/pixels.h"
+#include "vector/both_dtypes.h"
 
 #elif defined(T)
 
 #if defined(__GNUC__) && !defined(__clang__)
 /* The values of two vectors, alternating: the way back from `evens`. */
-TILE_INLINE void NAME(alternate)(const T *even, const T *odd, T *to)
+CCONV_INLINE void NAME(alternate)(const T *even, const T *odd, T *to)
 {
-    NAME(lanes) low;
+    NAME(mask) low;
     const NAME(vec) x = NAME(load)(even), y = NAME(load)(odd);
     for (int l = 0; l < LANES; l++) low[l] = l / 2 + l % 2 * LANES;
     NAME(store)(to, __builtin_shuffle(x, y, low));
@@ -66,19 +55,19 @@ TILE_INLINE void NAME(alternate)(const T *even, const T *odd, T *to)
 }
 
 /* The values at odd places of two vectors. */
-TILE_INLINE NAME(vec) NAME(odds)(const T *from)
+CCONV_INLINE NAME(vec) NAME(odds)(const T *from)
 {
-    NAME(lanes) odd;
+    NAME(mask) odd;
     for (int l = 0; l < LANES; l++) odd[l] = 2 * l + 1;
     return __builtin_shuffle(NAME(load)(from), NAME(load)(from + LANES), odd);
 }
 #else
-TILE_INLINE void NAME(alternate)(const T *even, const T *odd, T *to)
+CCONV_INLINE void NAME(alternate)(const T *even, const T *odd, T *to)
 {
     for (int l = 0; l < LANES; l++) to[2 * l] = even[l], to[2 * l + 1] = odd[l];
 }
 
-TILE_INLINE NAME(vec) NAME(odds)(const T *from)
+CCONV_INLINE NAME(vec) NAME(odds)(const T *from)
 {
     T line[LANES];
     for (int l = 0; l < LANES; l++) line[l] = from[2 * l + 1];
@@ -87,12 +76,12 @@ TILE_INLINE NAME(vec) NAME(odds)(const T *from)
 #endif
 
 /* Store the first n lanes, and zeros beside them as far as there is room for them. */
-TILE_INLINE void NAME(put)(NAME(vec) v, ptrdiff_t n, NAME(lanes) rest, T *to, const T *end)
+CCONV_INLINE void NAME(put)(NAME(vec) v, ptrdiff_t n, NAME(mask) rest, T *to, const T *end)
 {
     if (n >= LANES)
         NAME(store)(to, v);
     else if (end - to >= LANES)
-        NAME(store)(to, NAME(keep)(v, rest));
+        NAME(store)(to, NAME(mask_and)(v, rest));
     else
         memcpy(to, &v, (size_t)n * sizeof(T));
 }
@@ -106,7 +95,7 @@ static void NAME(split_pairs)(const T *x, const T *end, const split_geometry *g,
     const ptrdiff_t room[2] = {g->pitch - g->left / 2, g->pitch - (g->left + 1) / 2};
     const ptrdiff_t found[2] = {(g->W + 1) / 2, g->W / 2};
     const ptrdiff_t count[2] = {found[0] < room[0] ? found[0] : room[0], found[1] < room[1] ? found[1] : room[1]};
-    const NAME(lanes) rest[2] = {NAME(between)(0, count[0] % LANES), NAME(between)(0, count[1] % LANES)};
+    const NAME(mask) rest[2] = {NAME(mask_between)(0, count[0] % LANES), NAME(mask_between)(0, count[1] % LANES)};
     T line[2 * LANES] = {0};
     for (ptrdiff_t r = 0; r < g->H; r++) {
         const ptrdiff_t Y = over(r + g->top, g->sh), a = r + g->top - Y * g->sh;
@@ -119,7 +108,7 @@ static void NAME(split_pairs)(const T *x, const T *end, const split_geometry *g,
                 memcpy(line, from, (size_t)(end - from) * sizeof(T));
                 from = line;
             }
-            if (k < count[0]) NAME(put)(NAME(evens)(from), count[0] - k, rest[0], even + k, even_end);
+            if (k < count[0]) NAME(put)(NAME(load_even)(from), count[0] - k, rest[0], even + k, even_end);
             if (k < count[1]) NAME(put)(NAME(odds)(from), count[1] - k, rest[1], other + k, other_end);
         }
     }
@@ -139,7 +128,7 @@ static void NAME(split)(const T *x, const T *end, const split_geometry *g, T *to
             ptrdiff_t count = (from < g->W ? over(g->W - 1 - from, g->sw) + 1 : 0);
             if (count > g->pitch) count = g->pitch;
             count -= first;
-            const NAME(lanes) rest = NAME(between)(0, count % LANES);
+            const NAME(mask) rest = NAME(mask_between)(0, count % LANES);
             for (ptrdiff_t Y = 0; Y < g->rows; Y++) {
                 const ptrdiff_t r = Y * g->sh + a - g->top;
                 if (r < 0 || r >= g->H) continue;
@@ -149,7 +138,7 @@ static void NAME(split)(const T *x, const T *end, const split_geometry *g, T *to
                 if (g->sw == 1)
                     for (; k < count && end - (row + k) >= LANES; k += LANES) {
                         const NAME(vec) v = NAME(load)(row + k);
-                        NAME(store)(line + k, count - k < LANES ? NAME(keep)(v, rest) : v);
+                        NAME(store)(line + k, count - k < LANES ? NAME(mask_and)(v, rest) : v);
                     }
                 for (; k < count; k++) line[k] = row[k * g->sw];
             }
@@ -191,37 +180,37 @@ static void NAME(merge)(const T *from, ptrdiff_t step, ptrdiff_t pitch, ptrdiff_
  *     bias             IN, [MR], or NULL
  *     out, out_step    OUT, the outputs of each filter, those of the next one out_step further
  *     to               IN, [NR]: where each vector of outputs lies there */
-TILE_INLINE void NAME(filter_body)(const int MR, const int NR, const T *image, const ptrdiff_t *from,
-                                   ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t taps, const ptrdiff_t *table,
-                                   const T *W, ptrdiff_t W_step, const T *bias, T *out, ptrdiff_t out_step,
-                                   const ptrdiff_t *to)
+CCONV_INLINE void NAME(filter_body)(const int MR, const int NR, const T *image, const ptrdiff_t *from,
+                                    ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t taps, const ptrdiff_t *table,
+                                    const T *W, ptrdiff_t W_step, const T *bias, T *out, ptrdiff_t out_step,
+                                    const ptrdiff_t *to)
 {
-    NAME(vec) sum[TILE_REGISTERS];
+    NAME(vec) sum[TILE_ACCUMULATORS];
     const T *at[9];
-    TILE_UNROLL
+    CCONV_UNROLL
     for (int p = 0; p < NR; p++) at[p] = image + from[p];
-    TILE_UNROLL
-    for (int i = 0; i < MR * NR; i++) sum[i] = NAME(spread)(0);
+    CCONV_UNROLL
+    for (int i = 0; i < MR * NR; i++) sum[i] = NAME(broadcast)(0);
     for (ptrdiff_t c = 0; c < channels; c++)
         for (ptrdiff_t t = 0; t < taps; t++, W++) {
             const ptrdiff_t here = c * plane + table[t];
             NAME(vec) weight[PIXELS_MR];
-            TILE_UNROLL
-            for (int f = 0; f < MR; f++) weight[f] = NAME(spread)(W[f * W_step]);
-            TILE_UNROLL
+            CCONV_UNROLL
+            for (int f = 0; f < MR; f++) weight[f] = NAME(broadcast)(W[f * W_step]);
+            CCONV_UNROLL
             for (int p = 0; p < NR; p++) {
                 const NAME(vec) pixels = NAME(load)(at[p] + here);
-                TILE_UNROLL
+                CCONV_UNROLL
                 for (int f = 0; f < MR; f++)
-                    sum[f * NR + p] = NAME(multiply_add)(pixels, weight[f], sum[f * NR + p]);
+                    sum[f * NR + p] = NAME(fma)(pixels, weight[f], sum[f * NR + p]);
             }
         }
-    TILE_UNROLL
+    CCONV_UNROLL
     for (int f = 0; f < MR; f++) {
         if (bias)
-            TILE_UNROLL
-            for (int p = 0; p < NR; p++) sum[f * NR + p] = NAME(add)(sum[f * NR + p], NAME(spread)(bias[f]));
-        TILE_UNROLL
+            CCONV_UNROLL
+            for (int p = 0; p < NR; p++) sum[f * NR + p] = NAME(add)(sum[f * NR + p], NAME(broadcast)(bias[f]));
+        CCONV_UNROLL
         for (int p = 0; p < NR; p++) NAME(store)(out + f * out_step + to[p], sum[f * NR + p]);
     }
 }
@@ -235,47 +224,47 @@ TILE_INLINE void NAME(filter_body)(const int MR, const int NR, const T *image, c
  *     row_step             from one row of these to the next
  *     dout, dout_step      IN, [rows][width] of each filter, the next one dout_step further
  *     totals, totals_step  IN and OUT, [K][LANES] of each filter, the next one totals_step further */
-TILE_INLINE void NAME(pixel_weights_body)(const int MR, const int K, const T *image, const ptrdiff_t *off,
-                                          ptrdiff_t row_step, const T *dout, ptrdiff_t dout_step, ptrdiff_t rows,
-                                          ptrdiff_t width, T *totals, ptrdiff_t totals_step)
+CCONV_INLINE void NAME(pixel_weights_body)(const int MR, const int K, const T *image, const ptrdiff_t *off,
+                                           ptrdiff_t row_step, const T *dout, ptrdiff_t dout_step, ptrdiff_t rows,
+                                           ptrdiff_t width, T *totals, ptrdiff_t totals_step)
 {
     const ptrdiff_t full = width / LANES * LANES, last = width < LANES ? 0 : width - LANES;
-    const NAME(lanes) wanted = NAME(between)(full - last, width - last);
-    NAME(vec) sum[TILE_REGISTERS];
+    const NAME(mask) wanted = NAME(mask_between)(full - last, width - last);
+    NAME(vec) sum[TILE_ACCUMULATORS];
     const T *at[9];
-    TILE_UNROLL
+    CCONV_UNROLL
     for (int k = 0; k < K; k++) at[k] = image + off[k];
-    TILE_UNROLL
-    for (int i = 0; i < MR * K; i++) sum[i] = NAME(spread)(0);
+    CCONV_UNROLL
+    for (int i = 0; i < MR * K; i++) sum[i] = NAME(broadcast)(0);
     for (ptrdiff_t y = 0; y < rows; y++) {
         const ptrdiff_t here = y * row_step;
         const T *const row = dout + y * width;
         for (ptrdiff_t z = 0; z < full; z += LANES) {
             NAME(vec) d[PIXELS_MR];
-            TILE_UNROLL
+            CCONV_UNROLL
             for (int f = 0; f < MR; f++) d[f] = NAME(load)(row + f * dout_step + z);
-            TILE_UNROLL
+            CCONV_UNROLL
             for (int k = 0; k < K; k++) {
                 const NAME(vec) pixels = NAME(load)(at[k] + here + z);
-                TILE_UNROLL
-                for (int f = 0; f < MR; f++) sum[f * K + k] = NAME(multiply_add)(pixels, d[f], sum[f * K + k]);
+                CCONV_UNROLL
+                for (int f = 0; f < MR; f++) sum[f * K + k] = NAME(fma)(pixels, d[f], sum[f * K + k]);
             }
         }
         if (full < width) {
             NAME(vec) d[PIXELS_MR];
-            TILE_UNROLL
-            for (int f = 0; f < MR; f++) d[f] = NAME(keep)(NAME(load)(row + f * dout_step + last), wanted);
-            TILE_UNROLL
+            CCONV_UNROLL
+            for (int f = 0; f < MR; f++) d[f] = NAME(mask_and)(NAME(load)(row + f * dout_step + last), wanted);
+            CCONV_UNROLL
             for (int k = 0; k < K; k++) {
-                const NAME(vec) pixels = NAME(keep)(NAME(load)(at[k] + here + last), wanted);
-                TILE_UNROLL
-                for (int f = 0; f < MR; f++) sum[f * K + k] = NAME(multiply_add)(pixels, d[f], sum[f * K + k]);
+                const NAME(vec) pixels = NAME(mask_and)(NAME(load)(at[k] + here + last), wanted);
+                CCONV_UNROLL
+                for (int f = 0; f < MR; f++) sum[f * K + k] = NAME(fma)(pixels, d[f], sum[f * K + k]);
             }
         }
     }
-    TILE_UNROLL
+    CCONV_UNROLL
     for (int f = 0; f < MR; f++)
-        TILE_UNROLL
+        CCONV_UNROLL
         for (int k = 0; k < K; k++) {
             T *const total = totals + f * totals_step + k * LANES;
             NAME(store)(total, NAME(add)(NAME(load)(total), sum[f * K + k]));
@@ -291,13 +280,13 @@ TILE_INLINE void NAME(pixel_weights_body)(const int MR, const int K, const T *im
         NAME(pixel_weights_body)(MR_, NR_, image, off, row_step, dout, dout_step, rows, width, totals, totals_step);   \
         return;
 /* All tiles up to pixel_vectors(MR). */
-#if TILE_REGISTERS >= 24
+#if TILE_ACCUMULATORS >= 24
 #define MORE_TILES(X)                                                                                                  \
     X(2, 6) X(2, 7) X(2, 8) X(2, 9) X(3, 4) X(3, 5) X(3, 6) X(3, 7) X(4, 3) X(4, 4) X(4, 5)
 #else
 #define MORE_TILES(X)
 #endif
-#if TILE_REGISTERS >= 28
+#if TILE_ACCUMULATORS >= 28
 #define MOST_TILES(X) X(3, 8) X(4, 6)
 #else
 #define MOST_TILES(X)

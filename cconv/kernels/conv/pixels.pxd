@@ -31,7 +31,7 @@ from cconv.kernels.conv.plan cimport ALIGNMENT, PIXELS_MR, PixelPhase, PixelPlan
 from cconv.kernels.runtime._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.runtime.division cimport ceil_div, deal, quotient, round_up
 from cconv.kernels.vector.sums cimport sum_add, sum_parts, sum_row
-from cconv.kernels.vector.tile cimport TILE_BYTES
+from cconv.kernels.vector.vector cimport VECTOR_BYTES
 
 
 cdef extern from "conv/pixels.h" nogil:
@@ -223,7 +223,7 @@ cdef inline void add_group(const floating* dout, const floating* x, const PixelW
                            floating* totals, floating* mine) noexcept nogil:
     """Add what one group of one image gives to its sums."""
     cdef const PixelPlan* g = job.g
-    cdef Py_ssize_t area = g.H * g.W, lanes = TILE_BYTES // <Py_ssize_t>sizeof(floating), K = g.C * g.taps
+    cdef Py_ssize_t area = g.H * g.W, lanes = VECTOR_BYTES // <Py_ssize_t>sizeof(floating), K = g.C * g.taps
     cdef Py_ssize_t step = (K + 1) * lanes, size = g.C * g.split.H * g.split.W, blocks = ceil_div(g.F, PIXELS_MR)
     cdef Py_ssize_t b, f, k, i
     cdef int MR, NR, wide = 0, larger = 0
@@ -256,7 +256,7 @@ cdef inline void add_group(const floating* dout, const floating* x, const PixelW
 cdef inline void sum_pieces(const floating* dout, const floating* x, const PixelWeightJob* job, Pieces* pieces,
                             int slot) noexcept nogil:
     cdef const PixelPlan* g = job.g
-    cdef Py_ssize_t lanes = TILE_BYTES // <Py_ssize_t>sizeof(floating), rows = g.F * (g.C * g.taps + 1)
+    cdef Py_ssize_t lanes = VECTOR_BYTES // <Py_ssize_t>sizeof(floating), rows = g.F * (g.C * g.taps + 1)
     cdef Py_ssize_t N = job.N, blocks = job.blocks, sets = job.sets, item, first, last, group, m, n
     cdef floating* mine = <floating*>job.scratch + slot * g.private
     cdef floating* totals
@@ -284,7 +284,7 @@ cdef inline void pixel_sets(void* given, Pieces* pieces, int slot) noexcept nogi
 cdef inline void finish_pixel_weights(floating* sums, floating* dW, floating* db, const PixelWeightJob* job,
                                       Pieces* pieces, int slot) noexcept nogil:
     cdef const PixelPlan* g = job.g
-    cdef Py_ssize_t lanes = TILE_BYTES // <Py_ssize_t>sizeof(floating), K = g.C * g.taps, f, m, k
+    cdef Py_ssize_t lanes = VECTOR_BYTES // <Py_ssize_t>sizeof(floating), K = g.C * g.taps, f, m, k
     cdef Py_ssize_t total = g.groups * g.F * (K + 1) * lanes
     cdef floating* totals
     while (f := take_piece(pieces, slot)) >= 0:

@@ -22,10 +22,11 @@ from libc.stdint cimport INT32_MAX, int32_t, uint16_t
 from libc.string cimport memset
 
 from cconv.kernels.runtime.division cimport ceil_div, floor_div, round_up
-from cconv.kernels.vector.tile cimport (
-    CACHE_LINE, TILE_ASKED, TILE_ASKING, TILE_BYTES, TILE_MAX_V, TILE_ROWS, TILE_SIDE, TILE_SIDE_V, run_rows, side_rows,
-    tile_cost, tile_rows
+from cconv.kernels.vector.prefetch cimport CACHE_LINE, PREFETCH_ACCUMULATORS, PREFETCH_ROWS
+from cconv.kernels.vector.register_tile cimport (
+    TILE_MAX_MR, TILE_MAX_NR, TILE_SIDE, TILE_SIDE_NR, run_rows, side_rows, tile_cost, tile_rows
 )
+from cconv.kernels.vector.vector cimport VECTOR_BYTES
 
 cdef extern from "conv/list.h" nogil:
     const int LIST_MR
@@ -237,7 +238,7 @@ cdef inline Py_ssize_t addressable(double values) except -1:
 
 cdef inline bint shares(Py_ssize_t NR, int side, Py_ssize_t lanes) noexcept nogil:
     """Whether `tile_run` has a loop of its own for these: not for a single vector of float64, for size's sake."""
-    return side > 0 and NR <= TILE_SIDE_V and (NR > 1 or lanes * 4 == TILE_BYTES)
+    return side > 0 and NR <= TILE_SIDE_NR and (NR > 1 or lanes * 4 == VECTOR_BYTES)
 
 
 cdef inline int most_outputs(Py_ssize_t NR, Py_ssize_t across, int side, Py_ssize_t lanes) noexcept nogil:
@@ -259,7 +260,7 @@ cdef inline Py_ssize_t tile_width(Py_ssize_t vectors, Py_ssize_t width, Py_ssize
     """The number of vectors per tile with the least work, for `vectors` in all and rows of `width` outputs."""
     cdef Py_ssize_t NR, best = 1
     cdef double cost, least = -1
-    for NR in range(1, min(vectors, TILE_MAX_V) + 1):
+    for NR in range(1, min(vectors, TILE_MAX_NR) + 1):
         cost = vectors // NR * row_cost(NR, width, across, side, lanes)
         if vectors % NR:
             cost += row_cost(vectors % NR, width, across, side, lanes)
@@ -424,9 +425,9 @@ cdef inline list make_channels(ChannelPlan* g, const Geometry* c, bint pooled, b
     rows = max(H, ceil_div(r.area, STRIP))
     phase_memory = bytearray(phases * sizeof(Phase))
     r.phases = <Phase*><char*>phase_memory
-    tables = new_table(TILE_ROWS + 2 * rows * r.pw + TAP_WORDS * taps * phases)
+    tables = new_table(TILE_MAX_MR + 2 * rows * r.pw + TAP_WORDS * taps * phases)
     t.off = <Py_ssize_t*>cnp.PyArray_DATA(tables)
-    t.row_taps = t.off + TILE_ROWS
+    t.row_taps = t.off + TILE_MAX_MR
     memory = t.row_taps + 2 * rows * r.pw
     for y in range(phases):
         give_taps(r.phases + y, memory + TAP_WORDS * taps * y, taps)
@@ -434,7 +435,7 @@ cdef inline list make_channels(ChannelPlan* g, const Geometry* c, bint pooled, b
         lay_input_gradient(g, c)
     else:
         lay_output(g, c)
-    for z in range(TILE_ROWS):
+    for z in range(TILE_MAX_MR):
         t.off[z] = z * s.across
     # Outputs begin in the column of the source that they have themselves: no padding lies before it.
     cdef bint aligned = (phases == 1 and s.across == 1 and s.PW == s.W == r.width and s.left == 0
@@ -546,9 +547,9 @@ cdef inline void set_tiles(ChannelPlan* g) noexcept nogil:
     cdef Py_ssize_t width = ceil_div(t.row, g.result.pw), tiles = ceil_div(width, t.MR)
     t.tiles = max(tiles * g.result.pw * ceil_div(t.vectors, t.NR), 1)
     t.prefetched = 0
-    if (g.source.across == 1 and tiles > 0 and width // tiles * t.NR >= TILE_ASKING
+    if (g.source.across == 1 and tiles > 0 and width // tiles * t.NR >= PREFETCH_ACCUMULATORS
             and (t.product or shares(t.NR, g.result.phases.side, t.lanes))):
-        t.prefetched = g.source.C - g.source.C % TILE_ASKED
+        t.prefetched = g.source.C - g.source.C % PREFETCH_ROWS
 
 
 cdef inline int set_scratch(ChannelPlan* g, bint pooled) except -1:
@@ -607,7 +608,7 @@ cdef inline list make_weights(WeightPlan* g, const Geometry* c):
     find_side(s, p)
     g.tile = IN_ORDER if not by_tap else BY_TAP if p.side == 0 else BY_ROW
     if g.tile == BY_ROW:
-        g.NR = min(g.vectors, TILE_SIDE_V)
+        g.NR = min(g.vectors, TILE_SIDE_NR)
     else:  # tiles of weights, which lie anywhere
         g.NR = tile_width(g.vectors, c.C if by_tap else c.C * taps, 0, 0, g.lanes)
     g.k_off = p.table + TAP_WORDS * taps
@@ -773,15 +774,15 @@ cdef inline list make_scatter(ScatterPlan* g, const Geometry* c):
     g.line = round_up(ceil_div(c.W, c.sw), g.lanes)
     g.NR = tile_width(MANY_VECTORS, taps, 0, 0, g.lanes)  # bands cut pixels into runs of any length; taps lie anywhere
     g.MR = min(tile_rows(<int>g.NR), taps)
-    tables = new_table(g.F + TILE_ROWS + c.FH + 2 * c.FW)
+    tables = new_table(g.F + TILE_MAX_MR + c.FH + 2 * c.FW)
     g.table = <Py_ssize_t*>cnp.PyArray_DATA(tables)
     g.off = g.table + g.F
-    g.down = g.off + TILE_ROWS
+    g.down = g.off + TILE_MAX_MR
     g.shift = g.down + c.FH
     g.place = g.shift + c.FW
     for i in range(g.F):
         g.table[i] = i
-    for i in range(TILE_ROWS):
+    for i in range(TILE_MAX_MR):
         g.off[i] = i * g.F
     for i in range(c.FH):
         g.down[i] = i * c.dh % c.sh * g.phase + i * c.dh // c.sh * c.OW

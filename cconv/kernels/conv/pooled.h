@@ -8,7 +8,8 @@
 
 #include <stdint.h>
 
-#include "vector/tile.h"
+#include "vector/layout.h"
+#include "vector/register_tile.h"
 
 /* Where byte k of a word lies in memory. */
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
@@ -17,24 +18,8 @@
 #define BYTE_SHIFT(word, k) (8 * (k))
 #endif
 
-#define T float
-#define WORD uint32_t
-#define LANES (TILE_BYTES / 4)
-#define NAME(name) name##_float
-#include "conv/pooled.h"
-#undef T
-#undef WORD
-#undef LANES
-#undef NAME
-#define T double
-#define WORD uint64_t
-#define LANES (TILE_BYTES / 8)
-#define NAME(name) name##_double
-#include "conv/pooled.h"
-#undef T
-#undef WORD
-#undef LANES
-#undef NAME
+#define BODY "conv/pooled.h"
+#include "vector/both_dtypes.h"
 
 #elif defined(T)
 
@@ -50,8 +35,9 @@
  *                   `width` words apart
  *     first         maxima of this strip that came before
  */
-static void NAME(max_of_rows)(const T *TILE_RESTRICT upper, const T *TILE_RESTRICT lower, ptrdiff_t n, ptrdiff_t width,
-                              const T *TILE_RESTRICT bias, T *TILE_RESTRICT out, WORD *TILE_RESTRICT argmax,
+static void NAME(max_of_rows)(const T *CCONV_RESTRICT upper, const T *CCONV_RESTRICT lower, ptrdiff_t n,
+                              ptrdiff_t width,
+                              const T *CCONV_RESTRICT bias, T *CCONV_RESTRICT out, WORD *CCONV_RESTRICT argmax,
                               ptrdiff_t first)
 {
     for (ptrdiff_t z = 0; z < n; z++) {
@@ -92,7 +78,7 @@ static void NAME(transpose_argmax)(const WORD *from, ptrdiff_t from_step, ptrdif
             const ptrdiff_t n = count - i < most ? count - i : most, m = columns - l < LANES ? columns - l : LANES;
             /* The same bits, whatever they stand for: these are loaded, shuffled and stored. */
             const T *const words = (const T *)(from + i / (ptrdiff_t)sizeof(WORD) * from_step + l);
-            NAME(turn)(words, from_step, LANES, LANES, line, LANES);
+            NAME(transpose_matrix)(words, from_step, LANES, LANES, line, LANES);
             for (ptrdiff_t r = 0; r < m; r++) memcpy(to + (l + r) * to_step + i, line + r * LANES, (size_t)n);
         }
 }

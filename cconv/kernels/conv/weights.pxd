@@ -18,7 +18,9 @@ from cconv.kernels.conv.plan cimport BY_ROW, BY_TAP, Phase, Source, WeightPlan
 from cconv.kernels.runtime._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.runtime.division cimport ceil_div, deal, floor_div, quotient
 from cconv.kernels.vector.sums cimport sum_columns, sum_parts
-from cconv.kernels.vector.tile cimport fetch, tile, tile_rows, tile_weights, turn, turn_padded, weight_channels
+from cconv.kernels.vector.layout cimport transpose_matrix, transpose_padded
+from cconv.kernels.vector.prefetch cimport prefetch_read
+from cconv.kernels.vector.register_tile cimport tile, tile_rows, tile_weights, weight_channels
 
 
 cdef struct WeightJob:
@@ -60,7 +62,7 @@ cdef inline void prefetch(const floating* next, const WeightPlan* g, const Block
                           Py_ssize_t parts) noexcept nogil:
     """Prefetch one of several parts of the channels of a block of the next strip."""
     cdef Py_ssize_t f = quotient(part * b.F, parts)
-    fetch(next + (b.f + f) * g.area, g.area, g.length, quotient((part + 1) * b.F, parts) - f)
+    prefetch_read(next + (b.f + f) * g.area, g.area, g.length, quotient((part + 1) * b.F, parts) - f)
 
 
 cdef inline void rows_under(const WeightPlan* g, Py_ssize_t row, const Strip* strip, Py_ssize_t* top,
@@ -195,8 +197,9 @@ cdef inline void add_images(const floating* dout, const floating* x, const Weigh
             strip.count = min(g.length, g.area - strip.first)
             gradient = dout + n * gradients + group * g.F * g.area + strip.first
             for f in range(strip.images):
-                turn_padded(gradient + f * gradients, g.area, g.F, strip.count, strip_dout + f * strip.count * lanes,
-                            lanes)
+                transpose_padded(gradient + f * gradients, g.area, g.F, strip.count,
+                                 strip_dout + f * strip.count * lanes,
+                                 lanes)
             # The next strip is prefetched while this one is worked on.
             ahead = g.length if q + 1 < g.strips else job.images * gradients - strip.first
             strip.next = gradient + ahead
@@ -241,7 +244,7 @@ cdef inline void finish_weights(floating* sums, floating* dW, floating* db, cons
         for m in range(1, job.sets):
             for i in range(rows * lanes):
                 mine[i] += mine[m * g.sums + i]
-        turn(mine, lanes, rows, g.F, dW + group * g.F * K + c, K)
+        transpose_matrix(mine, lanes, rows, g.F, dW + group * g.F * K + c, K)
         if db != NULL and c == 0:
             for i in range(g.F):
                 db[group * g.F + i] = sum_parts(mine + K * lanes + i, g.sums, job.sets, lanes)

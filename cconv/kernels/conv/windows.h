@@ -9,7 +9,7 @@
 
 #include "vector/zeros.h"
 
-#define WINDOW_BYTES (TILE_BYTES < 32 ? TILE_BYTES : 32) /* of a register of taps */
+#define WINDOW_BYTES (VECTOR_BYTES < 32 ? VECTOR_BYTES : 32) /* of a register of taps */
 #define WINDOW_LANES 8 /* the most taps of a filter's row */
 #define WINDOW_ROWS 8  /* the most rows of taps, over all channels */
 
@@ -64,20 +64,8 @@ static inline void compress_double(unsigned passed, const double *dout, const ui
 }
 #endif
 
-#define T float
-#define LANES (TILE_BYTES / 4)
-#define NAME(name) name##_float
-#include "conv/windows.h"
-#undef T
-#undef LANES
-#undef NAME
-#define T double
-#define LANES (TILE_BYTES / 8)
-#define NAME(name) name##_double
-#include "conv/windows.h"
-#undef T
-#undef LANES
-#undef NAME
+#define BODY "conv/windows.h"
+#include "vector/both_dtypes.h"
 
 #elif defined(T)
 
@@ -121,18 +109,18 @@ static ptrdiff_t NAME(list_windows)(const T *dout, const T *y, const uint8_t *ar
 #pragma GCC diagnostic ignored "-Wpsabi" /* about passing wide vectors to functions; these are all inlined */
 #endif
 typedef T NAME(taps) __attribute__((vector_size(WINDOW_BYTES), aligned(sizeof(T)), may_alias));
-TILE_INLINE NAME(taps) NAME(load_taps)(const T *p) { return *(const NAME(taps) *)p; }
-TILE_INLINE NAME(taps) NAME(add_taps)(NAME(taps) a, NAME(taps) b) { return a + b; }
-TILE_INLINE NAME(taps) NAME(scale_taps)(NAME(taps) a, T b, NAME(taps) c) { return a * b + c; }
+CCONV_INLINE NAME(taps) NAME(load_taps)(const T *p) { return *(const NAME(taps) *)p; }
+CCONV_INLINE NAME(taps) NAME(add_taps)(NAME(taps) a, NAME(taps) b) { return a + b; }
+CCONV_INLINE NAME(taps) NAME(scale_taps)(NAME(taps) a, T b, NAME(taps) c) { return a * b + c; }
 #else
 typedef struct { T lane[WIDTH]; } NAME(taps);
-TILE_INLINE NAME(taps) NAME(load_taps)(const T *p) { NAME(taps) v; memcpy(&v, p, sizeof v); return v; }
-TILE_INLINE NAME(taps) NAME(add_taps)(NAME(taps) a, NAME(taps) b)
+CCONV_INLINE NAME(taps) NAME(load_taps)(const T *p) { NAME(taps) v; memcpy(&v, p, sizeof v); return v; }
+CCONV_INLINE NAME(taps) NAME(add_taps)(NAME(taps) a, NAME(taps) b)
 {
     for (int l = 0; l < WIDTH; l++) a.lane[l] += b.lane[l];
     return a;
 }
-TILE_INLINE NAME(taps) NAME(scale_taps)(NAME(taps) a, T b, NAME(taps) c)
+CCONV_INLINE NAME(taps) NAME(scale_taps)(NAME(taps) a, T b, NAME(taps) c)
 {
     for (int l = 0; l < WIDTH; l++) c.lane[l] += a.lane[l] * b;
     return c;
@@ -147,15 +135,15 @@ TILE_INLINE NAME(taps) NAME(scale_taps)(NAME(taps) a, T b, NAME(taps) c)
  *     at, value   IN, [n]: the list; n is even
  *     sum         IN and OUT, [MR][WINDOW_LANES]
  */
-TILE_INLINE void NAME(add_rows_of_windows)(const int MR, const int NR, const T *image, const ptrdiff_t *rows,
-                                           const int32_t *at, const T *value, ptrdiff_t n, T *sum)
+CCONV_INLINE void NAME(add_rows_of_windows)(const int MR, const int NR, const T *image, const ptrdiff_t *rows,
+                                            const int32_t *at, const T *value, ptrdiff_t n, T *sum)
 {
     NAME(taps) even[WINDOW_ROWS * WINDOW_LANES / WIDTH], odd[WINDOW_ROWS * WINDOW_LANES / WIDTH];
     const T *row[WINDOW_ROWS];
-    TILE_UNROLL
+    CCONV_UNROLL
     for (int r = 0; r < MR; r++) {
         row[r] = image + rows[r];
-        TILE_UNROLL
+        CCONV_UNROLL
         for (int q = 0; q < NR; q++) {
             even[r * NR + q] = NAME(load_taps)(sum + r * WINDOW_LANES + q * WIDTH);
             memset(&odd[r * NR + q], 0, sizeof odd[0]);
@@ -163,9 +151,9 @@ TILE_INLINE void NAME(add_rows_of_windows)(const int MR, const int NR, const T *
     }
     for (ptrdiff_t k = 0; k < n; k += 2) {
         const ptrdiff_t here = at[k], there = at[k + 1];
-        TILE_UNROLL
+        CCONV_UNROLL
         for (int r = 0; r < MR; r++) {
-            TILE_UNROLL
+            CCONV_UNROLL
             for (int q = 0; q < NR; q++) {
                 const int i = r * NR + q;
                 even[i] = NAME(scale_taps)(NAME(load_taps)(row[r] + here + q * WIDTH), value[k], even[i]);
@@ -173,9 +161,9 @@ TILE_INLINE void NAME(add_rows_of_windows)(const int MR, const int NR, const T *
             }
         }
     }
-    TILE_UNROLL
+    CCONV_UNROLL
     for (int r = 0; r < MR; r++) {
-        TILE_UNROLL
+        CCONV_UNROLL
         for (int q = 0; q < NR; q++) {
             const NAME(taps) total = NAME(add_taps)(even[r * NR + q], odd[r * NR + q]);
             memcpy(sum + r * WINDOW_LANES + q * WIDTH, &total, sizeof total);
