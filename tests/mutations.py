@@ -191,7 +191,7 @@ MUTATIONS = {
     "sums of a list overwritten": (
         "conv/list.h",
         "sum[i] = NAME(load)(total + i / J * step + i % J * LANES)",
-        "sum[i] = NAME(spread)(0)",
+        "sum[i] = NAME(broadcast)(0)",
     ),
     "the last pixel of a small image": (
         "conv/list.h",
@@ -245,8 +245,8 @@ MUTATIONS = {
     ),
     "lanes of a row's last vector counted twice": (
         "conv/pixels.h",
-        "NAME(between)(full - last, width - last)",
-        "NAME(between)(0, width - last)",
+        "NAME(mask_between)(full - last, width - last)",
+        "NAME(mask_between)(0, width - last)",
     ),
     "the end of a merged row": ("conv/pixels.h", "for (ptrdiff_t k = z / 2; b", "for (ptrdiff_t k = z; b"),
     # ---- tiles
@@ -257,21 +257,21 @@ MUTATIONS = {
         "end = columns;",
     ),
     "outputs beyond a row's end": ("vector/tile.h", "if (q < 0 || q >= width) continue;", "if (q < 0) continue;"),
-    "the last output looks at the first tap": ("vector/tile.h", "2 * !kept[2 * side - 1];", "2 * !kept[1];"),
+    "the last output looks at the first tap": ("vector/tile.h", "2 * !mask[2 * side - 1];", "2 * !mask[1];"),
     "the only output of a tile has two ends": (
         "vector/tile.h",
-        "if (end && q == P - 1) keep &= kept",
-        "if (end && q == P - 1) keep = kept",
+        "if (end && q == MR - 1) lane_mask &= mask",
+        "if (end && q == MR - 1) lane_mask = mask",
     ),
     "half the lanes of a mask": (
         "vector/tile.h",
-        '"v"(a), "v"(b), "Yk"(kept)',
-        '"v"(a), "v"(b), "Yk"((uint16_t)(kept >> LANES / 2))',
+        '"v"(a), "v"(b), "Yk"(mask)',
+        '"v"(a), "v"(b), "Yk"((uint16_t)(mask >> LANES / 2))',
     ),
     "finished sums are not added": (
         "vector/tile.h",
-        "NAME(store)(to, add ? NAME(add)(NAME(load)(to), sum[p * V + v]) : sum[p * V + v]);",
-        "NAME(store)(to, sum[p * V + v]);",
+        "NAME(store)(to, add ? NAME(add)(NAME(load)(to), sum[p * NR + v]) : sum[p * NR + v]);",
+        "NAME(store)(to, sum[p * NR + v]);",
     ),
     "every second pixel, from an odd one on": ("vector/tile.h", "at < 0 ? (1 - at) / 2 : 0", "at < 0 ? -at / 2 : 0"),
     "the row below an image": ("vector/tile.h", "if (y >= top && y - top < H) {", "if (y >= top && y - top <= H) {"),
@@ -289,12 +289,12 @@ MUTATIONS = {
     # ---- matrix products
     "one feature is taken for a transposed factor": (
         "gemm/_gemm.pyx",
-        "return run_rows(<int>V) if g.transposed else",
-        "return run_rows(<int>V) if g.row_step == 1 else",
+        "return run_rows(<int>NR) if g.a_transposed else",
+        "return run_rows(<int>NR) if g.row_step == 1 else",
     ),
     "a left factor of one feature is copied": (
         "gemm/_gemm.pyx",
-        "if g.transposed:\n            pad(",
+        "if g.a_transposed:\n            pad(",
         "if g.row_step == 1:\n            pad(",
     ),
     "bits beyond the last step": (
@@ -304,8 +304,8 @@ MUTATIONS = {
     ),
     "the last vector of a sparse row": (
         "gemm/_gemm.pyx",
-        "last = min(c + V * g.lanes, end_column) - g.lanes - c",
-        "last = V * g.lanes - g.lanes",
+        "last = min(c + NR * g.lanes, end_column) - g.lanes - c",
+        "last = NR * g.lanes - g.lanes",
     ),
     "chunks of sparse rows overwritten": (
         "gemm/_gemm.pyx",
@@ -314,7 +314,7 @@ MUTATIONS = {
     ),
     "columns beyond the last of few rows": (
         "gemm/_gemm.pyx",
-        "c = min(v * g.lanes, g.columns - V * g.lanes)",
+        "c = min(v * g.lanes, g.columns - NR * g.lanes)",
         "c = v * g.lanes",
     ),
     "the last chunk is left out": (
@@ -330,14 +330,14 @@ MUTATIONS = {
     ),
     "no room for a vector too much": (
         "gemm/_gemm.pyx",
-        "SPARSE_STEPS * SPARSE_MAX_V * g.lanes) + g.lanes",
-        "SPARSE_STEPS * SPARSE_MAX_V * g.lanes)",
+        "SPARSE_STEPS * SPARSE_MAX_NR * g.lanes) + g.lanes",
+        "SPARSE_STEPS * SPARSE_MAX_NR * g.lanes)",
     ),
     "the right factor of other blocks": ("gemm/_gemm.pyx", "ready and item == last,", "ready,"),
     "an infinite value in an earlier row": ("gemm/sparse.h", "sum = NAME(add)(sum, line);", "sum = line;"),
     "the last vector of a row": (
         "vector/row.h",
-        "NAME(store)(out + (v < V - 1 ? v * LANES : last), sum[v]);",
+        "NAME(store)(out + (v < NR - 1 ? v * LANES : last), sum[v]);",
         "NAME(store)(out + v * LANES, sum[v]);",
     ),
     "an infinite last value": (
@@ -346,7 +346,7 @@ MUTATIONS = {
         "for (ptrdiff_t k = 0; k < count - 1; k++) found |=",
     ),
     # ---- pooling
-    "a NaN does not win": ("pool/pool.h", "take = (v > best[q]) | (v != v)", "take = (v > best[q])"),
+    "a NaN does not win": ("pool/pool.h", "replaces = (v > best[q]) | (v != v)", "replaces = (v > best[q])"),
     "a window's columns in another phase": (
         "pool/window.h",
         "r % g->sh * g->sw + c % g->sw",
@@ -363,7 +363,7 @@ MUTATIONS = {
         "27, 28, 29, 30\n#define W_AFTER_float 1, 2, 3, 4, 5, 6, 7, 8, 9,",
         "27, 28, 29, 31\n#define W_AFTER_float 1, 2, 3, 4, 5, 6, 7, 8, 9,",
     ),
-    "gradients beyond a row's end": ("pool/window.h", "if (OW - z < LANES) v = (V)((M)v & given);", ""),
+    "gradients beyond a row's end": ("pool/window.h", "if (OW - z < LANES) v = (V)((M)v & valid);", ""),
     "the first window inside an image": ("pool/_pool.pyx", "(-start + stride - 1) // stride", "-start // stride"),
     "the last row of an adaptive part": ("pool/_pool.pyx", "((y + 1) * g.H + g.OH - 1) // g.OH", "(y + 1) * g.H // g.OH"),
     # ---- normalization, losses, activations

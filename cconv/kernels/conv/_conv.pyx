@@ -52,10 +52,10 @@ from cconv.kernels.conv.scatter cimport Scatter, ScatterJob, scatter
 from cconv.kernels.conv.weights cimport WeightJob, weight_gradient
 from cconv.kernels.runtime.division cimport ceil_div, deal, floor_div, round_up
 from cconv.kernels.vector.tile cimport (
-    CACHE_LINE, PLANS_CHECKED, TILE_ASKED, TILE_ASKING, TILE_BYTES, TILE_ROWS, TILE_SIDE, TILE_SIDE_V, cconv_ftz_on,
-    cconv_ftz_restore, tile_rows
+    CACHE_LINE, PLANS_CHECKED, PREFETCH_ACCUMULATORS, PREFETCH_ROWS, TILE_MAX_MR, TILE_SIDE, TILE_SIDE_NR,
+    VECTOR_BYTES, cconv_ftz_on, cconv_ftz_restore, tile_rows
 )
-from cconv.kernels.vector.zeros cimport all_finite, share_nonzero
+from cconv.kernels.vector.zeros cimport all_finite, fraction_nonzero
 
 import numpy as np
 
@@ -143,7 +143,7 @@ cdef class Plan:
         g.width = W
         g.rows = H
         g.row = W
-        g.lanes = TILE_BYTES // itemsize
+        g.lanes = VECTOR_BYTES // itemsize
         g.vectors = ceil_div(g.F, g.lanes)
         g.split = dw if kind in (OUTPUT, POOLED_OUTPUT, INPUT_GRADIENT) and splits(g, FW, sw, dw) else 1
         g.ph = sh if kind == INPUT_GRADIENT else 1
@@ -188,7 +188,7 @@ cdef class Plan:
         for y in range(passes):
             find_side(g, g.each + y)
         if g.by_tap and g.each.side > 0:
-            g.V = min(g.vectors, TILE_SIDE_V)
+            g.V = min(g.vectors, TILE_SIDE_NR)
         elif kind == WEIGHT_GRADIENT:  # tiles of weights, which lie anywhere
             g.V = tile_width(g.vectors, g.C if g.by_tap else g.C * FH * FW, 0, 0, g.lanes)
         else:
@@ -346,7 +346,7 @@ cdef void set_planes(Gather* g, bint padded, bint whole):
     A tile reads a few pixels of every channel. Where channels lie a power of two apart, these fall in few of the first
     cache's sets (4 KiB in 8 ways, at least) and would drive each other out; an odd number of cache lines spreads them.
     """
-    cdef Py_ssize_t itemsize = TILE_BYTES // g.lanes, size = g.PH * g.PW * itemsize, shared = gcd(size, 4096)
+    cdef Py_ssize_t itemsize = VECTOR_BYTES // g.lanes, size = g.PH * g.PW * itemsize, shared = gcd(size, 4096)
     g.copied = padded or not whole and shared >= 512 and g.C * shared > 4 * 4096
     g.plane = (ceil_div(size, 64) | 1) * 64 // itemsize if g.copied else g.PH * g.PW
 
@@ -356,9 +356,9 @@ cdef void set_tiles(Gather* g):
     cdef Py_ssize_t width = ceil_div(g.row, g.pw), tiles = ceil_div(width, g.most)
     g.tiles = max(tiles * g.pw * ceil_div(g.vectors, g.V), 1)
     g.asked = 0
-    if (g.across == 1 and tiles > 0 and width // tiles * g.V >= TILE_ASKING
+    if (g.across == 1 and tiles > 0 and width // tiles * g.V >= PREFETCH_ACCUMULATORS
             and (g.folded or shares(g.V, g.each.side, g.lanes))):
-        g.asked = g.C - g.C % TILE_ASKED
+        g.asked = g.C - g.C % PREFETCH_ROWS
 
 
 cdef Py_ssize_t gcd(Py_ssize_t a, Py_ssize_t b):
@@ -535,7 +535,7 @@ def backward_scattered(cnp.ndarray dout, cnp.ndarray W, cnp.ndarray dx, tuple st
     g.H, g.W, g.OH, g.OW = dx.shape[2], dx.shape[3], dout.shape[2], dout.shape[3]
     g.FH, g.FW = W.shape[2], W.shape[3]
     g.sh, g.sw, g.pt, g.pl, g.dh, g.dw = steps
-    g.lanes = TILE_BYTES // itemsize
+    g.lanes = VECTOR_BYTES // itemsize
     g.first = g.pt // g.sh
     g.rows = (g.H - 1 + g.pt) // g.sh + 1 - g.first
     taps = g.C * g.FW
@@ -547,13 +547,13 @@ def backward_scattered(cnp.ndarray dout, cnp.ndarray W, cnp.ndarray dx, tuple st
     g.line = round_up(ceil_div(g.W, g.sw), g.lanes)
     g.V = tile_width(MANY_VECTORS, taps, 0, 0, g.lanes)  # bands cut pixels into runs of any length; taps lie anywhere
     g.most = min(tile_rows(<int>g.V), taps)
-    tables = np.arange(g.F + TILE_ROWS + g.FH + 2 * g.FW)
+    tables = np.arange(g.F + TILE_MAX_MR + g.FH + 2 * g.FW)
     g.table = <Py_ssize_t*>cnp.PyArray_DATA(tables)
     g.off = g.table + g.F
-    g.down = g.off + TILE_ROWS
+    g.down = g.off + TILE_MAX_MR
     g.shift = g.down + g.FH
     g.place = g.shift + g.FW
-    for i in range(TILE_ROWS):
+    for i in range(TILE_MAX_MR):
         g.off[i] = i * g.F
     for i in range(g.FH):
         g.down[i] = i * g.dh % g.sh * g.phase + i * g.dh // g.sh * g.OW
@@ -667,8 +667,8 @@ cdef double share(cnp.ndarray dout):
     if lines * area == 0:
         return 1
     if cnp.PyArray_TYPE(dout) == cnp.NPY_FLOAT:
-        return share_nonzero(<const float*>cnp.PyArray_DATA(dout), lines, area, area)
-    return share_nonzero(<const double*>cnp.PyArray_DATA(dout), lines, area, area)
+        return fraction_nonzero(<const float*>cnp.PyArray_DATA(dout), lines, area, area)
+    return fraction_nonzero(<const double*>cnp.PyArray_DATA(dout), lines, area, area)
 
 
 def few_windows(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray W, /):
@@ -712,7 +712,7 @@ def backward_listed(cnp.ndarray dout, object y, object argmax, cnp.ndarray x, cn
     sh, sw, pt, pl, dh, _ = steps
     g.N, g.C, g.H, g.W = x.shape[0], x.shape[1], x.shape[2], x.shape[3]
     g.F, g.FH, g.FW = W.shape[0], W.shape[2], W.shape[3]
-    g.lanes = TILE_BYTES // itemsize
+    g.lanes = VECTOR_BYTES // itemsize
     g.pixel = round_up(g.C, g.lanes)
     g.PH = (OH - 1) * sh + (g.FH - 1) * dh + 1
     g.PW = (OW - 1) * sw + g.FW

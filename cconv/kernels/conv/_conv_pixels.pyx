@@ -36,7 +36,7 @@ from cconv.kernels.runtime._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.runtime.arrays cimport copy_of, data, sizes
 from cconv.kernels.runtime.division cimport ceil_div, deal, floor_div, quotient, round_up
 from cconv.kernels.vector.sums cimport sum_add, sum_parts, sum_row
-from cconv.kernels.vector.tile cimport PLANS_CHECKED, TILE_BYTES
+from cconv.kernels.vector.tile cimport PLANS_CHECKED, VECTOR_BYTES
 
 import numpy as np
 
@@ -240,7 +240,7 @@ cdef void gather_parts(void* given, Pieces* pieces, int slot) noexcept nogil:
 cdef void weigh_group(const floating* dout, const floating* x, const floating* end, Gather* g, const Py_ssize_t* off,
                       bint bias, floating* totals, floating* mine) noexcept nogil:
     """Add one image's share in the sums of one group."""
-    cdef Py_ssize_t area = g.H * g.W, lanes = TILE_BYTES // <Py_ssize_t>sizeof(floating), K = g.C * g.each.taps, step
+    cdef Py_ssize_t area = g.H * g.W, lanes = VECTOR_BYTES // <Py_ssize_t>sizeof(floating), K = g.C * g.each.taps, step
     cdef Py_ssize_t blocks = ceil_div(g.F, PIXELS_F), b, f, k, ki
     cdef int F, P, size = 0, larger = 0
     cdef const floating* image = x
@@ -273,7 +273,7 @@ cdef void weigh_group(const floating* dout, const floating* x, const floating* e
 cdef void some_sums(const floating* dout, const floating* x, floating* sums, floating* mine, WeightJob* job,
                     Pieces* pieces, int slot) noexcept nogil:
     cdef Gather* g = job.g
-    cdef Py_ssize_t lanes = TILE_BYTES // <Py_ssize_t>sizeof(floating), rows = g.F * (g.C * g.each.taps + 1)
+    cdef Py_ssize_t lanes = VECTOR_BYTES // <Py_ssize_t>sizeof(floating), rows = g.F * (g.C * g.each.taps + 1)
     cdef Py_ssize_t N = job.N, blocks = job.blocks, sets = job.sets, item, first, last, group, m, n
     cdef Py_ssize_t size = g.C * g.split.H * g.split.W  # of one group of one image
     cdef floating* totals
@@ -304,7 +304,7 @@ cdef void weigh_sets(void* given, Pieces* pieces, int slot) noexcept nogil:
 cdef void some_weights(floating* sums, floating* dW, floating* db, WeightJob* job, Pieces* pieces,
                        int slot) noexcept nogil:
     cdef Gather* g = job.g
-    cdef Py_ssize_t lanes = TILE_BYTES // <Py_ssize_t>sizeof(floating), K = g.C * g.each.taps, f, m, k
+    cdef Py_ssize_t lanes = VECTOR_BYTES // <Py_ssize_t>sizeof(floating), K = g.C * g.each.taps, f, m, k
     cdef Py_ssize_t total = g.groups * g.F * (K + 1) * lanes
     cdef floating* totals
     while (f := take_piece(pieces, slot)) >= 0:
@@ -338,7 +338,7 @@ cdef class Plan:
                  Py_ssize_t pl, Py_ssize_t dh, Py_ssize_t dw, Py_ssize_t groups, Py_ssize_t itemsize, bint backward):
         cdef Gather* g = &self.g
         cdef Split* place = &g.split
-        cdef Py_ssize_t FH = filters[2], FW = filters[3], lanes = TILE_BYTES // itemsize
+        cdef Py_ssize_t FH = filters[2], FW = filters[3], lanes = VECTOR_BYTES // itemsize
         cdef Py_ssize_t a, b, i, y, z, k, Y, Z, height, width, across, flat
         cdef Pass* p
         cdef Py_ssize_t* room
@@ -455,7 +455,7 @@ cdef class Plan:
             "itemsize": itemsize, "C": g.C, "F": g.F, "sh": g.split.sh, "sw": g.split.sw, "top": g.split.top,
             "left": g.split.left, "split_rows": g.split.rows, "pitch": g.split.pitch, "in_place": g.in_place,
             "in_rows": g.in_rows, "plane": g.plane, "row_step": g.row_step, "th": g.th, "tw": g.tw, "strip": g.strip,
-            "lanes": TILE_BYTES // itemsize, "spare": 0 if g.in_place else ALIGNMENT, "each": each,
+            "lanes": VECTOR_BYTES // itemsize, "spare": 0 if g.in_place else ALIGNMENT, "each": each,
         }
 
 
@@ -524,7 +524,7 @@ def suits(cnp.ndarray source, cnp.ndarray W, cnp.ndarray target, tuple steps, in
     that is copied, or many more where its columns have to be sorted. Filters of one tap are matrix products, where
     nothing pays for a copy.
     """
-    cdef Py_ssize_t taps = W.shape[2] * W.shape[3], lanes = TILE_BYTES // cnp.PyArray_ITEMSIZE(W)
+    cdef Py_ssize_t taps = W.shape[2] * W.shape[3], lanes = VECTOR_BYTES // cnp.PyArray_ITEMSIZE(W)
     cdef Py_ssize_t C = source.shape[1] // groups, F = target.shape[1] // groups
     cdef Py_ssize_t height = target.shape[2], width = target.shape[3], vectors
     cdef Py_ssize_t sh = steps[0], sw = steps[1], dw = steps[5]
@@ -541,7 +541,7 @@ def suits(cnp.ndarray source, cnp.ndarray W, cnp.ndarray target, tuple steps, in
     vectors = height * ceil_div(width, lanes)
     if not weights:
         vectors = min(vectors, ceil_div((height - 1) * (width + (W.shape[3] - 1) * dw // sw) + width, lanes))
-    elif groups * F * (C * taps + 1) * TILE_BYTES > SETS_BYTES:
+    elif groups * F * (C * taps + 1) * VECTOR_BYTES > SETS_BYTES:
         return False
     return ((1.1 * products + 3 + 2 * copies / F) * vectors * F
             < (products + 8) * ceil_div(F, lanes) * (height * width))
@@ -564,7 +564,7 @@ def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db,
     cdef Plan plan = find_plan(x, dW, dout, steps, groups, False)
     cdef Gather* g = &plan.g
     cdef Py_ssize_t N = x.shape[0], itemsize = cnp.PyArray_ITEMSIZE(dW), taps = g.each.taps, K = g.C * taps, k
-    cdef Py_ssize_t total = groups * g.F * (K + 1) * TILE_BYTES // itemsize
+    cdef Py_ssize_t total = groups * g.F * (K + 1) * VECTOR_BYTES // itemsize
     cdef Py_ssize_t blocks = min(groups, ITEMS), sets, summed
     cdef cnp.ndarray scratch, offsets
     cdef Py_ssize_t* off

@@ -8,8 +8,8 @@
 # channels, what a tile reads of them is copied next to each other: all blocks of outputs read it again.
 #
 # Reading the next strip and writing this one take a fifth of the time if the core waits for them. So tiles ask for the
-# lines while they compute, each for one line of every channel (`Ahead`), or the loops around them do, where tiles are
-# small or channels few.
+# lines while they compute, each for one line of every channel (`Prefetch`), or the loops around them do, where tiles
+# are small or channels few.
 #
 # Relu and 2 x 2 maxima (conv/pooled.h) join two rows of outputs while their lanes are still channels, so that only the
 # maxima are transposed and written.
@@ -21,8 +21,9 @@ from libc.string cimport memcpy, memset
 from cconv.kernels.runtime._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.runtime.division cimport ceil_div, deal, quotient, round_up
 from cconv.kernels.vector.tile cimport (
-    TILE_BYTES, TILE_MAX_V, TILE_SIDE_V, Ahead, expect, fetch, look_ahead, pad, pad_split, plan_lines, run_rows,
-    side_rows, tile, tile_cost, tile_product, tile_rows, tile_run, turn_biased, turn_padded
+    TILE_MAX_NR, TILE_SIDE_NR, VECTOR_BYTES, Prefetch, next_prefetch, pad, pad_split, plan_prefetch, prefetch_read,
+    prefetch_write, run_rows, side_rows, tile, tile_cost, tile_product, tile_rows, tile_run, transpose_biased,
+    transpose_padded
 )
 
 
@@ -111,7 +112,7 @@ cdef inline void turn_places(const floating* places, Py_ssize_t step, Py_ssize_t
 
 cdef inline bint shares(Py_ssize_t V, int side, Py_ssize_t lanes) noexcept nogil:
     """Whether `tile_run` has a loop of its own for these: not for a single vector of float64, for size's sake."""
-    return side > 0 and V <= TILE_SIDE_V and (V > 1 or lanes * 4 == TILE_BYTES)
+    return side > 0 and V <= TILE_SIDE_NR and (V > 1 or lanes * 4 == VECTOR_BYTES)
 
 
 cdef inline int most_outputs(Py_ssize_t V, Py_ssize_t across, int side, Py_ssize_t lanes) noexcept nogil:
@@ -133,7 +134,7 @@ cdef inline Py_ssize_t tile_width(Py_ssize_t vectors, Py_ssize_t width, Py_ssize
     """The number of vectors per tile with the least work, for `vectors` in all and rows of `width` outputs."""
     cdef Py_ssize_t V, best = 1
     cdef double cost, least = -1
-    for V in range(1, min(vectors, TILE_MAX_V) + 1):
+    for V in range(1, min(vectors, TILE_MAX_NR) + 1):
         cost = vectors // V * row_cost(V, width, across, side, lanes)
         if vectors % V:
             cost += row_cost(vectors % V, width, across, side, lanes)
@@ -184,7 +185,7 @@ cdef inline void pack(const floating* W, Gather* g, Py_ssize_t group, Py_ssize_t
             to = packed + group * g.weights + g.each[s].weights + K * v * g.lanes
             source = W + v * g.lanes * f_step
             if f_step == K and c_step == g.each[s].taps and g.each[s].tap[c_step - 1] == c_step - 1:
-                turn_padded(source, f_step, F, K, to, V * g.lanes)
+                transpose_padded(source, f_step, F, K, to, V * g.lanes)
                 continue
             for c in range(g.C):
                 for t in range(g.each[s].taps):
@@ -207,7 +208,7 @@ cdef inline Pass* pass_of(Gather* g, Py_ssize_t y, Py_ssize_t z) noexcept nogil:
 
 cdef inline void gather_phase(const floating* row, const floating* weights, Gather* g, Pass* p, const Py_ssize_t* taps,
                               Py_ssize_t V, Py_ssize_t z, Py_ssize_t count, floating* strip,
-                              Ahead* ahead) noexcept nogil:
+                              Prefetch* ahead) noexcept nogil:
     """Compute `count` outputs from z on of a phase of a row, the first from what lies at `row`, for V vectors of
     channels."""
     cdef Py_ssize_t step = V * g.lanes, first = taps[0], inner = taps[1] - taps[0], which, i, tiles
@@ -220,7 +221,7 @@ cdef inline void gather_phase(const floating* row, const floating* weights, Gath
     for i in range(tiles):
         P = size + (i < larger)
         if g.asked > 0:
-            look_ahead(ahead)
+            next_prefetch(ahead)
         if g.across == 1:
             which = (z == 0) | (z + P == p.width) << 1
             kept = p.kept + 2 * (which * p.most + first)
@@ -238,7 +239,8 @@ cdef inline void gather_phase(const floating* row, const floating* weights, Gath
 
 
 cdef inline void gather_row(const floating* scene, const floating* packed, Gather* g, Py_ssize_t y, Py_ssize_t v,
-                            Py_ssize_t V, Py_ssize_t z0, Py_ssize_t z1, floating* strip, Ahead* ahead) noexcept nogil:
+                            Py_ssize_t V, Py_ssize_t z0, Py_ssize_t z1, floating* strip,
+                            Prefetch* ahead) noexcept nogil:
     """Compute outputs z0 to z1 of row y for V vectors of channels from v on; each phase begins at z0 or behind it."""
     cdef Py_ssize_t first = z0 if g.pw == 1 else quotient(z0, g.pw), z
     cdef Pass* p
@@ -278,7 +280,7 @@ cdef inline void gather_rows(const floating* scene, const floating* end_of_x, co
     cdef Py_ssize_t tiles = max(min(together, y1 - y0) * g.tiles // pieces, 1)  # of a strip
     cdef int P = 0, larger = 0
     cdef const floating* coming
-    cdef Ahead ahead
+    cdef Prefetch ahead
     scene = scene + group * g.C * g.plane
     packed = packed + group * g.weights
     if next_image != NULL:
@@ -304,11 +306,11 @@ cdef inline void gather_rows(const floating* scene, const floating* end_of_x, co
         asked = g.C if coming == NULL else g.asked
         if g.asked > 0:
             if coming != NULL:
-                plan_lines(&ahead.read, coming, g.plane, g.asked, size, tiles)
+                plan_prefetch(&ahead.read, coming, g.plane, g.asked, size, tiles)
             else:  # lines that are there: to look for those that are not takes longer
-                plan_lines(&ahead.read, scene + here, 0, 0, 0, tiles)
-            plan_lines(&ahead.write, out + group * g.F * g.area + first * g.row + z0, g.area, min(g.asked, g.F),
-                       rows * (z1 - z0), tiles)
+                plan_prefetch(&ahead.read, scene + here, 0, 0, 0, tiles)
+            plan_prefetch(&ahead.write, out + group * g.F * g.area + first * g.row + z0, g.area, min(g.asked, g.F),
+                          rows * (z1 - z0), tiles)
         steps = rows
         if g.compact:
             n = min(z1, g.area - first * g.row) - z0
@@ -324,23 +326,24 @@ cdef inline void gather_rows(const floating* scene, const floating* end_of_x, co
             for step in range(steps):
                 if asked < g.C:
                     end = max(asked, quotient((vi * steps + step + 1) * g.C, blocks * steps))
-                    fetch(coming + asked * g.plane, g.plane, size, end - asked)
+                    prefetch_read(coming + asked * g.plane, g.plane, size, end - asked)
                     asked = end
                 if given < F:
                     end = max(given, quotient((step + 1) * F, steps))
-                    expect(out + (f + given) * g.area + first * g.row + z0, g.area, rows * (z1 - z0), end - given)
+                    prefetch_write(out + (f + given) * g.area + first * g.row + z0, g.area, rows * (z1 - z0),
+                                   end - given)
                     given = end
                 if g.compact:
                     k = P + (step < larger)
-                    look_ahead(&ahead)
+                    next_prefetch(&ahead)
                     tile_product(<int>k, <int>V, <const floating*>room + step * g.most * g.C, g.most, g.C,
                                  packed + g.C * v * g.lanes, strip + n * V * g.lanes, V * g.lanes, &ahead.tile)
                 else:
                     k = min(z1, g.area - (first + step) * g.row) - z0
                     gather_row(scene, packed, g, first + step, v, V, z0, z0 + k, strip + n * V * g.lanes, &ahead)
                 n += k
-            turn_biased(strip, V * g.lanes, n, F, NULL if bias == NULL else bias + f,
-                        out + f * g.area + first * g.row + z0, g.area)
+            transpose_biased(strip, V * g.lanes, n, F, NULL if bias == NULL else bias + f,
+                             out + f * g.area + first * g.row + z0, g.area)
 
 
 cdef inline void gather_pooled(const floating* scene, const floating* packed, const floating* bias, Gather* g,
@@ -352,14 +355,14 @@ cdef inline void gather_pooled(const floating* scene, const floating* packed, co
     cdef Py_ssize_t room = (max(STRIP, columns) + g.lanes) * g.V * g.lanes
     cdef floating* places = strip + room
     cdef floating* rows = places + room
-    cdef Ahead ahead
+    cdef Prefetch ahead
     scene = scene + group * g.C * g.plane
     packed = packed + group * g.weights
     bias = bias + group * g.vectors * g.lanes
     memset(&ahead, 0, sizeof(ahead))
     if next_image != NULL:
-        plan_lines(&ahead.read, next_image + group * g.C * g.H * g.W, g.H * g.W, g.asked, g.H * g.W,
-                   2 * (y1 - y0) * g.tiles)
+        plan_prefetch(&ahead.read, next_image + group * g.C * g.H * g.W, g.H * g.W, g.asked, g.H * g.W,
+                      2 * (y1 - y0) * g.tiles)
     for i in range(ceil_div(y1 - y0, together)):
         first = y0 + i * together
         last = min(first + together, y1)
@@ -371,7 +374,7 @@ cdef inline void gather_pooled(const floating* scene, const floating* packed, co
             n = given = 0
             for y in range(first, last):
                 end = quotient((y - first + 1) * F, last - first)
-                expect(out + (f + given) * area + first * columns, area, (last - first) * columns, end - given)
+                prefetch_write(out + (f + given) * area + first * columns, area, (last - first) * columns, end - given)
                 given = end
                 for r in range(2):
                     gather_row(scene, packed, g, 2 * y + r, v, V, 0, 2 * columns,
@@ -379,7 +382,7 @@ cdef inline void gather_pooled(const floating* scene, const floating* packed, co
                 max_of_rows(<const floating*>rows, <const floating*>rows + 2 * columns * V * g.lanes, columns,
                             V * g.lanes, bias + v * g.lanes, strip + n * V * g.lanes, places, n)
                 n += columns
-            turn_biased(strip, V * g.lanes, n, F, <const floating*>NULL, out + f * area + first * columns, area)
+            transpose_biased(strip, V * g.lanes, n, F, <const floating*>NULL, out + f * area + first * columns, area)
             if where != NULL:
                 turn_places(places, V * g.lanes, n, F, where + f * area + first * columns, area)
 

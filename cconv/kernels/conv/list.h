@@ -23,19 +23,19 @@
 /* The most vectors per row for so many rows. */
 static inline int list_vectors(int R)
 {
-    const int most = (TILE_REGISTERS - 2) / R;
+    const int most = (TILE_ACCUMULATORS - 2) / R;
     return most < LIST_VECTORS ? most : LIST_VECTORS;
 }
 
 #define T float
-#define LANES (TILE_BYTES / 4)
+#define LANES (VECTOR_BYTES / 4)
 #define NAME(name) name##_float
 #include "conv/list.h"
 #undef T
 #undef LANES
 #undef NAME
 #define T double
-#define LANES (TILE_BYTES / 8)
+#define LANES (VECTOR_BYTES / 8)
 #define NAME(name) name##_double
 #include "conv/list.h"
 #undef T
@@ -44,43 +44,43 @@ static inline int list_vectors(int R)
 
 #elif defined(T)
 
-TILE_INLINE void NAME(add_listed_body)(const int R, const int J, const T *image, ptrdiff_t row, const int32_t *at,
-                                       const T *value, ptrdiff_t n, T *total, ptrdiff_t step)
+CCONV_INLINE void NAME(add_listed_body)(const int R, const int J, const T *image, ptrdiff_t row, const int32_t *at,
+                                        const T *value, ptrdiff_t n, T *total, ptrdiff_t step)
 {
     NAME(vec) sum[LIST_ROWS * LIST_VECTORS];
-    TILE_UNROLL
+    CCONV_UNROLL
     for (int i = 0; i < R * J; i++) sum[i] = NAME(load)(total + i / J * step + i % J * LANES);
     for (ptrdiff_t k = 0; k < n; k++) {
-        const NAME(vec) factor = NAME(spread)(value[k]);
+        const NAME(vec) factor = NAME(broadcast)(value[k]);
         const T *line = image + at[k];
-        TILE_UNROLL
+        CCONV_UNROLL
         for (int r = 0; r < R; r++, line += row) {
-            TILE_ONE_REGISTER(line);
-            TILE_UNROLL
+            CCONV_ONE_REGISTER(line);
+            CCONV_UNROLL
             for (int j = 0; j < J; j++)
-                sum[r * J + j] = NAME(multiply_add)(factor, NAME(load)(line + j * LANES), sum[r * J + j]);
+                sum[r * J + j] = NAME(fma)(factor, NAME(load)(line + j * LANES), sum[r * J + j]);
         }
     }
-    TILE_UNROLL
+    CCONV_UNROLL
     for (int i = 0; i < R * J; i++) NAME(store)(total + i / J * step + i % J * LANES, sum[i]);
 }
 
-TILE_INLINE void NAME(spread_listed_body)(const int R, const int J, T *image, ptrdiff_t row, const int32_t *at,
-                                          const T *value, ptrdiff_t n, const T *weights, ptrdiff_t step)
+CCONV_INLINE void NAME(spread_listed_body)(const int R, const int J, T *image, ptrdiff_t row, const int32_t *at,
+                                           const T *value, ptrdiff_t n, const T *weights, ptrdiff_t step)
 {
     NAME(vec) weight[LIST_ROWS * LIST_VECTORS];
-    TILE_UNROLL
+    CCONV_UNROLL
     for (int i = 0; i < R * J; i++) weight[i] = NAME(load)(weights + i / J * step + i % J * LANES);
     for (ptrdiff_t k = 0; k < n; k++) {
-        const NAME(vec) factor = NAME(spread)(value[k]);
+        const NAME(vec) factor = NAME(broadcast)(value[k]);
         T *line = image + at[k];
-        TILE_UNROLL
+        CCONV_UNROLL
         for (int r = 0; r < R; r++, line += row) {
-            TILE_ONE_REGISTER(line);
-            TILE_UNROLL
+            CCONV_ONE_REGISTER(line);
+            CCONV_UNROLL
             for (int j = 0; j < J; j++) {
                 T *const to = line + j * LANES;
-                NAME(store)(to, NAME(multiply_add)(factor, weight[r * J + j], NAME(load)(to)));
+                NAME(store)(to, NAME(fma)(factor, weight[r * J + j], NAME(load)(to)));
             }
         }
     }
@@ -95,14 +95,14 @@ static void NAME(channels_last)(const T *from, ptrdiff_t C, ptrdiff_t count, con
         for (ptrdiff_t k = 0; k < count; k += LANES) {
             const ptrdiff_t q = k > 0 && count - k < LANES ? count - LANES : k, m = count - q < LANES ? count - q : LANES;
             NAME(vec) block[LANES];
-            TILE_UNROLL
+            CCONV_UNROLL
             for (int r = 0; r < LANES; r++) {
-                block[r] = NAME(spread)(0);
+                block[r] = NAME(broadcast)(0);
                 if (r < n && m == LANES) block[r] = NAME(load)(from + r * count + q);
                 if (r < n && m < LANES) memcpy(&block[r], from + r * count + q, (size_t)m * sizeof(T));
             }
             NAME(transpose)(block);
-            TILE_UNROLL
+            CCONV_UNROLL
             for (int r = 0; r < LANES; r++)
                 if (r < m) NAME(store)(to + off[q + r], block[r]);
         }
@@ -117,10 +117,10 @@ static void NAME(channels_first)(const T *from, const ptrdiff_t *off, ptrdiff_t 
         for (ptrdiff_t k = 0; k < count; k += LANES) {
             const ptrdiff_t q = k > 0 && count - k < LANES ? count - LANES : k, m = count - q < LANES ? count - q : LANES;
             NAME(vec) block[LANES];
-            TILE_UNROLL
+            CCONV_UNROLL
             for (int r = 0; r < LANES; r++) block[r] = NAME(load)(from + off[q + (r < m ? r : 0)]);
             NAME(transpose)(block);
-            TILE_UNROLL
+            CCONV_UNROLL
             for (int r = 0; r < LANES; r++) {
                 if (r < n && m == LANES) NAME(store)(to + r * count + q, block[r]);
                 if (r < n && m < LANES) memcpy(to + r * count + q, &block[r], (size_t)m * sizeof(T));
@@ -149,10 +149,10 @@ static void NAME(add_listed)(int R, int J, const T *image, ptrdiff_t row, const 
 {
     switch (R * 16 + J) {
         FEW(ADD)
-#if TILE_REGISTERS >= 24
+#if TILE_ACCUMULATORS >= 24
         MANY(ADD)
 #endif
-#if TILE_REGISTERS >= 26
+#if TILE_ACCUMULATORS >= 26
         MOST(ADD)
 #endif
         default: abort();
@@ -165,10 +165,10 @@ static void NAME(spread_listed)(int R, int J, T *image, ptrdiff_t row, const int
 {
     switch (R * 16 + J) {
         FEW(SPREAD)
-#if TILE_REGISTERS >= 24
+#if TILE_ACCUMULATORS >= 24
         MANY(SPREAD)
 #endif
-#if TILE_REGISTERS >= 26
+#if TILE_ACCUMULATORS >= 26
         MOST(SPREAD)
 #endif
         default: abort();

@@ -19,7 +19,7 @@ from cconv.kernels.runtime._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.conv.gather cimport Gather, pad_image
 from cconv.kernels.runtime.division cimport ceil_div
 from cconv.kernels.vector.sums cimport sum_add, sum_parts, sum_row
-from cconv.kernels.vector.tile cimport turn, turn_padded
+from cconv.kernels.vector.tile cimport transpose_matrix, transpose_padded
 
 
 cdef extern from "conv/pooled.h" nogil:
@@ -302,7 +302,7 @@ cdef inline void some_list_weights(const floating* W, floating* weights, ListJob
     cdef List* g = job.g
     cdef Py_ssize_t taps = g.FH * g.FW, f
     while (f := take_piece(pieces, slot)) >= 0:
-        turn_padded(W + f * g.C * taps, taps, g.C, taps, weights + f * taps * g.pixel, g.pixel)
+        transpose_padded(W + f * g.C * taps, taps, g.C, taps, weights + f * taps * g.pixel, g.pixel)
 
 
 cdef inline void list_weights(void* given, Pieces* pieces, int slot) noexcept nogil:
@@ -357,7 +357,7 @@ cdef inline void some_list_filters(floating* sums, floating* dW, floating* db, L
     cdef Py_ssize_t taps = g.FH * g.FW, f
     while (f := take_piece(pieces, slot)) >= 0:
         finish_filter(sums, f, g.F, g.size, g.sets, db)
-        turn(sums + f * g.size, g.pixel, taps, g.C, dW + f * g.C * taps, taps)
+        transpose_matrix(sums + f * g.size, g.pixel, taps, g.C, dW + f * g.C * taps, taps)
 
 
 cdef inline void list_filters(void* given, Pieces* pieces, int slot) noexcept nogil:

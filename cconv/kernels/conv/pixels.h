@@ -30,7 +30,7 @@ typedef struct {
  * pixels fit the registers, and their addresses the others. */
 static inline int pixels_side(int F)
 {
-    const int side = TILE_REGISTERS / F - 1;
+    const int side = TILE_ACCUMULATORS / F - 1;
     return side < 9 ? side : 9;
 }
 
@@ -38,14 +38,14 @@ static inline int pixels_side(int F)
 static inline ptrdiff_t over(ptrdiff_t a, ptrdiff_t b) { return b == 1 ? a : b == 2 ? a >> 1 : a / b; }
 
 #define T float
-#define LANES (TILE_BYTES / 4)
+#define LANES (VECTOR_BYTES / 4)
 #define NAME(name) name##_float
 #include "conv/pixels.h"
 #undef T
 #undef LANES
 #undef NAME
 #define T double
-#define LANES (TILE_BYTES / 8)
+#define LANES (VECTOR_BYTES / 8)
 #define NAME(name) name##_double
 #include "conv/pixels.h"
 #undef T
@@ -56,9 +56,9 @@ static inline ptrdiff_t over(ptrdiff_t a, ptrdiff_t b) { return b == 1 ? a : b =
 
 #if defined(__GNUC__) && !defined(__clang__)
 /* The values of two vectors in turns: the way back from `evens`. */
-TILE_INLINE void NAME(alternate)(const T *even, const T *odd, T *to)
+CCONV_INLINE void NAME(alternate)(const T *even, const T *odd, T *to)
 {
-    NAME(lanes) low;
+    NAME(mask) low;
     const NAME(vec) x = NAME(load)(even), y = NAME(load)(odd);
     for (int l = 0; l < LANES; l++) low[l] = l / 2 + l % 2 * LANES;
     NAME(store)(to, __builtin_shuffle(x, y, low));
@@ -66,19 +66,19 @@ TILE_INLINE void NAME(alternate)(const T *even, const T *odd, T *to)
 }
 
 /* The values at odd places of two vectors. */
-TILE_INLINE NAME(vec) NAME(odds)(const T *from)
+CCONV_INLINE NAME(vec) NAME(odds)(const T *from)
 {
-    NAME(lanes) odd;
+    NAME(mask) odd;
     for (int l = 0; l < LANES; l++) odd[l] = 2 * l + 1;
     return __builtin_shuffle(NAME(load)(from), NAME(load)(from + LANES), odd);
 }
 #else
-TILE_INLINE void NAME(alternate)(const T *even, const T *odd, T *to)
+CCONV_INLINE void NAME(alternate)(const T *even, const T *odd, T *to)
 {
     for (int l = 0; l < LANES; l++) to[2 * l] = even[l], to[2 * l + 1] = odd[l];
 }
 
-TILE_INLINE NAME(vec) NAME(odds)(const T *from)
+CCONV_INLINE NAME(vec) NAME(odds)(const T *from)
 {
     T line[LANES];
     for (int l = 0; l < LANES; l++) line[l] = from[2 * l + 1];
@@ -87,12 +87,12 @@ TILE_INLINE NAME(vec) NAME(odds)(const T *from)
 #endif
 
 /* Store the first n lanes, and zeros beside them as far as there is room for them. */
-TILE_INLINE void NAME(put)(NAME(vec) v, ptrdiff_t n, NAME(lanes) rest, T *to, const T *end)
+CCONV_INLINE void NAME(put)(NAME(vec) v, ptrdiff_t n, NAME(mask) rest, T *to, const T *end)
 {
     if (n >= LANES)
         NAME(store)(to, v);
     else if (end - to >= LANES)
-        NAME(store)(to, NAME(keep)(v, rest));
+        NAME(store)(to, NAME(mask_and)(v, rest));
     else
         memcpy(to, &v, (size_t)n * sizeof(T));
 }
@@ -106,7 +106,7 @@ static void NAME(split_pairs)(const T *x, const T *end, const split_geometry *g,
     const ptrdiff_t room[2] = {g->pitch - g->left / 2, g->pitch - (g->left + 1) / 2};
     const ptrdiff_t found[2] = {(g->W + 1) / 2, g->W / 2};
     const ptrdiff_t count[2] = {found[0] < room[0] ? found[0] : room[0], found[1] < room[1] ? found[1] : room[1]};
-    const NAME(lanes) rest[2] = {NAME(between)(0, count[0] % LANES), NAME(between)(0, count[1] % LANES)};
+    const NAME(mask) rest[2] = {NAME(mask_between)(0, count[0] % LANES), NAME(mask_between)(0, count[1] % LANES)};
     T line[2 * LANES] = {0};
     for (ptrdiff_t r = 0; r < g->H; r++) {
         const ptrdiff_t Y = over(r + g->top, g->sh), a = r + g->top - Y * g->sh;
@@ -119,7 +119,7 @@ static void NAME(split_pairs)(const T *x, const T *end, const split_geometry *g,
                 memcpy(line, from, (size_t)(end - from) * sizeof(T));
                 from = line;
             }
-            if (k < count[0]) NAME(put)(NAME(evens)(from), count[0] - k, rest[0], even + k, even_end);
+            if (k < count[0]) NAME(put)(NAME(load_even)(from), count[0] - k, rest[0], even + k, even_end);
             if (k < count[1]) NAME(put)(NAME(odds)(from), count[1] - k, rest[1], other + k, other_end);
         }
     }
@@ -139,7 +139,7 @@ static void NAME(split)(const T *x, const T *end, const split_geometry *g, T *to
             ptrdiff_t count = (from < g->W ? over(g->W - 1 - from, g->sw) + 1 : 0);
             if (count > g->pitch) count = g->pitch;
             count -= first;
-            const NAME(lanes) rest = NAME(between)(0, count % LANES);
+            const NAME(mask) rest = NAME(mask_between)(0, count % LANES);
             for (ptrdiff_t Y = 0; Y < g->rows; Y++) {
                 const ptrdiff_t r = Y * g->sh + a - g->top;
                 if (r < 0 || r >= g->H) continue;
@@ -149,7 +149,7 @@ static void NAME(split)(const T *x, const T *end, const split_geometry *g, T *to
                 if (g->sw == 1)
                     for (; k < count && end - (row + k) >= LANES; k += LANES) {
                         const NAME(vec) v = NAME(load)(row + k);
-                        NAME(store)(line + k, count - k < LANES ? NAME(keep)(v, rest) : v);
+                        NAME(store)(line + k, count - k < LANES ? NAME(mask_and)(v, rest) : v);
                     }
                 for (; k < count; k++) line[k] = row[k * g->sw];
             }
@@ -180,36 +180,36 @@ static void NAME(merge)(const T *from, ptrdiff_t step, ptrdiff_t pitch, ptrdiff_
 }
 
 /* F filters at P vectors of pixels; F and P are constants wherever this is inlined. */
-TILE_INLINE void NAME(filter_body)(const int F, const int P, const T *image, const ptrdiff_t *from, ptrdiff_t channels,
-                                   ptrdiff_t plane, ptrdiff_t taps, const ptrdiff_t *table, const T *W,
-                                   ptrdiff_t W_step, const T *bias, T *out, ptrdiff_t out_step, const ptrdiff_t *to)
+CCONV_INLINE void NAME(filter_body)(const int F, const int P, const T *image, const ptrdiff_t *from, ptrdiff_t channels,
+                                    ptrdiff_t plane, ptrdiff_t taps, const ptrdiff_t *table, const T *W,
+                                    ptrdiff_t W_step, const T *bias, T *out, ptrdiff_t out_step, const ptrdiff_t *to)
 {
-    NAME(vec) sum[TILE_REGISTERS];
+    NAME(vec) sum[TILE_ACCUMULATORS];
     const T *at[9];
-    TILE_UNROLL
+    CCONV_UNROLL
     for (int p = 0; p < P; p++) at[p] = image + from[p];
-    TILE_UNROLL
-    for (int i = 0; i < F * P; i++) sum[i] = NAME(spread)(0);
+    CCONV_UNROLL
+    for (int i = 0; i < F * P; i++) sum[i] = NAME(broadcast)(0);
     for (ptrdiff_t c = 0; c < channels; c++)
         for (ptrdiff_t t = 0; t < taps; t++, W++) {
             const ptrdiff_t here = c * plane + table[t];
             NAME(vec) weight[PIXELS_F];
-            TILE_UNROLL
-            for (int f = 0; f < F; f++) weight[f] = NAME(spread)(W[f * W_step]);
-            TILE_UNROLL
+            CCONV_UNROLL
+            for (int f = 0; f < F; f++) weight[f] = NAME(broadcast)(W[f * W_step]);
+            CCONV_UNROLL
             for (int p = 0; p < P; p++) {
                 const NAME(vec) pixels = NAME(load)(at[p] + here);
-                TILE_UNROLL
+                CCONV_UNROLL
                 for (int f = 0; f < F; f++)
-                    sum[f * P + p] = NAME(multiply_add)(pixels, weight[f], sum[f * P + p]);
+                    sum[f * P + p] = NAME(fma)(pixels, weight[f], sum[f * P + p]);
             }
         }
-    TILE_UNROLL
+    CCONV_UNROLL
     for (int f = 0; f < F; f++) {
         if (bias)
-            TILE_UNROLL
-            for (int p = 0; p < P; p++) sum[f * P + p] = NAME(add)(sum[f * P + p], NAME(spread)(bias[f]));
-        TILE_UNROLL
+            CCONV_UNROLL
+            for (int p = 0; p < P; p++) sum[f * P + p] = NAME(add)(sum[f * P + p], NAME(broadcast)(bias[f]));
+        CCONV_UNROLL
         for (int p = 0; p < P; p++) NAME(store)(out + f * out_step + to[p], sum[f * P + p]);
     }
 }
@@ -217,47 +217,47 @@ TILE_INLINE void NAME(filter_body)(const int F, const int P, const T *image, con
 /* F filters and K of their weights: the products of `rows` rows of `width` values of dout with what each weight was
  * multiplied with; lane by lane, added to totals[f * totals_step + k]. A last vector that is not full begins earlier,
  * and leaves out the lanes that it has in common with the one before; rows shorter than a vector are read beyond. */
-TILE_INLINE void NAME(weigh_body)(const int F, const int K, const T *image, const ptrdiff_t *off, ptrdiff_t row_step,
-                                  const T *dout, ptrdiff_t dout_step, ptrdiff_t rows, ptrdiff_t width, T *totals,
-                                  ptrdiff_t totals_step)
+CCONV_INLINE void NAME(weigh_body)(const int F, const int K, const T *image, const ptrdiff_t *off, ptrdiff_t row_step,
+                                   const T *dout, ptrdiff_t dout_step, ptrdiff_t rows, ptrdiff_t width, T *totals,
+                                   ptrdiff_t totals_step)
 {
     const ptrdiff_t full = width / LANES * LANES, last = width < LANES ? 0 : width - LANES;
-    const NAME(lanes) wanted = NAME(between)(full - last, width - last);
-    NAME(vec) sum[TILE_REGISTERS];
+    const NAME(mask) wanted = NAME(mask_between)(full - last, width - last);
+    NAME(vec) sum[TILE_ACCUMULATORS];
     const T *at[9];
-    TILE_UNROLL
+    CCONV_UNROLL
     for (int k = 0; k < K; k++) at[k] = image + off[k];
-    TILE_UNROLL
-    for (int i = 0; i < F * K; i++) sum[i] = NAME(spread)(0);
+    CCONV_UNROLL
+    for (int i = 0; i < F * K; i++) sum[i] = NAME(broadcast)(0);
     for (ptrdiff_t y = 0; y < rows; y++) {
         const ptrdiff_t here = y * row_step;
         const T *const row = dout + y * width;
         for (ptrdiff_t z = 0; z < full; z += LANES) {
             NAME(vec) d[PIXELS_F];
-            TILE_UNROLL
+            CCONV_UNROLL
             for (int f = 0; f < F; f++) d[f] = NAME(load)(row + f * dout_step + z);
-            TILE_UNROLL
+            CCONV_UNROLL
             for (int k = 0; k < K; k++) {
                 const NAME(vec) pixels = NAME(load)(at[k] + here + z);
-                TILE_UNROLL
-                for (int f = 0; f < F; f++) sum[f * K + k] = NAME(multiply_add)(pixels, d[f], sum[f * K + k]);
+                CCONV_UNROLL
+                for (int f = 0; f < F; f++) sum[f * K + k] = NAME(fma)(pixels, d[f], sum[f * K + k]);
             }
         }
         if (full < width) {
             NAME(vec) d[PIXELS_F];
-            TILE_UNROLL
-            for (int f = 0; f < F; f++) d[f] = NAME(keep)(NAME(load)(row + f * dout_step + last), wanted);
-            TILE_UNROLL
+            CCONV_UNROLL
+            for (int f = 0; f < F; f++) d[f] = NAME(mask_and)(NAME(load)(row + f * dout_step + last), wanted);
+            CCONV_UNROLL
             for (int k = 0; k < K; k++) {
-                const NAME(vec) pixels = NAME(keep)(NAME(load)(at[k] + here + last), wanted);
-                TILE_UNROLL
-                for (int f = 0; f < F; f++) sum[f * K + k] = NAME(multiply_add)(pixels, d[f], sum[f * K + k]);
+                const NAME(vec) pixels = NAME(mask_and)(NAME(load)(at[k] + here + last), wanted);
+                CCONV_UNROLL
+                for (int f = 0; f < F; f++) sum[f * K + k] = NAME(fma)(pixels, d[f], sum[f * K + k]);
             }
         }
     }
-    TILE_UNROLL
+    CCONV_UNROLL
     for (int f = 0; f < F; f++)
-        TILE_UNROLL
+        CCONV_UNROLL
         for (int k = 0; k < K; k++) {
             T *const total = totals + f * totals_step + k * LANES;
             NAME(store)(total, NAME(add)(NAME(load)(total), sum[f * K + k]));
@@ -273,13 +273,13 @@ TILE_INLINE void NAME(weigh_body)(const int F, const int K, const T *image, cons
         NAME(weigh_body)(F_, S_, image, off, row_step, dout, dout_step, rows, width, totals, totals_step);             \
         return;
 /* All sides up to pixels_side(F). */
-#if TILE_REGISTERS >= 24
+#if TILE_ACCUMULATORS >= 24
 #define MORE_SIDES(X)                                                                                                  \
     X(2, 6) X(2, 7) X(2, 8) X(2, 9) X(3, 4) X(3, 5) X(3, 6) X(3, 7) X(4, 3) X(4, 4) X(4, 5)
 #else
 #define MORE_SIDES(X)
 #endif
-#if TILE_REGISTERS >= 28
+#if TILE_ACCUMULATORS >= 28
 #define MOST_SIDES(X) X(3, 8) X(4, 6)
 #else
 #define MOST_SIDES(X)

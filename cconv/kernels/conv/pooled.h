@@ -11,7 +11,7 @@
 
 #include "vector/zeros.h"
 
-#define WINDOW_BYTES (TILE_BYTES < 32 ? TILE_BYTES : 32) /* of a register of taps */
+#define WINDOW_BYTES (VECTOR_BYTES < 32 ? VECTOR_BYTES : 32) /* of a register of taps */
 #define WINDOW_LANES 8 /* the most taps of a filter's row */
 #define WINDOW_ROWS 8  /* the most rows of taps, over all channels */
 
@@ -74,7 +74,7 @@ static inline void compress_double(unsigned passed, const double *dout, const ui
 
 #define T float
 #define WORD uint32_t
-#define LANES (TILE_BYTES / 4)
+#define LANES (VECTOR_BYTES / 4)
 #define NAME(name) name##_float
 #include "conv/pooled.h"
 #undef T
@@ -83,7 +83,7 @@ static inline void compress_double(unsigned passed, const double *dout, const ui
 #undef NAME
 #define T double
 #define WORD uint64_t
-#define LANES (TILE_BYTES / 8)
+#define LANES (VECTOR_BYTES / 8)
 #define NAME(name) name##_double
 #include "conv/pooled.h"
 #undef T
@@ -96,8 +96,8 @@ static inline void compress_double(unsigned passed, const double *dout, const ui
 /* out[z][l] = max(relu(x + bias[l])) over upper and lower, outputs 2z and 2z + 1, and its position 0 to 3; `width` lanes
  * are whole vectors. The first maximum wins, and of several NaN the last. Positions are bytes of words: that of z is byte
  * first + z of those from where[l] on, which lie `width` words apart. */
-static void NAME(max_of_rows)(const T *TILE_RESTRICT upper, const T *TILE_RESTRICT lower, ptrdiff_t n, ptrdiff_t width,
-                              const T *TILE_RESTRICT bias, T *TILE_RESTRICT out, WORD *TILE_RESTRICT where,
+static void NAME(max_of_rows)(const T *CCONV_RESTRICT upper, const T *CCONV_RESTRICT lower, ptrdiff_t n, ptrdiff_t width,
+                              const T *CCONV_RESTRICT bias, T *CCONV_RESTRICT out, WORD *CCONV_RESTRICT where,
                               ptrdiff_t first)
 {
     for (ptrdiff_t z = 0; z < n; z++) {
@@ -127,7 +127,7 @@ static void NAME(max_of_rows)(const T *TILE_RESTRICT upper, const T *TILE_RESTRI
     }
 }
 
-/* `count` positions of each of `columns` lanes, transposed as `turn_biased` does; whole vectors of words are read. */
+/* `count` positions of each of `columns` lanes, transposed as `transpose_biased` does; whole vectors of words are read. */
 static void NAME(turn_places)(const WORD *from, ptrdiff_t from_step, ptrdiff_t count, ptrdiff_t columns, uint8_t *to,
                               ptrdiff_t to_step)
 {
@@ -137,7 +137,7 @@ static void NAME(turn_places)(const WORD *from, ptrdiff_t from_step, ptrdiff_t c
         for (ptrdiff_t i = 0; i < count; i += most) {
             const ptrdiff_t n = count - i < most ? count - i : most, m = columns - l < LANES ? columns - l : LANES;
             /* The same bits, whatever they stand for: these are loaded, shuffled and stored. */
-            NAME(turn)((const T *)(from + i / (ptrdiff_t)sizeof(WORD) * from_step + l), from_step, LANES, LANES, line, LANES);
+            NAME(transpose_matrix)((const T *)(from + i / (ptrdiff_t)sizeof(WORD) * from_step + l), from_step, LANES, LANES, line, LANES);
             for (ptrdiff_t r = 0; r < m; r++) memcpy(to + (l + r) * to_step + i, line + r * LANES, (size_t)n);
         }
 }
@@ -176,18 +176,18 @@ static ptrdiff_t NAME(find_windows)(const T *dout, const T *y, const uint8_t *wh
 #pragma GCC diagnostic ignored "-Wpsabi" /* about passing wide vectors to functions; these are all inlined */
 #endif
 typedef T NAME(taps) __attribute__((vector_size(WINDOW_BYTES), aligned(sizeof(T)), may_alias));
-TILE_INLINE NAME(taps) NAME(load_taps)(const T *p) { return *(const NAME(taps) *)p; }
-TILE_INLINE NAME(taps) NAME(add_taps)(NAME(taps) a, NAME(taps) b) { return a + b; }
-TILE_INLINE NAME(taps) NAME(scale_taps)(NAME(taps) a, T b, NAME(taps) c) { return a * b + c; }
+CCONV_INLINE NAME(taps) NAME(load_taps)(const T *p) { return *(const NAME(taps) *)p; }
+CCONV_INLINE NAME(taps) NAME(add_taps)(NAME(taps) a, NAME(taps) b) { return a + b; }
+CCONV_INLINE NAME(taps) NAME(scale_taps)(NAME(taps) a, T b, NAME(taps) c) { return a * b + c; }
 #else
 typedef struct { T lane[WIDTH]; } NAME(taps);
-TILE_INLINE NAME(taps) NAME(load_taps)(const T *p) { NAME(taps) v; memcpy(&v, p, sizeof v); return v; }
-TILE_INLINE NAME(taps) NAME(add_taps)(NAME(taps) a, NAME(taps) b)
+CCONV_INLINE NAME(taps) NAME(load_taps)(const T *p) { NAME(taps) v; memcpy(&v, p, sizeof v); return v; }
+CCONV_INLINE NAME(taps) NAME(add_taps)(NAME(taps) a, NAME(taps) b)
 {
     for (int l = 0; l < WIDTH; l++) a.lane[l] += b.lane[l];
     return a;
 }
-TILE_INLINE NAME(taps) NAME(scale_taps)(NAME(taps) a, T b, NAME(taps) c)
+CCONV_INLINE NAME(taps) NAME(scale_taps)(NAME(taps) a, T b, NAME(taps) c)
 {
     for (int l = 0; l < WIDTH; l++) c.lane[l] += a.lane[l] * b;
     return c;
@@ -196,15 +196,15 @@ TILE_INLINE NAME(taps) NAME(scale_taps)(NAME(taps) a, T b, NAME(taps) c)
 
 /* sum[r][j] += value[k] * image[at[k] + rows[r] + j] over k < n, which is even: a chain each for even and odd k. Q is the
  * number of registers that j, the taps of a filter's row, fills. */
-TILE_INLINE void NAME(add_rows_of_windows)(const int R, const int Q, const T *image, const ptrdiff_t *rows,
-                                           const int32_t *at, const T *value, ptrdiff_t n, T *sum)
+CCONV_INLINE void NAME(add_rows_of_windows)(const int R, const int Q, const T *image, const ptrdiff_t *rows,
+                                            const int32_t *at, const T *value, ptrdiff_t n, T *sum)
 {
     NAME(taps) even[WINDOW_ROWS * WINDOW_LANES / WIDTH], odd[WINDOW_ROWS * WINDOW_LANES / WIDTH];
     const T *row[WINDOW_ROWS];
-    TILE_UNROLL
+    CCONV_UNROLL
     for (int r = 0; r < R; r++) {
         row[r] = image + rows[r];
-        TILE_UNROLL
+        CCONV_UNROLL
         for (int q = 0; q < Q; q++) {
             even[r * Q + q] = NAME(load_taps)(sum + r * WINDOW_LANES + q * WIDTH);
             memset(&odd[r * Q + q], 0, sizeof odd[0]);
@@ -212,9 +212,9 @@ TILE_INLINE void NAME(add_rows_of_windows)(const int R, const int Q, const T *im
     }
     for (ptrdiff_t k = 0; k < n; k += 2) {
         const ptrdiff_t here = at[k], there = at[k + 1];
-        TILE_UNROLL
+        CCONV_UNROLL
         for (int r = 0; r < R; r++) {
-            TILE_UNROLL
+            CCONV_UNROLL
             for (int q = 0; q < Q; q++) {
                 const int i = r * Q + q;
                 even[i] = NAME(scale_taps)(NAME(load_taps)(row[r] + here + q * WIDTH), value[k], even[i]);
@@ -222,9 +222,9 @@ TILE_INLINE void NAME(add_rows_of_windows)(const int R, const int Q, const T *im
             }
         }
     }
-    TILE_UNROLL
+    CCONV_UNROLL
     for (int r = 0; r < R; r++) {
-        TILE_UNROLL
+        CCONV_UNROLL
         for (int q = 0; q < Q; q++) {
             const NAME(taps) total = NAME(add_taps)(even[r * Q + q], odd[r * Q + q]);
             memcpy(sum + r * WINDOW_LANES + q * WIDTH, &total, sizeof total);

@@ -14,7 +14,7 @@ from libc.string cimport memcpy, memset
 
 from cconv.kernels.runtime._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.runtime.division cimport ceil_div, deal, quotient, round_up
-from cconv.kernels.vector.tile cimport add_shifted, fetch, tile
+from cconv.kernels.vector.tile cimport add_shifted, prefetch_read, tile
 
 
 cdef struct Scatter:
@@ -75,7 +75,7 @@ cdef inline void scatter_pixels(const floating* dout, const floating* end_of_dou
             for j in range(tiles):
                 # The next pixels are asked for a few channels at a time.
                 k = min(f + share, g.F)
-                fetch(dout + q + n + f * area, area, V * g.lanes, k - f)
+                prefetch_read(dout + q + n + f * area, area, V * g.lanes, k - f)
                 f = k
                 P = size + (j < larger)
                 to = sums + t * step + g.down[i] + q

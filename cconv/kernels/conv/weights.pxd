@@ -13,7 +13,9 @@ from cconv.kernels.runtime._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.conv.gather cimport Gather, Pass, pad_image
 from cconv.kernels.runtime.division cimport ceil_div, deal, floor_div, quotient
 from cconv.kernels.vector.sums cimport sum_columns, sum_parts
-from cconv.kernels.vector.tile cimport fetch, tile, tile_rows, tile_weights, turn, turn_padded, weight_channels
+from cconv.kernels.vector.tile cimport (
+    prefetch_read, tile, tile_rows, tile_weights, transpose_matrix, transpose_padded, weight_channels
+)
 
 
 cdef struct WeightJob:
@@ -48,7 +50,7 @@ cdef inline void add_in_order(const floating* image, const Py_ssize_t* off, Py_s
         k = 0
         for i in range(tiles):
             f = quotient(i * F, tiles)
-            fetch(next + (v * g.lanes + f) * g.area, g.area, length, quotient((i + 1) * F, tiles) - f)
+            prefetch_read(next + (v * g.lanes + f) * g.area, g.area, length, quotient((i + 1) * F, tiles) - f)
             P = size + (i < larger)
             tile(P, <int>V, image, weights + k, 1, 0, count, off, turned + v * g.lanes, lanes, lanes,
                  total + k * lanes + v * g.lanes, lanes, True)
@@ -70,7 +72,7 @@ cdef inline void add_by_tap(const floating* image, const Py_ssize_t* off, Py_ssi
         tiles = deal(channels, tile_rows(<int>V), &size, &larger)
         for t in range(p.taps):
             f = t * F // p.taps
-            fetch(next + (v * g.lanes + f) * g.area, g.area, length, (t + 1) * F // p.taps - f)
+            prefetch_read(next + (v * g.lanes + f) * g.area, g.area, length, (t + 1) * F // p.taps - f)
             column = p.table[t] - p.row[t] * g.PW
             top = max(y0, -floor_div(p.row[t], g.down))
             bottom = min(y1, floor_div(g.H - 1 - p.row[t], g.down) + 1)
@@ -105,7 +107,7 @@ cdef inline void add_by_row(const floating* image, const Py_ssize_t* off, Py_ssi
         tiles = deal(channels, weight_channels(<int>V, p.side), &size, &larger)
         for ti in range(rows):
             f = ti * F // rows
-            fetch(next + (v * g.lanes + f) * g.area, g.area, length, (ti + 1) * F // rows - f)
+            prefetch_read(next + (v * g.lanes + f) * g.area, g.area, length, (ti + 1) * F // rows - f)
             t = ti * p.side
             top = max(y0, -floor_div(p.row[t], g.down))
             bottom = min(y1, floor_div(g.H - 1 - p.row[t], g.down) + 1)
@@ -154,7 +156,7 @@ cdef inline void weigh_images(const floating* dout, const floating* x, Py_ssize_
             count = min(length, g.area - q)
             gradient = dout + n * gradients + group * g.F * g.area + q
             for f in range(i):
-                turn_padded(gradient + f * gradients, g.area, g.F, count, turned + f * count * lanes, lanes)
+                transpose_padded(gradient + f * gradients, g.area, g.F, count, turned + f * count * lanes, lanes)
             # The next strip is asked for while this one is worked on.
             ahead = length if qi + 1 < strips else together * gradients - q
             if c == 0:
@@ -208,7 +210,7 @@ cdef inline void some_weights(floating* sums, floating* dW, floating* db, Weight
         for m in range(1, job.sets):
             for i in range(rows * lanes):
                 mine[i] += mine[m * total + i]
-        turn(mine, lanes, rows, g.F, dW + group * g.F * K + c, K)
+        transpose_matrix(mine, lanes, rows, g.F, dW + group * g.F * K + c, K)
         if db != NULL and c == 0:
             for i in range(g.F):
                 db[group * g.F + i] = sum_parts(mine + K * lanes + i, total, job.sets, lanes)

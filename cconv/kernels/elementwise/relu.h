@@ -15,14 +15,14 @@
 #define MASK_BITS 64
 
 #define T float
-#define LANES (TILE_BYTES / 4)
+#define LANES (VECTOR_BYTES / 4)
 #define NAME(name) name##_float
 #include "elementwise/relu.h"
 #undef T
 #undef LANES
 #undef NAME
 #define T double
-#define LANES (TILE_BYTES / 8)
+#define LANES (VECTOR_BYTES / 8)
 #define NAME(name) name##_double
 #include "elementwise/relu.h"
 #undef T
@@ -56,7 +56,7 @@ static void NAME(relu_masked_backward)(const T *dout, const uint64_t *mask, ptrd
         const uint64_t word = *mask++;
         ptrdiff_t i = 0;
         for (; i + LANES <= count; i += LANES)
-            NAME(store)(dx + i, NAME(keep)(NAME(load)(dout + i), NAME(marked)((uint32_t)(word >> i))));
+            NAME(store)(dx + i, NAME(mask_and)(NAME(load)(dout + i), NAME(mask_of_bits)((uint32_t)(word >> i))));
         for (; i < count; i++) dx[i] = word >> i & 1 ? dout[i] : 0;
     }
 }

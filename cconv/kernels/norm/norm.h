@@ -1,7 +1,7 @@
 /* Normalization: what one thread does with a piece of the array. The formulas are in _norm.pyx.
  *
  * Batch normalization sees x as N rows of F * P columns. It works on a block of columns at a time and keeps one sum for
- * each: what belongs to a feature is spread over its columns first, so that every loop runs along a row, whatever P is.
+ * each: what belongs to a feature is repeated over its columns first, so that every loop runs along a row, whatever P is.
  * Layer and group normalization add up whole rows, a vector of sums side by side; where the compiler has no vector
  * types, a vector is one value.
  *
@@ -23,12 +23,6 @@
 #include <string.h>
 
 #include "vector/sums.h"
-
-#if defined(_MSC_VER)
-#define NORM_RESTRICT __restrict
-#else
-#define NORM_RESTRICT restrict
-#endif
 
 #define NORM_BYTES 2048 /* of a block of columns: all that a row needs beside x stays in the first cache */
 #define NORM_ROWS (SUM_BLOCK * SUM_BLOCK) /* rows whose columns are added up before they go on in double precision, */
@@ -151,16 +145,16 @@ static void NAME(add_products)(const T *dout, const T *dout_end, const T *x, con
     }
 }
 
-static inline void NAME(scale_row)(const T *NORM_RESTRICT x, const T *NORM_RESTRICT mean, const T *NORM_RESTRICT scale,
-                                   const T *NORM_RESTRICT shift, ptrdiff_t n, T *NORM_RESTRICT out)
+static inline void NAME(scale_row)(const T *CCONV_RESTRICT x, const T *CCONV_RESTRICT mean, const T *CCONV_RESTRICT scale,
+                                   const T *CCONV_RESTRICT shift, ptrdiff_t n, T *CCONV_RESTRICT out)
 {
     for (ptrdiff_t i = 0; i < n; i++) out[i] = (x[i] - mean[i]) * scale[i] + shift[i];
 }
 
-static inline void NAME(gradient_row)(const T *NORM_RESTRICT dout, const T *NORM_RESTRICT x,
-                                      const T *NORM_RESTRICT mean, const T *NORM_RESTRICT scale,
-                                      const T *NORM_RESTRICT slope, const T *NORM_RESTRICT shift, ptrdiff_t n,
-                                      T *NORM_RESTRICT dx)
+static inline void NAME(gradient_row)(const T *CCONV_RESTRICT dout, const T *CCONV_RESTRICT x,
+                                      const T *CCONV_RESTRICT mean, const T *CCONV_RESTRICT scale,
+                                      const T *CCONV_RESTRICT slope, const T *CCONV_RESTRICT shift, ptrdiff_t n,
+                                      T *CCONV_RESTRICT dx)
 {
     for (ptrdiff_t i = 0; i < n; i++) dx[i] = dout[i] * scale[i] + ((x[i] - mean[i]) * slope[i] + shift[i]);
 }
@@ -343,35 +337,35 @@ static void NAME(sum_products)(const T *a, T a_from, const T *b, T b_from, ptrdi
     *products = (double)NAME(fold)(&all_products) + rest_products;
 }
 
-static inline void NAME(scale_run)(const T *NORM_RESTRICT x, T mean, T scale, T shift, ptrdiff_t n,
-                                   T *NORM_RESTRICT out)
+static inline void NAME(scale_run)(const T *CCONV_RESTRICT x, T mean, T scale, T shift, ptrdiff_t n,
+                                   T *CCONV_RESTRICT out)
 {
     for (ptrdiff_t i = 0; i < n; i++) out[i] = (x[i] - mean) * scale + shift;
 }
 
-static inline void NAME(scale_along)(const T *NORM_RESTRICT x, T mean, T scale, const T *NORM_RESTRICT gamma,
-                                     const T *NORM_RESTRICT beta, ptrdiff_t n, T *NORM_RESTRICT out)
+static inline void NAME(scale_along)(const T *CCONV_RESTRICT x, T mean, T scale, const T *CCONV_RESTRICT gamma,
+                                     const T *CCONV_RESTRICT beta, ptrdiff_t n, T *CCONV_RESTRICT out)
 {
     for (ptrdiff_t i = 0; i < n; i++) out[i] = (x[i] - mean) * scale * gamma[i] + beta[i];
 }
 
-static inline void NAME(gradient_run)(const T *NORM_RESTRICT dout, const T *NORM_RESTRICT x, T mean, T scale, T slope,
-                                      T shift, ptrdiff_t n, T *NORM_RESTRICT dx)
+static inline void NAME(gradient_run)(const T *CCONV_RESTRICT dout, const T *CCONV_RESTRICT x, T mean, T scale, T slope,
+                                      T shift, ptrdiff_t n, T *CCONV_RESTRICT dx)
 {
     for (ptrdiff_t i = 0; i < n; i++) dx[i] = dout[i] * scale + ((x[i] - mean) * slope + shift);
 }
 
-static inline void NAME(gradient_along)(const T *NORM_RESTRICT dout, const T *NORM_RESTRICT x, T mean, T scale,
-                                        const T *NORM_RESTRICT gamma, T slope, T shift, ptrdiff_t n,
-                                        T *NORM_RESTRICT dx)
+static inline void NAME(gradient_along)(const T *CCONV_RESTRICT dout, const T *CCONV_RESTRICT x, T mean, T scale,
+                                        const T *CCONV_RESTRICT gamma, T slope, T shift, ptrdiff_t n,
+                                        T *CCONV_RESTRICT dx)
 {
     for (ptrdiff_t i = 0; i < n; i++) dx[i] = dout[i] * gamma[i] * scale + ((x[i] - mean) * slope + shift);
 }
 
 /* The sums over a row of dout * gamma and of its product with (x - mean) * scale; dgamma and dbeta grow meanwhile. */
-static void NAME(sum_along)(const T *NORM_RESTRICT dout, const T *NORM_RESTRICT x, T mean, T scale,
-                            const T *NORM_RESTRICT gamma, ptrdiff_t n, T *NORM_RESTRICT dgamma,
-                            T *NORM_RESTRICT dbeta, double *sum, double *products)
+static void NAME(sum_along)(const T *CCONV_RESTRICT dout, const T *CCONV_RESTRICT x, T mean, T scale,
+                            const T *CCONV_RESTRICT gamma, ptrdiff_t n, T *CCONV_RESTRICT dgamma,
+                            T *CCONV_RESTRICT dbeta, double *sum, double *products)
 {
     V all = {0}, all_products = {0};
     T rest = 0, rest_products = 0;

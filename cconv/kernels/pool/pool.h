@@ -12,11 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#if defined(_MSC_VER)
-#define POOL_RESTRICT __restrict
-#else
-#define POOL_RESTRICT restrict
-#endif
+#include "runtime/compiler.h"
 
 /* Rows are short and memory is the limit: vectors of 32 bytes leave fewer values to the scalar end of each loop. */
 #if defined(__AVX512F__) && defined(__GNUC__) && !defined(__clang__)
@@ -45,14 +41,14 @@
 #define TAP(STRIDE)                                                                                                    \
     for (ptrdiff_t q = 0; q < n; q++) {                                                                                \
         const T v = row[q * (STRIDE)];                                                                                 \
-        const int take = (v > best[q]) | (v != v);                                                                     \
-        best[q] = take ? v : best[q];                                                                                  \
-        at[q] = take ? tap : at[q];                                                                                    \
+        const int replaces = (v > best[q]) | (v != v);                                                                     \
+        best[q] = replaces ? v : best[q];                                                                                  \
+        at[q] = replaces ? tap : at[q];                                                                                    \
     }
 
 /* One tap of n windows: keep what is greater, or NaN. */
-POOL_FUNCTION void NAME(max_of_tap)(const T *POOL_RESTRICT row, ptrdiff_t stride, ptrdiff_t n, INT tap,
-                                    T *POOL_RESTRICT best, INT *POOL_RESTRICT at)
+POOL_FUNCTION void NAME(max_of_tap)(const T *CCONV_RESTRICT row, ptrdiff_t stride, ptrdiff_t n, INT tap,
+                                    T *CCONV_RESTRICT best, INT *CCONV_RESTRICT at)
 {
     if (stride == 1) {
         TAP(1)

@@ -7,7 +7,7 @@
  *
  * Windows of 2 x 2 and 3 x 3 two apart need no splitting: `max_pairs` and `scatter_pairs` are loops of their own, in
  * which a lane stands for two columns of the image, and a maximum is looked for in all its window for the gradient;
- * and so are `average_pairs` and `spread_pairs` for averages over 2 x 2.
+ * and so are `average_pairs` and `average_pairs_backward` for averages over 2 x 2.
  *
  * Vectors may run over the end of a row, into one that is written later, but never over the end of the planes. What
  * does not fit (compilers without vector shuffles; for maxima, rows or windows too large for the scratch, and planes that
@@ -136,14 +136,14 @@ static inline wvec_double add_hit_double(wvec_double s, wvec_double d, wbyte_dou
     return (wvec_double)_mm512_mask_add_pd((__m512d)s, (__mmask8)hit, (__m512d)s, (__m512d)d);
 }
 /* Replace what is not NaN and less than v, or where v is NaN. */
-static inline void take_float(wvec_float *best, wbyte_float *at, wvec_float v, wbyte_float tap)
+static inline void update_max_float(wvec_float *best, wbyte_float *at, wvec_float v, wbyte_float tap)
 {
     const __mmask16 more = _mm512_cmp_ps_mask((__m512)v, (__m512)*best, _CMP_GT_OQ) |
                            _mm512_cmp_ps_mask((__m512)v, (__m512)v, _CMP_UNORD_Q);
     *best = (wvec_float)_mm512_mask_mov_ps((__m512)*best, more, (__m512)v);
     *at = (wbyte_float)_mm_mask_mov_epi8((__m128i)*at, more, (__m128i)tap);
 }
-static inline void take_double(wvec_double *best, wbyte_double *at, wvec_double v, wbyte_double tap)
+static inline void update_max_double(wvec_double *best, wbyte_double *at, wvec_double v, wbyte_double tap)
 {
     const __mmask8 more = _mm512_cmp_pd_mask((__m512d)v, (__m512d)*best, _CMP_GT_OQ) |
                           _mm512_cmp_pd_mask((__m512d)v, (__m512d)v, _CMP_UNORD_Q);
@@ -182,12 +182,12 @@ static inline void take_double(wvec_double *best, wbyte_double *at, wvec_double 
                                   const T *columns, T *out, T *scratch)                                                \
     {                                                                                                                  \
     }                                                                                                                  \
-    static void spread_windows_##end(const T *dout, ptrdiff_t planes, const window_geometry *g, const T *rows,          \
-                                     const T *columns, T *dx, T *scratch)                                              \
+    static void sum_windows_backward_##end(const T *dout, ptrdiff_t planes, const window_geometry *g, const T *rows,          \
+                                           const T *columns, T *dx, T *scratch)                                              \
     {                                                                                                                  \
     }                                                                                                                  \
     static void average_pairs_##end(const T *x, ptrdiff_t rest, ptrdiff_t planes, const window_geometry *g, T *out) {} \
-    static void spread_pairs_##end(const T *dout, ptrdiff_t rest, ptrdiff_t planes, const window_geometry *g, T *dx)   \
+    static void average_pairs_backward_##end(const T *dout, ptrdiff_t rest, ptrdiff_t planes, const window_geometry *g, T *dx)   \
     {                                                                                                                  \
     }                                                                                                                  \
     static void max_pairs_##end(const T *x, ptrdiff_t rest, ptrdiff_t planes, const window_geometry *g, T *out,        \
@@ -254,17 +254,17 @@ typedef INT NAME(wint) __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(
 #endif
 
 /* A vector stored at p, no further than `end`. */
-static __attribute__((noinline, cold)) void NAME(put_part)(T *p, const T *end, V v)
+static __attribute__((noinline, cold)) void NAME(store_part)(T *p, const T *end, V v)
 {
     for (ptrdiff_t l = 0; l < window_min(end - p, LANES); l++) p[l] = v[l];
 }
 
-static inline void NAME(put)(T *p, const T *end, V v)
+static inline void NAME(store_until)(T *p, const T *end, V v)
 {
     if (end - p >= LANES)
         *(V *)p = v;
     else
-        NAME(put_part)(p, end, v);
+        NAME(store_part)(p, end, v);
 }
 
 /* Split the rows of outputs y0 ... y0 + count - 1 by phases; say whether all values are above -inf. */
@@ -309,7 +309,7 @@ static int NAME(split)(const T *x, const window_geometry *g, ptrdiff_t y0, ptrdi
 }
 
 /* Where each tap of the first output is in the split rows. */
-static void NAME(places)(const window_geometry *g, ptrdiff_t count, ptrdiff_t *off)
+static void NAME(tap_offsets)(const window_geometry *g, ptrdiff_t count, ptrdiff_t *off)
 {
     const ptrdiff_t rows = count + reach_h(g), pitch = g->OW + reach_w(g);
     for (int i = 0; i < g->fh; i++)
@@ -331,7 +331,7 @@ static int NAME(max_windows)(const T *x, const window_geometry *g, T *out, uint8
     for (ptrdiff_t y0 = 0; y0 < g->OH; y0 += band) {
         const ptrdiff_t count = window_min(band, g->OH - y0);
         if (!NAME(split)(x, g, y0, count, (T)-__builtin_inf(), split)) return 0;
-        NAME(places)(g, count, off);
+        NAME(tap_offsets)(g, count, off);
         for (ptrdiff_t y = 0; y < count; y++)
             for (ptrdiff_t z = 0; z < g->OW; z += LANES) {
                 const T *const at = split + y * pitch + z;
@@ -344,7 +344,7 @@ static int NAME(max_windows)(const T *x, const window_geometry *g, T *out, uint8
                     best = SELECT(more, v, best);
                     position = (position & ~more) | (((M){0} + (INT)t) & more);
                 }
-                NAME(put)(out + k, end, best);
+                NAME(store_until)(out + k, end, best);
                 if (where) {
                     const NAME(wbyte) bytes = __builtin_convertvector(position, NAME(wbyte));
                     const ptrdiff_t room = end - (out + k);
@@ -370,7 +370,7 @@ static inline M NAME(first_lanes)(ptrdiff_t count)
  * beside them, for a band of outputs at a time, so that nothing waits for what was just stored; then their columns.
  * columns has LANES values more than there are outputs. */
 static void NAME(sum_windows)(const T *x, ptrdiff_t planes, const window_geometry *g, const T *rows, const T *columns,
-                              T *SUM_RESTRICT out, T *SUM_RESTRICT scratch)
+                              T *CCONV_RESTRICT out, T *CCONV_RESTRICT scratch)
 {
     T *const sums = scratch;
     const ptrdiff_t H = g->H, W = g->W, OW = g->OW, sw = g->sw, room = window_buffer(g);
@@ -401,7 +401,7 @@ static void NAME(sum_windows)(const T *x, ptrdiff_t planes, const window_geometr
                         const V next = NAME(sum_vectors)(row + z * sw + LANES, 1, fw, sums_end, 0);
                         sum = __builtin_shufflevector(sum, next, NAME(W_EVEN));
                     }
-                    NAME(put)(out + z, out_end, sum / (LOAD(columns + z) * rows[y0 + y]));
+                    NAME(store_until)(out + z, out_end, sum / (LOAD(columns + z) * rows[y0 + y]));
                 }
             }
         }
@@ -410,16 +410,16 @@ static void NAME(sum_windows)(const T *x, ptrdiff_t planes, const window_geometr
 /* Some planes of gradients: each value of dout, divided by rows[y] * columns[z], goes to all inputs of its window. Rows of
  * dout wait in a buffer, where zeros stand for the strides, a band of them at a time; each is spread along the columns of
  * the image. A row of this is the sum of those whose windows reach it. */
-static void NAME(spread_windows)(const T *dout, ptrdiff_t planes, const window_geometry *g, const T *rows,
-                                 const T *columns, T *SUM_RESTRICT dx, T *SUM_RESTRICT scratch)
+static void NAME(sum_windows_backward)(const T *dout, ptrdiff_t planes, const window_geometry *g, const T *rows,
+                                       const T *columns, T *CCONV_RESTRICT dx, T *CCONV_RESTRICT scratch)
 {
     const ptrdiff_t H = g->H, W = g->W, OH = g->OH, OW = g->OW, sh = g->sh, sw = g->sw, room = window_buffer(g);
     const ptrdiff_t pitch = window_width(g), band = window_min(room / pitch, OH), step = W + LANES;
-    T *const values = scratch, *const spread = values + room;
+    T *const values = scratch, *const rows_sums = values + room;
     const ptrdiff_t pt = g->pt, pl = g->pl, fh = g->fh, fw = g->fw;
-    const T *const values_end = values + room, *const spread_end = spread + OH * step;
+    const T *const values_end = values + room, *const rows_sums_end = rows_sums + OH * step;
     const T *const dout_end = dout + planes * OH * OW, *const end = dx + planes * H * W;
-    const M given = NAME(first_lanes)(OW % LANES);
+    const M valid = NAME(first_lanes)(OW % LANES);
     const V zero = {0};
     memset(values, 0, sizeof(T) * (size_t)(band * pitch));
     for (ptrdiff_t p = 0; p < planes; p++) {
@@ -432,8 +432,8 @@ static void NAME(spread_windows)(const T *dout, ptrdiff_t planes, const window_g
                 for (ptrdiff_t y = 0; y < count; y++, dout += OW)
                     for (ptrdiff_t z = 0; z < OW; z += LANES) {
                         T *const at = values + y * pitch + fw - 1 + z * sw;
-                        V v = NAME(sum_get)(dout + z, dout_end) / (LOAD(columns + z) * rows[done + y]);
-                        if (OW - z < LANES) v = (V)((M)v & given);
+                        V v = NAME(load_until)(dout + z, dout_end) / (LOAD(columns + z) * rows[done + y]);
+                        if (OW - z < LANES) v = (V)((M)v & valid);
                         if (sw == 1) {
                             *(V *)at = v;
                         } else if (sw == 2) {
@@ -445,13 +445,13 @@ static void NAME(spread_windows)(const T *dout, ptrdiff_t planes, const window_g
                     }
                 for (ptrdiff_t y = 0; y < count; y++)
                     for (ptrdiff_t q = 0; q < W; q += LANES)
-                        *(V *)(spread + (done + y) * step + q) =
+                        *(V *)(rows_sums + (done + y) * step + q) =
                             NAME(sum_vectors)(values + y * pitch + pl + q, 1, fw, values_end, 0);
                 done += count;
             }
             for (ptrdiff_t q = 0; q < W; q += LANES)
-                NAME(put)(dx + q, end,
-                          NAME(sum_vectors)(spread + first * step + q, step, last - first, spread_end, 0));
+                NAME(store_until)(dx + q, end,
+                                  NAME(sum_vectors)(rows_sums + first * step + q, step, last - first, rows_sums_end, 0));
         }
         dout += (OH - done) * OW;
     }
@@ -472,16 +472,16 @@ static void NAME(average_pairs)(const T *x, ptrdiff_t rest, ptrdiff_t planes, co
                     low = LOAD(at) + LOAD(below);
                     high = LOAD(at + LANES) + LOAD(below + LANES);
                 } else {
-                    low = NAME(sum_get)(at, end) + NAME(sum_get)(below, end);
-                    high = NAME(sum_get)(at + LANES, end) + NAME(sum_get)(below + LANES, end);
+                    low = NAME(load_until)(at, end) + NAME(load_until)(below, end);
+                    high = NAME(load_until)(at + LANES, end) + NAME(load_until)(below + LANES, end);
                 }
                 even = __builtin_shufflevector(low, high, NAME(W_EVEN));
-                NAME(put)(out + z, out_end, (even + __builtin_shufflevector(low, high, NAME(W_ODD))) * (T)0.25);
+                NAME(store_until)(out + z, out_end, (even + __builtin_shufflevector(low, high, NAME(W_ODD))) * (T)0.25);
             }
 }
 
 /* Their gradient, for some planes, of whose dout, and what follows it, `rest` values may be read. */
-static void NAME(spread_pairs)(const T *dout, ptrdiff_t rest, ptrdiff_t planes, const window_geometry *g, T *dx)
+static void NAME(average_pairs_backward)(const T *dout, ptrdiff_t rest, ptrdiff_t planes, const window_geometry *g, T *dx)
 {
     const ptrdiff_t H = g->H, W = g->W, OH = g->OH, OW = g->OW;
     const T *const dout_end = dout + rest, *const end = dx + planes * H * W;
@@ -489,32 +489,32 @@ static void NAME(spread_pairs)(const T *dout, ptrdiff_t rest, ptrdiff_t planes, 
         for (ptrdiff_t r = 0; r < H; r++, dx += W) {
             const ptrdiff_t covered = r < 2 * OH ? OW : 0;
             for (ptrdiff_t z = 0; z < covered; z += LANES) {
-                const V v = NAME(sum_get)(dout + r / 2 * OW + z, dout_end) * (T)0.25;
-                NAME(put)(dx + 2 * z, end, __builtin_shufflevector(v, v, NAME(W_LOW)));
-                NAME(put)(dx + 2 * z + LANES, end, __builtin_shufflevector(v, v, NAME(W_HIGH)));
+                const V v = NAME(load_until)(dout + r / 2 * OW + z, dout_end) * (T)0.25;
+                NAME(store_until)(dx + 2 * z, end, __builtin_shufflevector(v, v, NAME(W_LOW)));
+                NAME(store_until)(dx + 2 * z + LANES, end, __builtin_shufflevector(v, v, NAME(W_HIGH)));
             }
             for (ptrdiff_t q = 2 * covered; q < W; q++) dx[q] = 0;
         }
 }
 
 /* Positions of LANES maxima in their windows: bytes, where comparisons can select these too, else as wide as values.
- * ADD_HIT adds to s those values of d whose position is `tap`; TAKE replaces maxima by what is greater or NaN. */
+ * ADD_HIT adds to s those values of d whose position is `tap`; UPDATE_MAX replaces maxima by what is greater or NaN. */
 #if defined(WINDOW_MASKS)
-typedef NAME(wbyte) NAME(spots);
-#define READ_SPOTS(p) (*(const NAME(spots) *)(p))
-#define WRITE_SPOTS(p, at) (*(NAME(spots) *)(p) = (at))
+typedef NAME(wbyte) NAME(positions);
+#define LOAD_POSITIONS(p) (*(const NAME(positions) *)(p))
+#define STORE_POSITIONS(p, at) (*(NAME(positions) *)(p) = (at))
 #define ADD_HIT(s, d, at, tap) NAME(add_hit)(s, d, at, (char)(tap))
-#define TAKE(best, at, v, tap) NAME(take)(&(best), &(at), v, tap)
+#define UPDATE_MAX(best, at, v, tap) NAME(update_max)(&(best), &(at), v, tap)
 #else
-typedef M NAME(spots);
+typedef M NAME(positions);
 #if VECTOR_BYTES > 16
-#define READ_SPOTS(p) ((M){NAME(W_EACH)(p)}) /* one instruction, where __builtin_convertvector takes many */
+#define LOAD_POSITIONS(p) ((M){NAME(W_EACH)(p)}) /* one instruction, where __builtin_convertvector takes many */
 #else
-#define READ_SPOTS(p) __builtin_convertvector(*(const NAME(wbyte) *)(p), M)
+#define LOAD_POSITIONS(p) __builtin_convertvector(*(const NAME(wbyte) *)(p), M)
 #endif
-#define WRITE_SPOTS(p, at) (*(NAME(wbyte) *)(p) = __builtin_convertvector(at, NAME(wbyte)))
+#define STORE_POSITIONS(p, at) (*(NAME(wbyte) *)(p) = __builtin_convertvector(at, NAME(wbyte)))
 #define ADD_HIT(s, d, at, tap) ((s) + (V)((M)(d) & ((at) == (M){0} + (INT)(tap))))
-#define TAKE(best, at, v, tap)                                                                                         \
+#define UPDATE_MAX(best, at, v, tap)                                                                                         \
     do {                                                                                                               \
         const M more = ((v) > (best)) | ((v) != (v));                                                                  \
         best = SELECT(more, v, best);                                                                                  \
@@ -528,16 +528,16 @@ typedef M NAME(spots);
 /* The maxima of a row of windows, and where they are. */
 typedef struct {
     V best;
-    NAME(spots) at;
+    NAME(positions) at;
 } NAME(maxima);
 
 /* Those of `f` columns two apart, from column z of a row on. Without padding a window begins with an even column; with
  * it, with the odd one that is `before`. Columns from `clip` on count from there as -inf, if that is not negative. */
 static inline __attribute__((always_inline)) NAME(maxima) NAME(max_of_row)(const int f, const int padded, const T *row,
                                                                            ptrdiff_t clip, V *before,
-                                                                           NAME(spots) start)
+                                                                           NAME(positions) start)
 {
-    const NAME(spots) one = (NAME(spots)){0} + 1;
+    const NAME(positions) one = (NAME(positions)){0} + 1;
     NAME(maxima) m = {{0}, start};
     V even = __builtin_shufflevector(LOAD(row), LOAD(row + LANES), NAME(W_EVEN)), last = even;
     V odd = __builtin_shufflevector(LOAD(row), LOAD(row + LANES), NAME(W_ODD));
@@ -549,30 +549,30 @@ static inline __attribute__((always_inline)) NAME(maxima) NAME(max_of_row)(const
     }
     if (padded) {
         m.best = __builtin_shufflevector(*before, odd, NAME(W_BEFORE));
-        TAKE(m.best, m.at, even, one);
-        TAKE(m.best, m.at, odd, one + one);
+        UPDATE_MAX(m.best, m.at, even, one);
+        UPDATE_MAX(m.best, m.at, odd, one + one);
         *before = odd;
     } else {
         m.best = even;
-        TAKE(m.best, m.at, odd, one);
-        if (f == 3) TAKE(m.best, m.at, last, one + one);
+        UPDATE_MAX(m.best, m.at, odd, one);
+        if (f == 3) UPDATE_MAX(m.best, m.at, last, one + one);
     }
     return m;
 }
 
 /* The maxima over windows of f x f two apart, as `scatter_rows` has them, from row `first` of outputs to before `last`
  * in each of some planes; `x` is the image's row with which that one begins. Each row of the image is gone through
- * once: the last of a window waits in `kept` for the next. Of equal values the first wins along the row, and then down
+ * once: the last of a window waits in `carried` for the next. Of equal values the first wins along the row, and then down
  * the rows. */
 static inline __attribute__((always_inline)) void NAME(max_rows)(const int f, const int padded, const T *x,
                                                                  const window_geometry *g, ptrdiff_t planes,
                                                                  ptrdiff_t first, ptrdiff_t last, T *out,
-                                                                 uint8_t *where, NAME(maxima) *kept)
+                                                                 uint8_t *where, NAME(maxima) *carried)
 {
     const ptrdiff_t H = g->H, W = g->W, OW = g->OW, pt = g->pt, vectors = (OW + LANES - 1) / LANES;
     const ptrdiff_t clip = 2 * (OW - 1) - padded + f > W ? W - 2 * (vectors - 1) * LANES : -1;
-    const NAME(spots) tap = (NAME(spots)){0} + (uint8_t)f;
-    NAME(spots) start = {0};
+    const NAME(positions) tap = (NAME(positions)){0} + (uint8_t)f;
+    NAME(positions) start = {0};
     if (padded) start[0] = 1; /* the first column there is */
     for (ptrdiff_t p = 0; p < planes; p++, x += H * W) {
         const T *row = x;
@@ -584,28 +584,28 @@ static inline __attribute__((always_inline)) void NAME(max_rows)(const int f, co
             for (ptrdiff_t v = 0; v < vectors; v++) {
                 const T *const at = row + 2 * v * LANES;
                 const ptrdiff_t end = v == vectors - 1 ? clip : -1;
-                const NAME(spots) begin = v == 0 ? start : (NAME(spots)){0};
+                const NAME(positions) begin = v == 0 ? start : (NAME(positions)){0};
                 NAME(maxima) m, next;
                 if (old)
-                    m = kept[v];
+                    m = carried[v];
                 else if (r >= 0)
                     m = NAME(max_of_row)(f, padded, at, end, before, begin);
                 if (r + 1 < H) {
                     next = NAME(max_of_row)(f, padded, at + W, end, before + 1, begin);
                     next.at += tap;
                     if (r >= 0)
-                        TAKE(m.best, m.at, next.best, next.at);
+                        UPDATE_MAX(m.best, m.at, next.best, next.at);
                     else
                         m = next;
                 }
                 if (f == 3 && r + 2 < H) {
                     next = NAME(max_of_row)(f, padded, at + 2 * W, end, before + 2, begin);
-                    kept[v] = next;
+                    carried[v] = next;
                     next.at += tap + tap;
-                    TAKE(m.best, m.at, next.best, next.at);
+                    UPDATE_MAX(m.best, m.at, next.best, next.at);
                 }
                 *(V *)(out + v * LANES) = m.best;
-                if (where) WRITE_SPOTS(where + v * LANES, m.at);
+                if (where) STORE_POSITIONS(where + v * LANES, m.at);
             }
             if (where) where += OW;
         }
@@ -614,14 +614,14 @@ static inline __attribute__((always_inline)) void NAME(max_rows)(const int f, co
 
 static __attribute__((noinline)) void NAME(max_some)(const T *x, const window_geometry *g, ptrdiff_t planes,
                                                      ptrdiff_t first, ptrdiff_t last, T *out, uint8_t *where,
-                                                     NAME(maxima) *kept)
+                                                     NAME(maxima) *carried)
 {
     if (g->fw == 2)
-        NAME(max_rows)(2, 0, x, g, planes, first, last, out, where, kept);
+        NAME(max_rows)(2, 0, x, g, planes, first, last, out, where, carried);
     else if (g->pl)
-        NAME(max_rows)(3, 1, x, g, planes, first, last, out, where, kept);
+        NAME(max_rows)(3, 1, x, g, planes, first, last, out, where, carried);
     else
-        NAME(max_rows)(3, 0, x, g, planes, first, last, out, where, kept);
+        NAME(max_rows)(3, 0, x, g, planes, first, last, out, where, carried);
 }
 
 /* The same for some planes, of which, and what follows them, `rest` values may be read. Where vectors would run too
@@ -629,24 +629,24 @@ static __attribute__((noinline)) void NAME(max_some)(const T *x, const window_ge
 static void NAME(max_pairs)(const T *x, ptrdiff_t rest, ptrdiff_t planes, const window_geometry *g, T *out,
                             uint8_t *where, T *scratch)
 {
-    NAME(maxima) *const kept = (NAME(maxima) *)scratch;
-    T *const rows = (T *)(kept + WINDOW_COLUMNS / (2 * LANES) + 1), *const values = rows + WINDOW_BESIDE;
-    uint8_t *const places = (uint8_t *)(values + WINDOW_COLUMNS / 2 + LANES + 1);
+    NAME(maxima) *const carried = (NAME(maxima) *)scratch;
+    T *const rows = (T *)(carried + WINDOW_COLUMNS / (2 * LANES) + 1), *const values = rows + WINDOW_BESIDE;
+    uint8_t *const positions = (uint8_t *)(values + WINDOW_COLUMNS / 2 + LANES + 1);
     const ptrdiff_t H = g->H, W = g->W, OH = g->OH, OW = g->OW, pt = g->pt, size = H * W;
     const ptrdiff_t vectors = (OW + LANES - 1) / LANES, over = vectors * LANES - OW;
     const ptrdiff_t over_x = 2 * vectors * LANES + 2 - W; /* read beyond a row */
     ptrdiff_t p = planes;
     while (p > 0 && (p * size + over_x > rest || p * OH * OW + over > planes * OH * OW)) p--;
-    NAME(max_some)(x - pt * W, g, p, 0, OH, out, where, kept);
+    NAME(max_some)(x - pt * W, g, p, 0, OH, out, where, carried);
     if (p < planes) memset(rows, 0, sizeof(T) * WINDOW_BESIDE);
     for (; p < planes; p++) {
         const ptrdiff_t at = p * OH * OW;
         for (ptrdiff_t y = 0; y < OH; y++) {
             const ptrdiff_t r = 2 * y - pt, first = window_max(r, 0), last = window_min(r + g->fh, H);
             memcpy(rows + (first - r) * W, x + p * size + first * W, sizeof(T) * (size_t)((last - first) * W));
-            NAME(max_some)(rows, g, 1, y, y + 1, values, where ? places : NULL, kept);
+            NAME(max_some)(rows, g, 1, y, y + 1, values, where ? positions : NULL, carried);
             memcpy(out + at + y * OW, values, sizeof(T) * (size_t)OW);
-            if (where) memcpy(where + at + y * OW, places, (size_t)OW);
+            if (where) memcpy(where + at + y * OW, positions, (size_t)OW);
         }
     }
 }
@@ -654,12 +654,12 @@ static void NAME(max_pairs)(const T *x, ptrdiff_t rest, ptrdiff_t planes, const 
 /* Sums for two columns of the image by turns: those that two windows of a row reach, and those that one does. */
 typedef struct {
     V two, one;
-} NAME(turns);
+} NAME(column_sums);
 
 /* What row i of the windows, whose positions begin with `tap`, adds; `other` are the neighbouring windows. */
-static inline __attribute__((always_inline)) NAME(turns) NAME(hits)(const int f, const int padded, NAME(turns) sum, V d,
-                                                                    NAME(spots) at, V other, NAME(spots) at_other,
-                                                                    INT tap, INT step)
+static inline __attribute__((always_inline)) NAME(column_sums) NAME(hits)(const int f, const int padded, NAME(column_sums) sum, V d,
+                                                                          NAME(positions) at, V other, NAME(positions) at_other,
+                                                                          INT tap, INT step)
 {
     if (f == 3 && !padded) sum.two = ADD_HIT(sum.two, other, at_other, tap + 2 * step);
     sum.two = ADD_HIT(sum.two, d, at, padded ? tap + 2 * step : tap);
@@ -668,7 +668,7 @@ static inline __attribute__((always_inline)) NAME(turns) NAME(hits)(const int f,
     return sum;
 }
 
-static inline __attribute__((always_inline)) void NAME(put_turns)(const int padded, T *p, NAME(turns) sum)
+static inline __attribute__((always_inline)) void NAME(store_columns)(const int padded, T *p, NAME(column_sums) sum)
 {
     const V even = padded ? sum.one : sum.two, odd = padded ? sum.two : sum.one;
     *(V *)p = __builtin_shufflevector(even, odd, NAME(W_LOW));
@@ -688,31 +688,31 @@ static inline __attribute__((always_inline)) void NAME(scatter_rows)(const int f
                                                                      const T *dout, const uint8_t *where,
                                                                      const window_geometry *g, ptrdiff_t planes,
                                                                      ptrdiff_t count, ptrdiff_t after, T *dx, T *above,
-                                                                     NAME(turns) *below)
+                                                                     NAME(column_sums) *below)
 {
     const ptrdiff_t W = g->W, OW = g->OW, size = g->H * W; /* what is written might alias g */
     const ptrdiff_t vectors = single ? 1 : (W + 2 * LANES - 1) / (2 * LANES);
     const INT step = (INT)g->dw, tap = (INT)g->fw; /* 1 and f, but of constants GCC would make vectors in each row */
-    const NAME(spots) nowhere = (NAME(spots)){0} - 1;
-    const NAME(turns) nothing = {{0}, {0}};
-    NAME(spots) beyond = {0};
-    NAME(turns) kept = below[0];
+    const NAME(positions) nowhere = (NAME(positions)){0} - 1;
+    const NAME(column_sums) nothing = {{0}, {0}};
+    NAME(positions) beyond = {0};
+    NAME(column_sums) carried = below[0];
     for (ptrdiff_t l = 0; l < LANES; l++) beyond[l] = (OW - 1) / LANES * LANES + l < OW ? 0 : -1;
     for (ptrdiff_t p = 0; p < planes; p++, dx += size) {
         T *upper = above ? above : dx, *lower = above ? dx : dx + W;
         for (ptrdiff_t y = 0; y < count; y++, dout += OW, where += OW) {
             V d = LOAD(dout), before = {0};
-            NAME(spots) at = READ_SPOTS(where), at_before = nowhere;
-            NAME(turns) first = nothing;
+            NAME(positions) at = LOAD_POSITIONS(where), at_before = nowhere;
+            NAME(column_sums) first = nothing;
             if (single || OW < LANES) at |= beyond;
             for (ptrdiff_t v = 0; v < vectors; v++) {
                 const ptrdiff_t z = (v + 1) * LANES;
-                NAME(turns) *const last = single ? &kept : below + v, second;
+                NAME(column_sums) *const last = single ? &carried : below + v, second;
                 V next = {0}, other = {0};
-                NAME(spots) at_next = nowhere, at_other = nowhere;
+                NAME(positions) at_next = nowhere, at_other = nowhere;
                 if (!single && z < OW) {
                     next = LOAD(dout + z);
-                    at_next = READ_SPOTS(where + z);
+                    at_next = LOAD_POSITIONS(where + z);
                     if (z + LANES > OW) at_next |= beyond;
                 }
                 if (padded) {
@@ -722,34 +722,34 @@ static inline __attribute__((always_inline)) void NAME(scatter_rows)(const int f
                     other = __builtin_shufflevector(before, d, NAME(W_BEFORE));
                     at_other = __builtin_shufflevector(at_before, at, NAME(W_BEFORE));
                 }
-                NAME(put_turns)(padded, upper + 2 * v * LANES,
-                                NAME(hits)(f, padded, f == 3 ? *last : nothing, d, at, other, at_other, 0, step));
+                NAME(store_columns)(padded, upper + 2 * v * LANES,
+                                    NAME(hits)(f, padded, f == 3 ? *last : nothing, d, at, other, at_other, 0, step));
                 second = NAME(hits)(f, padded, nothing, d, at, other, at_other, tap, step);
                 if (f == 3) *last = NAME(hits)(f, padded, nothing, d, at, other, at_other, 2 * tap, step);
                 if (v == 0)
                     first = second;
                 else
-                    NAME(put_turns)(padded, lower + 2 * v * LANES, second);
+                    NAME(store_columns)(padded, lower + 2 * v * LANES, second);
                 before = d, at_before = at, d = next, at = at_next;
             }
-            NAME(put_turns)(padded, lower, first);
+            NAME(store_columns)(padded, lower, first);
             upper = lower + W;
             lower = upper + W;
         }
         for (ptrdiff_t r = 0; r < after; r++, upper += W)
             for (ptrdiff_t v = 0; v < vectors; v++) {
-                NAME(turns) *const last = single ? &kept : below + v;
-                NAME(put_turns)(padded, upper + 2 * v * LANES, *last);
+                NAME(column_sums) *const last = single ? &carried : below + v;
+                NAME(store_columns)(padded, upper + 2 * v * LANES, *last);
                 *last = nothing;
             }
-        for (ptrdiff_t v = 0; v < vectors && after >= 0; v++) *(single ? &kept : below + v) = nothing;
+        for (ptrdiff_t v = 0; v < vectors && after >= 0; v++) *(single ? &carried : below + v) = nothing;
     }
-    if (single) below[0] = kept;
+    if (single) below[0] = carried;
 }
 
 static __attribute__((noinline)) void NAME(scatter_some)(const T *dout, const uint8_t *where, const window_geometry *g,
                                                          ptrdiff_t planes, ptrdiff_t count, ptrdiff_t after, T *dx,
-                                                         T *above, NAME(turns) *below)
+                                                         T *above, NAME(column_sums) *below)
 {
     const int single = g->W <= 2 * LANES && g->OW <= LANES; /* everything stays in registers then */
     if (g->fw == 2)
@@ -769,9 +769,9 @@ static __attribute__((noinline)) void NAME(scatter_some)(const T *dout, const ui
 static void NAME(scatter_pairs)(const T *dout, const uint8_t *where, ptrdiff_t rest, ptrdiff_t planes,
                                 const window_geometry *g, T *dx, T *scratch)
 {
-    NAME(turns) *const below = (NAME(turns) *)scratch;
+    NAME(column_sums) *const below = (NAME(column_sums) *)scratch;
     T *const rows = (T *)(below + WINDOW_COLUMNS / (2 * LANES)), *const values = rows + WINDOW_BESIDE;
-    uint8_t *const places = (uint8_t *)(values + WINDOW_COLUMNS / 2 + LANES + 1);
+    uint8_t *const positions = (uint8_t *)(values + WINDOW_COLUMNS / 2 + LANES + 1);
     const ptrdiff_t H = g->H, W = g->W, OH = g->OH, OW = g->OW, pt = g->pt, size = H * W, out = OH * OW;
     const ptrdiff_t vectors = (W + 2 * LANES - 1) / (2 * LANES), over = 2 * vectors * LANES - W;
     const ptrdiff_t over_dout = (OW + LANES - 1) / LANES * LANES - OW, bottom = window_max(H, 2 * OH - pt);
@@ -789,11 +789,11 @@ static void NAME(scatter_pairs)(const T *dout, const uint8_t *where, ptrdiff_t r
             const ptrdiff_t first = window_max(r, 0), last = window_min(r + 2, H);
             if (y < OH) {
                 memcpy(values, dout + p * out + y * OW, sizeof(T) * (size_t)OW);
-                memcpy(places, where + p * out + y * OW, (size_t)OW);
-                NAME(scatter_some)(values, places, g, 1, 1, -1, rows + W, rows, below);
+                memcpy(positions, where + p * out + y * OW, (size_t)OW);
+                NAME(scatter_some)(values, positions, g, 1, 1, -1, rows + W, rows, below);
                 y++;
             } else {
-                NAME(scatter_some)(values, places, g, 1, 0, 2, rows + W, rows, below);
+                NAME(scatter_some)(values, positions, g, 1, 0, 2, rows + W, rows, below);
             }
             memcpy(plane + first * W, rows + (first - r) * W, sizeof(T) * (size_t)((last - first) * W));
         }
@@ -820,8 +820,8 @@ static void NAME(scatter_pairs)(const T *dout, const uint8_t *where, ptrdiff_t r
 #undef WINDOW_BESIDE
 #undef W_EACH_float
 #undef W_EACH_double
-#undef READ_SPOTS
-#undef WRITE_SPOTS
+#undef LOAD_POSITIONS
+#undef STORE_POSITIONS
 #undef ADD_HIT
-#undef TAKE
+#undef UPDATE_MAX
 #endif

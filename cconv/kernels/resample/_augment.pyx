@@ -300,7 +300,7 @@ cdef void coordinates(const double* m, double y, const float* dy, const float* d
 
 
 cdef void warp_sample(Warp* job, Py_ssize_t n, Room* room) noexcept nogil:
-    cdef Py_ssize_t y, c, place, area = job.H * job.W, out_area = job.OH * job.OW, step = 0
+    cdef Py_ssize_t y, c, offset, area = job.H * job.W, out_area = job.OH * job.OW, step = 0
     cdef const double* m = job.maps + 6 * n
     cdef const char* image = job.x + n * job.C * area * job.itemsize
     cdef char* out = job.out + n * job.C * out_area * job.itemsize
@@ -318,13 +318,13 @@ cdef void warp_sample(Warp* job, Py_ssize_t n, Room* room) noexcept nogil:
         locate(job, room.y, room.first_y, job.H)
         locate(job, room.x, room.first_x, job.W)
         for c in range(job.C):
-            place = c * out_area + y * job.OW
+            offset = c * out_area + y * job.OW
             if job.type == cnp.NPY_UINT8:
-                mix_row(<const uint8_t*>image + c * area, <uint8_t*>out + place, job, room, <float>job.fill)
+                mix_row(<const uint8_t*>image + c * area, <uint8_t*>out + offset, job, room, <float>job.fill)
             elif job.type == cnp.NPY_FLOAT:
-                mix_row(<const float*>image + c * area, <float*>out + place, job, room, <float>job.fill)
+                mix_row(<const float*>image + c * area, <float*>out + offset, job, room, <float>job.fill)
             else:
-                mix_row(<const double*>image + c * area, <double*>out + place, job, room, job.fill)
+                mix_row(<const double*>image + c * area, <double*>out + offset, job, room, job.fill)
 
 
 cdef void warp_samples(void* given, Pieces* pieces, int slot) noexcept nogil:

@@ -2,7 +2,7 @@
  *
  *     out[l] = sum over k of a[k] * b[k * b_step + l]
  *
- * for V whole vectors of l, of which the last begins at l = `last` and may overlap the one before it: so the lines of a
+ * for NR whole vectors of l, of which the last begins at l = `last` and may overlap the one before it: so the lines of a
  * matrix need not be whole vectors. Each sum is one chain of fused multiply-adds from 0, as in tile.h, whose accumulators
  * bound the tile by far fewer vectors than one row needs.
  *
@@ -13,17 +13,17 @@
 
 #include "vector/tile.h"
 
-#define ROW_MAX_V 8
+#define ROW_MAX_NR 8
 
 #define T float
-#define LANES (TILE_BYTES / 4)
+#define LANES (VECTOR_BYTES / 4)
 #define NAME(name) name##_float
 #include "vector/row.h"
 #undef T
 #undef LANES
 #undef NAME
 #define T double
-#define LANES (TILE_BYTES / 8)
+#define LANES (VECTOR_BYTES / 8)
 #define NAME(name) name##_double
 #include "vector/row.h"
 #undef T
@@ -32,32 +32,32 @@
 
 #elif defined(T)
 
-/* V is a constant wherever this is inlined, so that `sum` becomes registers. */
-TILE_INLINE void NAME(row_body)(const int V, const T *a, ptrdiff_t count, const T *b, ptrdiff_t b_step,
-                                ptrdiff_t last, T *out)
+/* NR is a constant wherever this is inlined, so that `sum` becomes registers. */
+CCONV_INLINE void NAME(row_body)(const int NR, const T *a, ptrdiff_t count, const T *b, ptrdiff_t b_step,
+                                 ptrdiff_t last, T *out)
 {
-    NAME(vec) sum[ROW_MAX_V];
-    TILE_UNROLL
-    for (int v = 0; v < V; v++) sum[v] = NAME(spread)(0);
+    NAME(vec) sum[ROW_MAX_NR];
+    CCONV_UNROLL
+    for (int v = 0; v < NR; v++) sum[v] = NAME(broadcast)(0);
     for (ptrdiff_t k = 0; k < count; k++) {
-        const NAME(vec) value = NAME(spread)(a[k]);
-        TILE_UNROLL
-        for (int v = 0; v < V; v++)
-            sum[v] = NAME(multiply_add)(value, NAME(load)(b + (v < V - 1 ? v * LANES : last)), sum[v]);
+        const NAME(vec) value = NAME(broadcast)(a[k]);
+        CCONV_UNROLL
+        for (int v = 0; v < NR; v++)
+            sum[v] = NAME(fma)(value, NAME(load)(b + (v < NR - 1 ? v * LANES : last)), sum[v]);
         b += b_step;
     }
-    TILE_UNROLL
-    for (int v = 0; v < V; v++) NAME(store)(out + (v < V - 1 ? v * LANES : last), sum[v]);
+    CCONV_UNROLL
+    for (int v = 0; v < NR; v++) NAME(store)(out + (v < NR - 1 ? v * LANES : last), sum[v]);
 }
 
-#define ROW(V_)                                                                                                        \
-    case V_:                                                                                                           \
-        NAME(row_body)(V_, a, count, b, b_step, last, out);                                                            \
+#define ROW(NR_)                                                                                                        \
+    case NR_:                                                                                                           \
+        NAME(row_body)(NR_, a, count, b, b_step, last, out);                                                            \
         return;
 
-static void NAME(row)(int V, const T *a, ptrdiff_t count, const T *b, ptrdiff_t b_step, ptrdiff_t last, T *out)
+static void NAME(row)(int NR, const T *a, ptrdiff_t count, const T *b, ptrdiff_t b_step, ptrdiff_t last, T *out)
 {
-    switch (V) {
+    switch (NR) {
         ROW(1) ROW(2) ROW(3) ROW(4) ROW(5) ROW(6) ROW(7) ROW(8)
         default: abort();
     }

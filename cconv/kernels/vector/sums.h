@@ -19,6 +19,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "runtime/compiler.h"
+
 #define SUM_BLOCK 8
 #define SUM_BLOCKS 512
 
@@ -28,22 +30,6 @@
 #define VECTOR_BYTES 32
 #else
 #define VECTOR_BYTES 16
-#endif
-
-#if defined(__GNUC__)
-#define SUM_INLINE inline __attribute__((always_inline))
-#define SUM_RARE __attribute__((noinline))
-#define SUM_COLD __attribute__((noinline, cold))
-#else
-#define SUM_INLINE inline
-#define SUM_RARE
-#define SUM_COLD
-#endif
-
-#if defined(_MSC_VER)
-#define SUM_RESTRICT __restrict
-#else
-#define SUM_RESTRICT restrict
 #endif
 
 /* Add a value to a total in two numbers; all three are of type V, numbers or vectors. */
@@ -86,7 +72,7 @@ typedef INT NAME(sum_mask);
 static inline T NAME(sum_whole)(T total, T lost) { return lost - lost == 0 ? total + lost : total; }
 
 /* Move what `n` totals lost to them, as far as they can hold it. */
-static inline void NAME(sum_settle)(T *SUM_RESTRICT total, T *SUM_RESTRICT lost, ptrdiff_t n)
+static inline void NAME(sum_settle)(T *CCONV_RESTRICT total, T *CCONV_RESTRICT lost, ptrdiff_t n)
 {
     for (ptrdiff_t i = 0; i < n; i++) {
         const T whole = NAME(sum_whole)(total[i], lost[i]);
@@ -113,7 +99,7 @@ static inline T NAME(sum_parts)(const T *part, ptrdiff_t step, ptrdiff_t count, 
 }
 
 /* Add up the lanes of a vector. */
-static inline T NAME(sum_reduce)(V v)
+static inline T NAME(reduce_add)(V v)
 {
 #if defined(__GNUC__)
     typedef T quarter __attribute__((vector_size(16), aligned(sizeof(T)), may_alias));
@@ -126,28 +112,28 @@ static inline T NAME(sum_reduce)(V v)
 }
 
 /* A vector read at p, no further than `end`. */
-static SUM_COLD V NAME(sum_get_part)(const T *p, const T *end)
+CCONV_COLD V NAME(load_part)(const T *p, const T *end)
 {
     V v = {0};
     if (p < end) memcpy(&v, p, (size_t)(end - p) * sizeof(T));
     return v;
 }
 
-static inline V NAME(sum_get)(const T *p, const T *end)
+static inline V NAME(load_until)(const T *p, const T *end)
 {
-    return end - p >= LANES ? LOAD(p) : NAME(sum_get_part)(p, end);
+    return end - p >= LANES ? LOAD(p) : NAME(load_part)(p, end);
 }
 
 /* The sum of up to SUM_BLOCK vectors, `step` apart; where they may run `over` the end, they are read so far. */
-static SUM_INLINE V NAME(sum_few)(const T *x, ptrdiff_t step, ptrdiff_t count, const T *end, const int over)
+CCONV_INLINE V NAME(sum_few)(const T *x, ptrdiff_t step, ptrdiff_t count, const T *end, const int over)
 {
     V sum = {0};
-    for (ptrdiff_t k = 0; k < count; k++, x += step) sum += over ? NAME(sum_get)(x, end) : LOAD(x);
+    for (ptrdiff_t k = 0; k < count; k++, x += step) sum += over ? NAME(load_until)(x, end) : LOAD(x);
     return sum;
 }
 
 /* The same for up to SUM_BLOCK * SUM_BLOCK. */
-static SUM_INLINE V NAME(sum_blocks)(const T *x, ptrdiff_t step, ptrdiff_t count, const T *end, const int over)
+CCONV_INLINE V NAME(sum_blocks)(const T *x, ptrdiff_t step, ptrdiff_t count, const T *end, const int over)
 {
     V total = {0};
     for (; count >= SUM_BLOCK; count -= SUM_BLOCK, x += SUM_BLOCK * step)
@@ -155,7 +141,7 @@ static SUM_INLINE V NAME(sum_blocks)(const T *x, ptrdiff_t step, ptrdiff_t count
     return total + NAME(sum_few)(x, step, count, end, over);
 }
 
-static SUM_RARE V NAME(sum_many)(const T *x, ptrdiff_t step, ptrdiff_t count, const T *end)
+CCONV_NOINLINE V NAME(sum_many)(const T *x, ptrdiff_t step, ptrdiff_t count, const T *end)
 {
     V total = {0}, lost = {0};
     if (count <= SUM_BLOCK * SUM_BLOCK)
@@ -172,24 +158,24 @@ static SUM_RARE V NAME(sum_many)(const T *x, ptrdiff_t step, ptrdiff_t count, co
 }
 
 /* The same for any number of vectors. */
-static SUM_INLINE V NAME(sum_vectors)(const T *x, ptrdiff_t step, ptrdiff_t count, const T *end, const int over)
+CCONV_INLINE V NAME(sum_vectors)(const T *x, ptrdiff_t step, ptrdiff_t count, const T *end, const int over)
 {
     return count <= SUM_BLOCK ? NAME(sum_few)(x, step, count, end, over) : NAME(sum_many)(x, step, count, end);
 }
 
 /* The sum of a row of a vector or more. */
-static SUM_RARE T NAME(sum_long)(const T *x, ptrdiff_t size)
+CCONV_NOINLINE T NAME(sum_long)(const T *x, ptrdiff_t size)
 {
     V total = NAME(sum_vectors)(x, LANES, size / LANES, x + size, 0);
 #if defined(__GNUC__)
     if (size % LANES) { /* the last vector, without what it has in common with the one before */
-        static const INT kept[32] = {0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,
-                                     -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
-        const NAME(sum_mask) mask = *(const NAME(sum_mask) *)(kept + 16 - LANES + size % LANES);
+        static const INT mask_of_rest[32] = {0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,
+                                             -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
+        const NAME(sum_mask) mask = *(const NAME(sum_mask) *)(mask_of_rest + 16 - LANES + size % LANES);
         total += (V)((NAME(sum_mask))LOAD(x + size - LANES) & mask);
     }
 #endif
-    return NAME(sum_reduce)(total);
+    return NAME(reduce_add)(total);
 }
 
 /* The sum of a row of values. */
@@ -207,7 +193,7 @@ static inline T NAME(sum_row)(const T *x, ptrdiff_t size)
 static void NAME(sum_strip)(const T *from, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t columns, const T *end, T *total,
                             T *lost)
 {
-    V all = NAME(sum_get)(total, total + columns), rest = NAME(sum_get)(lost, lost + columns);
+    V all = NAME(load_until)(total, total + columns), rest = NAME(load_until)(lost, lost + columns);
     for (ptrdiff_t r = 0; r < rows; r += SUM_BLOCK * SUM_BLOCK) {
         const ptrdiff_t some = rows - r < SUM_BLOCK * SUM_BLOCK ? rows - r : SUM_BLOCK * SUM_BLOCK;
         const T *const first = from + r * step;
@@ -234,11 +220,11 @@ static void NAME(sum_columns)(const T *from, ptrdiff_t step, ptrdiff_t rows, ptr
 {
     const T *const end = from + (rows - 1) * step + columns;
     /* Few rows at a time, so that what all strips read of them stays in the cache. */
-    const ptrdiff_t most = columns <= LANES ? rows : SUM_BLOCK * SUM_BLOCK;
-    for (ptrdiff_t r = 0; r < rows; r += most)
+    const ptrdiff_t band = columns <= LANES ? rows : SUM_BLOCK * SUM_BLOCK;
+    for (ptrdiff_t r = 0; r < rows; r += band)
         for (ptrdiff_t c = 0; c < columns; c += LANES)
             NAME(sum_strip)
-            (from + r * step + c, step, rows - r < most ? rows - r : most, columns - c < LANES ? columns - c : LANES, end,
+            (from + r * step + c, step, rows - r < band ? rows - r : band, columns - c < LANES ? columns - c : LANES, end,
              total + c, lost + c);
 }
 

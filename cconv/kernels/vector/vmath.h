@@ -94,7 +94,7 @@ static inline double exp_double(double x) {
 }
 
 /* exp(-|x|), or 0 where that is not a normal number: one factor does, and where it is 0 the bound leaves n at it. */
-static inline float decay_float(float x) {
+static inline float exp_neg_abs_float(float x) {
     float n;
     x = x < 0 ? x : -x;
     x = x < -88.0f ? -88.0f : x;
@@ -102,7 +102,7 @@ static inline float decay_float(float x) {
     return (1.0f + expm1_rest_float(x, n)) * power_of_two_float(n);
 }
 
-static inline double decay_double(double x) {
+static inline double exp_neg_abs_double(double x) {
     double n;
     x = x < 0 ? x : -x;
     x = x < -709.0 ? -709.0 : x;
@@ -140,13 +140,13 @@ static inline double tanh_double(double x) {
 
 /* 1 / (1 + exp(-x)), from exp(-|x|): it cannot overflow, and keeps its relative precision at both ends. */
 static inline float sigmoid_float(float x) {
-    float decay = decay_float(x);
-    return (x < 0 ? decay : 1.0f) / (1.0f + decay);
+    float power = exp_neg_abs_float(x);
+    return (x < 0 ? power : 1.0f) / (1.0f + power);
 }
 
 static inline double sigmoid_double(double x) {
-    double decay = decay_double(x);
-    return (x < 0 ? decay : 1.0) / (1.0 + decay);
+    double power = exp_neg_abs_double(x);
+    return (x < 0 ? power : 1.0) / (1.0 + power);
 }
 
 /* log(1 + x) for 0 <= x <= 1: with s = x / (2 + x) it is 2 atanh(s) = 2s + 2s * w * p(w), w = s^2, p a Chebyshev fit
@@ -212,23 +212,23 @@ static inline float erfinv_float(float x) {
 
 /* exp(-z^2/2). The rounding error of z^2 would be multiplied by z^2 / 2, so it is computed, from the upper half of z's
  * digits, whose square is exact, and the rest, and put right. */
-static inline float bell_float(float z) {
+static inline float gaussian_float(float z) {
     float square = z * z, upper, power;
     uint32_t bits;
     memcpy(&bits, &z, sizeof bits);
     bits &= 0xfffff000u;
     memcpy(&upper, &bits, sizeof upper);
-    power = decay_float(0.5f * square);
+    power = exp_neg_abs_float(0.5f * square);
     return power + power * (0.5f * ((square - upper * upper) - (z - upper) * (z + upper)));
 }
 
-static inline double bell_double(double z) {
+static inline double gaussian_double(double z) {
     double square = z * z, upper, power;
     uint64_t bits;
     memcpy(&bits, &z, sizeof bits);
     bits &= 0xfffffffff8000000u;
     memcpy(&upper, &bits, sizeof upper);
-    power = decay_double(0.5 * square);
+    power = exp_neg_abs_double(0.5 * square);
     return power + power * (0.5 * ((square - upper * upper) - (z - upper) * (z + upper)));
 }
 
@@ -236,7 +236,7 @@ static inline double bell_double(double z) {
  * multiple. Both tails are z = |x| standard deviations out, at exp(-z^2/2) * p(t) / (z + k), t = (z - k) / (z + k), p a
  * Chebyshev fit (relative error 1.2e-8 and 8e-18); so the lower one keeps its relative precision down to where it
  * vanishes, just before the bound on z. */
-static inline float normal_float(float x, float *bell) {
+static inline float normal_cdf_float(float x, float *gaussian) {
     float z = x < 0 ? -x : x, u, t, p;
     z = z > 14.0f ? 14.0f : z;
     u = 1.0f / (z + 4.0f);
@@ -251,12 +251,12 @@ static inline float normal_float(float x, float *bell) {
     p = p * t + 0.3871367f;
     p = p * t - 0.6078966f;
     p = p * t + 0.75528514f;
-    *bell = bell_float(z);
-    p = p * u * *bell;
+    *gaussian = gaussian_float(z);
+    p = p * u * *gaussian;
     return x < 0 ? p : 1.0f - p;
 }
 
-static inline double normal_double(double x, double *bell) {
+static inline double normal_cdf_double(double x, double *gaussian) {
     double z = x < 0 ? -x : x, u, t, p;
     z = z > 39.0 ? 39.0 : z;
     u = 1.0 / (z + 5.5);
@@ -283,8 +283,8 @@ static inline double normal_double(double x, double *bell) {
     p = p * t + 0.5355964890624942;
     p = p * t - 0.6851834205743381;
     p = p * t + 0.7737696342764068;
-    *bell = bell_double(z);
-    p = p * u * *bell;
+    *gaussian = gaussian_double(z);
+    p = p * u * *gaussian;
     return x < 0 ? p : 1.0 - p;
 }
 
@@ -292,18 +292,18 @@ static inline double normal_double(double x, double *bell) {
 #define VMATH_LANES 16
 #define VMATH_ROWS(type)                                                                              \
     /* The largest of a row, NaNs aside. */                                                           \
-    static inline type largest_##type(const type *x, ptrdiff_t size) {                                \
-        type lane[VMATH_LANES], most = x[0];                                                          \
+    static inline type array_max_##type(const type *x, ptrdiff_t size) {                                \
+        type lane[VMATH_LANES], max = x[0];                                                          \
         ptrdiff_t i = 0;                                                                              \
         int k;                                                                                        \
         if (size >= 2 * VMATH_LANES) {                                                                \
             for (k = 0; k < VMATH_LANES; k++) lane[k] = x[k];                                         \
             for (i = VMATH_LANES; i + VMATH_LANES <= size; i += VMATH_LANES)                          \
                 for (k = 0; k < VMATH_LANES; k++) lane[k] = x[i + k] > lane[k] ? x[i + k] : lane[k];  \
-            for (k = 0; k < VMATH_LANES; k++) most = lane[k] > most ? lane[k] : most;                 \
+            for (k = 0; k < VMATH_LANES; k++) max = lane[k] > max ? lane[k] : max;                 \
         }                                                                                             \
-        for (; i < size; i++) most = x[i] > most ? x[i] : most;                                       \
-        return most;                                                                                  \
+        for (; i < size; i++) max = x[i] > max ? x[i] : max;                                       \
+        return max;                                                                                  \
     }
 VMATH_ROWS(float)
 VMATH_ROWS(double)

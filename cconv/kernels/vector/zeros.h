@@ -56,7 +56,7 @@ static inline uint64_t nonzero_double(const double *a)
 #elif defined(T)
 
 /* The share of values that are not 0, in a few of `lines` lines of `length` values, `step` apart. */
-static inline double NAME(share_nonzero)(const T *a, ptrdiff_t lines, ptrdiff_t step, ptrdiff_t length)
+static inline double NAME(fraction_nonzero)(const T *a, ptrdiff_t lines, ptrdiff_t step, ptrdiff_t length)
 {
     const ptrdiff_t looked = lines < ZEROS_SAMPLE ? lines : ZEROS_SAMPLE;
     ptrdiff_t found = 0;
