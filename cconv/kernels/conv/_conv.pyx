@@ -2,13 +2,13 @@
 
 #     out[n, f, y, z] = b[f] + sum over c, i, j of W[f, c, i, j] * x[n, c, y*sh - pt + i*dh, z*sw - pl + j*dw]
 #
-# No matrix of patches is built, and every pass is the register tile of tile.h over the image where it is: the outer
-# outputs of a row leave out the taps that lie beside the image, whole rows those above and below it. Images are copied
-# once into a scratch, with zeros beside them, where more than one output at an end of a row would leave taps out, where
-# padded rows have a stride or a dilation, and for weight gradients of few channels; and without zeros where their size
-# is bad for the cache. A `Gather` says where the tile reads: the row of outputs y begins at source row y * down // up,
-# output z lies z * across further, tap t another table[t], and channel c another c * plane. So the three passes are one
-# table read in three ways:
+# No matrix of patches is built, and every pass is the register tile of register_tile.h over the image where it is: the
+# outer outputs of a row leave out the taps that lie beside the image, whole rows those above and below it. Images are
+# copied once into a scratch, with zeros beside them, where more than one output at an end of a row would leave taps
+# out, where padded rows have a stride or a dilation, and for weight gradients of few channels; and without zeros where
+# their size is bad for the cache. A `Gather` says where the tile reads: the row of outputs y begins at source row y *
+# down // up, output z lies z * across further, tap t another table[t], and channel c another c * plane. So the three
+# passes are one table read in three ways:
 #
 #     output            out[y, z][f] = sum over c, t of image[place(y, z) + c*plane + table[t]] * W[c, t][f]
 #     weight gradient   dW[c, t][f]  = sum over y, z of image[c*plane + table[t] + place(y, z)] * dout[y, z][f]
@@ -51,10 +51,11 @@ from cconv.kernels.conv.list cimport (
 from cconv.kernels.conv.scatter cimport Scatter, ScatterJob, scatter
 from cconv.kernels.conv.weights cimport WeightJob, weight_gradient
 from cconv.kernels.runtime.division cimport ceil_div, deal, floor_div, round_up
-from cconv.kernels.vector.tile cimport (
-    CACHE_LINE, PLANS_CHECKED, PREFETCH_ACCUMULATORS, PREFETCH_ROWS, TILE_MAX_MR, TILE_SIDE, TILE_SIDE_NR,
-    VECTOR_BYTES, cconv_ftz_on, cconv_ftz_restore, tile_rows
-)
+from cconv.kernels.runtime.compiler cimport PLANS_CHECKED
+from cconv.kernels.runtime.denormals cimport cconv_ftz_on, cconv_ftz_restore
+from cconv.kernels.vector.prefetch cimport CACHE_LINE, PREFETCH_ACCUMULATORS, PREFETCH_ROWS
+from cconv.kernels.vector.register_tile cimport TILE_MAX_MR, TILE_SIDE, TILE_SIDE_NR, tile_rows
+from cconv.kernels.vector.vector cimport VECTOR_BYTES
 from cconv.kernels.vector.zeros cimport all_finite, fraction_nonzero
 
 import numpy as np

@@ -36,7 +36,8 @@ from cconv.kernels.runtime._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.runtime.arrays cimport copy_of, data, sizes
 from cconv.kernels.runtime.division cimport ceil_div, deal, floor_div, quotient, round_up
 from cconv.kernels.vector.sums cimport sum_add, sum_parts, sum_row
-from cconv.kernels.vector.tile cimport PLANS_CHECKED, VECTOR_BYTES
+from cconv.kernels.runtime.compiler cimport PLANS_CHECKED
+from cconv.kernels.vector.vector cimport VECTOR_BYTES
 
 import numpy as np
 

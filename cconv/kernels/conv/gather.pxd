@@ -20,11 +20,12 @@ from libc.string cimport memcpy, memset
 
 from cconv.kernels.runtime._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.runtime.division cimport ceil_div, deal, quotient, round_up
-from cconv.kernels.vector.tile cimport (
-    TILE_MAX_NR, TILE_SIDE_NR, VECTOR_BYTES, Prefetch, next_prefetch, pad, pad_split, plan_prefetch, prefetch_read,
-    prefetch_write, run_rows, side_rows, tile, tile_cost, tile_product, tile_rows, tile_run, transpose_biased,
-    transpose_padded
+from cconv.kernels.vector.layout cimport pad, pad_split, transpose_biased, transpose_padded
+from cconv.kernels.vector.prefetch cimport Prefetch, next_prefetch, plan_prefetch, prefetch_read, prefetch_write
+from cconv.kernels.vector.register_tile cimport (
+    TILE_MAX_NR, TILE_SIDE_NR, run_rows, side_rows, tile, tile_cost, tile_product, tile_rows, tile_run
 )
+from cconv.kernels.vector.vector cimport VECTOR_BYTES
 
 
 cdef extern from "conv/pooled.h" nogil:

@@ -16,7 +16,7 @@
 
 #include <stdint.h>
 
-#include "vector/tile.h"
+#include "vector/register_tile.h"
 
 #define LIST_ROWS 3
 #define LIST_VECTORS 8
@@ -27,20 +27,8 @@ static inline int list_vectors(int R)
     return most < LIST_VECTORS ? most : LIST_VECTORS;
 }
 
-#define T float
-#define LANES (VECTOR_BYTES / 4)
-#define NAME(name) name##_float
-#include "conv/list.h"
-#undef T
-#undef LANES
-#undef NAME
-#define T double
-#define LANES (VECTOR_BYTES / 8)
-#define NAME(name) name##_double
-#include "conv/list.h"
-#undef T
-#undef LANES
-#undef NAME
+#define BODY "conv/list.h"
+#include "vector/both_dtypes.h"
 
 #elif defined(T)
 

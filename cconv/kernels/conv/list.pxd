@@ -19,7 +19,7 @@ from cconv.kernels.runtime._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.conv.gather cimport Gather, pad_image
 from cconv.kernels.runtime.division cimport ceil_div
 from cconv.kernels.vector.sums cimport sum_add, sum_parts, sum_row
-from cconv.kernels.vector.tile cimport transpose_matrix, transpose_padded
+from cconv.kernels.vector.layout cimport transpose_matrix, transpose_padded
 
 
 cdef extern from "conv/pooled.h" nogil:

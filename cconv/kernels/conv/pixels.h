@@ -8,14 +8,15 @@
  * a copy, in whose zeros the padding is written out once; `merge` is the way back, for the input gradient of a strided
  * convolution.
  *
- * Each output is one chain of fused multiply-adds from 0 in the order of (c, t), then the bias: the bits of tile.h.
+ * Each output is one chain of fused multiply-adds from 0 in the order of (c, t), then the bias: the bits of
+ * register_tile.h.
  *
- * The primitives are those of tile.h. The body is compiled twice, for float and for double.
+ * The primitives are those of register_tile.h. The body is compiled twice, for float and for double.
  */
 #ifndef CCONV_CONV_PIXELS_H
 #define CCONV_CONV_PIXELS_H
 
-#include "vector/tile.h"
+#include "vector/register_tile.h"
 
 typedef struct {
     ptrdiff_t H, W;        /* the plane, */
@@ -37,20 +38,8 @@ static inline int pixels_side(int F)
 /* a / b for a >= 0: divisions take longer than what they count, and most strides are 1 or 2. */
 static inline ptrdiff_t over(ptrdiff_t a, ptrdiff_t b) { return b == 1 ? a : b == 2 ? a >> 1 : a / b; }
 
-#define T float
-#define LANES (VECTOR_BYTES / 4)
-#define NAME(name) name##_float
-#include "conv/pixels.h"
-#undef T
-#undef LANES
-#undef NAME
-#define T double
-#define LANES (VECTOR_BYTES / 8)
-#define NAME(name) name##_double
-#include "conv/pixels.h"
-#undef T
-#undef LANES
-#undef NAME
+#define BODY "conv/pixels.h"
+#include "vector/both_dtypes.h"
 
 #elif defined(T)
 

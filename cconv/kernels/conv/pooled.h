@@ -9,6 +9,7 @@
 
 #include <stdint.h>
 
+#include "vector/layout.h"
 #include "vector/zeros.h"
 
 #define WINDOW_BYTES (VECTOR_BYTES < 32 ? VECTOR_BYTES : 32) /* of a register of taps */
@@ -72,24 +73,8 @@ static inline void compress_double(unsigned passed, const double *dout, const ui
 #define BYTE_SHIFT(word, k) (8 * (k))
 #endif
 
-#define T float
-#define WORD uint32_t
-#define LANES (VECTOR_BYTES / 4)
-#define NAME(name) name##_float
-#include "conv/pooled.h"
-#undef T
-#undef WORD
-#undef LANES
-#undef NAME
-#define T double
-#define WORD uint64_t
-#define LANES (VECTOR_BYTES / 8)
-#define NAME(name) name##_double
-#include "conv/pooled.h"
-#undef T
-#undef WORD
-#undef LANES
-#undef NAME
+#define BODY "conv/pooled.h"
+#include "vector/both_dtypes.h"
 
 #elif defined(T)
 
@@ -170,43 +155,25 @@ static ptrdiff_t NAME(find_windows)(const T *dout, const T *y, const uint8_t *wh
     return n;
 }
 
-#define WIDTH (WINDOW_BYTES / (int)sizeof(T)) /* values of a register of taps */
-#if defined(__GNUC__)
-#if !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wpsabi" /* about passing wide vectors to functions; these are all inlined */
-#endif
-typedef T NAME(taps) __attribute__((vector_size(WINDOW_BYTES), aligned(sizeof(T)), may_alias));
-CCONV_INLINE NAME(taps) NAME(load_taps)(const T *p) { return *(const NAME(taps) *)p; }
-CCONV_INLINE NAME(taps) NAME(add_taps)(NAME(taps) a, NAME(taps) b) { return a + b; }
-CCONV_INLINE NAME(taps) NAME(scale_taps)(NAME(taps) a, T b, NAME(taps) c) { return a * b + c; }
-#else
-typedef struct { T lane[WIDTH]; } NAME(taps);
-CCONV_INLINE NAME(taps) NAME(load_taps)(const T *p) { NAME(taps) v; memcpy(&v, p, sizeof v); return v; }
-CCONV_INLINE NAME(taps) NAME(add_taps)(NAME(taps) a, NAME(taps) b)
-{
-    for (int l = 0; l < WIDTH; l++) a.lane[l] += b.lane[l];
-    return a;
-}
-CCONV_INLINE NAME(taps) NAME(scale_taps)(NAME(taps) a, T b, NAME(taps) c)
-{
-    for (int l = 0; l < WIDTH; l++) c.lane[l] += a.lane[l] * b;
-    return c;
-}
-#endif
+#define WIDTH (WINDOW_BYTES / T_BYTES) /* values of a register of taps */
+#define VEC(name) NAME(taps_##name)
+#define VEC_BYTES WINDOW_BYTES
+#define VEC_GROUP (16 / T_BYTES)
+#include "vector/vector.h"
 
 /* sum[r][j] += value[k] * image[at[k] + rows[r] + j] over k < n, which is even: a chain each for even and odd k. Q is the
  * number of registers that j, the taps of a filter's row, fills. */
 CCONV_INLINE void NAME(add_rows_of_windows)(const int R, const int Q, const T *image, const ptrdiff_t *rows,
                                             const int32_t *at, const T *value, ptrdiff_t n, T *sum)
 {
-    NAME(taps) even[WINDOW_ROWS * WINDOW_LANES / WIDTH], odd[WINDOW_ROWS * WINDOW_LANES / WIDTH];
+    VEC(vec) even[WINDOW_ROWS * WINDOW_LANES / WIDTH], odd[WINDOW_ROWS * WINDOW_LANES / WIDTH];
     const T *row[WINDOW_ROWS];
     CCONV_UNROLL
     for (int r = 0; r < R; r++) {
         row[r] = image + rows[r];
         CCONV_UNROLL
         for (int q = 0; q < Q; q++) {
-            even[r * Q + q] = NAME(load_taps)(sum + r * WINDOW_LANES + q * WIDTH);
+            even[r * Q + q] = VEC(load)(sum + r * WINDOW_LANES + q * WIDTH);
             memset(&odd[r * Q + q], 0, sizeof odd[0]);
         }
     }
@@ -217,8 +184,8 @@ CCONV_INLINE void NAME(add_rows_of_windows)(const int R, const int Q, const T *i
             CCONV_UNROLL
             for (int q = 0; q < Q; q++) {
                 const int i = r * Q + q;
-                even[i] = NAME(scale_taps)(NAME(load_taps)(row[r] + here + q * WIDTH), value[k], even[i]);
-                odd[i] = NAME(scale_taps)(NAME(load_taps)(row[r] + there + q * WIDTH), value[k + 1], odd[i]);
+                even[i] = VEC(fma)(VEC(load)(row[r] + here + q * WIDTH), VEC(broadcast)(value[k]), even[i]);
+                odd[i] = VEC(fma)(VEC(load)(row[r] + there + q * WIDTH), VEC(broadcast)(value[k + 1]), odd[i]);
             }
         }
     }
@@ -226,7 +193,7 @@ CCONV_INLINE void NAME(add_rows_of_windows)(const int R, const int Q, const T *i
     for (int r = 0; r < R; r++) {
         CCONV_UNROLL
         for (int q = 0; q < Q; q++) {
-            const NAME(taps) total = NAME(add_taps)(even[r * Q + q], odd[r * Q + q]);
+            const VEC(vec) total = VEC(add)(even[r * Q + q], odd[r * Q + q]);
             memcpy(sum + r * WINDOW_LANES + q * WIDTH, &total, sizeof total);
         }
     }
@@ -251,5 +218,8 @@ static void NAME(add_windows)(int R, int FW, const T *image, const ptrdiff_t *ro
 }
 #undef WINDOWS
 #undef WIDTH
+#undef VEC
+#undef VEC_BYTES
+#undef VEC_GROUP
 
 #endif

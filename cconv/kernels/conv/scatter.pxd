@@ -14,7 +14,9 @@ from libc.string cimport memcpy, memset
 
 from cconv.kernels.runtime._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.runtime.division cimport ceil_div, deal, quotient, round_up
-from cconv.kernels.vector.tile cimport add_shifted, prefetch_read, tile
+from cconv.kernels.vector.layout cimport add_shifted
+from cconv.kernels.vector.prefetch cimport prefetch_read
+from cconv.kernels.vector.register_tile cimport tile
 
 
 cdef struct Scatter:

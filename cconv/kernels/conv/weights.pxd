@@ -13,9 +13,9 @@ from cconv.kernels.runtime._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.conv.gather cimport Gather, Pass, pad_image
 from cconv.kernels.runtime.division cimport ceil_div, deal, floor_div, quotient
 from cconv.kernels.vector.sums cimport sum_columns, sum_parts
-from cconv.kernels.vector.tile cimport (
-    prefetch_read, tile, tile_rows, tile_weights, transpose_matrix, transpose_padded, weight_channels
-)
+from cconv.kernels.vector.layout cimport transpose_matrix, transpose_padded
+from cconv.kernels.vector.prefetch cimport prefetch_read
+from cconv.kernels.vector.register_tile cimport tile, tile_rows, tile_weights, weight_channels
 
 
 cdef struct WeightJob:

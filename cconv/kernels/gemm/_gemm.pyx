@@ -1,4 +1,4 @@
-"""The three matrix products of an affine layer, on the register tile of tile.h."""
+"""The three matrix products of an affine layer, on the register tiles of register_tile.h."""
 
 #     output            out[n, m] = b[m] + sum over d of x[n, d] * W[d, m]
 #     input gradient    dx[n, d]  = sum over m of dout[n, m] * W[d, m]
@@ -31,10 +31,13 @@ from libc.string cimport memcpy, memset
 from cconv.kernels.runtime._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.runtime.division cimport ceil_div, deal, round_up
 from cconv.kernels.vector.sums cimport sum_add, sum_columns, sum_row, sum_whole
-from cconv.kernels.vector.tile cimport (
-    PLANS_CHECKED, TILE_MAX_NR, VECTOR_BYTES, Prefetch, next_prefetch, pad, plan_prefetch, run_rows, tile_cost,
-    tile_prefetch, tile_product, tile_rows, tile_rows_product, transpose_matrix, transpose_padded
+from cconv.kernels.runtime.compiler cimport PLANS_CHECKED
+from cconv.kernels.vector.layout cimport pad, transpose_matrix, transpose_padded
+from cconv.kernels.vector.prefetch cimport Prefetch, next_prefetch, plan_prefetch, tile_prefetch
+from cconv.kernels.vector.register_tile cimport (
+    TILE_MAX_NR, run_rows, tile_cost, tile_product, tile_rows, tile_rows_product
 )
+from cconv.kernels.vector.vector cimport VECTOR_BYTES
 from cconv.kernels.vector.zeros cimport fraction_nonzero
 
 import numpy as np
@@ -46,7 +49,7 @@ cnp.import_array()
 if PLANS_CHECKED:
     from cconv.kernels.plans import check_product
 
-cdef extern from "vector/row.h" nogil:
+cdef extern from "gemm/row.h" nogil:
     const int ROW_MAX_NR
     void row_float(int, const float*, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, float*) noexcept
     void row_double(int, const double*, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, double*) noexcept
@@ -330,7 +333,7 @@ cdef bint some_rows(const floating* a, const floating* b, Product* g, Py_ssize_t
 
 cdef void some_parts(const floating* a, const floating* b, floating* bias, floating* out, floating* scratch,
                      Job* job, Pieces* pieces, int slot) noexcept nogil:
-    """Compute pieces of work as long as there are some, each one part of the rows in one share of the blocks."""
+    """Compute pieces of work as long as there are some, each one part of the rows in some of the blocks."""
     cdef Product* g = job.g
     cdef Py_ssize_t piece, item, part, row, rows, first, own, end, last = -1
     cdef bint ready = False
@@ -365,7 +368,7 @@ cdef void multiply_parts(void* given, Pieces* pieces, int slot) noexcept nogil:
 
 cdef void some_sums(floating* sums, floating* bias, floating* out, Job* job, Pieces* pieces,
                     int slot) noexcept nogil:
-    """Add the chunks' sums of a share of the rows in order, and finish them."""
+    """Add the chunks' sums of some rows in order, and finish them."""
     cdef Product* g = job.g
     cdef Py_ssize_t chunk, i, item, first, end
     while (item := take_piece(pieces, slot)) >= 0:

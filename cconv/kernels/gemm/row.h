@@ -1,34 +1,24 @@
-/* A row times a matrix that lies in memory as it is read, from end to end: what limits it is the reading.
+/* One row times a matrix that is read where it lies, from end to end. Reading it is what takes the time.
  *
- *     out[l] = sum over k of a[k] * b[k * b_step + l]
+ *     out[l] = sum over k of a[k] * b[k * b_step + l]          for l < NR vectors
  *
- * for NR whole vectors of l, of which the last begins at l = `last` and may overlap the one before it: so the lines of a
- * matrix need not be whole vectors. Each sum is one chain of fused multiply-adds from 0, as in tile.h, whose accumulators
- * bound the tile by far fewer vectors than one row needs.
+ *     a         IN, (count,)
+ *     b         IN, `count` rows, b_step values apart
+ *     last      where the last vector begins in a row. It may overlap the one before it: rows need not be whole vectors
+ *     out       OUT, the sums
  *
- * The body is compiled twice, for float and for double, by including this file into itself.
+ * Each sum is one chain of fused multiply-adds from 0, as in register_tile.h. Of a single row more vectors fit the
+ * registers than of a tile.
  */
 #ifndef CCONV_ROW_H
 #define CCONV_ROW_H
 
-#include "vector/tile.h"
+#include "vector/vector.h"
 
 #define ROW_MAX_NR 8
 
-#define T float
-#define LANES (VECTOR_BYTES / 4)
-#define NAME(name) name##_float
-#include "vector/row.h"
-#undef T
-#undef LANES
-#undef NAME
-#define T double
-#define LANES (VECTOR_BYTES / 8)
-#define NAME(name) name##_double
-#include "vector/row.h"
-#undef T
-#undef LANES
-#undef NAME
+#define BODY "gemm/row.h"
+#include "vector/both_dtypes.h"
 
 #elif defined(T)
 
@@ -42,24 +32,25 @@ CCONV_INLINE void NAME(row_body)(const int NR, const T *a, ptrdiff_t count, cons
     for (ptrdiff_t k = 0; k < count; k++) {
         const NAME(vec) value = NAME(broadcast)(a[k]);
         CCONV_UNROLL
-        for (int v = 0; v < NR; v++)
-            sum[v] = NAME(fma)(value, NAME(load)(b + (v < NR - 1 ? v * LANES : last)), sum[v]);
+        for (int v = 0; v < NR; v++) sum[v] = NAME(fma)(value, NAME(load)(b + (v < NR - 1 ? v * LANES : last)), sum[v]);
         b += b_step;
     }
     CCONV_UNROLL
     for (int v = 0; v < NR; v++) NAME(store)(out + (v < NR - 1 ? v * LANES : last), sum[v]);
 }
 
-#define ROW(NR_)                                                                                                        \
-    case NR_:                                                                                                           \
-        NAME(row_body)(NR_, a, count, b, b_step, last, out);                                                            \
+#define ROW(NR_)                                                                                                       \
+    case NR_:                                                                                                          \
+        NAME(row_body)(NR_, a, count, b, b_step, last, out);                                                           \
         return;
 
 static void NAME(row)(int NR, const T *a, ptrdiff_t count, const T *b, ptrdiff_t b_step, ptrdiff_t last, T *out)
 {
     switch (NR) {
+        /* clang-format off */
         ROW(1) ROW(2) ROW(3) ROW(4) ROW(5) ROW(6) ROW(7) ROW(8)
-        default: abort();
+            /* clang-format on */
+            default : abort();
     }
 }
 #undef ROW

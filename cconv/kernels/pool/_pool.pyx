@@ -637,7 +637,7 @@ def average_pool(cnp.ndarray x, cnp.ndarray out, int fh, int fw, int sh, int sw,
 
 def average_pool_backward(cnp.ndarray dout, cnp.ndarray dx, int fh, int fw, int sh, int sw, int pt, int pl, int pb,
                           int pr, bint count_include_pad, int num_threads, /):
-    """Spread each value of dout evenly over its window in dx."""
+    """Divide each value of dout evenly among the inputs of its window in dx."""
     run_average(dx, dout, geometry(dx, dout, fh, fw, sh, sw, pt, pl, 1, 1), pb, pr, count_include_pad, True,
                 num_threads)
 
@@ -660,5 +660,5 @@ def adaptive_average_pool(cnp.ndarray x, cnp.ndarray out, int num_threads, /):
 
 
 def adaptive_average_pool_backward(cnp.ndarray dout, cnp.ndarray dx, int num_threads, /):
-    """Spread each value of dout evenly over its part in dx."""
+    """Divide each value of dout evenly among the inputs of its part in dx."""
     run_adaptive(dx, dout, True, num_threads)

@@ -1,6 +1,14 @@
-/* What compilers are told beyond C: how functions are inlined, that pointers do not overlap, that loops are unrolled. */
+/* What compilers are told beyond C: how functions are inlined, that pointers do not overlap, that loops are unrolled.
+ * */
 #ifndef CCONV_COMPILER_H
 #define CCONV_COMPILER_H
+
+/* Whether each plan is checked when it is made (plans.py). */
+#if defined(CCONV_DEBUG)
+#define PLANS_CHECKED 1
+#else
+#define PLANS_CHECKED 0
+#endif
 
 #if defined(__GNUC__)
 
