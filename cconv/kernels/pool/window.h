@@ -220,13 +220,13 @@ static int NAME(split)(const T *x, const window_geometry *g, ptrdiff_t y0, ptrdi
                 if (sw == 1)
                     for (; k < hi && end - (row + k) >= LANES; k += LANES) {
                         const NAME(vec) v = NAME(load)(row + k);
-                        good &= v > least;
+                        good &= NAME(greater)(v, NAME(broadcast)(least));
                         NAME(store)(to + k, v);
                     }
                 else if (sw == 2)
                     for (; k < hi && end - (row + 2 * k) >= 2 * LANES; k += LANES) {
                         const NAME(vec) v = NAME(load_even)(row + 2 * k);
-                        good &= v > least;
+                        good &= NAME(greater)(v, NAME(broadcast)(least));
                         NAME(store)(to + k, v);
                     }
                 for (; k < hi; k++) {
@@ -272,7 +272,7 @@ static int NAME(max_windows)(const T *x, const window_geometry *g, T *out, uint8
                 NAME(mask) position = {0};
                 for (int t = 1; t < taps; t++) {
                     const NAME(vec) v = NAME(load)(at + off[t]);
-                    const NAME(mask) more = v > best;
+                    const NAME(mask) more = NAME(greater)(v, best);
                     best = NAME(select)(more, v, best);
                     position = (position & ~more) | (((NAME(mask)){0} + (INT)t) & more);
                 }
@@ -325,7 +325,7 @@ static void NAME(sum_windows)(const T *x, ptrdiff_t planes, const window_geometr
                         const NAME(vec) next = NAME(sum_vectors)(row + z * sw + LANES, 1, fw, sums_end, 0);
                         sum = NAME(even_lanes)(sum, next);
                     }
-                    NAME(store_until)(out + z, out_end, sum / (NAME(load)(columns + z) * rows[y0 + y]));
+                    NAME(store_until)(out + z, out_end, NAME(div)(sum, NAME(load)(columns + z) * rows[y0 + y]));
                 }
             }
         }
@@ -356,7 +356,8 @@ static void NAME(sum_windows_backward)(const T *dout, ptrdiff_t planes, const wi
                 for (ptrdiff_t y = 0; y < count; y++, dout += OW)
                     for (ptrdiff_t z = 0; z < OW; z += LANES) {
                         T *const at = values + y * pitch + fw - 1 + z * sw;
-                        NAME(vec) v = NAME(load_until)(dout + z, dout_end) / (NAME(load)(columns + z) * rows[done + y]);
+                        NAME(vec) v =
+                            NAME(div)(NAME(load_until)(dout + z, dout_end), NAME(load)(columns + z) * rows[done + y]);
                         if (OW - z < LANES) v = NAME(mask_and)(v, valid);
                         if (sw == 1) {
                             NAME(store)(at, v);
