@@ -14,7 +14,6 @@ A change that is meant to move bits, or to draw other cases, stores the hashes a
 import argparse
 import hashlib
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -43,7 +42,9 @@ print(json.dumps([kernels.levels(), cconv.show_config("dicts")["build"]]))
 
 def parsed(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--level", choices=["baseline", "v3", "v4"], help="one CPU level; all built ones when not given")
+    parser.add_argument(
+        "--level", choices=["baseline", "v3", "v4"], help="one CPU level; all built ones when not given"
+    )
     parser.add_argument("--only", help="kinds, separated by commas")
     parser.add_argument("--cases", type=int, default=CASES, help="of each kind, from the first on")
     parser.add_argument("--store", action="store_true", help="store the hashes of this build")

@@ -33,9 +33,20 @@ def test_another_bit_is_found(tmp_path):
     for path in SCRIPT.parent.glob("*.py"):
         (tmp_path / path.name).symlink_to(path)
     (tmp_path / "result_hashes.json").write_text(json.dumps(stored), "utf-8")
-    command = [sys.executable, tmp_path / "result_hashes.py", "--level", kernels.LEVEL, "--cases", "2", "--only", "joining"]
+    command = [
+        sys.executable,
+        tmp_path / "result_hashes.py",
+        "--level",
+        kernels.LEVEL,
+        "--cases",
+        "2",
+        "--only",
+        "joining",
+    ]
     environment = os.environ | {"PYTHONPATH": str(SCRIPT.parents[1])}
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
     if done.stdout.startswith("nothing compared"):
         pytest.skip(done.stdout.strip())
-    assert done.returncode == 1 and f"other bits on {kernels.LEVEL}: joining 0" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 1 and f"other bits on {kernels.LEVEL}: joining 0" in done.stdout, (
+        done.stdout + done.stderr
+    )
