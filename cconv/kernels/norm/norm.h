@@ -91,7 +91,7 @@ static inline double norm_variance(const norm_moments *all)
  * array, and added to: buffers have room for a vector more. */
 
 /* sum += x */
-static void NAME(add_rows)(const T *x, const T *end, ptrdiff_t pitch, ptrdiff_t rows, ptrdiff_t n, T *sum)
+CCONV_NOINLINE void NAME(add_rows)(const T *x, const T *end, ptrdiff_t pitch, ptrdiff_t rows, ptrdiff_t n, T *sum)
 {
     for (ptrdiff_t i = 0; i < n; i += LANES) {
         VEC(vec) s = VEC(broadcast)(0);
@@ -101,8 +101,8 @@ static void NAME(add_rows)(const T *x, const T *end, ptrdiff_t pitch, ptrdiff_t 
 }
 
 /* sum += x - mean, squares += (x - mean)^2; x ends at `end`. */
-static void NAME(add_deviations)(const T *x, const T *end, ptrdiff_t pitch, ptrdiff_t rows, const T *mean, ptrdiff_t n,
-                                 T *sum, T *squares)
+CCONV_NOINLINE void NAME(add_deviations)(const T *x, const T *end, ptrdiff_t pitch, ptrdiff_t rows, const T *mean,
+                                         ptrdiff_t n, T *sum, T *squares)
 {
     for (ptrdiff_t i = 0; i < n; i += LANES) {
         const VEC(vec) centre = VEC(load)(mean + i);
@@ -118,8 +118,8 @@ static void NAME(add_deviations)(const T *x, const T *end, ptrdiff_t pitch, ptrd
 }
 
 /* sum += dout, products += dout * (x - mean); dout ends at `dout_end` and x at `end`. */
-static void NAME(add_products)(const T *dout, const T *dout_end, const T *x, const T *end, ptrdiff_t pitch,
-                               ptrdiff_t rows, const T *mean, ptrdiff_t n, T *sum, T *products)
+CCONV_NOINLINE void NAME(add_products)(const T *dout, const T *dout_end, const T *x, const T *end, ptrdiff_t pitch,
+                                       ptrdiff_t rows, const T *mean, ptrdiff_t n, T *sum, T *products)
 {
     for (ptrdiff_t i = 0; i < n; i += LANES) {
         const VEC(vec) centre = VEC(load)(mean + i);

@@ -273,7 +273,7 @@ static int NAME(max_windows)(const T *x, const window_geometry *g, T *out, uint8
                 for (int t = 1; t < taps; t++) {
                     const NAME(vec) v = NAME(load)(at + off[t]);
                     const NAME(mask) more = NAME(greater)(v, best);
-                    best = NAME(select)(more, v, best);
+                    best = VECTOR_SELECT(more, v, best);
                     position = (position & ~more) | (((NAME(mask)){0} + (INT)t) & more);
                 }
                 NAME(store_until)(out + k, end, best);
@@ -443,7 +443,7 @@ typedef NAME(mask) NAME(positions);
 #define UPDATE_MAX(best, at, v, tap)                                                                                   \
     do {                                                                                                               \
         const NAME(mask) more = ((v) > (best)) | ((v) != (v));                                                         \
-        best = NAME(select)(more, v, best);                                                                            \
+        best = VECTOR_SELECT(more, v, best);                                                                           \
         at = ((tap) & more) | ((at) & ~more);                                                                          \
     } while (0)
 #endif

@@ -16,12 +16,12 @@
  *     mask_last(count)               the last `count` lanes
  *     mask_of_bits(bits)             the lanes whose bits are set
  *     mask_and(v, mask)              v where the mask is set, else 0, whatever v holds there
- *     select(mask, a, b)             a where the mask is set, else b
  *     reduce_add(v)                  the sum of the lanes, in one order
  *     transpose(rows)                LANES vectors, in registers
  *
- * and, where VECTOR_SHUFFLES is defined,
+ * and, where VECTOR_SHUFFLES is defined and the operators of C work on vectors too,
  *
+ *     VECTOR_SELECT(mask, a, b)      a where the mask is set, else b
  *     even_lanes(a, b)               a0 a2 a4 ... b0 b2 ...
  *     odd_lanes(a, b)                a1 a3 a5 ... b1 b3 ...
  *     interleave_low(a, b)           a0 b0 a1 b1 ...       of the lower halves
@@ -96,6 +96,9 @@
 #define ORDER_AFTER_double 1, 2
 #endif
 
+/* Of an inline function GCC would make an exclusive or, before it sees that a comparison made the mask. */
+#define VECTOR_SELECT(where, a, b) ((NAME(vec))(((NAME(mask))(a) & (where)) | ((NAME(mask))(b) & ~(where))))
+
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wpsabi" /* about vectors wider than registers as arguments: these are inlined */
 #endif
@@ -116,7 +119,74 @@
 #endif
 #define VEC_LANES (VEC_BYTES / T_BYTES)
 
-#if defined(__GNUC__)
+#if defined(__GNUC__) && VEC_BYTES > VECTOR_BYTES
+
+/* Several registers: a compiler would keep one longer vector in memory. These have arithmetic alone. */
+#define VEC_PARTS (VEC_BYTES / VECTOR_BYTES)
+typedef struct {
+    NAME(vec) part[VEC_PARTS];
+} VEC(vec);
+
+CCONV_INLINE VEC(vec) VEC(load)(const T *p)
+{
+    VEC(vec) v;
+    CCONV_UNROLL
+    for (int i = 0; i < VEC_PARTS; i++) v.part[i] = NAME(load)(p + i * (VECTOR_BYTES / T_BYTES));
+    return v;
+}
+
+CCONV_INLINE void VEC(store)(T *p, VEC(vec) v)
+{
+    CCONV_UNROLL
+    for (int i = 0; i < VEC_PARTS; i++) NAME(store)(p + i * (VECTOR_BYTES / T_BYTES), v.part[i]);
+}
+
+CCONV_INLINE VEC(vec) VEC(broadcast)(T a)
+{
+    VEC(vec) v;
+    CCONV_UNROLL
+    for (int i = 0; i < VEC_PARTS; i++) v.part[i] = NAME(broadcast)(a);
+    return v;
+}
+
+CCONV_INLINE VEC(vec) VEC(add)(VEC(vec) a, VEC(vec) b)
+{
+    CCONV_UNROLL
+    for (int i = 0; i < VEC_PARTS; i++) a.part[i] = NAME(add)(a.part[i], b.part[i]);
+    return a;
+}
+
+CCONV_INLINE VEC(vec) VEC(sub)(VEC(vec) a, VEC(vec) b)
+{
+    CCONV_UNROLL
+    for (int i = 0; i < VEC_PARTS; i++) a.part[i] = NAME(sub)(a.part[i], b.part[i]);
+    return a;
+}
+
+CCONV_INLINE VEC(vec) VEC(mul)(VEC(vec) a, VEC(vec) b)
+{
+    CCONV_UNROLL
+    for (int i = 0; i < VEC_PARTS; i++) a.part[i] = NAME(mul)(a.part[i], b.part[i]);
+    return a;
+}
+
+CCONV_INLINE VEC(vec) VEC(fma)(VEC(vec) a, VEC(vec) b, VEC(vec) c)
+{
+    CCONV_UNROLL
+    for (int i = 0; i < VEC_PARTS; i++) c.part[i] = NAME(fma)(a.part[i], b.part[i], c.part[i]);
+    return c;
+}
+
+CCONV_INLINE T VEC(reduce_add)(VEC(vec) v)
+{
+    T lane[VEC_LANES];
+    VEC(store)(lane, v);
+    for (int l = VEC_GROUP; l < VEC_LANES; l++) lane[l % VEC_GROUP] += lane[l];
+    return VEC_GROUP == 2 ? lane[0] + lane[1] : (lane[0] + lane[1]) + (lane[2 % VEC_GROUP] + lane[3 % VEC_GROUP]);
+}
+#undef VEC_PARTS
+
+#elif defined(__GNUC__)
 
 typedef T VEC(vec) __attribute__((vector_size(VEC_BYTES), aligned(T_BYTES), may_alias));
 typedef INT VEC(mask) __attribute__((vector_size(VEC_BYTES), aligned(T_BYTES), may_alias));
@@ -132,10 +202,6 @@ CCONV_INLINE VEC(vec) VEC(fma)(VEC(vec) a, VEC(vec) b, VEC(vec) c) { return a * 
 
 CCONV_INLINE VEC(mask) VEC(greater)(VEC(vec) a, VEC(vec) b) { return a > b; }
 CCONV_INLINE VEC(vec) VEC(mask_and)(VEC(vec) v, VEC(mask) mask) { return (VEC(vec))((VEC(mask))v & mask); }
-CCONV_INLINE VEC(vec) VEC(select)(VEC(mask) mask, VEC(vec) a, VEC(vec) b)
-{
-    return (VEC(vec))(((VEC(mask))a & mask) | ((VEC(mask))b & ~mask));
-}
 
 CCONV_INLINE VEC(mask) VEC(mask_between)(ptrdiff_t first, ptrdiff_t end)
 {
@@ -228,13 +294,11 @@ CCONV_INLINE VEC(mask) VEC(greater)(VEC(vec) a, VEC(vec) b)
     return mask;
 }
 
-CCONV_INLINE VEC(vec) VEC(select)(VEC(mask) mask, VEC(vec) a, VEC(vec) b)
+CCONV_INLINE VEC(vec) VEC(mask_and)(VEC(vec) v, VEC(mask) mask)
 {
-    for (int l = 0; l < VEC_LANES; l++) a.lane[l] = mask.lane[l] ? a.lane[l] : b.lane[l];
-    return a;
+    for (int l = 0; l < VEC_LANES; l++) v.lane[l] = mask.lane[l] ? v.lane[l] : 0;
+    return v;
 }
-
-CCONV_INLINE VEC(vec) VEC(mask_and)(VEC(vec) v, VEC(mask) mask) { return VEC(select)(mask, v, VEC(broadcast)(0)); }
 
 CCONV_INLINE VEC(mask) VEC(mask_between)(ptrdiff_t first, ptrdiff_t end)
 {
