@@ -51,11 +51,13 @@ SOURCES = {
     "vector/philox.pxd": ("_elementwise", "dropout"),
     "pool/pool.h": ("_pool", "pool differential"),
     "elementwise/relu.h": ("_elementwise", "activation differential"),
-    "vector/row.h": ("_gemm", "gemm differential"),
     "gemm/sparse.h": ("_gemm", "gemm differential"),
-    "vector/tile.h": ("_conv", f"{CONVOLUTION} conv_scatter transposed_conv fusion"),
     "pool/window.h": ("_pool", "pool differential guard_pages"),
     "vector/zeros.h": ("_conv", "conv differential"),
+    "gemm/row.h": ("_gemm", "gemm differential"),
+    "vector/layout.h": ("_conv", f"{CONVOLUTION} conv_scatter transposed_conv fusion"),
+    "vector/register_tile.h": ("_conv", f"{CONVOLUTION} conv_scatter transposed_conv fusion"),
+    "vector/vector.h": ("_pool", "pool differential guard_pages"),
 }
 
 # What breaks: (source, text that is there once, what stands in its place).
@@ -222,7 +224,11 @@ MUTATIONS = {
         "max(first - (g.FH - 1) // g.sh, 0)",
     ),
     # ---- fused pooling
-    "the later of two equal maxima": ("conv/pooled.h", "take = (c > best) | (c != c);", "take = (c >= best) | (c != c);"),
+    "the later of two equal maxima": (
+        "conv/pooled.h",
+        "take = (c > best) | (c != c);",
+        "take = (c >= best) | (c != c);",
+    ),
     "a maximum in the second row": (
         "conv/windows.h",
         "_mm512_test_epi32_mask(place, _mm512_set1_epi32(2))",
@@ -252,39 +258,51 @@ MUTATIONS = {
     ),
     "the end of a merged row": ("conv/pixels.h", "for (ptrdiff_t k = z / 2; b", "for (ptrdiff_t k = z; b"),
     # ---- tiles
-    "the first pixel under all taps": ("vector/tile.h", "side - 1 - left : 0, end =", "side - 2 - left : 0, end ="),
+    "the first pixel under all taps": (
+        "vector/register_tile.h",
+        "side - 1 - left : 0, end =",
+        "side - 2 - left : 0, end =",
+    ),
     "the last pixel under all taps": (
-        "vector/tile.h",
+        "vector/register_tile.h",
         "end = width - left < columns ? width - left : columns;",
         "end = columns;",
     ),
-    "outputs beyond a row's end": ("vector/tile.h", "if (q < 0 || q >= width) continue;", "if (q < 0) continue;"),
-    "the last output looks at the first tap": ("vector/tile.h", "2 * !mask[2 * side - 1];", "2 * !mask[1];"),
+    "outputs beyond a row's end": (
+        "vector/register_tile.h",
+        "if (q < 0 || q >= width) continue;",
+        "if (q < 0) continue;",
+    ),
+    "the last output looks at the first tap": ("vector/register_tile.h", "2 * !mask[2 * side - 1];", "2 * !mask[1];"),
     "the only output of a tile has two ends": (
-        "vector/tile.h",
+        "vector/register_tile.h",
         "if (end && q == MR - 1) lane_mask &= mask",
         "if (end && q == MR - 1) lane_mask = mask",
     ),
     "half the lanes of a mask": (
-        "vector/tile.h",
+        "vector/register_tile.h",
         '"v"(a), "v"(b), "Yk"(mask)',
         '"v"(a), "v"(b), "Yk"((uint16_t)(mask >> LANES / 2))',
     ),
     "finished sums are not added": (
-        "vector/tile.h",
+        "vector/register_tile.h",
         "NAME(store)(to, add ? NAME(add)(NAME(load)(to), sum[p * NR + v]) : sum[p * NR + v]);",
         "NAME(store)(to, sum[p * NR + v]);",
     ),
-    "every second pixel, from an odd one on": ("vector/tile.h", "at < 0 ? (1 - at) / 2 : 0", "at < 0 ? -at / 2 : 0"),
-    "the row below an image": ("vector/tile.h", "if (y >= top && y - top < H) {", "if (y >= top && y - top <= H) {"),
-    "a split row that is wider than its image": ("vector/tile.h", "y > 0 && left <= W && end - row", "y > 0 && end - row"),
+    "every second pixel, from an odd one on": ("vector/layout.h", "at < 0 ? (1 - at) / 2 : 0", "at < 0 ? -at / 2 : 0"),
+    "the row below an image": ("vector/layout.h", "if (y >= top && y - top < H) {", "if (y >= top && y - top <= H) {"),
+    "a split row that is wider than its image": (
+        "vector/layout.h",
+        "y > 0 && left <= W && end - row",
+        "y > 0 && end - row",
+    ),
     "a block of few columns is not transposed": (
-        "vector/tile.h",
+        "vector/layout.h",
         "s < n ? source[s * from_step + r] : 0;",
         "s < n ? source[r * from_step + s] : 0;",
     ),
     "sums moved sideways from before their row": (
-        "vector/tile.h",
+        "vector/layout.h",
         "if (k < first || end - k < LANES) values",
         "if (end - k < LANES) values",
     ),
@@ -338,8 +356,8 @@ MUTATIONS = {
     "the right factor of other blocks": ("gemm/_gemm.pyx", "ready and item == last,", "ready,"),
     "an infinite value in an earlier row": ("gemm/sparse.h", "sum = NAME(add)(sum, line);", "sum = line;"),
     "the last vector of a row": (
-        "vector/row.h",
-        "NAME(store)(out + (v < V - 1 ? v * LANES : last), sum[v]);",
+        "gemm/row.h",
+        "NAME(store)(out + (v < NR - 1 ? v * LANES : last), sum[v]);",
         "NAME(store)(out + v * LANES, sum[v]);",
     ),
     "an infinite last value": (
@@ -357,17 +375,21 @@ MUTATIONS = {
     "the row above a padded window": ("pool/window.h", "old = f == 3 && r > 0;", "old = f == 3 && r >= 0;"),
     "sums beyond a row's end": (
         "pool/window.h",
-        "pl + q) = W - q < LANES ? (V)((M)sum & inside) : sum;",
-        "pl + q) = sum;",
+        "pl + q, W - q < LANES ? NAME(mask_and)(sum, inside) : sum);",
+        "pl + q, sum);",
     ),
     "the last neighbour in a table": (
-        "pool/window.h",
-        "27, 28, 29, 30\n#define W_AFTER_float 1, 2, 3, 4, 5, 6, 7, 8, 9,",
-        "27, 28, 29, 31\n#define W_AFTER_float 1, 2, 3, 4, 5, 6, 7, 8, 9,",
+        "vector/vector.h",
+        "27, 28, 29, 30\n#define ORDER_AFTER_float 1, 2, 3, 4, 5, 6, 7, 8, 9,",
+        "27, 28, 29, 31\n#define ORDER_AFTER_float 1, 2, 3, 4, 5, 6, 7, 8, 9,",
     ),
-    "gradients beyond a row's end": ("pool/window.h", "if (OW - z < LANES) v = (V)((M)v & valid);", ""),
+    "gradients beyond a row's end": ("pool/window.h", "if (OW - z < LANES) v = NAME(mask_and)(v, valid);", ""),
     "the first window inside an image": ("pool/_pool.pyx", "(-start + stride - 1) // stride", "-start // stride"),
-    "the last row of an adaptive part": ("pool/_pool.pyx", "((y + 1) * g.H + g.OH - 1) // g.OH", "(y + 1) * g.H // g.OH"),
+    "the last row of an adaptive part": (
+        "pool/_pool.pyx",
+        "((y + 1) * g.H + g.OH - 1) // g.OH",
+        "(y + 1) * g.H // g.OH",
+    ),
     # ---- normalization, losses, activations
     "moments of pieces of different sizes": (
         "norm/norm.h",
@@ -376,13 +398,17 @@ MUTATIONS = {
     ),
     "the second of two vectors": (
         "norm/norm.h",
-        "p2 += e * (LOAD(b + i + LANES) - b_from);",
-        "p2 += e * (LOAD(b + i) - b_from);",
+        "p2 = VEC(fma)(e, VEC(sub)(VEC(load)(b + i + LANES), b_centre), p2);",
+        "p2 = VEC(fma)(e, VEC(sub)(VEC(load)(b + i), b_centre), p2);",
     ),
     "a fixed mean has a gradient": ("norm/norm.h", "shifts[f] = fixed ? 0 : -scales[f]", "shifts[f] = -scales[f]"),
     "a class of probability 0": ("loss/_loss.pyx", "0 if targets[i] == 0 else targets[i] *", "targets[i] *"),
     "a sample of weight 0": ("loss/_loss.pyx", "0 if weight == 0 else weight *", "weight *"),
-    "the samples of a later piece": ("loss/_loss.pyx", "end = min(size, n * width - first)", "end = min(size, n * width)"),
+    "the samples of a later piece": (
+        "loss/_loss.pyx",
+        "end = min(size, n * width - first)",
+        "end = min(size, n * width)",
+    ),
     "the end of a long total": ("loss/_loss.pyx", "size + PIECES - 1) // PIECES)", "size) // PIECES)"),
     "the mask of a later chunk": ("elementwise/_elementwise.pyx", "mask += i // MASK_BITS", "mask += 0"),
     "hard_swish at its corner": ("elementwise/_elementwise.pyx", "0 if x <= -3 else x /", "0 if x < -3 else x /"),
@@ -401,7 +427,11 @@ MUTATIONS = {
         "<size_t>y < <size_t>H and",
     ),
     "whole pixels mixed with their neighbours": ("resample/_augment.pyx", "if wy == 0 and wx == 0:", "if wy == 2:"),
-    "the noise of the other field": ("resample/_augment.pyx", "room.mixed + (nodes + i) * job.OW,", "room.mixed + i * job.OW,"),
+    "the noise of the other field": (
+        "resample/_augment.pyx",
+        "room.mixed + (nodes + i) * job.OW,",
+        "room.mixed + i * job.OW,",
+    ),
     "the last group of nodes": (
         "resample/_augment.pyx",
         "ceil_div(both * job.columns.count, GROUP)",

@@ -3,7 +3,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 def plan(
-    rows: int, K: int, columns: int, transposed: bool, turned: bool, itemsize: int, num_threads: int, /
+    rows: int, K: int, columns: int, a_transposed: bool, b_transposed: bool, itemsize: int, num_threads: int, /
 ) -> dict[str, Any]: ...
 def affine(
     x: NDArray[Any], W: NDArray[Any], b: NDArray[Any] | None, out: NDArray[Any], relu: bool, num_threads: int, /

@@ -310,11 +310,11 @@ def check_product(plan: Plan) -> None:
         If chunks leave out or repeat a step, if a value of the result is not written exactly once, or if tiles or
         copies are larger than their room.
     """
-    (rows, K), (_, columns), (transposed, turned) = plan["source"], plan["filters"], plan["steps"]
+    (rows, K), (_, columns), (a_transposed, b_transposed) = plan["source"], plan["filters"], plan["steps"]
     lanes, chunk, tiles = plan["lanes"], plan["chunk"], plan["tiles"]
-    steps = (1, rows) if transposed else (K, 1)
+    steps = (1, rows) if a_transposed else (K, 1)
     demand((plan["row_step"], plan["k_step"]) == steps, plan, "the left factor is read in another order")
-    demand(plan["b_step"] == (K if turned else columns), plan, "the right factor is read in another order")
+    demand(plan["b_step"] == (K if b_transposed else columns), plan, "the right factor is read in another order")
     demand(
         0 < chunk <= plan["longest"] and chunk * (plan["chunks"] - 1) < K <= chunk * plan["chunks"], plan, "chunks of K"
     )
@@ -328,14 +328,17 @@ def check_product(plan: Plan) -> None:
     demand(count == 1, plan, "a value of the result is not written exactly once")
     demand((plan["vectors"] - 1) * lanes < columns <= plan["vectors"] * lanes, plan, "vectors do not hold the columns")
     if plan["few"]:
-        demand(columns >= lanes and not transposed and not turned, plan, "the right factor cannot be read in place")
+        in_place = columns >= lanes and not a_transposed and not b_transposed
+        demand(in_place, plan, "the right factor cannot be read in place")
         return
     most = np.bincount(part, weights=P * (first == 0)).max()
     demand(most <= plan["most_rows"], plan, "a part has too many rows")
     demand(plan["strip"] >= (P * V * lanes).max(), plan, "a strip has no room for a tile")
     packed = plan["vectors"] * lanes if plan["whole"] else V.max() * lanes
     demand(plan["right"] >= chunk * packed + lanes, plan, "the right factor's copy has no room")
-    demand(plan["apart"] >= plan["strip"] + plan["right"] + transposed * (chunk * most + lanes), plan, "copies overlap")
+    demand(
+        plan["apart"] >= plan["strip"] + plan["right"] + a_transposed * (chunk * most + lanes), plan, "copies overlap"
+    )
     demand(plan["step"] == columns or plan["step"] == plan["vectors"] * lanes, plan, "rows of sums have another length")
     if plan["step"] > columns and not plan["by_chunks"]:
         demand(plan["private"] >= plan["apart"] + most * plan["step"], plan, "sums have no room")

@@ -44,7 +44,7 @@ from libc.stdlib cimport abort
 
 from cconv.kernels.runtime._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.vector.philox cimport random_words
-from cconv.kernels.vector.vmath cimport decay, expm1, log1p, normal, sigmoid as logistic, tanh as hyperbolic
+from cconv.kernels.vector.vmath cimport exp_neg_abs, expm1, log1p, normal_cdf, sigmoid as logistic, tanh as hyperbolic
 
 cnp.import_array()
 
@@ -103,7 +103,7 @@ cdef double CUBIC = 0.07135481627260025
 
 cdef inline floating logistic_slope(floating x, floating* s) noexcept nogil:
     """The derivative of the logistic function at x, without the cancellation in s * (1 - s); its value is left in s."""
-    cdef floating power = decay[floating](x)
+    cdef floating power = exp_neg_abs[floating](x)
     cdef floating near = <floating>1 / (<floating>1 + power)
     cdef floating far = power * near
     s[0] = far if x < 0 else near
@@ -111,9 +111,9 @@ cdef inline floating logistic_slope(floating x, floating* s) noexcept nogil:
 
 
 cdef inline floating gelu_slope(floating x) noexcept nogil:
-    cdef floating bell = 0
-    cdef floating share = normal[floating](x, &bell)
-    return share + x * <floating>DENSITY * bell
+    cdef floating gaussian = 0
+    cdef floating probability = normal_cdf[floating](x, &gaussian)
+    return probability + x * <floating>DENSITY * gaussian
 
 
 cdef inline floating gelu_tanh_slope(floating x) noexcept nogil:
@@ -132,7 +132,7 @@ cdef inline floating silu_slope(floating x) noexcept nogil:
 
 
 cdef inline floating softplus_of(floating u) noexcept nogil:
-    return (u if u > 0 else 0) + log1p[floating](decay[floating](u))
+    return (u if u > 0 else 0) + log1p[floating](exp_neg_abs[floating](u))
 
 
 cdef inline floating hard_sigmoid(floating x) noexcept nogil:
@@ -147,7 +147,7 @@ cdef inline floating hard_swish_slope(floating x) noexcept nogil:
 
 cdef void values(Rule rule, const floating* x, floating* out, Py_ssize_t n, floating a, floating b) noexcept nogil:
     cdef Py_ssize_t i
-    cdef floating bell = 0, t
+    cdef floating gaussian = 0, t
     if rule == RELU:
         for i in range(n):
             out[i] = 0 if x[i] <= 0 else x[i]
@@ -160,7 +160,7 @@ cdef void values(Rule rule, const floating* x, floating* out, Py_ssize_t n, floa
             out[i] = t if x[i] < 0 else x[i]
     elif rule == GELU:
         for i in range(n):
-            out[i] = x[i] * normal[floating](x[i], &bell)
+            out[i] = x[i] * normal_cdf[floating](x[i], &gaussian)
     elif rule == GELU_TANH:
         for i in range(n):
             out[i] = x[i] * logistic[floating](x[i] * (<floating>LINEAR + <floating>CUBIC * x[i] * x[i]))
@@ -198,7 +198,7 @@ cdef void gradients(Rule rule, const floating* dout, const floating* x, floating
             dx[i] = dout[i] if x[i] > 0 else a * dout[i]
     elif rule == ELU:
         for i in range(n):
-            t = a * decay[floating](x[i])
+            t = a * exp_neg_abs[floating](x[i])
             dx[i] = dout[i] * (1 if x[i] > 0 else t)
     elif rule == GELU:
         for i in range(n):

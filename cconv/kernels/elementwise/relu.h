@@ -1,11 +1,9 @@
-/* Relu with a bit per value: what its gradient needs is 1/32 of the output.
+/* Relu with one bit per value for its gradient, which so reads 1/32 of the output.
  *
  *     out[i] = x[i] if !(x[i] <= 0), else 0       bit i % 64 of mask[i / 64] says which
  *     dx[i]  = dout[i] where its bit is set, else 0
  *
- * Both ways what takes time is memory. NaN passes. Bits beyond the last value are 0.
- *
- * The body is compiled twice, for float and for double, by including this file into itself.
+ * NaN passes. Bits beyond the last value are 0. Both loops wait for memory.
  */
 #ifndef CCONV_RELU_H
 #define CCONV_RELU_H
@@ -14,20 +12,8 @@
 
 #define MASK_BITS 64
 
-#define T float
-#define LANES (TILE_BYTES / 4)
-#define NAME(name) name##_float
-#include "elementwise/relu.h"
-#undef T
-#undef LANES
-#undef NAME
-#define T double
-#define LANES (TILE_BYTES / 8)
-#define NAME(name) name##_double
-#include "elementwise/relu.h"
-#undef T
-#undef LANES
-#undef NAME
+#define BODY "elementwise/relu.h"
+#include "vector/both_dtypes.h"
 
 #elif defined(T)
 
@@ -56,7 +42,7 @@ static void NAME(relu_masked_backward)(const T *dout, const uint64_t *mask, ptrd
         const uint64_t word = *mask++;
         ptrdiff_t i = 0;
         for (; i + LANES <= count; i += LANES)
-            NAME(store)(dx + i, NAME(keep)(NAME(load)(dout + i), NAME(marked)((uint32_t)(word >> i))));
+            NAME(store)(dx + i, NAME(mask_and)(NAME(load)(dout + i), NAME(mask_of_bits)((uint32_t)(word >> i))));
         for (; i < count; i++) dx[i] = word >> i & 1 ? dout[i] : 0;
     }
 }

@@ -1,4 +1,4 @@
-"""The three matrix products of an affine layer, on the register tile of tile.h."""
+"""The three matrix products of an affine layer, on the register tiles of register_tile.h."""
 
 #     output            out[n, m] = b[m] + sum over d of x[n, d] * W[d, m]
 #     input gradient    dx[n, d]  = sum over m of dout[n, m] * W[d, m]
@@ -31,11 +31,14 @@ from libc.string cimport memcpy, memset
 from cconv.kernels.runtime._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.runtime.division cimport ceil_div, deal, round_up
 from cconv.kernels.vector.sums cimport sum_add, sum_columns, sum_row, sum_whole
-from cconv.kernels.vector.tile cimport (
-    PLANS_CHECKED, TILE_BYTES, TILE_MAX_V, Ahead, look_ahead, pad, plan_lines, run_rows, tile_ahead, tile_cost,
-    tile_product, tile_rows, tile_rows_product, turn, turn_padded
+from cconv.kernels.runtime.compiler cimport PLANS_CHECKED
+from cconv.kernels.vector.layout cimport pad, transpose_matrix, transpose_padded
+from cconv.kernels.vector.prefetch cimport Prefetch, next_prefetch, plan_prefetch, tile_prefetch
+from cconv.kernels.vector.register_tile cimport (
+    TILE_MAX_NR, run_rows, tile_cost, tile_product, tile_rows, tile_rows_product
 )
-from cconv.kernels.vector.zeros cimport share_nonzero
+from cconv.kernels.vector.vector cimport VECTOR_BYTES
+from cconv.kernels.vector.zeros cimport fraction_nonzero
 
 import numpy as np
 
@@ -46,22 +49,22 @@ cnp.import_array()
 if PLANS_CHECKED:
     from cconv.kernels.plans import check_product
 
-cdef extern from "vector/row.h" nogil:
-    const int ROW_MAX_V
+cdef extern from "gemm/row.h" nogil:
+    const int ROW_MAX_NR
     void row_float(int, const float*, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, float*) noexcept
     void row_double(int, const double*, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, double*) noexcept
 
 cdef extern from "gemm/sparse.h" nogil:
     enum: SPARSE_STEPS
-    const int SPARSE_MAX_V
+    const int SPARSE_MAX_NR
     void find_bits_float(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, uint64_t*) noexcept
     void find_bits_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, uint64_t*) noexcept
     void sparse_rows_float(int, Py_ssize_t, const float*, Py_ssize_t, const uint64_t*, Py_ssize_t, const float*,
                            const float*, float*, Py_ssize_t, Py_ssize_t, bint) noexcept
     void sparse_rows_double(int, Py_ssize_t, const double*, Py_ssize_t, const uint64_t*, Py_ssize_t, const double*,
                             const double*, double*, Py_ssize_t, Py_ssize_t, bint) noexcept
-    bint bring_float(int, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, float*) noexcept
-    bint bring_double(int, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, double*) noexcept
+    bint pack_finite_float(int, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, float*) noexcept
+    bint pack_finite_double(int, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, double*) noexcept
 
 cdef enum:
     CHUNK = 256  # multiply-adds in one chain, at most
@@ -78,9 +81,9 @@ cdef struct Product:
     Py_ssize_t rows, K, columns
     Py_ssize_t chunk, chunks  # steps of k in a chunk, and how many of these there are
     Py_ssize_t row_step, k_step  # of the left factor
-    bint transposed  # whether that is x^T: its rows lie side by side, its steps k whole samples apart
-    Py_ssize_t b_step  # from row to row of the right factor; with `turned`, from column to column
-    bint turned
+    bint a_transposed  # whether that is x^T: its rows lie side by side, its steps k whole samples apart
+    Py_ssize_t b_step  # from row to row of the right factor; with `b_transposed`, from column to column
+    bint b_transposed
     bint whole  # whether all blocks of the right factor are packed one behind the other, for several parts of the rows
     Py_ssize_t lanes, vectors, blocks  # the vectors of all columns are dealt out to so many blocks
     Py_ssize_t parts, items  # of the rows and of the blocks: each part in each item is a piece of work
@@ -103,23 +106,23 @@ cdef struct Job:
     void* scratch
     Py_ssize_t parts, groups, blocks  # of chunks and of blocks, for a few rows: each part in each group is a piece
     Py_ssize_t units  # blocks, or one less where the last two overlap, which one thread computes then
-    Py_ssize_t shares  # of the rows whose chunks are added up
+    Py_ssize_t row_parts  # of the rows whose chunks are added up
 
 
 cdef inline Py_ssize_t vectors_of(Product* g, Py_ssize_t block) noexcept nogil:
     return (block + 1) * g.vectors // g.blocks - block * g.vectors // g.blocks
 
 
-cdef inline Py_ssize_t most_rows(Product* g, Py_ssize_t V) noexcept nogil:
-    """The most rows of a tile with V vectors."""
-    return run_rows(<int>V) if g.transposed else tile_rows(<int>V)
+cdef inline Py_ssize_t most_rows(Product* g, Py_ssize_t NR) noexcept nogil:
+    """The most rows of a tile with NR vectors."""
+    return run_rows(<int>NR) if g.a_transposed else tile_rows(<int>NR)
 
 
 cdef inline void pack_right(const floating* b, Product* g, Py_ssize_t k, Py_ssize_t count, Py_ssize_t first,
                             Py_ssize_t width, floating* packed) noexcept nogil:
     """Copy rows k to k + count of columns first to first + width; columns beyond the last hold anything."""
-    if g.turned:
-        turn_padded(b + first * g.b_step + k, g.b_step, min(width, g.columns - first), count, packed, width)
+    if g.b_transposed:
+        transpose_padded(b + first * g.b_step + k, g.b_step, min(width, g.columns - first), count, packed, width)
     else:
         pad(b + k * g.b_step, b + g.K * g.b_step, count, g.b_step, 0, -first, width, 0, count, packed)
 
@@ -168,32 +171,32 @@ cdef inline void find_bits(const floating* a, Py_ssize_t step, Py_ssize_t rows, 
         find_bits_double(a, step, rows, count, bits)
 
 
-cdef inline void sparse_rows(Py_ssize_t V, Py_ssize_t rows, const floating* a, Py_ssize_t a_step, const uint64_t* bits,
+cdef inline void sparse_rows(Py_ssize_t NR, Py_ssize_t rows, const floating* a, Py_ssize_t a_step, const uint64_t* bits,
                              Py_ssize_t words, const floating* b, const floating* start, floating* to,
                              Py_ssize_t to_step, Py_ssize_t last, bint add) noexcept nogil:
     if floating is float:
-        sparse_rows_float(<int>V, rows, a, a_step, bits, words, b, start, to, to_step, last, add)
+        sparse_rows_float(<int>NR, rows, a, a_step, bits, words, b, start, to, to_step, last, add)
     else:
-        sparse_rows_double(<int>V, rows, a, a_step, bits, words, b, start, to, to_step, last, add)
+        sparse_rows_double(<int>NR, rows, a, a_step, bits, words, b, start, to, to_step, last, add)
 
 
-cdef inline bint bring(Py_ssize_t V, Py_ssize_t count, const floating* b, Py_ssize_t b_step, Py_ssize_t last,
-                       floating* to) noexcept nogil:
+cdef inline bint pack_finite(Py_ssize_t NR, Py_ssize_t count, const floating* b, Py_ssize_t b_step, Py_ssize_t last,
+                             floating* to) noexcept nogil:
     if floating is float:
-        return bring_float(<int>V, count, b, b_step, last, to)
+        return pack_finite_float(<int>NR, count, b, b_step, last, to)
     else:
-        return bring_double(<int>V, count, b, b_step, last, to)
+        return pack_finite_double(<int>NR, count, b, b_step, last, to)
 
 
 cdef bint mostly_zero(const floating* a, Product* g, Py_ssize_t rows, Py_ssize_t first, Py_ssize_t end) noexcept nogil:
     """Whether leaving out the zeros of `rows` rows of the left factor, at steps `first` to `end`, saves time."""
-    cdef double share
+    cdef double fraction
     a = a + first * g.k_step
-    if g.transposed:
-        share = share_nonzero(a, end - first, g.k_step, rows)
+    if g.a_transposed:
+        fraction = fraction_nonzero(a, end - first, g.k_step, rows)
     else:
-        share = share_nonzero(a, rows, g.row_step, end - first)
-    return share * 100 < SPARSE_PERCENT
+        fraction = fraction_nonzero(a, rows, g.row_step, end - first)
+    return fraction * 100 < SPARSE_PERCENT
 
 
 cdef void some_sparse_rows(const floating* a, const floating* b, Product* g, Py_ssize_t row, Py_ssize_t rows,
@@ -201,8 +204,8 @@ cdef void some_sparse_rows(const floating* a, const floating* b, Product* g, Py_
                            Py_ssize_t end_chunk, floating* sums, Py_ssize_t sums_step,
                            floating* scratch) noexcept nogil:
     """The same as `some_rows`, for a vector or more of columns, without the zeros of the left factor."""
-    cdef Py_ssize_t vectors = ceil_div(end_column - first_column, g.lanes), blocks = ceil_div(vectors, SPARSE_MAX_V)
-    cdef Py_ssize_t ki, k, count, words, w, steps, block, c, V, last, i, step, a_step, b_step
+    cdef Py_ssize_t vectors = ceil_div(end_column - first_column, g.lanes), blocks = ceil_div(vectors, SPARSE_MAX_NR)
+    cdef Py_ssize_t ki, k, count, words, w, steps, block, c, NR, last, i, step, a_step, b_step
     cdef uint64_t[ROWS * WORDS] bits
     cdef floating* packed = scratch + g.strip
     cdef floating* left_packed = packed + g.right
@@ -215,36 +218,36 @@ cdef void some_sparse_rows(const floating* a, const floating* b, Product* g, Py_
         words = ceil_div(count, SPARSE_STEPS)
         left = a + row * g.row_step + k * g.k_step
         a_step = g.row_step
-        if g.transposed:
-            turn(left, g.k_step, count, rows, left_packed, count)
+        if g.a_transposed:
+            transpose_matrix(left, g.k_step, count, rows, left_packed, count)
             left = left_packed
             a_step = count
         find_bits(left, a_step, rows, count, bits)
         for block in range(blocks):
             c = block * vectors // blocks
-            V = (block + 1) * vectors // blocks - c
+            NR = (block + 1) * vectors // blocks - c
             c = first_column + c * g.lanes
-            last = min(c + V * g.lanes, end_column) - g.lanes - c
-            step = V * g.lanes
+            last = min(c + NR * g.lanes, end_column) - g.lanes - c
+            step = NR * g.lanes
             start = NULL
             for w in range(words):
                 steps = min(SPARSE_STEPS, count - w * SPARSE_STEPS)
-                if g.turned:
+                if g.b_transposed:
                     pack_right(b, g, k + w * SPARSE_STEPS, steps, c, step, packed)
                     right = packed
                     b_step = step
                 else:
                     right = b + (k + w * SPARSE_STEPS) * g.b_step + c
                     b_step = g.b_step
-                if not bring(V, steps, right, b_step, last, packed):
+                if not pack_finite(NR, steps, right, b_step, last, packed):
                     for i in range(rows):
                         bits[i * words + w] = ~(<uint64_t>0) >> (SPARSE_STEPS - steps)
                 if w + 1 < words:
-                    sparse_rows(V, rows, left + w * SPARSE_STEPS, a_step, bits + w, words, <const floating*>packed,
+                    sparse_rows(NR, rows, left + w * SPARSE_STEPS, a_step, bits + w, words, <const floating*>packed,
                                 start, scratch, step, step - g.lanes, False)
                     start = scratch
                 else:
-                    sparse_rows(V, rows, left + w * SPARSE_STEPS, a_step, bits + w, words, <const floating*>packed,
+                    sparse_rows(NR, rows, left + w * SPARSE_STEPS, a_step, bits + w, words, <const floating*>packed,
                                 start, sums + c, sums_step, last, ki > first_chunk)
 
 
@@ -255,11 +258,11 @@ cdef bint some_rows(const floating* a, const floating* b, Product* g, Py_ssize_t
 
     `ready` tells that the whole right factor was packed by an earlier call; the result, whether it is now.
     """
-    cdef Py_ssize_t block, r, ri, k, ki, i, count, first, V, tiles, calls, width, valid, to_step
-    cdef int P, size = 0, larger = 0
+    cdef Py_ssize_t block, r, ri, k, ki, i, count, first, NR, tiles, calls, width, valid, to_step
+    cdef int MR, size = 0, larger = 0
     cdef Py_ssize_t own = first_block * g.vectors // g.blocks * g.lanes
     cdef Py_ssize_t end = min(end_block * g.vectors // g.blocks * g.lanes, g.columns)
-    cdef Ahead ahead
+    cdef Prefetch prefetch
     cdef floating* packed = scratch + g.strip
     cdef floating* left_packed = packed + g.right
     cdef floating* to
@@ -272,34 +275,34 @@ cdef bint some_rows(const floating* a, const floating* b, Product* g, Py_ssize_t
     calls = 0
     for block in range(first_block, end_block):
         calls += ceil_div(rows, most_rows(g, vectors_of(g, block)))
-    memset(&ahead, 0, sizeof(ahead))
+    memset(&prefetch, 0, sizeof(prefetch))
     for ki in range(first_chunk, end_chunk):
         k = ki * g.chunk
         count = min(g.chunk, g.K - k)
         left = a + row * g.row_step + k * g.k_step
         # Tiles ask for what comes next: the next rows of a left factor that is copied, and their results; the next
         # chunk of the right one; or its next block and the results there.
-        if g.transposed:
+        if g.a_transposed:
             pad(a + k * g.k_step, a + g.K * g.k_step, count, g.k_step, 0, -row, rows, 0, count, left_packed)
             left = left_packed
             i = min(rows, g.rows - row - rows)
             if i > 0:
-                plan_lines(&ahead.read, a + row + rows + k * g.k_step, g.k_step, count, i, calls)
+                plan_prefetch(&prefetch.read, a + row + rows + k * g.k_step, g.k_step, count, i, calls)
                 i = ceil_div(i * g.columns, count)
-                plan_lines(&ahead.write, sums + rows * sums_step, i, count, i, calls)
-        elif not g.turned:
-            plan_lines(&ahead.read, b + (k + count) * g.b_step + own, g.b_step, min(g.chunk, g.K - k - count),
-                       end - own, calls)
+                plan_prefetch(&prefetch.write, sums + rows * sums_step, i, count, i, calls)
+        elif not g.b_transposed:
+            plan_prefetch(&prefetch.read, b + (k + count) * g.b_step + own, g.b_step, min(g.chunk, g.K - k - count),
+                          end - own, calls)
         for block in range(first_block, end_block):
             first = block * g.vectors // g.blocks * g.lanes
-            V = vectors_of(g, block)
-            width = V * g.lanes
+            NR = vectors_of(g, block)
+            width = NR * g.lanes
             valid = min(width, sums_step - first)
-            tiles = deal(rows, <int>most_rows(g, V), &size, &larger)
-            if g.turned and first + width < g.columns:
+            tiles = deal(rows, <int>most_rows(g, NR), &size, &larger)
+            if g.b_transposed and first + width < g.columns:
                 i = min(width, g.columns - first - width)
-                plan_lines(&ahead.read, b + (first + width) * g.b_step + k, g.b_step, min(i, count), count, tiles)
-                plan_lines(&ahead.write, sums + first + width, sums_step, min(rows, count), i, tiles)
+                plan_prefetch(&prefetch.read, b + (first + width) * g.b_step + k, g.b_step, min(i, count), count, tiles)
+                plan_prefetch(&prefetch.write, sums + first + width, sums_step, min(rows, count), i, tiles)
             right = packed + (first * count if g.whole else 0)
             if valid < width <= g.columns and g.chunks == g.items == 1:
                 first = g.columns - width  # the last block computes some of the columns before it again
@@ -308,28 +311,29 @@ cdef bint some_rows(const floating* a, const floating* b, Product* g, Py_ssize_t
                 pack_right(b, g, k, count, first, width, right)
             r = 0
             for ri in range(tiles):
-                P = size + (ri < larger)
+                MR = size + (ri < larger)
                 to = sums + r * sums_step + first
                 to_step = sums_step
-                if valid < width or g.transposed and ki > first_chunk:
+                if valid < width or g.a_transposed and ki > first_chunk:
                     to = scratch
                     to_step = width
-                look_ahead(&ahead)
-                if g.transposed:
-                    tile_product(P, <int>V, left + r, rows, count, <const floating*>right, to, to_step, &ahead.tile)
+                next_prefetch(&prefetch)
+                if g.a_transposed:
+                    tile_product(MR, <int>NR, left + r, rows, count, <const floating*>right, to, to_step,
+                                 &prefetch.tile)
                 else:
-                    tile_rows_product(P, <int>V, left + r * g.row_step, g.row_step, count, <const floating*>right,
-                                      width, to, to_step, ki > first_chunk and valid == width, &ahead.tile)
+                    tile_rows_product(MR, <int>NR, left + r * g.row_step, g.row_step, count, <const floating*>right,
+                                      width, to, to_step, ki > first_chunk and valid == width, &prefetch.tile)
                 if to == scratch:
-                    add_strip(<const floating*>scratch, width, P, valid, ki > first_chunk,
+                    add_strip(<const floating*>scratch, width, MR, valid, ki > first_chunk,
                               sums + r * sums_step + first, sums_step)
-                r += P
+                r += MR
     return g.whole
 
 
 cdef void some_parts(const floating* a, const floating* b, floating* bias, floating* out, floating* scratch,
                      Job* job, Pieces* pieces, int slot) noexcept nogil:
-    """Compute pieces of work as long as there are some, each one part of the rows in one share of the blocks."""
+    """Compute pieces of work as long as there are some, each one part of the rows in some of the blocks."""
     cdef Product* g = job.g
     cdef Py_ssize_t piece, item, part, row, rows, first, own, end, last = -1
     cdef bint ready = False
@@ -364,12 +368,12 @@ cdef void multiply_parts(void* given, Pieces* pieces, int slot) noexcept nogil:
 
 cdef void some_sums(floating* sums, floating* bias, floating* out, Job* job, Pieces* pieces,
                     int slot) noexcept nogil:
-    """Add the chunks' sums of a share of the rows in order, and finish them."""
+    """Add the chunks' sums of some rows in order, and finish them."""
     cdef Product* g = job.g
     cdef Py_ssize_t chunk, i, item, first, end
     while (item := take_piece(pieces, slot)) >= 0:
-        first = item * g.rows // job.shares
-        end = (item + 1) * g.rows // job.shares
+        first = item * g.rows // job.row_parts
+        end = (item + 1) * g.rows // job.row_parts
         for chunk in range(1, g.chunks):
             for i in range(first * g.step, end * g.step):
                 sums[i] += sums[chunk * g.rows * g.step + i]
@@ -408,22 +412,22 @@ cdef void multiply_chunks(void* given, Pieces* pieces, int slot) noexcept nogil:
                           pieces, slot)
 
 
-cdef inline void row(int V, const floating* a, Py_ssize_t count, const floating* b, Py_ssize_t b_step, Py_ssize_t last,
+cdef inline void row(int NR, const floating* a, Py_ssize_t count, const floating* b, Py_ssize_t b_step, Py_ssize_t last,
                      floating* out) noexcept nogil:
     if floating is float:
-        row_float(V, a, count, b, b_step, last, out)
+        row_float(NR, a, count, b, b_step, last, out)
     else:
-        row_double(V, a, count, b, b_step, last, out)
+        row_double(NR, a, count, b, b_step, last, out)
 
 
 cdef void some_chunks(const floating* a, const floating* b, floating* sums, Job* job, Pieces* pieces,
                       int slot) noexcept nogil:
     """Compute the sums of some chunks, for all of few rows and some blocks of columns."""
     cdef Product* g = job.g
-    cdef Py_ssize_t piece, p, q, item, block, k, count, v, V, c
+    cdef Py_ssize_t piece, p, q, item, block, k, count, v, NR, c
     cdef floating* to
-    cdef tile_ahead ahead
-    memset(&ahead, 0, sizeof(ahead))
+    cdef tile_prefetch prefetch
+    memset(&prefetch, 0, sizeof(prefetch))
     while (piece := take_piece(pieces, slot)) >= 0:
         p = piece // job.groups
         q = piece % job.groups
@@ -434,15 +438,15 @@ cdef void some_chunks(const floating* a, const floating* b, floating* sums, Job*
             for block in range(q * job.units // job.groups,
                                job.blocks if q + 1 == job.groups else (q + 1) * job.units // job.groups):
                 v = block * g.vectors // job.blocks
-                V = (block + 1) * g.vectors // job.blocks - v
+                NR = (block + 1) * g.vectors // job.blocks - v
                 if g.rows == 1:
                     c = v * g.lanes
-                    row(<int>V, a + k, count, b + k * g.b_step + c, g.b_step,
-                        min((v + V) * g.lanes, g.columns) - g.lanes - c, to + c)
+                    row(<int>NR, a + k, count, b + k * g.b_step + c, g.b_step,
+                        min((v + NR) * g.lanes, g.columns) - g.lanes - c, to + c)
                 else:
-                    c = min(v * g.lanes, g.columns - V * g.lanes)
-                    tile_rows_product(<int>g.rows, <int>V, a + k, g.row_step, count, b + k * g.b_step + c, g.b_step,
-                                      to + c, g.step, False, &ahead)
+                    c = min(v * g.lanes, g.columns - NR * g.lanes)
+                    tile_rows_product(<int>g.rows, <int>NR, a + k, g.row_step, count, b + k * g.b_step + c, g.b_step,
+                                      to + c, g.step, False, &prefetch)
 
 
 cdef void multiply_few_rows(void* given, Pieces* pieces, int slot) noexcept nogil:
@@ -454,93 +458,93 @@ cdef void multiply_few_rows(void* given, Pieces* pieces, int slot) noexcept nogi
         some_chunks(<const double*>job.a, <const double*>job.b, <double*>job.sums, job, pieces, slot)
 
 
-cdef void lay_out(Product* g, Py_ssize_t rows, Py_ssize_t K, Py_ssize_t columns, bint transposed, bint turned,
+cdef void lay_out(Product* g, Py_ssize_t rows, Py_ssize_t K, Py_ssize_t columns, bint a_transposed, bint b_transposed,
                   Py_ssize_t itemsize, int num_threads):
     """Find out how a product of these positive sizes is cut into chunks, blocks and parts, and its scratch."""
-    cdef Py_ssize_t V, width = 0, few_rows = min(rows, ROWS), blocks, wide
+    cdef Py_ssize_t NR, width = 0, few_rows = min(rows, ROWS), blocks, wide
     cdef double cost, least = 0
-    g.rows, g.K, g.columns, g.transposed, g.turned = rows, K, columns, transposed, turned
-    g.row_step = 1 if transposed else K
-    g.k_step = rows if transposed else 1
-    g.b_step = K if turned else columns
-    g.lanes = TILE_BYTES // itemsize
+    g.rows, g.K, g.columns, g.a_transposed, g.b_transposed = rows, K, columns, a_transposed, b_transposed
+    g.row_step = 1 if a_transposed else K
+    g.k_step = rows if a_transposed else 1
+    g.b_step = K if b_transposed else columns
+    g.lanes = VECTOR_BYTES // itemsize
     g.vectors = ceil_div(columns, g.lanes)
     g.blocks = 1
-    for V in range(1, min(g.vectors, TILE_MAX_V) + 1):
-        blocks = ceil_div(g.vectors, V)
-        wide = g.vectors - blocks * (V - 1)  # blocks of V vectors; the others have one less
-        cost = wide * tile_cost(V, ceil_div(few_rows, most_rows(g, V)), few_rows, 0)
+    for NR in range(1, min(g.vectors, TILE_MAX_NR) + 1):
+        blocks = ceil_div(g.vectors, NR)
+        wide = g.vectors - blocks * (NR - 1)  # blocks of NR vectors; the others have one less
+        cost = wide * tile_cost(NR, ceil_div(few_rows, most_rows(g, NR)), few_rows, 0)
         if wide < blocks:
-            cost += (blocks - wide) * tile_cost(V - 1, ceil_div(few_rows, most_rows(g, V - 1)), few_rows, 0)
-        if cost < least or V == 1:
+            cost += (blocks - wide) * tile_cost(NR - 1, ceil_div(few_rows, most_rows(g, NR - 1)), few_rows, 0)
+        if cost < least or NR == 1:
             least = cost
             g.blocks = blocks
-            width = V * g.lanes
-    g.few = rows <= FEW_ROWS and not turned and not transposed and columns >= g.lanes
+            width = NR * g.lanes
+    g.few = rows <= FEW_ROWS and not b_transposed and not a_transposed and columns >= g.lanes
     g.chunks = ceil_div(K, CHUNK)
     if g.chunks > CHUNKS:
         g.chunks = round_up(g.chunks, CHUNKS)
     g.chunk = ceil_div(K, g.chunks)
     g.chunks = ceil_div(K, g.chunk)
-    g.step = g.vectors * g.lanes if g.chunks > 1 and not transposed and not g.few else columns
-    g.by_chunks = (not g.few and not turned and not transposed and rows <= ROWS and 1 < num_threads
+    g.step = g.vectors * g.lanes if g.chunks > 1 and not a_transposed and not g.few else columns
+    g.by_chunks = (not g.few and not b_transposed and not a_transposed and rows <= ROWS and 1 < num_threads
                    and K >= 4 * num_threads * CHUNK
                    and <double>g.chunks * rows * g.step * itemsize <= SUMS_BYTES)
     # Rows share what is copied of the right factor, blocks of columns what is copied of the left one.
     g.parts, g.items = ceil_div(rows, ROWS), 1
-    if num_threads > 1 and transposed:
+    if num_threads > 1 and a_transposed:
         g.parts = max(g.parts, min(rows // LEAST_ROWS, PIECES * num_threads))
         g.parts = min(round_up(g.parts, num_threads), rows)
     elif g.parts < PIECES * num_threads and num_threads > 1:
         g.items = min(g.blocks, ceil_div(PIECES * num_threads, g.parts))
         if g.parts * g.items < 4 * num_threads:
             g.parts = max(g.parts, min(ceil_div(rows, LEAST_ROWS), num_threads))
-    g.strip = few_rows * max(width, SPARSE_MAX_V * g.lanes)
-    g.whole = not turned and K <= CHUNK and g.parts > 1 and columns <= 4 * width
-    # `pad` and `turn_padded` write up to a vector too much.
+    g.strip = few_rows * max(width, SPARSE_MAX_NR * g.lanes)
+    g.whole = not b_transposed and K <= CHUNK and g.parts > 1 and columns <= 4 * width
+    # `pad` and `transpose_padded` write up to a vector too much.
     g.right = max(g.chunk * (g.vectors * g.lanes if g.whole else width),
-                  SPARSE_STEPS * SPARSE_MAX_V * g.lanes) + g.lanes
-    g.apart = g.strip + g.right + (g.chunk * ROWS + g.lanes if transposed else 0)
+                  SPARSE_STEPS * SPARSE_MAX_NR * g.lanes) + g.lanes
+    g.apart = g.strip + g.right + (g.chunk * ROWS + g.lanes if a_transposed else 0)
     g.private = g.apart + (few_rows * g.step if g.step > columns and not g.by_chunks else 0)
 
 
-def plan(Py_ssize_t rows, Py_ssize_t K, Py_ssize_t columns, bint transposed, bint turned, Py_ssize_t itemsize,
+def plan(Py_ssize_t rows, Py_ssize_t K, Py_ssize_t columns, bint a_transposed, bint b_transposed, Py_ssize_t itemsize,
          int num_threads, /):
     """How a product is cut, as a dict of numbers and arrays, which `cconv.kernels.plans` checks without running it."""
     cdef Product g
-    cdef Py_ssize_t part, row, end, block, V, first, r, size = 0
-    cdef int P = 0, larger = 0
+    cdef Py_ssize_t part, row, end, block, NR, first, r, size = 0
+    cdef int MR = 0, larger = 0
     if min(rows, K, columns) < 1:
         raise ValueError(f"rows, K and columns must be at least 1, got {rows}, {K} and {columns}")
-    lay_out(&g, rows, K, columns, transposed, turned, itemsize, num_threads)
+    lay_out(&g, rows, K, columns, a_transposed, b_transposed, itemsize, num_threads)
     tiles = []
     for part in range(1 if g.by_chunks or g.few else g.parts):
         row = 0 if g.by_chunks or g.few else part * g.rows // g.parts
         end = rows if g.by_chunks or g.few else (part + 1) * g.rows // g.parts
         for block in range(g.blocks):
-            first, V = block * g.vectors // g.blocks * g.lanes, vectors_of(&g, block)
-            for r in range(deal(end - row, <int>most_rows(&g, V), &P, &larger)):
-                size = P + (r < larger)
-                tiles.append((row, size, first, V, most_rows(&g, V), part, block * g.items // g.blocks))
+            first, NR = block * g.vectors // g.blocks * g.lanes, vectors_of(&g, block)
+            for r in range(deal(end - row, <int>most_rows(&g, NR), &MR, &larger)):
+                size = MR + (r < larger)
+                tiles.append((row, size, first, NR, most_rows(&g, NR), part, block * g.items // g.blocks))
                 row += size
             row = 0 if g.by_chunks or g.few else part * g.rows // g.parts
     return {
         "pass": "product", "source": (rows, K), "filters": (K, columns), "target": (rows, columns),
-        "steps": (transposed, turned), "groups": num_threads, "itemsize": itemsize, "few": g.few,
+        "steps": (a_transposed, b_transposed), "groups": num_threads, "itemsize": itemsize, "few": g.few,
         "by_chunks": g.by_chunks, "whole": g.whole, "chunk": g.chunk, "chunks": g.chunks, "lanes": g.lanes,
         "vectors": g.vectors, "blocks": g.blocks, "parts": g.parts, "items": g.items, "step": g.step,
         "row_step": g.row_step, "k_step": g.k_step, "b_step": g.b_step, "strip": g.strip, "right": g.right,
         "apart": g.apart, "private": g.private, "tiles": np.array(tiles, np.intp),
-        "longest": CHUNK, "most_rows": ROWS, "most_vectors": TILE_MAX_V,
+        "longest": CHUNK, "most_rows": ROWS, "most_vectors": TILE_MAX_NR,
     }
 
 
-cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray out, bint transposed, bint turned,
-              int num_threads):
+cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray out, bint a_transposed,
+              bint b_transposed, int num_threads):
     """Write a times b, either of them transposed, plus a bias or None, into out."""
     cdef Product g
-    cdef Py_ssize_t rows = a.shape[1 if transposed else 0], K = a.shape[0 if transposed else 1]
-    cdef Py_ssize_t columns = b.shape[0 if turned else 1], itemsize = cnp.PyArray_ITEMSIZE(a), summed
+    cdef Py_ssize_t rows = a.shape[1 if a_transposed else 0], K = a.shape[0 if a_transposed else 1]
+    cdef Py_ssize_t columns = b.shape[0 if b_transposed else 1], itemsize = cnp.PyArray_ITEMSIZE(a), summed
     cdef cnp.ndarray scratch
     cdef Job job
     if rows == 0 or columns == 0:
@@ -548,9 +552,9 @@ cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray 
     if K == 0:
         out[...] = 0  # the weight gradient of an empty batch
         return
-    lay_out(&g, rows, K, columns, transposed, turned, itemsize, num_threads)
+    lay_out(&g, rows, K, columns, a_transposed, b_transposed, itemsize, num_threads)
     if PLANS_CHECKED:
-        check_product(plan(rows, K, columns, transposed, turned, itemsize, num_threads))
+        check_product(plan(rows, K, columns, a_transposed, b_transposed, itemsize, num_threads))
     summed = g.chunks * rows * g.step * (g.few or g.by_chunks)
     scratch = empty((g.private * num_threads * (not g.few) + summed,), a.dtype)
     job.single, job.relu, job.g = cnp.PyArray_TYPE(out) == cnp.NPY_FLOAT, relu, &g
@@ -562,17 +566,17 @@ cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray 
         if g.few:
             # Vectors, of which the last may overlap the one before, are dealt out evenly; no block is wider than the
             # matrix.
-            job.blocks = ceil_div(g.vectors, ROW_MAX_V if rows == 1 else min(TILE_MAX_V, columns // g.lanes))
+            job.blocks = ceil_div(g.vectors, ROW_MAX_NR if rows == 1 else min(TILE_MAX_NR, columns // g.lanes))
             job.parts = g.chunks if num_threads > 1 else 1
             job.units = max(job.blocks - (columns % g.lanes > 0), 1)
             job.groups = min(job.units, ceil_div(num_threads, job.parts))
-            job.shares = 1
+            job.row_parts = 1
             run_job(multiply_few_rows, &job, job.parts * job.groups, num_threads)
             run_job(add_chunks, &job, 1, 1)
         elif g.by_chunks:
-            job.shares = num_threads
+            job.row_parts = num_threads
             run_job(multiply_chunks, &job, g.chunks, num_threads)
-            run_job(add_chunks, &job, job.shares, num_threads)
+            run_job(add_chunks, &job, job.row_parts, num_threads)
         else:
             run_job(multiply_parts, &job, g.parts * g.items, num_threads)
 

@@ -40,8 +40,8 @@ from cconv.kernels.vector.vmath cimport exp, log1p
 from cconv.kernels.runtime._memory import empty
 
 cdef extern from "vector/vmath.h" nogil:
-    float largest_float(const float* x, Py_ssize_t size) noexcept
-    double largest_double(const double* x, Py_ssize_t size) noexcept
+    float array_max_float(const float* x, Py_ssize_t size) noexcept
+    double array_max_double(const double* x, Py_ssize_t size) noexcept
 
 cnp.import_array()
 
@@ -82,11 +82,11 @@ cdef struct ValueJob:
     double[PIECES] sums
 
 
-cdef inline floating largest(const floating* x, Py_ssize_t size) noexcept nogil:
+cdef inline floating array_max(const floating* x, Py_ssize_t size) noexcept nogil:
     if floating is float:
-        return largest_float(x, size)
+        return array_max_float(x, size)
     else:
-        return largest_double(x, size)
+        return array_max_double(x, size)
 
 
 cdef inline floating logarithm(floating x) noexcept nogil:
@@ -103,8 +103,8 @@ cdef inline floating magnitude(floating x) noexcept nogil:
         return fabs(x)
 
 
-cdef void weigh(floating* values, const floating* weights, Py_ssize_t width, Py_ssize_t first,
-                Py_ssize_t size) noexcept nogil:
+cdef void multiply_weights(floating* values, const floating* weights, Py_ssize_t width, Py_ssize_t first,
+                           Py_ssize_t size) noexcept nogil:
     """Multiply values by the weights of their samples, of width values each; first is the index of the first value."""
     cdef Py_ssize_t i = 0, end, n = first // width
     cdef floating weight
@@ -117,7 +117,7 @@ cdef void weigh(floating* values, const floating* weights, Py_ssize_t width, Py_
             i += 1
 
 
-cdef floating target_loss(const floating* x, const floating* targets, floating most, floating level,
+cdef floating target_loss(const floating* x, const floating* targets, floating max_score, floating log_sum_exp,
                           Py_ssize_t M) noexcept nogil:
     """The loss of a row, whose largest score and logarithm of the sum of exponentials are known."""
     cdef Py_ssize_t b, i, size
@@ -127,7 +127,7 @@ cdef floating target_loss(const floating* x, const floating* targets, floating m
         size = min(BLOCK, M - b * BLOCK)
         for i in range(size):
             # A class of probability 0 adds nothing, however small its softmax.
-            losses[i] = 0 if targets[i] == 0 else targets[i] * (level - (x[i] - most))
+            losses[i] = 0 if targets[i] == 0 else targets[i] * (log_sum_exp - (x[i] - max_score))
         sum_add(&loss, &lost, sum_row(<const floating*>losses, size))
         x += size
         targets += size
@@ -138,12 +138,12 @@ cdef void softmax_rows(const floating* x, const int64_t* labels, const floating*
                        floating* y, floating* losses, Py_ssize_t first, Py_ssize_t last, Py_ssize_t M) noexcept nogil:
     """The softmax of the rows from first to before last, and their losses unless that is NULL."""
     cdef Py_ssize_t n, i
-    cdef floating most, total
+    cdef floating max_score, total
     for n in range(first, last):
         # A NaN is not the largest; it reaches the sum through its own exponential.
-        most = largest(x + n * M, M)
+        max_score = array_max(x + n * M, M)
         for i in range(n * M, (n + 1) * M):
-            y[i] = x[i] - most
+            y[i] = x[i] - max_score
     for i in range(first * M, last * M):
         y[i] = exp[floating](y[i])
     for n in range(first, last):
@@ -151,13 +151,13 @@ cdef void softmax_rows(const floating* x, const int64_t* labels, const floating*
         for i in range(n * M, (n + 1) * M):
             y[i] = y[i] / total
         if losses != NULL:
-            most = largest(x + n * M, M)
+            max_score = array_max(x + n * M, M)
             if labels != NULL:
-                losses[n] = logarithm[floating](total) - (x[n * M + labels[n]] - most)
+                losses[n] = logarithm[floating](total) - (x[n * M + labels[n]] - max_score)
             else:
-                losses[n] = target_loss(x + n * M, targets + n * M, most, logarithm[floating](total), M)
+                losses[n] = target_loss(x + n * M, targets + n * M, max_score, logarithm[floating](total), M)
     if losses != NULL and weights != NULL:
-        weigh(losses + first, weights, 1, first, last - first)
+        multiply_weights(losses + first, weights, 1, first, last - first)
 
 
 cdef void row_pieces(void* given, Pieces* pieces, int slot) noexcept nogil:
@@ -191,7 +191,7 @@ cdef void row_gradients(const floating* y, const int64_t* labels, const floating
             for m in range(M):
                 dx[n * M + m] = (y[n * M + m] * weight - targets[n * M + m]) * scale
     if weights != NULL:
-        weigh(dx + first * M, weights, M, first * M, (last - first) * M)
+        multiply_weights(dx + first * M, weights, M, first * M, (last - first) * M)
 
 
 cdef void gradient_pieces(void* given, Pieces* pieces, int slot) noexcept nogil:
@@ -250,7 +250,7 @@ cdef double piece_loss(Rule rule, const floating* x, const floating* t, const fl
         size = min(BLOCK, first + n - i)
         block_losses(rule, x + i, t + i, a + i, delta, y + i, losses, size)
         if weights != NULL:
-            weigh(<floating*>losses, weights, width, i, size)
+            multiply_weights(<floating*>losses, weights, width, i, size)
         sum_add(&total, &lost, <double>sum_row(<const floating*>losses, size))
     return sum_whole(total, lost)
 
@@ -289,7 +289,7 @@ cdef inline void gradients(Rule rule, const floating* x, const floating* t, cons
     else:
         abort()
     if weights != NULL:
-        weigh(dx + first, weights, width, first, n)
+        multiply_weights(dx + first, weights, width, first, n)
 
 
 cdef void value_gradients(void* given, Pieces* pieces, int slot) noexcept nogil:

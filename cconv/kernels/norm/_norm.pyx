@@ -15,7 +15,7 @@
 #
 # Arrays are contiguous; mean and var, which forward leaves and backward takes, are float64, as are dgamma and dbeta.
 # The loops are in norm.h. A piece of work is some features of the batch, or one group of one sample; backward of groups
-# adds up dgamma and dbeta over a fixed share of the samples, of which blocks go to long sums (sums.h). Nothing is
+# adds up dgamma and dbeta over a fixed set of samples, of which blocks go to long sums (sums.h). Nothing is
 # empty.
 #
 # Edge cases: var is the biased variance; a NaN or an infinity makes all of its feature or group NaN; a feature that
@@ -33,8 +33,8 @@ from cconv.kernels.runtime._memory import empty
 cnp.import_array()
 
 cdef enum:
-    SHARES = 16  # of the samples: each has its own sums of dgamma and dbeta
-    SHARE = 8    # samples at least in one
+    SETS = 16  # of samples: each has its own sums of dgamma and dbeta
+    LEAST_SAMPLES = 8  # of a set
 
 cdef struct Job:
     bint single
@@ -53,7 +53,7 @@ cdef struct Job:
     double eps
     bint fixed           # whether mean and var are given
     Py_ssize_t piece     # features in one piece of work
-    Py_ssize_t share     # samples whose sums are their own, one piece of work
+    Py_ssize_t samples   # of a set, whose sums are one piece of work
     Py_ssize_t size      # values of these sums
     void* sums
     double* scratch      # NORM_ROOM for each thread
@@ -198,32 +198,32 @@ cdef void backward_samples(const floating* dout, const floating* x, const double
             memset(sums, 0, row * sizeof(floating))
 
 
-cdef void some_shares(const floating* dout, const floating* x, const floating* gamma, floating* dx, floating* parts,
-                      Job* job, Pieces* pieces, int slot) noexcept nogil:
+cdef void some_sets(const floating* dout, const floating* x, const floating* gamma, floating* dx, floating* parts,
+                    Job* job, Pieces* pieces, int slot) noexcept nogil:
     cdef Py_ssize_t s, first, last
     while (s := take_piece(pieces, slot)) >= 0:
-        first = s * job.share
-        last = min(first + job.share, job.N)
+        first = s * job.samples
+        last = min(first + job.samples, job.N)
         backward_samples(dout, x, job.mean, job.var, gamma, dx, parts + s * job.size, first, last, job.G, job.K, job.P,
                          job.eps)
 
 
-cdef void shares(void* given, Pieces* pieces, int slot) noexcept nogil:
+cdef void sample_sets(void* given, Pieces* pieces, int slot) noexcept nogil:
     cdef Job* job = <Job*>given
-    cdef Py_ssize_t row = 2 * job.G * job.K  # the sums of shares lie behind a total's two numbers
+    cdef Py_ssize_t row = 2 * job.G * job.K  # the sums of sets lie behind a total's two numbers
     if job.single:
-        some_shares(<const float*>job.dout, <const float*>job.x, <const float*>job.gamma, <float*>job.out,
-                    <float*>job.sums + 2 * row, job, pieces, slot)
+        some_sets(<const float*>job.dout, <const float*>job.x, <const float*>job.gamma, <float*>job.out,
+                  <float*>job.sums + 2 * row, job, pieces, slot)
     else:
-        some_shares(<const double*>job.dout, <const double*>job.x, <const double*>job.gamma, <double*>job.out,
-                    <double*>job.sums + 2 * row, job, pieces, slot)
+        some_sets(<const double*>job.dout, <const double*>job.x, <const double*>job.gamma, <double*>job.out,
+                  <double*>job.sums + 2 * row, job, pieces, slot)
 
 
-cdef void add_shares(floating* sums, Py_ssize_t count, Job* job) noexcept nogil:
+cdef void add_sample_sets(floating* sums, Py_ssize_t count, Job* job) noexcept nogil:
     cdef Py_ssize_t C = job.G * job.K, row = 2 * C, s, k
     for s in range(count):
-        # The last share may have no more than a block of samples.
-        k = row if min((s + 1) * job.share, job.N) - s * job.share > SUM_BLOCK else 0
+        # The last set may have no more than a block of samples.
+        k = row if min((s + 1) * job.samples, job.N) - s * job.samples > SUM_BLOCK else 0
         sum_columns(<const floating*>sums + 2 * row + s * job.size + k, row, 1, row, sums, sums + row)
     for k in range(C):
         job.dgamma[k] = sums[k]
@@ -289,17 +289,17 @@ def group_norm_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray mean, cnp.n
     cdef Job job = group_job(x, dx, mean, var, gamma, groups, pixels, eps)
     cdef Py_ssize_t row = 2 * job.G * job.K, itemsize = cnp.PyArray_ITEMSIZE(x), count, values
     cdef cnp.ndarray sums
-    job.share = max(SHARE, (job.N + SHARES - 1) // SHARES)
-    job.size = 3 * row if job.share > SUM_BLOCK else row
-    count = (job.N + job.share - 1) // job.share
+    job.samples = max(LEAST_SAMPLES, (job.N + SETS - 1) // SETS)
+    job.size = 3 * row if job.samples > SUM_BLOCK else row
+    count = (job.N + job.samples - 1) // job.samples
     values = 2 * row + count * job.size
     sums = empty((values,), x.dtype)
     job.dout, job.sums = cnp.PyArray_DATA(dout), cnp.PyArray_DATA(sums)
     job.dgamma, job.dbeta = <double*>cnp.PyArray_DATA(dgamma), <double*>cnp.PyArray_DATA(dbeta)
     with nogil:
         memset(job.sums, 0, values * itemsize)
-        run_job(shares, &job, count, num_threads)
+        run_job(sample_sets, &job, count, num_threads)
         if job.single:
-            add_shares(<float*>job.sums, count, &job)
+            add_sample_sets(<float*>job.sums, count, &job)
         else:
-            add_shares(<double*>job.sums, count, &job)
+            add_sample_sets(<double*>job.sums, count, &job)

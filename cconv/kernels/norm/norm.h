@@ -1,40 +1,45 @@
 /* Normalization: what one thread does with a piece of the array. The formulas are in _norm.pyx.
  *
- * Batch normalization sees x as N rows of F * P columns. It works on a block of columns at a time and keeps one sum for
- * each: what belongs to a feature is spread over its columns first, so that every loop runs along a row, whatever P is.
- * Layer and group normalization add up whole rows, a vector of sums side by side; where the compiler has no vector
- * types, a vector is one value.
+ * Batch normalization sees x as N rows of F * P columns, P columns for each feature. It works on a block of columns at
+ * a time and keeps one sum for each column. A number that belongs to a feature is repeated over the feature's columns
+ * first, so that every loop runs along a row, whatever P is. Layer and group normalization add up whole rows, in a
+ * vector of sums.
  *
- * Sums are long ones (sums.h); after some thousand values at most they go on in double precision. Squares are those of
- * deviations from the mean of just these values, which is near to them, and are brought together as Chan, Golub and
- * LeVeque do ("Updating formulae and a pairwise algorithm for computing sample variances", 1979): nothing cancels, and x
- * is read from memory once.
+ * Sums are long ones (sums.h); after some thousand values at most they go on in double precision. Squares are squared
+ * deviations from the mean of these few values, so that nothing cancels. They are brought together as Chan, Golub and
+ * LeVeque do ("Updating formulae and a pairwise algorithm for computing sample variances", 1979), and x is read from
+ * memory once.
  *
- * Buffers of batch normalization lie in `scratch`: NORM_ROOM numbers that a thread has for itself.
+ * Vectors have 64 bytes at every level, whatever the registers are: the order of additions, and so the bits, are those
+ * of 64 / sizeof(T) sums side by side.
+ *
+ * Batch normalization has its buffers in `scratch`: NORM_ROOM doubles that belong to one thread.
  *
  * This is C for `restrict`: without the promise that arrays do not overlap GCC checks each pair of them in each row.
- * The body is compiled twice, for float and for double.
+ *
+ * Parameters that several functions share:
+ *
+ *     x, dout       IN, arrays of N samples, `pitch` values apart; the first value is that of the first feature here
+ *     out, dx       OUT, the same; dx may be NULL in the functions that say so
+ *     features, P   features that are worked on, and the values that each has in a sample
+ *     K, P          features of a group, and the values of each
+ *     mean, var     float64, one for each feature or group: OUT where they are measured, else IN
+ *     gamma, beta   IN, one for each feature
+ *     dgamma, dbeta OUT, one for each feature
+ *     eps           what is added to a variance
  */
 #ifndef CCONV_NORM_H
 #define CCONV_NORM_H
 
 #include <math.h>
-#include <stddef.h>
-#include <string.h>
 
 #include "vector/sums.h"
-
-#if defined(_MSC_VER)
-#define NORM_RESTRICT __restrict
-#else
-#define NORM_RESTRICT restrict
-#endif
 
 #define NORM_BYTES 2048 /* of a block of columns: all that a row needs beside x stays in the first cache */
 #define NORM_ROWS (SUM_BLOCK * SUM_BLOCK) /* rows whose columns are added up before they go on in double precision, */
 #define NORM_CHUNK ((ptrdiff_t)(8192 / sizeof(T))) /* and values of a row: SUM_BLOCK blocks of pairs of vectors */
-#define NORM_COLUMNS (NORM_BYTES / 4)     /* the most columns of a block */
-#define NORM_ROOM (11 * NORM_COLUMNS)     /* in double precision: five numbers for each column, and rows beside them */
+#define NORM_COLUMNS (NORM_BYTES / 4)              /* the most columns of a block */
+#define NORM_ROOM (11 * NORM_COLUMNS) /* in double precision: five numbers for each column, and rows beside them */
 
 static inline ptrdiff_t norm_min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
@@ -52,9 +57,8 @@ static inline void norm_merge(norm_moments *all, double count, double mean, doub
 {
     const double total = all->count + count, shift = sum / count, apart = mean + shift - all->mean;
     SUM_ADD(double, all->squares, all->squares_lost, squares - sum * shift);
-    if (all->count > 0)
-        SUM_ADD(double, all->squares, all->squares_lost, apart * apart * (all->count * count / total));
-    SUM_ADD(double, all->mean, all->mean_lost, apart * (count / total));
+    if (all->count > 0) SUM_ADD(double, all->squares, all->squares_lost, apart * apart * (all->count * count / total));
+    SUM_ADD(double, all->mean, all->mean_lost, (count / total) * apart);
     all->count = total;
 }
 
@@ -66,112 +70,95 @@ static inline double norm_variance(const norm_moments *all)
     return squares < 0 ? 0 : squares / all->count; /* rounding may leave it just below 0 */
 }
 
-#define T float
-#define NAME(name) name##_float
-#include "norm/norm.h"
-#undef T
-#undef NAME
-#define T double
-#define NAME(name) name##_double
-#include "norm/norm.h"
-#undef T
-#undef NAME
+#define BODY "norm/norm.h"
+#include "vector/both_dtypes.h"
 
 #elif defined(T)
 
-#define BLOCK ((ptrdiff_t)(NORM_BYTES / sizeof(T)))
-#define ROOM (BLOCK + LANES) /* of a row of a block */
-#if defined(__GNUC__)
-typedef T NAME(norm_vec) __attribute__((vector_size(64), aligned(sizeof(T)), may_alias));
-#else
-typedef T NAME(norm_vec);
-#endif
-#define V NAME(norm_vec)
-#define LANES ((ptrdiff_t)(sizeof(V) / sizeof(T)))
-#define LOAD(p) (*(const V *)(p))
+#define VEC(name) NAME(wide_##name)
+#define VEC_BYTES 64
+#define VEC_GROUP 4
+#include "vector/vector.h"
+#undef LANES
+#define LANES (VEC_BYTES / T_BYTES)
+
+#define BLOCK (NORM_BYTES / T_BYTES) /* columns of a block, */
+#define ROOM (BLOCK + LANES)         /* and what a row of it has room for: whole vectors are read and written */
 
 /* ---- batch normalization: columns */
 
-/* Up to SUM_BLOCK rows, `pitch` apart, are added to the sums of their columns. Whole vectors of columns are read, up to
- * `end`, and added up: what belongs to a block of columns has a vector more. */
-static inline void NAME(get)(const T *p, const T *end, V *to)
-{
-    const V zero = {0};
-    if (end - p >= LANES) {
-        *to = LOAD(p);
-    } else {
-        *to = zero;
-        memcpy(to, p, (size_t)(end - p) * sizeof(T));
-    }
-}
+/* These add up to SUM_BLOCK rows of n columns to the sums of the columns. Whole vectors are read, up to the end of the
+ * array, and added to: buffers have room for a vector more. */
 
-static void NAME(add_rows)(const T *x, const T *end, ptrdiff_t pitch, ptrdiff_t rows, ptrdiff_t n, T *sum)
+/* sum += x */
+CCONV_NOINLINE void NAME(add_rows)(const T *x, const T *end, ptrdiff_t pitch, ptrdiff_t rows, ptrdiff_t n, T *sum)
 {
     for (ptrdiff_t i = 0; i < n; i += LANES) {
-        V s = {0}, row;
-        for (ptrdiff_t r = 0; r < rows; r++) {
-            NAME(get)(x + r * pitch + i, end, &row);
-            s += row;
-        }
-        *(V *)(sum + i) += s;
+        VEC(vec) s = VEC(broadcast)(0);
+        for (ptrdiff_t r = 0; r < rows; r++) s = VEC(add)(s, VEC(load_until)(x + r * pitch + i, end));
+        VEC(store)(sum + i, VEC(add)(VEC(load)(sum + i), s));
     }
 }
 
-static void NAME(add_deviations)(const T *x, const T *end, ptrdiff_t pitch, ptrdiff_t rows, const T *mean, ptrdiff_t n,
-                                 T *sum, T *squares)
+/* sum += x - mean, squares += (x - mean)^2; x ends at `end`. */
+CCONV_NOINLINE void NAME(add_deviations)(const T *x, const T *end, ptrdiff_t pitch, ptrdiff_t rows, const T *mean,
+                                         ptrdiff_t n, T *sum, T *squares)
 {
     for (ptrdiff_t i = 0; i < n; i += LANES) {
-        const V centre = LOAD(mean + i);
-        V s = {0}, q = {0}, d;
+        const VEC(vec) centre = VEC(load)(mean + i);
+        VEC(vec) s = VEC(broadcast)(0), q = VEC(broadcast)(0);
         for (ptrdiff_t r = 0; r < rows; r++) {
-            NAME(get)(x + r * pitch + i, end, &d);
-            d -= centre;
-            s += d;
-            q += d * d;
+            const VEC(vec) d = VEC(sub)(VEC(load_until)(x + r * pitch + i, end), centre);
+            s = VEC(add)(s, d);
+            q = VEC(fma)(d, d, q);
         }
-        *(V *)(sum + i) += s;
-        *(V *)(squares + i) += q;
+        VEC(store)(sum + i, VEC(add)(VEC(load)(sum + i), s));
+        VEC(store)(squares + i, VEC(add)(VEC(load)(squares + i), q));
     }
 }
 
-static void NAME(add_products)(const T *dout, const T *dout_end, const T *x, const T *end, ptrdiff_t pitch,
-                               ptrdiff_t rows, const T *mean, ptrdiff_t n, T *sum, T *products)
+/* sum += dout, products += dout * (x - mean); dout ends at `dout_end` and x at `end`. */
+CCONV_NOINLINE void NAME(add_products)(const T *dout, const T *dout_end, const T *x, const T *end, ptrdiff_t pitch,
+                                       ptrdiff_t rows, const T *mean, ptrdiff_t n, T *sum, T *products)
 {
     for (ptrdiff_t i = 0; i < n; i += LANES) {
-        const V centre = LOAD(mean + i);
-        V s = {0}, p = {0}, d, row;
+        const VEC(vec) centre = VEC(load)(mean + i);
+        VEC(vec) s = VEC(broadcast)(0), p = VEC(broadcast)(0);
         for (ptrdiff_t r = 0; r < rows; r++) {
-            NAME(get)(dout + r * pitch + i, dout_end, &d);
-            NAME(get)(x + r * pitch + i, end, &row);
-            s += d;
-            p += d * (row - centre);
+            const VEC(vec) d = VEC(load_until)(dout + r * pitch + i, dout_end);
+            s = VEC(add)(s, d);
+            p = VEC(fma)(d, VEC(sub)(VEC(load_until)(x + r * pitch + i, end), centre), p);
         }
-        *(V *)(sum + i) += s;
-        *(V *)(products + i) += p;
+        VEC(store)(sum + i, VEC(add)(VEC(load)(sum + i), s));
+        VEC(store)(products + i, VEC(add)(VEC(load)(products + i), p));
     }
 }
 
-static inline void NAME(scale_row)(const T *NORM_RESTRICT x, const T *NORM_RESTRICT mean, const T *NORM_RESTRICT scale,
-                                   const T *NORM_RESTRICT shift, ptrdiff_t n, T *NORM_RESTRICT out)
+/* out = (x - mean) * scale + shift, column by column */
+static inline void NAME(scale_row)(const T *CCONV_RESTRICT x, const T *CCONV_RESTRICT mean,
+                                   const T *CCONV_RESTRICT scale, const T *CCONV_RESTRICT shift, ptrdiff_t n,
+                                   T *CCONV_RESTRICT out)
 {
     for (ptrdiff_t i = 0; i < n; i++) out[i] = (x[i] - mean[i]) * scale[i] + shift[i];
 }
 
-static inline void NAME(gradient_row)(const T *NORM_RESTRICT dout, const T *NORM_RESTRICT x,
-                                      const T *NORM_RESTRICT mean, const T *NORM_RESTRICT scale,
-                                      const T *NORM_RESTRICT slope, const T *NORM_RESTRICT shift, ptrdiff_t n,
-                                      T *NORM_RESTRICT dx)
+/* dx = dout * scale + ((x - mean) * slope + shift), column by column */
+static inline void NAME(gradient_row)(const T *CCONV_RESTRICT dout, const T *CCONV_RESTRICT x,
+                                      const T *CCONV_RESTRICT mean, const T *CCONV_RESTRICT scale,
+                                      const T *CCONV_RESTRICT slope, const T *CCONV_RESTRICT shift, ptrdiff_t n,
+                                      T *CCONV_RESTRICT dx)
 {
     for (ptrdiff_t i = 0; i < n; i++) dx[i] = dout[i] * scale[i] + ((x[i] - mean[i]) * slope[i] + shift[i]);
 }
 
-/* Repeat one value per feature over its `span` columns, and add these up again. */
+/* Repeat one value per feature over its `span` columns, */
 static inline void NAME(repeat)(const double *values, ptrdiff_t features, ptrdiff_t span, T *row)
 {
     for (ptrdiff_t f = 0; f < features; f++, row += span)
         for (ptrdiff_t i = 0; i < span; i++) row[i] = (T)values[f];
 }
 
+/* and add these up again. */
 static inline void NAME(collect)(const T *row, ptrdiff_t features, ptrdiff_t span, double *wide, double *sums)
 {
     double *const values = span == 1 ? sums : wide;
@@ -182,7 +169,7 @@ static inline void NAME(collect)(const T *row, ptrdiff_t features, ptrdiff_t spa
 /* How many features are one piece of work. */
 static inline ptrdiff_t NAME(piece)(ptrdiff_t P) { return P < BLOCK ? BLOCK / P : 1; }
 
-/* Mean and variance of so many features, x being the first one's first value. */
+/* The mean and the variance of some features. */
 static void NAME(measure)(const T *x, ptrdiff_t N, ptrdiff_t pitch, ptrdiff_t features, ptrdiff_t P, double *mean,
                           double *var, double *scratch)
 {
@@ -205,8 +192,8 @@ static void NAME(measure)(const T *x, ptrdiff_t N, ptrdiff_t pitch, ptrdiff_t fe
             memcpy(mean, first, (size_t)features * sizeof *first);
             memset(sum, 0, 2 * ROOM * sizeof(T)); /* and squares */
             for (ptrdiff_t r = 0; r < rows; r += SUM_BLOCK)
-                NAME(add_deviations)
-                (at + r * pitch, end, pitch, norm_min(SUM_BLOCK, rows - r), centre, width, sum, squares);
+                NAME(add_deviations)(at + r * pitch, end, pitch, norm_min(SUM_BLOCK, rows - r), centre, width, sum,
+                                     squares);
             NAME(collect)(sum, features, span, wide, first);
             NAME(collect)(squares, features, span, wide, second);
             for (ptrdiff_t f = 0; f < features; f++) norm_merge(all + f, count, mean[f], first[f], second[f]);
@@ -217,7 +204,7 @@ static void NAME(measure)(const T *x, ptrdiff_t N, ptrdiff_t pitch, ptrdiff_t fe
     }
 }
 
-/* Normalise a piece of features; x, out and what belongs to features begin with the first one. */
+/* Normalise some features. */
 static void NAME(batch_forward)(const T *x, T *out, const double *mean, const double *var, const T *gamma,
                                 const T *beta, ptrdiff_t N, ptrdiff_t pitch, ptrdiff_t features, ptrdiff_t P,
                                 double eps, double *scratch)
@@ -238,11 +225,10 @@ static void NAME(batch_forward)(const T *x, T *out, const double *mean, const do
     }
 }
 
-/* The gradients of a piece of features; those of x if there is room for them. Where `fixed`, mean and var do not depend
- * on x. */
+/* The gradients of some features. dx may be NULL. With `fixed`, mean and var do not depend on x. */
 static void NAME(batch_backward)(const T *dout, const T *x, const double *mean, const double *var, const T *gamma,
-                                 T *dx, double *dgamma, double *dbeta, ptrdiff_t N, ptrdiff_t pitch,
-                                 ptrdiff_t features, ptrdiff_t P, double eps, int fixed, double *scratch)
+                                 T *dx, double *dgamma, double *dbeta, ptrdiff_t N, ptrdiff_t pitch, ptrdiff_t features,
+                                 ptrdiff_t P, double eps, int fixed, double *scratch)
 {
     T *const centre = (T *)scratch, *const scale = centre + ROOM, *const slope = scale + ROOM;
     T *const shift = slope + ROOM;
@@ -262,8 +248,7 @@ static void NAME(batch_backward)(const T *dout, const T *x, const double *mean, 
             memset(sum, 0, 2 * ROOM * sizeof(T)); /* and products */
             for (ptrdiff_t r = n; r < norm_min(n + NORM_ROWS, N); r += SUM_BLOCK) {
                 const ptrdiff_t at = r * pitch + c, rows = norm_min(SUM_BLOCK, norm_min(n + NORM_ROWS, N) - r);
-                NAME(add_products)
-                (dout + at, dout + size, x + at, x + size, pitch, rows, centre, width, sum, products);
+                NAME(add_products)(dout + at, dout + size, x + at, x + size, pitch, rows, centre, width, sum, products);
             }
             NAME(collect)(sum, features, span, wide, scales);
             NAME(collect)(products, features, span, wide, slopes);
@@ -299,95 +284,91 @@ static void NAME(batch_backward)(const T *dout, const T *x, const double *mean, 
 
 /* ---- layer and group normalization: rows */
 
-/* Add up the lanes of a vector. */
-static inline T NAME(fold)(const V *v)
-{
-    T lane[LANES], total[4] = {0};
-    memcpy(lane, v, sizeof lane);
-    for (int k = 0; k < LANES; k++) total[k % 4] += lane[k];
-    return (total[0] + total[1]) + (total[2] + total[3]);
-}
-
-/* The sums, for up to NORM_CHUNK values, of a - from and of its product with b - from: for squares, a and b are one
- * array. */
+/* The sums over up to NORM_CHUNK values of a - a_from, and of its product with b - b_from. For squares, a and b are one
+ * array. Vectors go in pairs, each with sums of its own, so that additions need not wait for each other. */
 static void NAME(sum_products)(const T *a, T a_from, const T *b, T b_from, ptrdiff_t n, double *sum, double *products)
 {
-    V all = {0}, all_products = {0};
+    const VEC(vec) a_centre = VEC(broadcast)(a_from), b_centre = VEC(broadcast)(b_from);
+    VEC(vec) all = VEC(broadcast)(0), all_products = VEC(broadcast)(0);
     T rest = 0, rest_products = 0;
     ptrdiff_t i = 0;
     while (i + LANES <= n) {
         const ptrdiff_t end = norm_min(n, i + 2 * SUM_BLOCK * LANES);
-        V s = {0}, p = {0}, s2 = {0}, p2 = {0};
+        VEC(vec) s = VEC(broadcast)(0), p = VEC(broadcast)(0), s2 = VEC(broadcast)(0), p2 = VEC(broadcast)(0);
         for (; i + 2 * LANES <= end; i += 2 * LANES) {
-            const V d = LOAD(a + i) - a_from, e = LOAD(a + i + LANES) - a_from;
-            s += d;
-            s2 += e;
-            p += d * (LOAD(b + i) - b_from);
-            p2 += e * (LOAD(b + i + LANES) - b_from);
+            const VEC(vec) d = VEC(sub)(VEC(load)(a + i), a_centre), e = VEC(sub)(VEC(load)(a + i + LANES), a_centre);
+            s = VEC(add)(s, d);
+            s2 = VEC(add)(s2, e);
+            p = VEC(fma)(d, VEC(sub)(VEC(load)(b + i), b_centre), p);
+            p2 = VEC(fma)(e, VEC(sub)(VEC(load)(b + i + LANES), b_centre), p2);
         }
         if (i + LANES <= end) {
-            const V d = LOAD(a + i) - a_from;
-            s += d;
-            p += d * (LOAD(b + i) - b_from);
+            const VEC(vec) d = VEC(sub)(VEC(load)(a + i), a_centre);
+            s = VEC(add)(s, d);
+            p = VEC(fma)(d, VEC(sub)(VEC(load)(b + i), b_centre), p);
             i += LANES;
         }
-        all += s + s2;
-        all_products += p + p2;
+        all = VEC(add)(all, VEC(add)(s, s2));
+        all_products = VEC(add)(all_products, VEC(add)(p, p2));
     }
     for (; i < n; i++) {
         const T d = a[i] - a_from;
         rest += d;
         rest_products += d * (b[i] - b_from);
     }
-    *sum = (double)NAME(fold)(&all) + rest;
-    *products = (double)NAME(fold)(&all_products) + rest_products;
+    *sum = (double)VEC(reduce_add)(all) + rest;
+    *products = (double)VEC(reduce_add)(all_products) + rest_products;
 }
 
-static inline void NAME(scale_run)(const T *NORM_RESTRICT x, T mean, T scale, T shift, ptrdiff_t n,
-                                   T *NORM_RESTRICT out)
+/* The loops along a row of one feature, and along a row in which each value has a gamma and beta of its own. */
+static inline void NAME(scale_run)(const T *CCONV_RESTRICT x, T mean, T scale, T shift, ptrdiff_t n,
+                                   T *CCONV_RESTRICT out)
 {
     for (ptrdiff_t i = 0; i < n; i++) out[i] = (x[i] - mean) * scale + shift;
 }
 
-static inline void NAME(scale_along)(const T *NORM_RESTRICT x, T mean, T scale, const T *NORM_RESTRICT gamma,
-                                     const T *NORM_RESTRICT beta, ptrdiff_t n, T *NORM_RESTRICT out)
+static inline void NAME(scale_along)(const T *CCONV_RESTRICT x, T mean, T scale, const T *CCONV_RESTRICT gamma,
+                                     const T *CCONV_RESTRICT beta, ptrdiff_t n, T *CCONV_RESTRICT out)
 {
     for (ptrdiff_t i = 0; i < n; i++) out[i] = (x[i] - mean) * scale * gamma[i] + beta[i];
 }
 
-static inline void NAME(gradient_run)(const T *NORM_RESTRICT dout, const T *NORM_RESTRICT x, T mean, T scale, T slope,
-                                      T shift, ptrdiff_t n, T *NORM_RESTRICT dx)
+static inline void NAME(gradient_run)(const T *CCONV_RESTRICT dout, const T *CCONV_RESTRICT x, T mean, T scale, T slope,
+                                      T shift, ptrdiff_t n, T *CCONV_RESTRICT dx)
 {
     for (ptrdiff_t i = 0; i < n; i++) dx[i] = dout[i] * scale + ((x[i] - mean) * slope + shift);
 }
 
-static inline void NAME(gradient_along)(const T *NORM_RESTRICT dout, const T *NORM_RESTRICT x, T mean, T scale,
-                                        const T *NORM_RESTRICT gamma, T slope, T shift, ptrdiff_t n,
-                                        T *NORM_RESTRICT dx)
+static inline void NAME(gradient_along)(const T *CCONV_RESTRICT dout, const T *CCONV_RESTRICT x, T mean, T scale,
+                                        const T *CCONV_RESTRICT gamma, T slope, T shift, ptrdiff_t n,
+                                        T *CCONV_RESTRICT dx)
 {
     for (ptrdiff_t i = 0; i < n; i++) dx[i] = dout[i] * gamma[i] * scale + ((x[i] - mean) * slope + shift);
 }
 
-/* The sums over a row of dout * gamma and of its product with (x - mean) * scale; dgamma and dbeta grow meanwhile. */
-static void NAME(sum_along)(const T *NORM_RESTRICT dout, const T *NORM_RESTRICT x, T mean, T scale,
-                            const T *NORM_RESTRICT gamma, ptrdiff_t n, T *NORM_RESTRICT dgamma,
-                            T *NORM_RESTRICT dbeta, double *sum, double *products)
+/* The sums over a row of dout * gamma, and of its product with y = (x - mean) * scale; dgamma += dout * y and
+ * dbeta += dout meanwhile. All arrays have n values, one for each feature. */
+static void NAME(sum_along)(const T *CCONV_RESTRICT dout, const T *CCONV_RESTRICT x, T mean, T scale,
+                            const T *CCONV_RESTRICT gamma, ptrdiff_t n, T *CCONV_RESTRICT dgamma,
+                            T *CCONV_RESTRICT dbeta, double *sum, double *products)
 {
-    V all = {0}, all_products = {0};
+    const VEC(vec) centre = VEC(broadcast)(mean), factor = VEC(broadcast)(scale);
+    VEC(vec) all = VEC(broadcast)(0), all_products = VEC(broadcast)(0);
     T rest = 0, rest_products = 0;
     ptrdiff_t i = 0;
     while (i + LANES <= n) {
         const ptrdiff_t end = norm_min(n, i + SUM_BLOCK * LANES);
-        V s = {0}, p = {0};
+        VEC(vec) s = VEC(broadcast)(0), p = VEC(broadcast)(0);
         for (; i + LANES <= end; i += LANES) {
-            const V d = LOAD(dout + i), y = (LOAD(x + i) - mean) * scale, g = d * LOAD(gamma + i);
-            *(V *)(dbeta + i) += d;
-            *(V *)(dgamma + i) += d * y;
-            s += g;
-            p += g * y;
+            const VEC(vec) d = VEC(load)(dout + i), y = VEC(mul)(VEC(sub)(VEC(load)(x + i), centre), factor);
+            const VEC(vec) g = VEC(mul)(d, VEC(load)(gamma + i));
+            VEC(store)(dbeta + i, VEC(add)(VEC(load)(dbeta + i), d));
+            VEC(store)(dgamma + i, VEC(fma)(d, y, VEC(load)(dgamma + i)));
+            s = VEC(add)(s, g);
+            p = VEC(fma)(g, y, p);
         }
-        all += s;
-        all_products += p;
+        all = VEC(add)(all, s);
+        all_products = VEC(add)(all_products, p);
     }
     for (; i < n; i++) {
         const T d = dout[i], y = (x[i] - mean) * scale, g = d * gamma[i];
@@ -396,8 +377,8 @@ static void NAME(sum_along)(const T *NORM_RESTRICT dout, const T *NORM_RESTRICT 
         rest += g;
         rest_products += g * y;
     }
-    *sum = (double)NAME(fold)(&all) + rest;
-    *products = (double)NAME(fold)(&all_products) + rest_products;
+    *sum = (double)VEC(reduce_add)(all) + rest;
+    *products = (double)VEC(reduce_add)(all_products) + rest_products;
 }
 
 /* Normalise one group: K channels of P values, with one mean and variance. */
@@ -422,7 +403,7 @@ static void NAME(group_forward)(const T *x, T *out, double *mean, double *var, c
             NAME(scale_run)(x + k * P, (T)*mean, (T)(gamma[k] * scale), beta[k], P, out + k * P);
 }
 
-/* Its gradients: dgamma and dbeta grow, no more than SUM_BLOCK times; dx is written if there is room for it. */
+/* Its gradients. dgamma and dbeta are added to, no more than SUM_BLOCK times. dx may be NULL. */
 static void NAME(group_backward)(const T *dout, const T *x, double mean, double var, const T *gamma, T *dx, T *dgamma,
                                  T *dbeta, ptrdiff_t K, ptrdiff_t P, double eps)
 {
@@ -433,8 +414,8 @@ static void NAME(group_backward)(const T *dout, const T *x, double mean, double 
         sum = products = 0;
         for (ptrdiff_t i = k * P; i < (k + 1) * P; i += NORM_CHUNK) {
             double some, some_products;
-            NAME(sum_products)
-            (dout + i, 0, x + i, (T)mean, norm_min(NORM_CHUNK, (k + 1) * P - i), &some, &some_products);
+            NAME(sum_products)(dout + i, 0, x + i, (T)mean, norm_min(NORM_CHUNK, (k + 1) * P - i), &some,
+                               &some_products);
             SUM_ADD(double, sum, rest, some);
             SUM_ADD(double, products, rest_products, some_products);
         }
@@ -447,8 +428,7 @@ static void NAME(group_backward)(const T *dout, const T *x, double mean, double 
     }
     for (ptrdiff_t i = 0; P == 1 && i < K; i += NORM_CHUNK / 2) {
         const ptrdiff_t n = norm_min(NORM_CHUNK / 2, K - i);
-        NAME(sum_along)
-        (dout + i, x + i, (T)mean, (T)scale, gamma + i, n, dgamma + i, dbeta + i, &sum, &products);
+        NAME(sum_along)(dout + i, x + i, (T)mean, (T)scale, gamma + i, n, dgamma + i, dbeta + i, &sum, &products);
         SUM_ADD(double, total, lost, sum);
         SUM_ADD(double, total_products, lost_products, products);
     }
@@ -460,13 +440,12 @@ static void NAME(group_backward)(const T *dout, const T *x, double mean, double 
         NAME(gradient_along)(dout, x, (T)mean, (T)scale, gamma, slope, shift, K, dx);
     else
         for (ptrdiff_t k = 0; k < K; k++)
-            NAME(gradient_run)
-            (dout + k * P, x + k * P, (T)mean, (T)(gamma[k] * scale), slope, shift, P, dx + k * P);
+            NAME(gradient_run)(dout + k * P, x + k * P, (T)mean, (T)(gamma[k] * scale), slope, shift, P, dx + k * P);
 }
 
 #undef BLOCK
 #undef ROOM
-#undef V
-#undef LANES
-#undef LOAD
+#undef VEC
+#undef VEC_BYTES
+#undef VEC_GROUP
 #endif

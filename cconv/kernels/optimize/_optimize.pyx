@@ -20,7 +20,7 @@
 #
 # A network has many small parameters beside few large ones: all are cut into pieces of CHUNK values, which threads
 # share in one job. What belongs to a parameter is contiguous and of its dtype, and no two parameters share
-# memory; each value is updated on its own, so that neither threads nor the place in the array can change a bit.
+# memory; each value is updated on its own, so that neither threads nor the index in the array can change a bit.
 # Hyperparameters are rounded to the parameter's dtype, 1 - beta after it was computed in double. The changed gradient
 # lives in a block that stays in the first cache. The sum of squares is a long one (sums.h), in double, over PIECES
 # pieces that the size alone cuts.

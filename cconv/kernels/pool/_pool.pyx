@@ -54,17 +54,17 @@ cdef extern from "pool/window.h" nogil:
                            float*) noexcept
     void sum_windows_double(const double*, Py_ssize_t, const Geometry*, const double*, const double*, double*,
                             double*) noexcept
-    void spread_windows_float(const float*, Py_ssize_t, const Geometry*, const float*, const float*, float*,
-                              float*) noexcept
-    void spread_windows_double(const double*, Py_ssize_t, const Geometry*, const double*, const double*, double*,
-                               double*) noexcept
+    void sum_windows_backward_float(const float*, Py_ssize_t, const Geometry*, const float*, const float*, float*,
+                                    float*) noexcept
+    void sum_windows_backward_double(const double*, Py_ssize_t, const Geometry*, const double*, const double*, double*,
+                                     double*) noexcept
     bint window_sums() noexcept
     Py_ssize_t window_room(const Geometry*, bint backward) noexcept
     bint window_quarters(const Geometry*) noexcept
     void average_pairs_float(const float*, Py_ssize_t, Py_ssize_t, const Geometry*, float*) noexcept
     void average_pairs_double(const double*, Py_ssize_t, Py_ssize_t, const Geometry*, double*) noexcept
-    void spread_pairs_float(const float*, Py_ssize_t, Py_ssize_t, const Geometry*, float*) noexcept
-    void spread_pairs_double(const double*, Py_ssize_t, Py_ssize_t, const Geometry*, double*) noexcept
+    void average_pairs_backward_float(const float*, Py_ssize_t, Py_ssize_t, const Geometry*, float*) noexcept
+    void average_pairs_backward_double(const double*, Py_ssize_t, Py_ssize_t, const Geometry*, double*) noexcept
     bint window_pairs(const Geometry*, bint backward) noexcept
     void max_pairs_float(const float*, Py_ssize_t, Py_ssize_t, const Geometry*, float*, uint8_t*, float*) noexcept
     void max_pairs_double(const double*, Py_ssize_t, Py_ssize_t, const Geometry*, double*, uint8_t*, double*) noexcept
@@ -116,12 +116,12 @@ cdef inline bint max_windows(const floating* x, const Geometry* g, floating* out
         return max_windows_double(x, g, out, where, scratch)
 
 
-cdef inline void spread_windows(const floating* dout, Py_ssize_t planes, const Geometry* g, const floating* rows,
-                                const floating* columns, floating* dx, floating* scratch) noexcept nogil:
+cdef inline void sum_windows_backward(const floating* dout, Py_ssize_t planes, const Geometry* g, const floating* rows,
+                                      const floating* columns, floating* dx, floating* scratch) noexcept nogil:
     if floating is float:
-        spread_windows_float(dout, planes, g, rows, columns, dx, scratch)
+        sum_windows_backward_float(dout, planes, g, rows, columns, dx, scratch)
     else:
-        spread_windows_double(dout, planes, g, rows, columns, dx, scratch)
+        sum_windows_backward_double(dout, planes, g, rows, columns, dx, scratch)
 
 
 cdef inline void max_pairs(const floating* x, Py_ssize_t rest, Py_ssize_t planes, const Geometry* g, floating* out,
@@ -156,12 +156,12 @@ cdef inline void average_pairs(const floating* x, Py_ssize_t rest, Py_ssize_t pl
         average_pairs_double(x, rest, planes, g, out)
 
 
-cdef inline void spread_pairs(const floating* dout, Py_ssize_t rest, Py_ssize_t planes, const Geometry* g,
-                              floating* dx) noexcept nogil:
+cdef inline void average_pairs_backward(const floating* dout, Py_ssize_t rest, Py_ssize_t planes, const Geometry* g,
+                                        floating* dx) noexcept nogil:
     if floating is float:
-        spread_pairs_float(dout, rest, planes, g, dx)
+        average_pairs_backward_float(dout, rest, planes, g, dx)
     else:
-        spread_pairs_double(dout, rest, planes, g, dx)
+        average_pairs_backward_double(dout, rest, planes, g, dx)
 
 
 cdef inline void max_plane(const floating* x, floating* out, position* argmax, Geometry g,
@@ -480,7 +480,7 @@ cdef void some_averages(floating* x, floating* out, floating* rows, floating* co
         image = x + first * size
         pooled = out + first * part
         if quarters and job.backward:
-            spread_pairs(pooled, (g.planes - first) * part, last - first, &g, image)
+            average_pairs_backward(pooled, (g.planes - first) * part, last - first, &g, image)
         elif quarters:
             average_pairs(image, (g.planes - first) * size, last - first, &g, pooled)
         elif not window_sums():
@@ -488,7 +488,7 @@ cdef void some_averages(floating* x, floating* out, floating* rows, floating* co
                 average_plane(image + p * size, pooled + p * part, g, <const floating*>rows, <const floating*>columns,
                               mine, job.backward)
         elif job.backward:
-            spread_windows(pooled, last - first, &g, rows, columns, image, mine)
+            sum_windows_backward(pooled, last - first, &g, rows, columns, image, mine)
         else:
             sum_windows(image, last - first, &g, rows, columns, pooled, mine)
 
@@ -637,7 +637,7 @@ def average_pool(cnp.ndarray x, cnp.ndarray out, int fh, int fw, int sh, int sw,
 
 def average_pool_backward(cnp.ndarray dout, cnp.ndarray dx, int fh, int fw, int sh, int sw, int pt, int pl, int pb,
                           int pr, bint count_include_pad, int num_threads, /):
-    """Spread each value of dout evenly over its window in dx."""
+    """Divide each value of dout evenly among the inputs of its window in dx."""
     run_average(dx, dout, geometry(dx, dout, fh, fw, sh, sw, pt, pl, 1, 1), pb, pr, count_include_pad, True,
                 num_threads)
 
@@ -660,5 +660,5 @@ def adaptive_average_pool(cnp.ndarray x, cnp.ndarray out, int num_threads, /):
 
 
 def adaptive_average_pool_backward(cnp.ndarray dout, cnp.ndarray dx, int num_threads, /):
-    """Spread each value of dout evenly over its part in dx."""
+    """Divide each value of dout evenly among the inputs of its part in dx."""
     run_adaptive(dx, dout, True, num_threads)

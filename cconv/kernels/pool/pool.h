@@ -1,10 +1,7 @@
-/* The inner loop of max pooling, one row of outputs at a time.
+/* The inner loop of max pooling, one row of outputs at a time: for windows that window.h refuses.
  *
- * It is here, and not in _pool.pyx, for `restrict`: a byte pointer may alias everything, and without the promise that
- * it does not GCC leaves the loop scalar. Positions are integers as wide as the values while a row is computed, so that a
- * comparison's mask selects both.
- *
- * The body is compiled twice, for float and for double, by including this file into itself.
+ * This is C for `restrict`: without the promise that they do not overlap GCC leaves the loop scalar. Positions are
+ * integers as wide as the values while a row is computed, so that the mask of a comparison selects both.
  */
 #ifndef CCONV_POOL_H
 #define CCONV_POOL_H
@@ -12,11 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#if defined(_MSC_VER)
-#define POOL_RESTRICT __restrict
-#else
-#define POOL_RESTRICT restrict
-#endif
+#include "runtime/compiler.h"
 
 /* Rows are short and memory is the limit: vectors of 32 bytes leave fewer values to the scalar end of each loop. */
 #if defined(__AVX512F__) && defined(__GNUC__) && !defined(__clang__)
@@ -25,34 +18,27 @@
 #define POOL_FUNCTION static
 #endif
 
-#define T float
-#define INT int32_t
-#define NAME(name) name##_float
-#include "pool/pool.h"
-#undef T
-#undef INT
-#undef NAME
-#define T double
-#define INT int64_t
-#define NAME(name) name##_double
-#include "pool/pool.h"
-#undef T
-#undef INT
-#undef NAME
+#define BODY "pool/pool.h"
+#include "vector/both_dtypes.h"
 
 #elif defined(T)
 
 #define TAP(STRIDE)                                                                                                    \
     for (ptrdiff_t q = 0; q < n; q++) {                                                                                \
         const T v = row[q * (STRIDE)];                                                                                 \
-        const int take = (v > best[q]) | (v != v);                                                                     \
-        best[q] = take ? v : best[q];                                                                                  \
-        at[q] = take ? tap : at[q];                                                                                    \
+        const int replaces = (v > best[q]) | (v != v);                                                                 \
+        best[q] = replaces ? v : best[q];                                                                              \
+        at[q] = replaces ? tap : at[q];                                                                                \
     }
 
-/* One tap of n windows: keep what is greater, or NaN. */
-POOL_FUNCTION void NAME(max_of_tap)(const T *POOL_RESTRICT row, ptrdiff_t stride, ptrdiff_t n, INT tap,
-                                    T *POOL_RESTRICT best, INT *POOL_RESTRICT at)
+/* One tap of n windows, whose values lie `stride` apart in `row`.
+ *
+ *     tap       the tap's number
+ *     best      IN and OUT, (n,) the maxima so far: replaced by what is greater or NaN
+ *     at        IN and OUT, (n,) the taps that they come from
+ */
+POOL_FUNCTION void NAME(max_of_tap)(const T *CCONV_RESTRICT row, ptrdiff_t stride, ptrdiff_t n, INT tap,
+                                    T *CCONV_RESTRICT best, INT *CCONV_RESTRICT at)
 {
     if (stride == 1) {
         TAP(1)

@@ -1,28 +1,35 @@
 /* Pooling windows, a vector of outputs at a time.
  *
- * For a maximum of up to 255 values the input is first split by its phases: column q + left padding of phase
- * (q + left) % stride, and rows likewise, with the padding written out. Then every tap of a row of outputs is one
- * contiguous vector, whatever the stride. Its gradient goes to one input of its window, and is left to _pool.pyx. Sums
- * are of rows first and then, of those, of columns; their gradients go the same way back.
+ *     max_windows            the maxima of any windows of up to 255 values
+ *     sum_windows            averages, and sum_windows_backward, their gradient
+ *     max_pairs              the maxima of 2 x 2 and 3 x 3 windows, two apart, and scatter_pairs, their gradient
+ *     average_pairs          the averages of 2 x 2 windows, two apart, and average_pairs_backward, their gradient
  *
- * Windows of 2 x 2 and 3 x 3 two apart need no splitting: `max_pairs` and `scatter_pairs` are loops of their own, in
- * which a lane stands for two columns of the image, and a maximum is looked for in all its window for the gradient;
- * and so are `average_pairs` and `spread_pairs` for averages over 2 x 2.
+ * For max_windows the input is first split by its phases: column q of the image becomes column (q + pl) / sw of phase
+ * (q + pl) % sw, rows likewise, and padding is written out. Then each tap of a row of outputs is one contiguous vector,
+ * whatever the stride. The gradient of any maximum goes to one input of its window; that is left to _pool.pyx. Sums are
+ * taken over rows first and then, of these, over columns; gradients go the same way back.
+ *
+ * Windows two apart need no splitting: a lane stands for two columns of the image.
  *
  * Vectors may run over the end of a row, into one that is written later, but never over the end of the planes. What
- * does not fit (compilers without vector shuffles; for maxima, rows or windows too large for the scratch, and planes that
- * hold NaN or -inf) is refused, and left to the loops of _pool.pyx. The body is compiled twice, for float and for
- * double.
+ * does not fit is refused, and left to the loops of _pool.pyx: rows or windows too large for the scratch, planes that
+ * hold NaN or -inf (for maxima), and all of this where a compiler has no shuffles of vectors. This file is compiled for
+ * those that have them, and so uses the operators of C on vectors too.
  *
- * Buffers lie in `scratch`, which a thread has for itself: window_room values, or WINDOW_ROOM for maxima and their
- * gradients.
+ * Parameters that several functions share:
+ *
+ *     x, dout     IN, planes of images or of outputs, one after the other
+ *     out, dx     OUT, the same
+ *     where       positions of maxima in their windows, one byte each: OUT of maxima (it may be NULL), IN of gradients
+ *     planes      how many
+ *     g           IN, sizes and steps of a window; its own number of planes is that of the whole array
+ *     rest        how many values may be read from x or dout on: these planes and what follows them
+ *     rows        IN, (OH,) and columns, (OW + LANES,): the product of two is the divisor of an average
+ *     scratch     values that belong to a thread: window_room of them, or WINDOW_ROOM for maxima and their gradients
  */
 #ifndef CCONV_WINDOW_H
 #define CCONV_WINDOW_H
-
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
 
 #include "vector/sums.h"
 
@@ -41,8 +48,8 @@ typedef struct {
 #define WINDOW_TAPS 255
 #define WINDOW_COLUMNS 2048
 
-#if defined(__has_builtin)
-#if __has_builtin(__builtin_shufflevector) && __has_builtin(__builtin_convertvector)
+#if defined(VECTOR_SHUFFLES)
+#if __has_builtin(__builtin_convertvector)
 #define WINDOW_VECTORS 1
 #endif
 #endif
@@ -86,7 +93,7 @@ static inline int window_sums(void)
 /* Values of a buffer for rows of sums. */
 static inline ptrdiff_t window_buffer(const window_geometry *g) { return window_max(window_width(g), WINDOW_SCRATCH); }
 
-/* Values of scratch that sums take, or their gradients, which are spread along the columns of the image first. */
+/* Values of scratch that sums take, or their gradients, which go to the columns of the image first. */
 static inline ptrdiff_t window_room(const window_geometry *g, int backward)
 {
     return window_buffer(g) + (backward ? g->OH * (g->W + VECTOR_BYTES / 4) : 0);
@@ -119,58 +126,40 @@ static inline int window_pairs(const window_geometry *g, int backward)
 }
 
 #ifdef WINDOW_VECTORS
-typedef float wvec_float __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));
-typedef double wvec_double __attribute__((vector_size(VECTOR_BYTES), aligned(8), may_alias));
-typedef uint8_t wbyte_float __attribute__((vector_size(VECTOR_BYTES / 4), aligned(1), may_alias));
-typedef uint8_t wbyte_double __attribute__((vector_size(VECTOR_BYTES / 8), aligned(1), may_alias));
+typedef uint8_t bytes_float __attribute__((vector_size(VECTOR_BYTES / 4), aligned(1), may_alias));
+typedef uint8_t bytes_double __attribute__((vector_size(VECTOR_BYTES / 8), aligned(1), may_alias));
 #if defined(WINDOW_MASKS)
 /* s, and where a byte of `at` is `tap` s + d. */
-static inline wvec_float add_hit_float(wvec_float s, wvec_float d, wbyte_float at, char tap)
+static inline vec_float add_hit_float(vec_float s, vec_float d, bytes_float at, char tap)
 {
     const __mmask16 hit = _mm_cmpeq_epi8_mask((__m128i)at, _mm_set1_epi8(tap));
-    return (wvec_float)_mm512_mask_add_ps((__m512)s, hit, (__m512)s, (__m512)d);
+    return (vec_float)_mm512_mask_add_ps((__m512)s, hit, (__m512)s, (__m512)d);
 }
-static inline wvec_double add_hit_double(wvec_double s, wvec_double d, wbyte_double at, char tap)
+static inline vec_double add_hit_double(vec_double s, vec_double d, bytes_double at, char tap)
 {
     const __mmask16 hit = _mm_cmpeq_epi8_mask(_mm_cvtsi64_si128((long long)at), _mm_set1_epi8(tap));
-    return (wvec_double)_mm512_mask_add_pd((__m512d)s, (__mmask8)hit, (__m512d)s, (__m512d)d);
+    return (vec_double)_mm512_mask_add_pd((__m512d)s, (__mmask8)hit, (__m512d)s, (__m512d)d);
 }
 /* Replace what is not NaN and less than v, or where v is NaN. */
-static inline void take_float(wvec_float *best, wbyte_float *at, wvec_float v, wbyte_float tap)
+static inline void update_max_float(vec_float *best, bytes_float *at, vec_float v, bytes_float tap)
 {
     const __mmask16 more = _mm512_cmp_ps_mask((__m512)v, (__m512)*best, _CMP_GT_OQ) |
                            _mm512_cmp_ps_mask((__m512)v, (__m512)v, _CMP_UNORD_Q);
-    *best = (wvec_float)_mm512_mask_mov_ps((__m512)*best, more, (__m512)v);
-    *at = (wbyte_float)_mm_mask_mov_epi8((__m128i)*at, more, (__m128i)tap);
+    *best = (vec_float)_mm512_mask_mov_ps((__m512)*best, more, (__m512)v);
+    *at = (bytes_float)_mm_mask_mov_epi8((__m128i)*at, more, (__m128i)tap);
 }
-static inline void take_double(wvec_double *best, wbyte_double *at, wvec_double v, wbyte_double tap)
+static inline void update_max_double(vec_double *best, bytes_double *at, vec_double v, bytes_double tap)
 {
     const __mmask8 more = _mm512_cmp_pd_mask((__m512d)v, (__m512d)*best, _CMP_GT_OQ) |
                           _mm512_cmp_pd_mask((__m512d)v, (__m512d)v, _CMP_UNORD_Q);
     const __m128i old = _mm_cvtsi64_si128((long long)*at), next = _mm_cvtsi64_si128((long long)tap);
-    *best = (wvec_double)_mm512_mask_mov_pd((__m512d)*best, more, (__m512d)v);
-    *at = (wbyte_double)_mm_cvtsi128_si64(_mm_mask_mov_epi8(old, more, next));
+    *best = (vec_double)_mm512_mask_mov_pd((__m512d)*best, more, (__m512d)v);
+    *at = (bytes_double)_mm_cvtsi128_si64(_mm_mask_mov_epi8(old, more, next));
 }
 #endif
 
-#define T float
-#define INT int32_t
-#define LANES (VECTOR_BYTES / 4)
-#define NAME(name) name##_float
-#include "pool/window.h"
-#undef T
-#undef INT
-#undef LANES
-#undef NAME
-#define T double
-#define INT int64_t
-#define LANES (VECTOR_BYTES / 8)
-#define NAME(name) name##_double
-#include "pool/window.h"
-#undef T
-#undef INT
-#undef LANES
-#undef NAME
+#define BODY "pool/window.h"
+#include "vector/both_dtypes.h"
 #else
 /* Never called: window_rows, window_sums, window_quarters and window_pairs are 0. */
 #define WINDOW_NONE(T, end)                                                                                            \
@@ -178,16 +167,17 @@ static inline void take_double(wvec_double *best, wbyte_double *at, wvec_double 
     {                                                                                                                  \
         return 0;                                                                                                      \
     }                                                                                                                  \
-    static void sum_windows_##end(const T *x, ptrdiff_t planes, const window_geometry *g, const T *rows,                \
+    static void sum_windows_##end(const T *x, ptrdiff_t planes, const window_geometry *g, const T *rows,               \
                                   const T *columns, T *out, T *scratch)                                                \
     {                                                                                                                  \
     }                                                                                                                  \
-    static void spread_windows_##end(const T *dout, ptrdiff_t planes, const window_geometry *g, const T *rows,          \
-                                     const T *columns, T *dx, T *scratch)                                              \
+    static void sum_windows_backward_##end(const T *dout, ptrdiff_t planes, const window_geometry *g, const T *rows,   \
+                                           const T *columns, T *dx, T *scratch)                                        \
     {                                                                                                                  \
     }                                                                                                                  \
     static void average_pairs_##end(const T *x, ptrdiff_t rest, ptrdiff_t planes, const window_geometry *g, T *out) {} \
-    static void spread_pairs_##end(const T *dout, ptrdiff_t rest, ptrdiff_t planes, const window_geometry *g, T *dx)   \
+    static void average_pairs_backward_##end(const T *dout, ptrdiff_t rest, ptrdiff_t planes,                          \
+                                             const window_geometry *g, T *dx)                                          \
     {                                                                                                                  \
     }                                                                                                                  \
     static void max_pairs_##end(const T *x, ptrdiff_t rest, ptrdiff_t planes, const window_geometry *g, T *out,        \
@@ -204,68 +194,10 @@ WINDOW_NONE(double, double)
 
 #elif defined(T)
 
-typedef INT NAME(wint) __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(T)), may_alias));
-#define V NAME(wvec)
-#define M NAME(wint)
-#define LOAD(p) (*(const V *)(p))
-#define SELECT(m, a, b) ((V)(((M)(a) & (m)) | ((M)(b) & ~(m))))
-
-#if VECTOR_BYTES / 4 == 16
-#define W_EVEN_float 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
-#define W_ODD_float 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
-#define W_LOW_float 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
-#define W_HIGH_float 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
-#define W_BEFORE_float 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30
-#define W_AFTER_float 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16
-#define W_EVEN_double 0, 2, 4, 6, 8, 10, 12, 14
-#define W_ODD_double 1, 3, 5, 7, 9, 11, 13, 15
-#define W_LOW_double 0, 8, 1, 9, 2, 10, 3, 11
-#define W_HIGH_double 4, 12, 5, 13, 6, 14, 7, 15
-#define W_BEFORE_double 7, 8, 9, 10, 11, 12, 13, 14
-#define W_AFTER_double 1, 2, 3, 4, 5, 6, 7, 8
-#elif VECTOR_BYTES / 4 == 8
-#define W_EACH_float(p) (p)[0], (p)[1], (p)[2], (p)[3], (p)[4], (p)[5], (p)[6], (p)[7]
-#define W_EACH_double(p) (p)[0], (p)[1], (p)[2], (p)[3]
-#define W_EVEN_float 0, 2, 4, 6, 8, 10, 12, 14
-#define W_ODD_float 1, 3, 5, 7, 9, 11, 13, 15
-#define W_LOW_float 0, 8, 1, 9, 2, 10, 3, 11
-#define W_HIGH_float 4, 12, 5, 13, 6, 14, 7, 15
-#define W_BEFORE_float 7, 8, 9, 10, 11, 12, 13, 14
-#define W_AFTER_float 1, 2, 3, 4, 5, 6, 7, 8
-#define W_EVEN_double 0, 2, 4, 6
-#define W_ODD_double 1, 3, 5, 7
-#define W_LOW_double 0, 4, 1, 5
-#define W_HIGH_double 2, 6, 3, 7
-#define W_BEFORE_double 3, 4, 5, 6
-#define W_AFTER_double 1, 2, 3, 4
-#else
-#define W_EVEN_float 0, 2, 4, 6
-#define W_ODD_float 1, 3, 5, 7
-#define W_LOW_float 0, 4, 1, 5
-#define W_HIGH_float 2, 6, 3, 7
-#define W_BEFORE_float 3, 4, 5, 6
-#define W_AFTER_float 1, 2, 3, 4
-#define W_EVEN_double 0, 2
-#define W_ODD_double 1, 3
-#define W_LOW_double 0, 2
-#define W_HIGH_double 1, 3
-#define W_BEFORE_double 1, 2
-#define W_AFTER_double 1, 2
+#if VECTOR_BYTES == 32
+#define EACH_float(p) (p)[0], (p)[1], (p)[2], (p)[3], (p)[4], (p)[5], (p)[6], (p)[7]
+#define EACH_double(p) (p)[0], (p)[1], (p)[2], (p)[3]
 #endif
-
-/* A vector stored at p, no further than `end`. */
-static __attribute__((noinline, cold)) void NAME(put_part)(T *p, const T *end, V v)
-{
-    for (ptrdiff_t l = 0; l < window_min(end - p, LANES); l++) p[l] = v[l];
-}
-
-static inline void NAME(put)(T *p, const T *end, V v)
-{
-    if (end - p >= LANES)
-        *(V *)p = v;
-    else
-        NAME(put_part)(p, end, v);
-}
 
 /* Split the rows of outputs y0 ... y0 + count - 1 by phases; say whether all values are above -inf. */
 static int NAME(split)(const T *x, const window_geometry *g, ptrdiff_t y0, ptrdiff_t count, T fill, T *to)
@@ -273,7 +205,7 @@ static int NAME(split)(const T *x, const window_geometry *g, ptrdiff_t y0, ptrdi
     const ptrdiff_t rows = count + reach_h(g), pitch = g->OW + reach_w(g), sw = g->sw;
     const T *const end = x + g->H * g->W;
     const T least = (T)-__builtin_inf();
-    M good = (M){0} == 0;
+    NAME(mask) good = (NAME(mask)){0} == 0;
     int fine = 1;
     for (int a = 0; a < g->sh; a++)
         for (int b = 0; b < sw; b++)
@@ -287,15 +219,15 @@ static int NAME(split)(const T *x, const window_geometry *g, ptrdiff_t y0, ptrdi
                 for (ptrdiff_t c = 0; c < (inside ? lo : pitch); c++) to[c] = fill;
                 if (sw == 1)
                     for (; k < hi && end - (row + k) >= LANES; k += LANES) {
-                        const V v = LOAD(row + k);
-                        good &= v > least;
-                        *(V *)(to + k) = v;
+                        const NAME(vec) v = NAME(load)(row + k);
+                        good &= NAME(greater)(v, NAME(broadcast)(least));
+                        NAME(store)(to + k, v);
                     }
                 else if (sw == 2)
                     for (; k < hi && end - (row + 2 * k) >= 2 * LANES; k += LANES) {
-                        const V v = __builtin_shufflevector(LOAD(row + 2 * k), LOAD(row + 2 * k + LANES), NAME(W_EVEN));
-                        good &= v > least;
-                        *(V *)(to + k) = v;
+                        const NAME(vec) v = NAME(load_even)(row + 2 * k);
+                        good &= NAME(greater)(v, NAME(broadcast)(least));
+                        NAME(store)(to + k, v);
                     }
                 for (; k < hi; k++) {
                     to[k] = row[k * sw];
@@ -309,7 +241,7 @@ static int NAME(split)(const T *x, const window_geometry *g, ptrdiff_t y0, ptrdi
 }
 
 /* Where each tap of the first output is in the split rows. */
-static void NAME(places)(const window_geometry *g, ptrdiff_t count, ptrdiff_t *off)
+static void NAME(tap_offsets)(const window_geometry *g, ptrdiff_t count, ptrdiff_t *off)
 {
     const ptrdiff_t rows = count + reach_h(g), pitch = g->OW + reach_w(g);
     for (int i = 0; i < g->fh; i++)
@@ -331,22 +263,22 @@ static int NAME(max_windows)(const T *x, const window_geometry *g, T *out, uint8
     for (ptrdiff_t y0 = 0; y0 < g->OH; y0 += band) {
         const ptrdiff_t count = window_min(band, g->OH - y0);
         if (!NAME(split)(x, g, y0, count, (T)-__builtin_inf(), split)) return 0;
-        NAME(places)(g, count, off);
+        NAME(tap_offsets)(g, count, off);
         for (ptrdiff_t y = 0; y < count; y++)
             for (ptrdiff_t z = 0; z < g->OW; z += LANES) {
                 const T *const at = split + y * pitch + z;
                 const ptrdiff_t k = (y0 + y) * g->OW + z;
-                V best = LOAD(at + off[0]);
-                M position = {0};
+                NAME(vec) best = NAME(load)(at + off[0]);
+                NAME(mask) position = {0};
                 for (int t = 1; t < taps; t++) {
-                    const V v = LOAD(at + off[t]);
-                    const M more = v > best;
-                    best = SELECT(more, v, best);
-                    position = (position & ~more) | (((M){0} + (INT)t) & more);
+                    const NAME(vec) v = NAME(load)(at + off[t]);
+                    const NAME(mask) more = NAME(greater)(v, best);
+                    best = VECTOR_SELECT(more, v, best);
+                    position = (position & ~more) | (((NAME(mask)){0} + (INT)t) & more);
                 }
-                NAME(put)(out + k, end, best);
+                NAME(store_until)(out + k, end, best);
                 if (where) {
-                    const NAME(wbyte) bytes = __builtin_convertvector(position, NAME(wbyte));
+                    const NAME(bytes) bytes = __builtin_convertvector(position, NAME(bytes));
                     const ptrdiff_t room = end - (out + k);
                     if (room >= LANES)
                         memcpy(where + k, &bytes, LANES);
@@ -358,26 +290,18 @@ static int NAME(max_windows)(const T *x, const window_geometry *g, T *out, uint8
     return 1;
 }
 
-/* A mask of the first `count` lanes. */
-static inline M NAME(first_lanes)(ptrdiff_t count)
-{
-    M inside;
-    for (ptrdiff_t l = 0; l < LANES; l++) inside[l] = l < count ? -1 : 0;
-    return inside;
-}
-
-/* The sums of some planes, divided by rows[y] * columns[z]. The rows of windows are added into a buffer with the padding
- * beside them, for a band of outputs at a time, so that nothing waits for what was just stored; then their columns.
- * columns has LANES values more than there are outputs. */
+/* The sums of some planes, divided by rows[y] * columns[z]. The rows of windows are added into a buffer with the
+ * padding beside them, for a band of outputs at a time, so that nothing waits for what was just stored; then their
+ * columns. columns has LANES values more than there are outputs. */
 static void NAME(sum_windows)(const T *x, ptrdiff_t planes, const window_geometry *g, const T *rows, const T *columns,
-                              T *SUM_RESTRICT out, T *SUM_RESTRICT scratch)
+                              T *CCONV_RESTRICT out, T *CCONV_RESTRICT scratch)
 {
     T *const sums = scratch;
     const ptrdiff_t H = g->H, W = g->W, OW = g->OW, sw = g->sw, room = window_buffer(g);
     const ptrdiff_t pitch = window_width(g), band = window_min(room / pitch, g->OH);
     const ptrdiff_t OH = g->OH, sh = g->sh, pt = g->pt, pl = g->pl, fh = g->fh, fw = g->fw;
     const T *const end = x + planes * H * W, *const out_end = out + planes * OH * OW, *const sums_end = sums + room;
-    const M inside = NAME(first_lanes)(W % LANES);
+    const NAME(mask) inside = NAME(mask_between)(0, W % LANES);
     memset(sums, 0, sizeof(T) * (size_t)(band * pitch));
     for (ptrdiff_t p = 0; p < planes; p++, x += H * W)
         for (ptrdiff_t y0 = 0; y0 < OH; y0 += band) {
@@ -386,8 +310,8 @@ static void NAME(sum_windows)(const T *x, ptrdiff_t planes, const window_geometr
                 const ptrdiff_t top = (y0 + y) * sh - pt, first = window_max(top, 0);
                 const ptrdiff_t last = window_min(top + fh, H);
                 for (ptrdiff_t q = 0; q < W; q += LANES) {
-                    const V sum = NAME(sum_vectors)(x + first * W + q, W, last - first, end, 1);
-                    *(V *)(sums + y * pitch + pl + q) = W - q < LANES ? (V)((M)sum & inside) : sum;
+                    const NAME(vec) sum = NAME(sum_vectors)(x + first * W + q, W, last - first, end, 1);
+                    NAME(store)(sums + y * pitch + pl + q, W - q < LANES ? NAME(mask_and)(sum, inside) : sum);
                 }
             }
             for (ptrdiff_t y = 0; y < count; y++, out += OW) {
@@ -396,31 +320,31 @@ static void NAME(sum_windows)(const T *x, ptrdiff_t planes, const window_geometr
                     out[z] = NAME(sum_row)(row + z * sw, fw) / (columns[z] * rows[y0 + y]);
                 }
                 for (ptrdiff_t z = 0; z < OW && sw <= 2; z += LANES) {
-                    V sum = NAME(sum_vectors)(row + z * sw, 1, fw, sums_end, 0);
+                    NAME(vec) sum = NAME(sum_vectors)(row + z * sw, 1, fw, sums_end, 0);
                     if (sw == 2) {
-                        const V next = NAME(sum_vectors)(row + z * sw + LANES, 1, fw, sums_end, 0);
-                        sum = __builtin_shufflevector(sum, next, NAME(W_EVEN));
+                        const NAME(vec) next = NAME(sum_vectors)(row + z * sw + LANES, 1, fw, sums_end, 0);
+                        sum = NAME(even_lanes)(sum, next);
                     }
-                    NAME(put)(out + z, out_end, sum / (LOAD(columns + z) * rows[y0 + y]));
+                    NAME(store_until)(out + z, out_end, NAME(div)(sum, NAME(load)(columns + z) * rows[y0 + y]));
                 }
             }
         }
 }
 
-/* Some planes of gradients: each value of dout, divided by rows[y] * columns[z], goes to all inputs of its window. Rows of
- * dout wait in a buffer, where zeros stand for the strides, a band of them at a time; each is spread along the columns of
- * the image. A row of this is the sum of those whose windows reach it. */
-static void NAME(spread_windows)(const T *dout, ptrdiff_t planes, const window_geometry *g, const T *rows,
-                                 const T *columns, T *SUM_RESTRICT dx, T *SUM_RESTRICT scratch)
+/* Some planes of gradients: each value of dout, divided by rows[y] * columns[z], goes to all inputs of its window. Rows
+ * of dout wait in a buffer, where zeros stand for the strides, a band of them at a time; each goes to the
+ * columns of the image. A row of this is the sum of those whose windows reach it. */
+static void NAME(sum_windows_backward)(const T *dout, ptrdiff_t planes, const window_geometry *g, const T *rows,
+                                       const T *columns, T *CCONV_RESTRICT dx, T *CCONV_RESTRICT scratch)
 {
     const ptrdiff_t H = g->H, W = g->W, OH = g->OH, OW = g->OW, sh = g->sh, sw = g->sw, room = window_buffer(g);
     const ptrdiff_t pitch = window_width(g), band = window_min(room / pitch, OH), step = W + LANES;
-    T *const values = scratch, *const spread = values + room;
+    T *const values = scratch, *const sums = values + room;
     const ptrdiff_t pt = g->pt, pl = g->pl, fh = g->fh, fw = g->fw;
-    const T *const values_end = values + room, *const spread_end = spread + OH * step;
+    const T *const values_end = values + room, *const sums_end = sums + OH * step;
     const T *const dout_end = dout + planes * OH * OW, *const end = dx + planes * H * W;
-    const M given = NAME(first_lanes)(OW % LANES);
-    const V zero = {0};
+    const NAME(mask) valid = NAME(mask_between)(0, OW % LANES);
+    const NAME(vec) zero = {0};
     memset(values, 0, sizeof(T) * (size_t)(band * pitch));
     for (ptrdiff_t p = 0; p < planes; p++) {
         ptrdiff_t done = 0, first = 0, last = 0; /* windows from first to before last reach the row */
@@ -432,26 +356,27 @@ static void NAME(spread_windows)(const T *dout, ptrdiff_t planes, const window_g
                 for (ptrdiff_t y = 0; y < count; y++, dout += OW)
                     for (ptrdiff_t z = 0; z < OW; z += LANES) {
                         T *const at = values + y * pitch + fw - 1 + z * sw;
-                        V v = NAME(sum_get)(dout + z, dout_end) / (LOAD(columns + z) * rows[done + y]);
-                        if (OW - z < LANES) v = (V)((M)v & given);
+                        NAME(vec) v =
+                            NAME(div)(NAME(load_until)(dout + z, dout_end), NAME(load)(columns + z) * rows[done + y]);
+                        if (OW - z < LANES) v = NAME(mask_and)(v, valid);
                         if (sw == 1) {
-                            *(V *)at = v;
+                            NAME(store)(at, v);
                         } else if (sw == 2) {
-                            *(V *)at = __builtin_shufflevector(v, zero, NAME(W_LOW));
-                            *(V *)(at + LANES) = __builtin_shufflevector(v, zero, NAME(W_HIGH));
+                            NAME(store)(at, NAME(interleave_low)(v, zero));
+                            NAME(store)(at + LANES, NAME(interleave_high)(v, zero));
                         } else {
                             for (ptrdiff_t l = 0; l < window_min(OW - z, LANES); l++) at[l * sw] = v[l];
                         }
                     }
                 for (ptrdiff_t y = 0; y < count; y++)
                     for (ptrdiff_t q = 0; q < W; q += LANES)
-                        *(V *)(spread + (done + y) * step + q) =
-                            NAME(sum_vectors)(values + y * pitch + pl + q, 1, fw, values_end, 0);
+                        NAME(store)(sums + (done + y) * step + q,
+                                    NAME(sum_vectors)(values + y * pitch + pl + q, 1, fw, values_end, 0));
                 done += count;
             }
             for (ptrdiff_t q = 0; q < W; q += LANES)
-                NAME(put)(dx + q, end,
-                          NAME(sum_vectors)(spread + first * step + q, step, last - first, spread_end, 0));
+                NAME(store_until)(dx + q, end,
+                                  NAME(sum_vectors)(sums + first * step + q, step, last - first, sums_end, 0));
         }
         dout += (OH - done) * OW;
     }
@@ -467,21 +392,22 @@ static void NAME(average_pairs)(const T *x, ptrdiff_t rest, ptrdiff_t planes, co
         for (ptrdiff_t y = 0; y < OH; y++, out += OW)
             for (ptrdiff_t z = 0; z < OW; z += LANES) {
                 const T *const at = x + 2 * (y * W + z), *const below = at + W;
-                V low, high, even;
+                NAME(vec) low, high, even;
                 if (end - below >= 2 * LANES) {
-                    low = LOAD(at) + LOAD(below);
-                    high = LOAD(at + LANES) + LOAD(below + LANES);
+                    low = NAME(load)(at) + NAME(load)(below);
+                    high = NAME(load)(at + LANES) + NAME(load)(below + LANES);
                 } else {
-                    low = NAME(sum_get)(at, end) + NAME(sum_get)(below, end);
-                    high = NAME(sum_get)(at + LANES, end) + NAME(sum_get)(below + LANES, end);
+                    low = NAME(load_until)(at, end) + NAME(load_until)(below, end);
+                    high = NAME(load_until)(at + LANES, end) + NAME(load_until)(below + LANES, end);
                 }
-                even = __builtin_shufflevector(low, high, NAME(W_EVEN));
-                NAME(put)(out + z, out_end, (even + __builtin_shufflevector(low, high, NAME(W_ODD))) * (T)0.25);
+                even = NAME(even_lanes)(low, high);
+                NAME(store_until)(out + z, out_end, (even + NAME(odd_lanes)(low, high)) * (T)0.25);
             }
 }
 
 /* Their gradient, for some planes, of whose dout, and what follows it, `rest` values may be read. */
-static void NAME(spread_pairs)(const T *dout, ptrdiff_t rest, ptrdiff_t planes, const window_geometry *g, T *dx)
+static void NAME(average_pairs_backward)(const T *dout, ptrdiff_t rest, ptrdiff_t planes, const window_geometry *g,
+                                         T *dx)
 {
     const ptrdiff_t H = g->H, W = g->W, OH = g->OH, OW = g->OW;
     const T *const dout_end = dout + rest, *const end = dx + planes * H * W;
@@ -489,35 +415,35 @@ static void NAME(spread_pairs)(const T *dout, ptrdiff_t rest, ptrdiff_t planes, 
         for (ptrdiff_t r = 0; r < H; r++, dx += W) {
             const ptrdiff_t covered = r < 2 * OH ? OW : 0;
             for (ptrdiff_t z = 0; z < covered; z += LANES) {
-                const V v = NAME(sum_get)(dout + r / 2 * OW + z, dout_end) * (T)0.25;
-                NAME(put)(dx + 2 * z, end, __builtin_shufflevector(v, v, NAME(W_LOW)));
-                NAME(put)(dx + 2 * z + LANES, end, __builtin_shufflevector(v, v, NAME(W_HIGH)));
+                const NAME(vec) v = NAME(load_until)(dout + r / 2 * OW + z, dout_end) * (T)0.25;
+                NAME(store_until)(dx + 2 * z, end, NAME(interleave_low)(v, v));
+                NAME(store_until)(dx + 2 * z + LANES, end, NAME(interleave_high)(v, v));
             }
             for (ptrdiff_t q = 2 * covered; q < W; q++) dx[q] = 0;
         }
 }
 
 /* Positions of LANES maxima in their windows: bytes, where comparisons can select these too, else as wide as values.
- * ADD_HIT adds to s those values of d whose position is `tap`; TAKE replaces maxima by what is greater or NaN. */
+ * ADD_HIT adds to s those values of d whose position is `tap`; UPDATE_MAX replaces maxima by what is greater or NaN. */
 #if defined(WINDOW_MASKS)
-typedef NAME(wbyte) NAME(spots);
-#define READ_SPOTS(p) (*(const NAME(spots) *)(p))
-#define WRITE_SPOTS(p, at) (*(NAME(spots) *)(p) = (at))
+typedef NAME(bytes) NAME(positions);
+#define LOAD_POSITIONS(p) (*(const NAME(positions) *)(p))
+#define STORE_POSITIONS(p, at) (*(NAME(positions) *)(p) = (at))
 #define ADD_HIT(s, d, at, tap) NAME(add_hit)(s, d, at, (char)(tap))
-#define TAKE(best, at, v, tap) NAME(take)(&(best), &(at), v, tap)
+#define UPDATE_MAX(best, at, v, tap) NAME(update_max)(&(best), &(at), v, tap)
 #else
-typedef M NAME(spots);
+typedef NAME(mask) NAME(positions);
 #if VECTOR_BYTES > 16
-#define READ_SPOTS(p) ((M){NAME(W_EACH)(p)}) /* one instruction, where __builtin_convertvector takes many */
+#define LOAD_POSITIONS(p) ((NAME(mask)){NAME(EACH)(p)}) /* one instruction, where __builtin_convertvector takes many */
 #else
-#define READ_SPOTS(p) __builtin_convertvector(*(const NAME(wbyte) *)(p), M)
+#define LOAD_POSITIONS(p) __builtin_convertvector(*(const NAME(bytes) *)(p), NAME(mask))
 #endif
-#define WRITE_SPOTS(p, at) (*(NAME(wbyte) *)(p) = __builtin_convertvector(at, NAME(wbyte)))
-#define ADD_HIT(s, d, at, tap) ((s) + (V)((M)(d) & ((at) == (M){0} + (INT)(tap))))
-#define TAKE(best, at, v, tap)                                                                                         \
+#define STORE_POSITIONS(p, at) (*(NAME(bytes) *)(p) = __builtin_convertvector(at, NAME(bytes)))
+#define ADD_HIT(s, d, at, tap) ((s) + (NAME(vec))((NAME(mask))(d) & ((at) == (NAME(mask)){0} + (INT)(tap))))
+#define UPDATE_MAX(best, at, v, tap)                                                                                   \
     do {                                                                                                               \
-        const M more = ((v) > (best)) | ((v) != (v));                                                                  \
-        best = SELECT(more, v, best);                                                                                  \
+        const NAME(mask) more = ((v) > (best)) | ((v) != (v));                                                         \
+        best = VECTOR_SELECT(more, v, best);                                                                           \
         at = ((tap) & more) | ((at) & ~more);                                                                          \
     } while (0)
 #endif
@@ -527,101 +453,97 @@ typedef M NAME(spots);
 
 /* The maxima of a row of windows, and where they are. */
 typedef struct {
-    V best;
-    NAME(spots) at;
+    NAME(vec) best;
+    NAME(positions) at;
 } NAME(maxima);
 
 /* Those of `f` columns two apart, from column z of a row on. Without padding a window begins with an even column; with
  * it, with the odd one that is `before`. Columns from `clip` on count from there as -inf, if that is not negative. */
-static inline __attribute__((always_inline)) NAME(maxima) NAME(max_of_row)(const int f, const int padded, const T *row,
-                                                                           ptrdiff_t clip, V *before,
-                                                                           NAME(spots) start)
+CCONV_INLINE NAME(maxima) NAME(max_of_row)(const int f, const int padded, const T *row, ptrdiff_t clip,
+                                           NAME(vec) *before, NAME(positions) start)
 {
-    const NAME(spots) one = (NAME(spots)){0} + 1;
+    const NAME(positions) one = (NAME(positions)){0} + 1;
     NAME(maxima) m = {{0}, start};
-    V even = __builtin_shufflevector(LOAD(row), LOAD(row + LANES), NAME(W_EVEN)), last = even;
-    V odd = __builtin_shufflevector(LOAD(row), LOAD(row + LANES), NAME(W_ODD));
-    if (f == 3 && !padded) last = __builtin_shufflevector(LOAD(row + 2), LOAD(row + 2 + LANES), NAME(W_EVEN));
+    NAME(vec) even = NAME(load_even)(row), last = even;
+    NAME(vec) odd = NAME(odd_lanes)(NAME(load)(row), NAME(load)(row + LANES));
+    if (f == 3 && !padded) last = NAME(load_even)(row + 2);
     for (int l = 0; clip >= 0 && l < LANES; l++) {
         even[l] = 2 * l < clip ? even[l] : (T)-__builtin_inf();
         odd[l] = 2 * l + 1 < clip ? odd[l] : (T)-__builtin_inf();
         last[l] = 2 * l + 2 < clip ? last[l] : (T)-__builtin_inf();
     }
     if (padded) {
-        m.best = __builtin_shufflevector(*before, odd, NAME(W_BEFORE));
-        TAKE(m.best, m.at, even, one);
-        TAKE(m.best, m.at, odd, one + one);
+        m.best = __builtin_shufflevector(*before, odd, NAME(ORDER_BEFORE));
+        UPDATE_MAX(m.best, m.at, even, one);
+        UPDATE_MAX(m.best, m.at, odd, one + one);
         *before = odd;
     } else {
         m.best = even;
-        TAKE(m.best, m.at, odd, one);
-        if (f == 3) TAKE(m.best, m.at, last, one + one);
+        UPDATE_MAX(m.best, m.at, odd, one);
+        if (f == 3) UPDATE_MAX(m.best, m.at, last, one + one);
     }
     return m;
 }
 
 /* The maxima over windows of f x f two apart, as `scatter_rows` has them, from row `first` of outputs to before `last`
  * in each of some planes; `x` is the image's row with which that one begins. Each row of the image is gone through
- * once: the last of a window waits in `kept` for the next. Of equal values the first wins along the row, and then down
- * the rows. */
-static inline __attribute__((always_inline)) void NAME(max_rows)(const int f, const int padded, const T *x,
-                                                                 const window_geometry *g, ptrdiff_t planes,
-                                                                 ptrdiff_t first, ptrdiff_t last, T *out,
-                                                                 uint8_t *where, NAME(maxima) *kept)
+ * once: the last of a window waits in `carried` for the next. Of equal values the first wins along the row, and then
+ * down the rows. */
+CCONV_INLINE void NAME(max_rows)(const int f, const int padded, const T *x, const window_geometry *g, ptrdiff_t planes,
+                                 ptrdiff_t first, ptrdiff_t last, T *out, uint8_t *where, NAME(maxima) *carried)
 {
     const ptrdiff_t H = g->H, W = g->W, OW = g->OW, pt = g->pt, vectors = (OW + LANES - 1) / LANES;
     const ptrdiff_t clip = 2 * (OW - 1) - padded + f > W ? W - 2 * (vectors - 1) * LANES : -1;
-    const NAME(spots) tap = (NAME(spots)){0} + (uint8_t)f;
-    NAME(spots) start = {0};
+    const NAME(positions) tap = (NAME(positions)){0} + (uint8_t)f;
+    NAME(positions) start = {0};
     if (padded) start[0] = 1; /* the first column there is */
     for (ptrdiff_t p = 0; p < planes; p++, x += H * W) {
         const T *row = x;
         for (ptrdiff_t y = first; y < last; y++, row += 2 * W, out += OW) {
             const ptrdiff_t r = 2 * y - pt;
             const int old = f == 3 && r > 0;
-            V before[3];
-            for (int i = 0; i < 3; i++) before[i] = (V){0} - (T)__builtin_inf();
+            NAME(vec) before[3];
+            for (int i = 0; i < 3; i++) before[i] = (NAME(vec)){0} - (T)__builtin_inf();
             for (ptrdiff_t v = 0; v < vectors; v++) {
                 const T *const at = row + 2 * v * LANES;
                 const ptrdiff_t end = v == vectors - 1 ? clip : -1;
-                const NAME(spots) begin = v == 0 ? start : (NAME(spots)){0};
+                const NAME(positions) begin = v == 0 ? start : (NAME(positions)){0};
                 NAME(maxima) m, next;
                 if (old)
-                    m = kept[v];
+                    m = carried[v];
                 else if (r >= 0)
                     m = NAME(max_of_row)(f, padded, at, end, before, begin);
                 if (r + 1 < H) {
                     next = NAME(max_of_row)(f, padded, at + W, end, before + 1, begin);
                     next.at += tap;
                     if (r >= 0)
-                        TAKE(m.best, m.at, next.best, next.at);
+                        UPDATE_MAX(m.best, m.at, next.best, next.at);
                     else
                         m = next;
                 }
                 if (f == 3 && r + 2 < H) {
                     next = NAME(max_of_row)(f, padded, at + 2 * W, end, before + 2, begin);
-                    kept[v] = next;
+                    carried[v] = next;
                     next.at += tap + tap;
-                    TAKE(m.best, m.at, next.best, next.at);
+                    UPDATE_MAX(m.best, m.at, next.best, next.at);
                 }
-                *(V *)(out + v * LANES) = m.best;
-                if (where) WRITE_SPOTS(where + v * LANES, m.at);
+                NAME(store)(out + v * LANES, m.best);
+                if (where) STORE_POSITIONS(where + v * LANES, m.at);
             }
             if (where) where += OW;
         }
     }
 }
 
-static __attribute__((noinline)) void NAME(max_some)(const T *x, const window_geometry *g, ptrdiff_t planes,
-                                                     ptrdiff_t first, ptrdiff_t last, T *out, uint8_t *where,
-                                                     NAME(maxima) *kept)
+CCONV_NOINLINE void NAME(max_some)(const T *x, const window_geometry *g, ptrdiff_t planes, ptrdiff_t first,
+                                   ptrdiff_t last, T *out, uint8_t *where, NAME(maxima) *carried)
 {
     if (g->fw == 2)
-        NAME(max_rows)(2, 0, x, g, planes, first, last, out, where, kept);
+        NAME(max_rows)(2, 0, x, g, planes, first, last, out, where, carried);
     else if (g->pl)
-        NAME(max_rows)(3, 1, x, g, planes, first, last, out, where, kept);
+        NAME(max_rows)(3, 1, x, g, planes, first, last, out, where, carried);
     else
-        NAME(max_rows)(3, 0, x, g, planes, first, last, out, where, kept);
+        NAME(max_rows)(3, 0, x, g, planes, first, last, out, where, carried);
 }
 
 /* The same for some planes, of which, and what follows them, `rest` values may be read. Where vectors would run too
@@ -629,37 +551,37 @@ static __attribute__((noinline)) void NAME(max_some)(const T *x, const window_ge
 static void NAME(max_pairs)(const T *x, ptrdiff_t rest, ptrdiff_t planes, const window_geometry *g, T *out,
                             uint8_t *where, T *scratch)
 {
-    NAME(maxima) *const kept = (NAME(maxima) *)scratch;
-    T *const rows = (T *)(kept + WINDOW_COLUMNS / (2 * LANES) + 1), *const values = rows + WINDOW_BESIDE;
-    uint8_t *const places = (uint8_t *)(values + WINDOW_COLUMNS / 2 + LANES + 1);
+    NAME(maxima) *const carried = (NAME(maxima) *)scratch;
+    T *const rows = (T *)(carried + WINDOW_COLUMNS / (2 * LANES) + 1), *const values = rows + WINDOW_BESIDE;
+    uint8_t *const positions = (uint8_t *)(values + WINDOW_COLUMNS / 2 + LANES + 1);
     const ptrdiff_t H = g->H, W = g->W, OH = g->OH, OW = g->OW, pt = g->pt, size = H * W;
     const ptrdiff_t vectors = (OW + LANES - 1) / LANES, over = vectors * LANES - OW;
     const ptrdiff_t over_x = 2 * vectors * LANES + 2 - W; /* read beyond a row */
     ptrdiff_t p = planes;
     while (p > 0 && (p * size + over_x > rest || p * OH * OW + over > planes * OH * OW)) p--;
-    NAME(max_some)(x - pt * W, g, p, 0, OH, out, where, kept);
+    NAME(max_some)(x - pt * W, g, p, 0, OH, out, where, carried);
     if (p < planes) memset(rows, 0, sizeof(T) * WINDOW_BESIDE);
     for (; p < planes; p++) {
         const ptrdiff_t at = p * OH * OW;
         for (ptrdiff_t y = 0; y < OH; y++) {
             const ptrdiff_t r = 2 * y - pt, first = window_max(r, 0), last = window_min(r + g->fh, H);
             memcpy(rows + (first - r) * W, x + p * size + first * W, sizeof(T) * (size_t)((last - first) * W));
-            NAME(max_some)(rows, g, 1, y, y + 1, values, where ? places : NULL, kept);
+            NAME(max_some)(rows, g, 1, y, y + 1, values, where ? positions : NULL, carried);
             memcpy(out + at + y * OW, values, sizeof(T) * (size_t)OW);
-            if (where) memcpy(where + at + y * OW, places, (size_t)OW);
+            if (where) memcpy(where + at + y * OW, positions, (size_t)OW);
         }
     }
 }
 
 /* Sums for two columns of the image by turns: those that two windows of a row reach, and those that one does. */
 typedef struct {
-    V two, one;
-} NAME(turns);
+    NAME(vec) two, one;
+} NAME(column_sums);
 
 /* What row i of the windows, whose positions begin with `tap`, adds; `other` are the neighbouring windows. */
-static inline __attribute__((always_inline)) NAME(turns) NAME(hits)(const int f, const int padded, NAME(turns) sum, V d,
-                                                                    NAME(spots) at, V other, NAME(spots) at_other,
-                                                                    INT tap, INT step)
+CCONV_INLINE NAME(column_sums)
+    NAME(hits)(const int f, const int padded, NAME(column_sums) sum, NAME(vec) d, NAME(positions) at, NAME(vec) other,
+               NAME(positions) at_other, INT tap, INT step)
 {
     if (f == 3 && !padded) sum.two = ADD_HIT(sum.two, other, at_other, tap + 2 * step);
     sum.two = ADD_HIT(sum.two, d, at, padded ? tap + 2 * step : tap);
@@ -668,11 +590,11 @@ static inline __attribute__((always_inline)) NAME(turns) NAME(hits)(const int f,
     return sum;
 }
 
-static inline __attribute__((always_inline)) void NAME(put_turns)(const int padded, T *p, NAME(turns) sum)
+CCONV_INLINE void NAME(store_columns)(const int padded, T *p, NAME(column_sums) sum)
 {
-    const V even = padded ? sum.one : sum.two, odd = padded ? sum.two : sum.one;
-    *(V *)p = __builtin_shufflevector(even, odd, NAME(W_LOW));
-    *(V *)(p + LANES) = __builtin_shufflevector(even, odd, NAME(W_HIGH));
+    const NAME(vec) even = padded ? sum.one : sum.two, odd = padded ? sum.two : sum.one;
+    NAME(store)(p, NAME(interleave_low)(even, odd));
+    NAME(store)(p + LANES, NAME(interleave_high)(even, odd));
 }
 
 /* The gradient of maxima over windows of f x f two apart, f being 2 or, where they overlap by one, 3: a vector of
@@ -684,72 +606,69 @@ static inline __attribute__((always_inline)) void NAME(put_turns)(const int padd
  *
  * This computes `count` rows of outputs in each of some planes and, unless that is negative, the `after` rows of the
  * image below; the first row goes to `above` where it is padding. */
-static inline __attribute__((always_inline)) void NAME(scatter_rows)(const int f, const int padded, const int single,
-                                                                     const T *dout, const uint8_t *where,
-                                                                     const window_geometry *g, ptrdiff_t planes,
-                                                                     ptrdiff_t count, ptrdiff_t after, T *dx, T *above,
-                                                                     NAME(turns) *below)
+CCONV_INLINE void NAME(scatter_rows)(const int f, const int padded, const int single, const T *dout,
+                                     const uint8_t *where, const window_geometry *g, ptrdiff_t planes, ptrdiff_t count,
+                                     ptrdiff_t after, T *dx, T *above, NAME(column_sums) *below)
 {
     const ptrdiff_t W = g->W, OW = g->OW, size = g->H * W; /* what is written might alias g */
     const ptrdiff_t vectors = single ? 1 : (W + 2 * LANES - 1) / (2 * LANES);
     const INT step = (INT)g->dw, tap = (INT)g->fw; /* 1 and f, but of constants GCC would make vectors in each row */
-    const NAME(spots) nowhere = (NAME(spots)){0} - 1;
-    const NAME(turns) nothing = {{0}, {0}};
-    NAME(spots) beyond = {0};
-    NAME(turns) kept = below[0];
+    const NAME(positions) nowhere = (NAME(positions)){0} - 1;
+    const NAME(column_sums) nothing = {{0}, {0}};
+    NAME(positions) beyond = {0};
+    NAME(column_sums) carried = below[0];
     for (ptrdiff_t l = 0; l < LANES; l++) beyond[l] = (OW - 1) / LANES * LANES + l < OW ? 0 : -1;
     for (ptrdiff_t p = 0; p < planes; p++, dx += size) {
         T *upper = above ? above : dx, *lower = above ? dx : dx + W;
         for (ptrdiff_t y = 0; y < count; y++, dout += OW, where += OW) {
-            V d = LOAD(dout), before = {0};
-            NAME(spots) at = READ_SPOTS(where), at_before = nowhere;
-            NAME(turns) first = nothing;
+            NAME(vec) d = NAME(load)(dout), before = {0};
+            NAME(positions) at = LOAD_POSITIONS(where), at_before = nowhere;
+            NAME(column_sums) first = nothing;
             if (single || OW < LANES) at |= beyond;
             for (ptrdiff_t v = 0; v < vectors; v++) {
                 const ptrdiff_t z = (v + 1) * LANES;
-                NAME(turns) *const last = single ? &kept : below + v, second;
-                V next = {0}, other = {0};
-                NAME(spots) at_next = nowhere, at_other = nowhere;
+                NAME(column_sums) *const last = single ? &carried : below + v, second;
+                NAME(vec) next = {0}, other = {0};
+                NAME(positions) at_next = nowhere, at_other = nowhere;
                 if (!single && z < OW) {
-                    next = LOAD(dout + z);
-                    at_next = READ_SPOTS(where + z);
+                    next = NAME(load)(dout + z);
+                    at_next = LOAD_POSITIONS(where + z);
                     if (z + LANES > OW) at_next |= beyond;
                 }
                 if (padded) {
-                    other = __builtin_shufflevector(d, next, NAME(W_AFTER));
-                    at_other = __builtin_shufflevector(at, at_next, NAME(W_AFTER));
+                    other = __builtin_shufflevector(d, next, NAME(ORDER_AFTER));
+                    at_other = __builtin_shufflevector(at, at_next, NAME(ORDER_AFTER));
                 } else if (f == 3) {
-                    other = __builtin_shufflevector(before, d, NAME(W_BEFORE));
-                    at_other = __builtin_shufflevector(at_before, at, NAME(W_BEFORE));
+                    other = __builtin_shufflevector(before, d, NAME(ORDER_BEFORE));
+                    at_other = __builtin_shufflevector(at_before, at, NAME(ORDER_BEFORE));
                 }
-                NAME(put_turns)(padded, upper + 2 * v * LANES,
-                                NAME(hits)(f, padded, f == 3 ? *last : nothing, d, at, other, at_other, 0, step));
+                NAME(store_columns)(padded, upper + 2 * v * LANES,
+                                    NAME(hits)(f, padded, f == 3 ? *last : nothing, d, at, other, at_other, 0, step));
                 second = NAME(hits)(f, padded, nothing, d, at, other, at_other, tap, step);
                 if (f == 3) *last = NAME(hits)(f, padded, nothing, d, at, other, at_other, 2 * tap, step);
                 if (v == 0)
                     first = second;
                 else
-                    NAME(put_turns)(padded, lower + 2 * v * LANES, second);
+                    NAME(store_columns)(padded, lower + 2 * v * LANES, second);
                 before = d, at_before = at, d = next, at = at_next;
             }
-            NAME(put_turns)(padded, lower, first);
+            NAME(store_columns)(padded, lower, first);
             upper = lower + W;
             lower = upper + W;
         }
         for (ptrdiff_t r = 0; r < after; r++, upper += W)
             for (ptrdiff_t v = 0; v < vectors; v++) {
-                NAME(turns) *const last = single ? &kept : below + v;
-                NAME(put_turns)(padded, upper + 2 * v * LANES, *last);
+                NAME(column_sums) *const last = single ? &carried : below + v;
+                NAME(store_columns)(padded, upper + 2 * v * LANES, *last);
                 *last = nothing;
             }
-        for (ptrdiff_t v = 0; v < vectors && after >= 0; v++) *(single ? &kept : below + v) = nothing;
+        for (ptrdiff_t v = 0; v < vectors && after >= 0; v++) *(single ? &carried : below + v) = nothing;
     }
-    if (single) below[0] = kept;
+    if (single) below[0] = carried;
 }
 
-static __attribute__((noinline)) void NAME(scatter_some)(const T *dout, const uint8_t *where, const window_geometry *g,
-                                                         ptrdiff_t planes, ptrdiff_t count, ptrdiff_t after, T *dx,
-                                                         T *above, NAME(turns) *below)
+CCONV_NOINLINE void NAME(scatter_some)(const T *dout, const uint8_t *where, const window_geometry *g, ptrdiff_t planes,
+                                       ptrdiff_t count, ptrdiff_t after, T *dx, T *above, NAME(column_sums) *below)
 {
     const int single = g->W <= 2 * LANES && g->OW <= LANES; /* everything stays in registers then */
     if (g->fw == 2)
@@ -769,9 +688,9 @@ static __attribute__((noinline)) void NAME(scatter_some)(const T *dout, const ui
 static void NAME(scatter_pairs)(const T *dout, const uint8_t *where, ptrdiff_t rest, ptrdiff_t planes,
                                 const window_geometry *g, T *dx, T *scratch)
 {
-    NAME(turns) *const below = (NAME(turns) *)scratch;
+    NAME(column_sums) *const below = (NAME(column_sums) *)scratch;
     T *const rows = (T *)(below + WINDOW_COLUMNS / (2 * LANES)), *const values = rows + WINDOW_BESIDE;
-    uint8_t *const places = (uint8_t *)(values + WINDOW_COLUMNS / 2 + LANES + 1);
+    uint8_t *const positions = (uint8_t *)(values + WINDOW_COLUMNS / 2 + LANES + 1);
     const ptrdiff_t H = g->H, W = g->W, OH = g->OH, OW = g->OW, pt = g->pt, size = H * W, out = OH * OW;
     const ptrdiff_t vectors = (W + 2 * LANES - 1) / (2 * LANES), over = 2 * vectors * LANES - W;
     const ptrdiff_t over_dout = (OW + LANES - 1) / LANES * LANES - OW, bottom = window_max(H, 2 * OH - pt);
@@ -789,11 +708,11 @@ static void NAME(scatter_pairs)(const T *dout, const uint8_t *where, ptrdiff_t r
             const ptrdiff_t first = window_max(r, 0), last = window_min(r + 2, H);
             if (y < OH) {
                 memcpy(values, dout + p * out + y * OW, sizeof(T) * (size_t)OW);
-                memcpy(places, where + p * out + y * OW, (size_t)OW);
-                NAME(scatter_some)(values, places, g, 1, 1, -1, rows + W, rows, below);
+                memcpy(positions, where + p * out + y * OW, (size_t)OW);
+                NAME(scatter_some)(values, positions, g, 1, 1, -1, rows + W, rows, below);
                 y++;
             } else {
-                NAME(scatter_some)(values, places, g, 1, 0, 2, rows + W, rows, below);
+                NAME(scatter_some)(values, positions, g, 1, 0, 2, rows + W, rows, below);
             }
             memcpy(plane + first * W, rows + (first - r) * W, sizeof(T) * (size_t)((last - first) * W));
         }
@@ -801,27 +720,9 @@ static void NAME(scatter_pairs)(const T *dout, const uint8_t *where, ptrdiff_t r
     }
 }
 
-#undef V
-#undef M
-#undef LOAD
-#undef SELECT
-#undef W_EVEN_float
-#undef W_LOW_float
-#undef W_HIGH_float
-#undef W_EVEN_double
-#undef W_ODD_float
-#undef W_ODD_double
-#undef W_LOW_double
-#undef W_HIGH_double
-#undef W_BEFORE_float
-#undef W_BEFORE_double
-#undef W_AFTER_float
-#undef W_AFTER_double
 #undef WINDOW_BESIDE
-#undef W_EACH_float
-#undef W_EACH_double
-#undef READ_SPOTS
-#undef WRITE_SPOTS
+#undef LOAD_POSITIONS
+#undef STORE_POSITIONS
 #undef ADD_HIT
-#undef TAKE
+#undef UPDATE_MAX
 #endif

@@ -4,7 +4,7 @@
 # a key of 64 bits, of the sample's index and of a number: the words of philox.pxd, with the index for the draw. So a
 # sample's result depends on neither the batch that it is in nor the threads.
 #
-# Geometry. All steps that move pixels are one map from an output pixel o = (y, z) to the place in the image that it
+# Geometry. All steps that move pixels are one map from an output pixel o = (y, z) to the point in the image that it
 # shows, six numbers for each sample:
 #
 #     s = A (o + d(o)) + b           A = [m0 m1; m3 m4], b = [m2, m5]
@@ -16,15 +16,15 @@
 # An output is mixed, bilinearly, out of the four pixels around s, with weights (1-wy, wy) x (1-wx, wx), first along the
 # rows; or it is the pixel nearest to s. A pixel beside the image is `fill`; or s is first moved onto the image's border
 # (EDGE), or reflected at the centres of its outermost pixels until it lies inside (REFLECT). Where s falls on a pixel,
-# that pixel is copied, as flips and crops need; elsewhere a NaN or an infinity among the four spreads to the output,
-# however small its weight. Places are computed in double precision, a row of outputs at a time, once for all channels,
-# values in float for uint8 and float32. Places beyond all bounds, as of a zoom to nothing, are moved to the border
+# that pixel is copied, as flips and crops need; elsewhere a NaN or an infinity among the four makes the output one,
+# however small its weight. Points are computed in double precision, a row of outputs at a time, once for all channels,
+# values in float for uint8 and float32. Points beyond all bounds, as of a zoom to nothing, are moved to the border
 # before they become integers, and a NaN among them too.
 #
 # Elastic distortion (Simard, Steinkraus and Platt, "Best practices for convolutional neural networks applied to visual
 # document analysis", ICDAR 2003): d is noise, uniform from -1 to 1, smoothed by a Gaussian of standard deviation sigma
 # and multiplied by alpha. Noise for each pixel would be smoothed away again, so it stands on a grid of nodes that are
-# sigma apart (one pixel at least), and a place sums that of the nodes around it, rows and columns apart:
+# sigma apart (one pixel at least), and a point sums that of the nodes around it, rows and columns apart:
 #
 #     d = amplitude * R Z K'         Z noise (nodes down x nodes across), R and K the weights of rows and columns
 #
@@ -66,7 +66,7 @@ cdef enum:
     BLOCKS = 16  # of random words, which are drawn side by side
     GROUP = 4 * BLOCKS
     ALIGNMENT = 64  # bytes
-    TAPS = 7  # nodes, at most, that a place sums
+    TAPS = 7  # nodes, at most, that a point sums
 
 cdef enum Kind:
     SHIFT, ROTATE, SCALE, STRETCH, SHEAR, FLIP, CROP
@@ -79,8 +79,8 @@ cdef enum Rule:
 
 cdef struct Nodes:
     Py_ssize_t count              # nodes of an axis
-    const int32_t* first          # (places,) the first node of each
-    const float* weights          # (places, TAPS)
+    const int32_t* first          # (points,) the first node of each
+    const float* weights          # (points, TAPS)
 
 cdef struct Warp:
     int type
@@ -100,7 +100,7 @@ cdef struct Warp:
     Nodes rows, columns
 
 cdef struct Room:                 # a thread's scratch
-    double* y                     # (OW,) coordinates of a row's places, and then the weights of the second neighbours
+    double* y                     # (OW,) coordinates of a row's points, and then the weights of the second neighbours
     double* x
     int32_t* first_y              # (OW,) the first neighbours
     int32_t* first_x
@@ -232,7 +232,7 @@ cdef void distort(Warp* job, Py_ssize_t n, Room* room) noexcept nogil:
 
 
 cdef void locate(Warp* job, double* s, int32_t* first, Py_ssize_t size) noexcept nogil:
-    """Find the first neighbour of each coordinate of a row; the second one's weight takes the coordinate's place."""
+    """Find the first neighbour of each coordinate of a row; the second one's weight replaces the coordinate."""
     cdef double low = 0, high = size - 1, last = size - 1, t, whole
     cdef Py_ssize_t z, count = job.OW
     cdef bint nearest = job.nearest
@@ -290,7 +290,7 @@ cdef inline bint is_identity(Warp* job, const double* m) noexcept nogil:
 
 cdef void coordinates(const double* m, double y, const float* dy, const float* dx, double* s, double* r,
                       Py_ssize_t count) noexcept nogil:
-    """Write what places of the image a row of outputs shows."""
+    """Write which points of the image a row of outputs shows."""
     cdef double a = m[0], b = m[1], top = m[2], c = m[3], d = m[4], left = m[5], v, w
     cdef Py_ssize_t z
     for z in range(count):
@@ -300,7 +300,7 @@ cdef void coordinates(const double* m, double y, const float* dy, const float* d
 
 
 cdef void warp_sample(Warp* job, Py_ssize_t n, Room* room) noexcept nogil:
-    cdef Py_ssize_t y, c, place, area = job.H * job.W, out_area = job.OH * job.OW, step = 0
+    cdef Py_ssize_t y, c, offset, area = job.H * job.W, out_area = job.OH * job.OW, step = 0
     cdef const double* m = job.maps + 6 * n
     cdef const char* image = job.x + n * job.C * area * job.itemsize
     cdef char* out = job.out + n * job.C * out_area * job.itemsize
@@ -318,13 +318,13 @@ cdef void warp_sample(Warp* job, Py_ssize_t n, Room* room) noexcept nogil:
         locate(job, room.y, room.first_y, job.H)
         locate(job, room.x, room.first_x, job.W)
         for c in range(job.C):
-            place = c * out_area + y * job.OW
+            offset = c * out_area + y * job.OW
             if job.type == cnp.NPY_UINT8:
-                mix_row(<const uint8_t*>image + c * area, <uint8_t*>out + place, job, room, <float>job.fill)
+                mix_row(<const uint8_t*>image + c * area, <uint8_t*>out + offset, job, room, <float>job.fill)
             elif job.type == cnp.NPY_FLOAT:
-                mix_row(<const float*>image + c * area, <float*>out + place, job, room, <float>job.fill)
+                mix_row(<const float*>image + c * area, <float*>out + offset, job, room, <float>job.fill)
             else:
-                mix_row(<const double*>image + c * area, <double*>out + place, job, room, job.fill)
+                mix_row(<const double*>image + c * area, <double*>out + offset, job, room, job.fill)
 
 
 cdef void warp_samples(void* given, Pieces* pieces, int slot) noexcept nogil:
@@ -353,7 +353,7 @@ def warp(cnp.ndarray x, cnp.ndarray out, cnp.ndarray maps, int border, double fi
     """Write the images that maps (N, 6) show of x into out.
 
     elastic is None or (amplitude (N,), key, indices (N,), rows, columns), each of the last two the number of
-    nodes, the first one of each place, and its TAPS weights.
+    nodes, the first one of each point, and its TAPS weights.
     """
     cdef Warp job
     cdef cnp.ndarray amplitude, indices, scratch

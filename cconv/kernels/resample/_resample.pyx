@@ -6,7 +6,7 @@
 # Arrays are NCHW; one image plane (n, c) is one piece of work. Where an output reads its image is written down by the
 # caller, an axis at a time: two indices and the weight of the second one, that of the first being what is left of 1.
 # With no weights only the first index counts, and values are copied. A row of the image is mixed out of two first, in
-# one contiguous pass, and spread along the row then; the gradient goes the same way back. Where more than SUM_BLOCK
+# one contiguous pass, and then along the row; the gradient goes the same way back. Where more than SUM_BLOCK
 # outputs read a row or a column, its gradient is a long sum (sums.h).
 
 cimport numpy as cnp
@@ -149,7 +149,7 @@ cdef void planes(void* given, Pieces* pieces, int slot) noexcept nogil:
 
 
 cdef inline bint read_often(Axis* a) noexcept:
-    """Whether a place of the image may be read more than SUM_BLOCK times."""
+    """Whether a row or column of the image may be read more than SUM_BLOCK times."""
     return (1 if a.weight == NULL else 2) * (ceil_div(a.out, a.size) + 1) > SUM_BLOCK
 
 

@@ -12,7 +12,8 @@
 #include <immintrin.h>
 #include <intrin.h>
 
-static void cconv_cpuid(unsigned leaf, unsigned subleaf, unsigned out[4]) {
+static void cconv_cpuid(unsigned leaf, unsigned subleaf, unsigned out[4])
+{
     __cpuidex((int *)out, (int)leaf, (int)subleaf);
 }
 
@@ -21,11 +22,13 @@ static unsigned cconv_xcr0(void) { return (unsigned)_xgetbv(0); }
 #else
 #include <cpuid.h>
 
-static void cconv_cpuid(unsigned leaf, unsigned subleaf, unsigned out[4]) {
+static void cconv_cpuid(unsigned leaf, unsigned subleaf, unsigned out[4])
+{
     __cpuid_count(leaf, subleaf, out[0], out[1], out[2], out[3]);
 }
 
-static unsigned cconv_xcr0(void) {
+static unsigned cconv_xcr0(void)
+{
     unsigned low, high;
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
     return low;
@@ -34,7 +37,8 @@ static unsigned cconv_xcr0(void) {
 
 static int cconv_has_all(unsigned value, unsigned bits) { return (value & bits) == bits; }
 
-static int cconv_cpu_level(void) {
+static int cconv_cpu_level(void)
+{
     unsigned leaf[4]; /* eax, ebx, ecx, edx */
     unsigned highest, highest_extended, leaf7_ebx, leaf1_ecx, extended_ecx = 0, xcr0;
 

@@ -10,27 +10,31 @@
 #if defined(__x86_64__) || defined(_M_X64)
 #include <xmmintrin.h>
 
-static inline unsigned cconv_ftz_on(void) {
+static inline unsigned cconv_ftz_on(void)
+{
     unsigned previous = _mm_getcsr();
     _mm_setcsr(previous | 0x8040u); /* FTZ: results flushed (bit 15), DAZ: operands read as zero (bit 6) */
     return previous;
 }
 
-static inline void cconv_ftz_restore(unsigned previous) {
+static inline void cconv_ftz_restore(unsigned previous)
+{
     /* The exception flags that were raised meanwhile go too: NumPy would report them as warnings. */
     _mm_setcsr(previous);
 }
 
 #elif defined(__aarch64__) && (defined(__GNUC__) || defined(__clang__))
 
-static inline unsigned cconv_ftz_on(void) {
+static inline unsigned cconv_ftz_on(void)
+{
     unsigned long previous;
     __asm__ volatile("mrs %0, fpcr" : "=r"(previous));
     __asm__ volatile("msr fpcr, %0" : : "r"(previous | 1ul << 24)); /* FZ */
     return (unsigned)previous;
 }
 
-static inline void cconv_ftz_restore(unsigned previous) {
+static inline void cconv_ftz_restore(unsigned previous)
+{
     __asm__ volatile("msr fpcr, %0" : : "r"((unsigned long)previous));
 }
 

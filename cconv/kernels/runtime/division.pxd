@@ -14,8 +14,10 @@ cdef inline Py_ssize_t quotient(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
 
 
 cdef inline Py_ssize_t deal(Py_ssize_t count, int most, int* size, int* larger) noexcept nogil:
-    """Deal `count` > 0 things out evenly, `most` at most to each: to so many, `size` each and to the first `larger` one
-    more."""
+    """Cut `count` > 0 evenly into parts of `most` at most; return how many.
+
+    A part is `size`, and one more in the first `larger` parts.
+    """
     cdef Py_ssize_t tiles = 1
     if count > most:
         tiles = quotient(count + most - 1, most)

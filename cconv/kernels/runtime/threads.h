@@ -256,14 +256,14 @@ static inline void relax(void)
 #endif
 }
 
-#define JOBS 64 /* that can be open at once; what comes on top of them is computed by its caller alone */
+#define JOBS 64             /* that can be open at once; what comes on top of them is computed by its caller alone */
 /* In nanoseconds: */
 #define LONGEST_SPIN 200000 /* of a worker: between two kernels of a step there are up to 150 us of serial work, */
 #define SHORTEST_SPIN 5000
 #define LONGEST_PIECE 200000 /* for so long, at most, it spins while its last job is computed to the end */
 #define CALLER_SPIN 50000
 #define WAKE_AFTER 15000
-#define LATE 1000000 /* a worker that is inside for so long after the caller's last piece was taken off its core */
+#define LATE 1000000     /* a worker that is inside for so long after the caller's last piece was taken off its core */
 #define RETRY 1000000000 /* after which a thread is asked for again that could not be had */
 /* In microseconds, for how long callers compute alone where sharing does not pay: */
 #define SHORTEST_ALONE 1000
@@ -293,9 +293,9 @@ static struct {
     shared_word crowded; /* whether the last job was for more threads than there are CPUs */
     int cpus;
     shared_word alone, alone_until; /* for how long callers computed alone last, and until when, in microseconds */
-    int64_t delay; /* nanoseconds by which a test lets workers come late, at most */
-    lock_type lock;      /* of what follows, and of all waiting */
-    int64_t retry, woken; /* when threads may be asked for again, and when workers were woken last */
+    int64_t delay;                  /* nanoseconds by which a test lets workers come late, at most */
+    lock_type lock;                 /* of what follows, and of all waiting */
+    int64_t retry, woken;           /* when threads may be asked for again, and when workers were woken last */
     struct {
         int asleep;
         condition_type wake;
@@ -308,10 +308,7 @@ static uint32_t microseconds(int64_t time) { return (uint32_t)(time / 1000); }
 
 /* Whether callers are to compute alone. The word counts up to 71 minutes: an end that has passed does not come back for
  * longer than LONGEST_ALONE. */
-static int is_alone(int64_t time)
-{
-    return word_get(&pool.alone_until) - microseconds(time) - 1 < LONGEST_ALONE;
-}
+static int is_alone(int64_t time) { return word_get(&pool.alone_until) - microseconds(time) - 1 < LONGEST_ALONE; }
 
 /* Have callers compute alone for a while: for twice as long as last time, unless sharing has gone well since then. */
 static void compute_alone(int64_t time)

@@ -1,12 +1,13 @@
-/* exp and its relatives without branches or tables, so that a compiler turns a loop over them into vector instructions;
- * and the largest of a row, which it would not vectorise by itself, since that changes the order of the operations.
+/* exp and its relatives, without branches or tables, so that a compiler turns a loop over them into vector
+ * instructions; and the maximum of an array.
  *
- * exp(x) = 2^n * exp(r) with n = round(x / ln 2), r = x - n*ln 2 and so |r| <= ln(2)/2, where exp(r) is
- * 1 + r + r^2 * q(r), q a Chebyshev fit (relative error 1.0e-8 for float, 1.7e-17 for double, before rounding).
+ * exp(x) = 2^n * exp(r) with n = round(x / ln 2) and r = x - n * ln 2, so that |r| <= ln(2) / 2. There exp(r) is 1 + r
+ * + r^2 * q(r), where q is a Chebyshev fit (relative error 1.0e-8 for float, 1.7e-17 for double, before rounding).
  * - Adding 1.5 * 2^(mantissa bits) rounds to an integer and leaves it in the low bits, on every CPU level.
- * - ln 2 is split in two, the upper part short enough for n * upper to be exact without a fused multiply-add.
- * - 2^n is applied as two factors of about 2^(n/2): each exists as a number also where the result is a denormal or
- *   overflows. A factor is made by adding the exponent's bias too and shifting the sum's low bits into place.
+ * - ln 2 is split in two. The upper part is short enough for n * upper to be exact without a fused multiply-add.
+ * - 2^n is applied as two factors of about 2^(n/2). Each of these is a normal number also where the result is denormal
+ * or
+ *   overflows. A factor is made by adding the bias of the exponent too and shifting the sum's low bits into place.
  * - The argument is clamped to where the result is 0 or inf already. A NaN fails both comparisons and goes through.
  */
 #ifndef CCONV_VMATH_H
@@ -17,7 +18,8 @@
 #include <stdint.h>
 #include <string.h>
 
-static inline float power_of_two_float(float n) {
+static inline float power_of_two_float(float n)
+{
     float sum = n + (12582912.0f + 127.0f), power;
     uint32_t bits;
     memcpy(&bits, &sum, sizeof bits);
@@ -26,7 +28,8 @@ static inline float power_of_two_float(float n) {
     return power;
 }
 
-static inline double power_of_two_double(double n) {
+static inline double power_of_two_double(double n)
+{
     double sum = n + (6755399441055744.0 + 1023.0), power;
     uint64_t bits;
     memcpy(&bits, &sum, sizeof bits);
@@ -35,18 +38,21 @@ static inline double power_of_two_double(double n) {
     return power;
 }
 
-static inline float nearest_float(float x) {
+static inline float nearest_float(float x)
+{
     const float rounder = 12582912.0f; /* 1.5 * 2^23 */
     return (x + rounder) - rounder;
 }
 
-static inline double nearest_double(double x) {
+static inline double nearest_double(double x)
+{
     const double rounder = 6755399441055744.0; /* 1.5 * 2^52 */
     return (x + rounder) - rounder;
 }
 
 /* exp(r) - 1, where r is x less n times ln 2. */
-static inline float expm1_rest_float(float x, float n) {
+static inline float expm1_rest_float(float x, float n)
+{
     float r, q;
     r = x - n * 0.6923828125f;
     r = r - n * 0.000764368044f;
@@ -58,7 +64,8 @@ static inline float expm1_rest_float(float x, float n) {
     return r + r * r * q;
 }
 
-static inline double expm1_rest_double(double x, double n) {
+static inline double expm1_rest_double(double x, double n)
+{
     double r, q;
     r = x - n * 0.69314718036912382;
     r = r - n * 1.9082149292705877e-10;
@@ -75,7 +82,8 @@ static inline double expm1_rest_double(double x, double n) {
     return r + r * r * q;
 }
 
-static inline float exp_float(float x) {
+static inline float exp_float(float x)
+{
     float n, half;
     x = x > 89.0f ? 89.0f : x;
     x = x < -104.0f ? -104.0f : x;
@@ -84,7 +92,8 @@ static inline float exp_float(float x) {
     return (1.0f + expm1_rest_float(x, n)) * power_of_two_float(half) * power_of_two_float(n - half);
 }
 
-static inline double exp_double(double x) {
+static inline double exp_double(double x)
+{
     double n, half;
     x = x > 710.0 ? 710.0 : x;
     x = x < -746.0 ? -746.0 : x;
@@ -94,7 +103,8 @@ static inline double exp_double(double x) {
 }
 
 /* exp(-|x|), or 0 where that is not a normal number: one factor does, and where it is 0 the bound leaves n at it. */
-static inline float decay_float(float x) {
+static inline float exp_neg_abs_float(float x)
+{
     float n;
     x = x < 0 ? x : -x;
     x = x < -88.0f ? -88.0f : x;
@@ -102,7 +112,8 @@ static inline float decay_float(float x) {
     return (1.0f + expm1_rest_float(x, n)) * power_of_two_float(n);
 }
 
-static inline double decay_double(double x) {
+static inline double exp_neg_abs_double(double x)
+{
     double n;
     x = x < 0 ? x : -x;
     x = x < -709.0 ? -709.0 : x;
@@ -111,7 +122,8 @@ static inline double decay_double(double x) {
 }
 
 /* exp(x) - 1 for x <= 0, without the cancellation: 2^n * (exp(r) - 1) + (2^n - 1). Beyond the bound it is -1. */
-static inline float expm1_float(float x) {
+static inline float expm1_float(float x)
+{
     float n, power;
     x = x < -20.0f ? -20.0f : x;
     n = nearest_float(x * 1.44269502f);
@@ -119,7 +131,8 @@ static inline float expm1_float(float x) {
     return power * expm1_rest_float(x, n) + (power - 1.0f);
 }
 
-static inline double expm1_double(double x) {
+static inline double expm1_double(double x)
+{
     double n, power;
     x = x < -40.0 ? -40.0 : x;
     n = nearest_double(x * 1.4426950408889634);
@@ -128,30 +141,35 @@ static inline double expm1_double(double x) {
 }
 
 /* From m = exp(-2|x|) - 1, tanh|x| = -m / (2 + m). */
-static inline float tanh_float(float x) {
+static inline float tanh_float(float x)
+{
     float m = expm1_float(x < 0 ? 2.0f * x : -2.0f * x);
     return copysignf(m / (2.0f + m), x);
 }
 
-static inline double tanh_double(double x) {
+static inline double tanh_double(double x)
+{
     double m = expm1_double(x < 0 ? 2.0 * x : -2.0 * x);
     return copysign(m / (2.0 + m), x);
 }
 
 /* 1 / (1 + exp(-x)), from exp(-|x|): it cannot overflow, and keeps its relative precision at both ends. */
-static inline float sigmoid_float(float x) {
-    float decay = decay_float(x);
-    return (x < 0 ? decay : 1.0f) / (1.0f + decay);
+static inline float sigmoid_float(float x)
+{
+    float power = exp_neg_abs_float(x);
+    return (x < 0 ? power : 1.0f) / (1.0f + power);
 }
 
-static inline double sigmoid_double(double x) {
-    double decay = decay_double(x);
-    return (x < 0 ? decay : 1.0) / (1.0 + decay);
+static inline double sigmoid_double(double x)
+{
+    double power = exp_neg_abs_double(x);
+    return (x < 0 ? power : 1.0) / (1.0 + power);
 }
 
 /* log(1 + x) for 0 <= x <= 1: with s = x / (2 + x) it is 2 atanh(s) = 2s + 2s * w * p(w), w = s^2, p a Chebyshev fit
  * (relative error 1.5e-8 and 5e-18). */
-static inline float log1p_float(float x) {
+static inline float log1p_float(float x)
+{
     float s = x / (2.0f + x), w = s * s, p;
     p = 0.1342575f;
     p = p * w + 0.1411831f;
@@ -160,7 +178,8 @@ static inline float log1p_float(float x) {
     return 2.0f * s + 2.0f * s * (w * p);
 }
 
-static inline double log1p_double(double x) {
+static inline double log1p_double(double x)
+{
     double s = x / (2.0 + x), w = s * s, p;
     p = 0.08082022805971766;
     p = p * w + 0.04400369243072337;
@@ -176,7 +195,8 @@ static inline double log1p_double(double x) {
 }
 
 /* log(x) for normal positive numbers: the exponent's part and log(1 + fraction). */
-static inline float log_float(float x) {
+static inline float log_float(float x)
+{
     uint32_t bits, fraction;
     float m;
     memcpy(&bits, &x, sizeof bits);
@@ -185,9 +205,10 @@ static inline float log_float(float x) {
     return (float)((int)(bits >> 23) - 127) * 0.693147181f + log1p_float(m - 1.0f);
 }
 
-/* The u for which erf gives x, -1 < x < 1, by the polynomials of Giles ("Approximating the erfinv function", GPU Computing
- * Gems 2, 2011) in w = -log(1 - x^2), near the centre and in the tails. */
-static inline float erfinv_float(float x) {
+/* The u for which erf gives x, -1 < x < 1, by the polynomials of Giles ("Approximating the erfinv function", GPU
+ * Computing Gems 2, 2011) in w = -log(1 - x^2), near the centre and in the tails. */
+static inline float erfinv_float(float x)
+{
     float w = -log_float((1.0f - x) * (1.0f + x)), near = w - 2.5f, far = sqrtf(w) - 3.0f, p, q;
     p = 2.81022636e-08f;
     p = p * near + 3.43273939e-07f;
@@ -212,23 +233,25 @@ static inline float erfinv_float(float x) {
 
 /* exp(-z^2/2). The rounding error of z^2 would be multiplied by z^2 / 2, so it is computed, from the upper half of z's
  * digits, whose square is exact, and the rest, and put right. */
-static inline float bell_float(float z) {
+static inline float gaussian_float(float z)
+{
     float square = z * z, upper, power;
     uint32_t bits;
     memcpy(&bits, &z, sizeof bits);
     bits &= 0xfffff000u;
     memcpy(&upper, &bits, sizeof upper);
-    power = decay_float(0.5f * square);
+    power = exp_neg_abs_float(0.5f * square);
     return power + power * (0.5f * ((square - upper * upper) - (z - upper) * (z + upper)));
 }
 
-static inline double bell_double(double z) {
+static inline double gaussian_double(double z)
+{
     double square = z * z, upper, power;
     uint64_t bits;
     memcpy(&bits, &z, sizeof bits);
     bits &= 0xfffffffff8000000u;
     memcpy(&upper, &bits, sizeof upper);
-    power = decay_double(0.5 * square);
+    power = exp_neg_abs_double(0.5 * square);
     return power + power * (0.5 * ((square - upper * upper) - (z - upper) * (z + upper)));
 }
 
@@ -236,7 +259,8 @@ static inline double bell_double(double z) {
  * multiple. Both tails are z = |x| standard deviations out, at exp(-z^2/2) * p(t) / (z + k), t = (z - k) / (z + k), p a
  * Chebyshev fit (relative error 1.2e-8 and 8e-18); so the lower one keeps its relative precision down to where it
  * vanishes, just before the bound on z. */
-static inline float normal_float(float x, float *bell) {
+static inline float normal_cdf_float(float x, float *gaussian)
+{
     float z = x < 0 ? -x : x, u, t, p;
     z = z > 14.0f ? 14.0f : z;
     u = 1.0f / (z + 4.0f);
@@ -251,12 +275,13 @@ static inline float normal_float(float x, float *bell) {
     p = p * t + 0.3871367f;
     p = p * t - 0.6078966f;
     p = p * t + 0.75528514f;
-    *bell = bell_float(z);
-    p = p * u * *bell;
+    *gaussian = gaussian_float(z);
+    p = p * u * *gaussian;
     return x < 0 ? p : 1.0f - p;
 }
 
-static inline double normal_double(double x, double *bell) {
+static inline double normal_cdf_double(double x, double *gaussian)
+{
     double z = x < 0 ? -x : x, u, t, p;
     z = z > 39.0 ? 39.0 : z;
     u = 1.0 / (z + 5.5);
@@ -283,29 +308,32 @@ static inline double normal_double(double x, double *bell) {
     p = p * t + 0.5355964890624942;
     p = p * t - 0.6851834205743381;
     p = p * t + 0.7737696342764068;
-    *bell = bell_double(z);
-    p = p * u * *bell;
+    *gaussian = gaussian_double(z);
+    p = p * u * *gaussian;
     return x < 0 ? p : 1.0 - p;
 }
 
-/* VMATH_LANES results are kept side by side, whatever the width of a vector. */
-#define VMATH_LANES 16
-#define VMATH_ROWS(type)                                                                              \
-    /* The largest of a row, NaNs aside. */                                                           \
-    static inline type largest_##type(const type *x, ptrdiff_t size) {                                \
-        type lane[VMATH_LANES], most = x[0];                                                          \
-        ptrdiff_t i = 0;                                                                              \
-        int k;                                                                                        \
-        if (size >= 2 * VMATH_LANES) {                                                                \
-            for (k = 0; k < VMATH_LANES; k++) lane[k] = x[k];                                         \
-            for (i = VMATH_LANES; i + VMATH_LANES <= size; i += VMATH_LANES)                          \
-                for (k = 0; k < VMATH_LANES; k++) lane[k] = x[i + k] > lane[k] ? x[i + k] : lane[k];  \
-            for (k = 0; k < VMATH_LANES; k++) most = lane[k] > most ? lane[k] : most;                 \
-        }                                                                                             \
-        for (; i < size; i++) most = x[i] > most ? x[i] : most;                                       \
-        return most;                                                                                  \
+#define VMATH_LANES 16 /* maxima that are kept side by side, whatever the width of a vector */
+
+#define BODY "vector/vmath.h"
+#include "vector/both_dtypes.h"
+
+#elif defined(T)
+
+/* The maximum of x (size,), NaNs aside. A compiler does not vectorise that by itself: it changes the order. */
+static inline T NAME(array_max)(const T *x, ptrdiff_t size)
+{
+    T lane[VMATH_LANES], max = x[0];
+    ptrdiff_t i = 0;
+    int k;
+    if (size >= 2 * VMATH_LANES) {
+        for (k = 0; k < VMATH_LANES; k++) lane[k] = x[k];
+        for (i = VMATH_LANES; i + VMATH_LANES <= size; i += VMATH_LANES)
+            for (k = 0; k < VMATH_LANES; k++) lane[k] = x[i + k] > lane[k] ? x[i + k] : lane[k];
+        for (k = 0; k < VMATH_LANES; k++) max = lane[k] > max ? lane[k] : max;
     }
-VMATH_ROWS(float)
-VMATH_ROWS(double)
+    for (; i < size; i++) max = x[i] > max ? x[i] : max;
+    return max;
+}
 
 #endif

@@ -6,8 +6,8 @@ from cython cimport floating
 cdef extern from "vector/vmath.h" nogil:
     float exp_float(float) noexcept
     double exp_double(double) noexcept
-    float decay_float(float) noexcept
-    double decay_double(double) noexcept
+    float exp_neg_abs_float(float) noexcept
+    double exp_neg_abs_double(double) noexcept
     float expm1_float(float) noexcept
     double expm1_double(double) noexcept
     float log1p_float(float) noexcept
@@ -17,8 +17,8 @@ cdef extern from "vector/vmath.h" nogil:
     double sigmoid_double(double) noexcept
     float tanh_float(float) noexcept
     double tanh_double(double) noexcept
-    float normal_float(float, float*) noexcept
-    double normal_double(double, double*) noexcept
+    float normal_cdf_float(float, float*) noexcept
+    double normal_cdf_double(double, double*) noexcept
 
 
 cdef inline floating exp(floating x) noexcept nogil:
@@ -28,12 +28,12 @@ cdef inline floating exp(floating x) noexcept nogil:
         return exp_double(x)
 
 
-cdef inline floating decay(floating x) noexcept nogil:
+cdef inline floating exp_neg_abs(floating x) noexcept nogil:
     """exp(-|x|), or 0 where that is not a normal number."""
     if floating is float:
-        return decay_float(x)
+        return exp_neg_abs_float(x)
     else:
-        return decay_double(x)
+        return exp_neg_abs_double(x)
 
 
 cdef inline floating expm1(floating x) noexcept nogil:
@@ -66,9 +66,9 @@ cdef inline floating tanh(floating x) noexcept nogil:
         return tanh_double(x)
 
 
-cdef inline floating normal(floating x, floating* bell) noexcept nogil:
-    """The standard normal distribution function at x; exp(-x^2/2) is left in bell."""
+cdef inline floating normal_cdf(floating x, floating* gaussian) noexcept nogil:
+    """The standard normal distribution function at x; exp(-x^2/2) is left in gaussian."""
     if floating is float:
-        return normal_float(x, bell)
+        return normal_cdf_float(x, gaussian)
     else:
-        return normal_double(x, bell)
+        return normal_cdf_double(x, gaussian)

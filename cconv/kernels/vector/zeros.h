@@ -1,19 +1,14 @@
-/* Where the zeros of an array are.
- *
- * The body is compiled twice, for float and for double, by including this file into itself.
- */
+/* Where the zeros of an array are, and whether all of it is finite. */
 #ifndef CCONV_ZEROS_H
 #define CCONV_ZEROS_H
 
-#include <stdint.h>
-
-#include "vector/tile.h"
+#include "vector/vector.h"
 
 #if defined(__SSE2__) || defined(__AVX__)
 #include <immintrin.h>
 #endif
 
-#define ZEROS_SAMPLE 7 /* lines that are looked at; odd, so that of arrays of even sizes they are different ones */
+#define ZEROS_SAMPLE 7 /* lines that are looked at: odd, so that even sizes do not make them alike */
 
 /* Which of the values of a vector are not 0, as bits. */
 static inline uint64_t nonzero_float(const float *a)
@@ -42,21 +37,13 @@ static inline uint64_t nonzero_double(const double *a)
 #endif
 }
 
-#define T float
-#define NAME(name) name##_float
-#include "vector/zeros.h"
-#undef T
-#undef NAME
-#define T double
-#define NAME(name) name##_double
-#include "vector/zeros.h"
-#undef T
-#undef NAME
+#define BODY "vector/zeros.h"
+#include "vector/both_dtypes.h"
 
 #elif defined(T)
 
-/* The share of values that are not 0, in a few of `lines` lines of `length` values, `step` apart. */
-static inline double NAME(share_nonzero)(const T *a, ptrdiff_t lines, ptrdiff_t step, ptrdiff_t length)
+/* The fraction of values that are not 0, in a few of `lines` lines of `length` values, `step` apart. */
+static inline double NAME(fraction_nonzero)(const T *a, ptrdiff_t lines, ptrdiff_t step, ptrdiff_t length)
 {
     const ptrdiff_t looked = lines < ZEROS_SAMPLE ? lines : ZEROS_SAMPLE;
     ptrdiff_t found = 0;

@@ -4,18 +4,18 @@ from cython cimport floating
 
 
 cdef extern from "vector/zeros.h" nogil:
-    double share_nonzero_float(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept
-    double share_nonzero_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept
+    double fraction_nonzero_float(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept
+    double fraction_nonzero_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t) noexcept
     bint all_finite_float(const float*, Py_ssize_t) noexcept
     bint all_finite_double(const double*, Py_ssize_t) noexcept
 
 
-cdef inline double share_nonzero(const floating* a, Py_ssize_t lines, Py_ssize_t step,
-                                 Py_ssize_t length) noexcept nogil:
+cdef inline double fraction_nonzero(const floating* a, Py_ssize_t lines, Py_ssize_t step,
+                                    Py_ssize_t length) noexcept nogil:
     if floating is float:
-        return share_nonzero_float(a, lines, step, length)
+        return fraction_nonzero_float(a, lines, step, length)
     else:
-        return share_nonzero_double(a, lines, step, length)
+        return fraction_nonzero_double(a, lines, step, length)
 
 
 cdef inline bint all_finite(const floating* a, Py_ssize_t count) noexcept nogil:
