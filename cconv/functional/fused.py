@@ -4,16 +4,169 @@ import numpy as np
 
 from .. import kernels
 from .._arrays import as_input, in_dtype_of, promote, with_weights
-from .._checks import flag, wanted_gradients
+from .._checks import flag, positive, wanted_gradients
 from .activation import relu_backward
-from .convolution import COST, convolution_backward, geometry, padded, select
+from .convolution import COST, convolution_backward, geometry, padded, passes, select
+from .normalization import normalization_table
 from .pooling import as_places, max_pool_backward
 
-__all__ = ["convolution_relu_max_pool", "convolution_relu_max_pool_backward"]
+__all__ = ["convolution_batch_normalization", "convolution_relu_max_pool", "convolution_relu_max_pool_backward"]
 
 # Nanoseconds that one thread takes for one pooled value and one row of taps, roughly.
 WINDOW_COST = 0.3
 UINT8 = np.dtype(np.uint8)
+
+
+class PreparedConvolution:
+    """A convolution of images of one shape, and what follows it, prepared for any number of batches.
+
+    Its filters are packed once; where they change in place, `refresh` packs them again.
+
+    Parameters
+    ----------
+    shape : (int, int, int)
+        Channels, height and width of the images.
+    W, b : ndarray of one dtype, b may be None
+        As `convolution` takes them, and as `as_input` returns them.
+    table : ndarray of their dtype, shape (3, FN), optional
+        With what the output is normalised: see `normalization_table`.
+    pooled : bool
+        Whether relu and the maxima of 2 x 2 windows follow, as in `convolution_relu_max_pool`.
+    stride, pad, dilation, groups
+        As `convolution`.
+
+    Attributes
+    ----------
+    shape : (int, int, int)
+        Of an output.
+    cost : float
+        Nanoseconds that one thread takes for an image, roughly.
+    table : ndarray or None
+        What was given, into which new values may be written.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `convolution`, and if an output is smaller than the window of `pooled`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> run = PreparedConvolution((1, 3, 3), np.ones((1, 1, 2, 2)), np.array([-5.0]))
+    >>> run(np.ones((1, 1, 3, 3)), relu=True)
+    array([[[[0., 0.],
+             [0., 0.]]]])
+    """
+
+    def __init__(self, shape, W, b=None, *, table=None, pooled=False, stride=1, pad=0, dilation=1, groups=1):
+        empty = kernels.memory.empty
+        x = empty((1, *shape), W.dtype)  # stands for a batch of one
+        full, steps, groups, multiply_adds, around, *_ = geometry(x, W, b, stride, pad, dilation, groups)
+        self.table = table
+        self._W = W if around else None  # of which it matters whether they are finite
+        self._around = None if not around or kernels.conv.finite(W) else around
+        if self._around:
+            x, steps = padded(x, W, around, steps)
+        out = full[1:]
+        if pooled:
+            if min(out[1:]) < 2:
+                raise ValueError(f"x must be large enough for an output of 2 x 2 before pooling, got {out[1]} x {out[2]}")
+            self._run = kernels.conv.prepare_pooled(x.shape[1:], W, b, out, steps, groups)
+            out = out[0], out[1] // 2, out[2] // 2
+        else:
+            kernel = passes(x, W, empty(full, W.dtype), steps, groups, None)
+            self._run = kernel.prepare(x.shape[1:], W, b, out, steps, groups, table)
+        self.shape = out
+        self._dtype = W.dtype
+        self.cost = COST * multiply_adds
+
+    def refresh(self):
+        """Pack the filters again; return whether that will do, or a new one is to be prepared."""
+        if self._W is not None and kernels.conv.finite(self._W) is not (self._around is None):
+            return False
+        self._run.pack()
+        return True
+
+    def __call__(self, x, branch=None, relu=False):
+        """Return the output for a batch (N, C, H, W) of the filters' dtype, plus `branch`, an array of its shape."""
+        if self._around:
+            x = np.pad(x, self._around)
+        count = len(x)
+        out = kernels.memory.empty((count, *self.shape), self._dtype)
+        self._run(x, branch, relu, out, None, kernels.cpu.threads_for(self.cost * count))
+        return out
+
+
+def convolution_batch_normalization(
+    x,
+    W,
+    b,
+    gamma,
+    beta,
+    mean,
+    var,
+    *,
+    eps=10e-7,
+    branch=None,
+    relu=False,
+    stride=1,
+    pad=0,
+    dilation=1,
+    groups=1,
+):
+    r"""Normalise the output of `convolution` with given statistics, add a branch and apply relu, in one kernel.
+
+    .. math:: out = \max\left(\gamma \frac{conv(x) - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta + branch,\ 0\right)
+
+    Parameters
+    ----------
+    x, W, b, stride, pad, dilation, groups
+        As `convolution`; b may be None.
+    gamma, beta, mean, var : ndarray, shape (FN,)
+        As `batch_normalization`, for each channel of the output.
+    eps : float, default 10e-7
+        Above 0.
+    branch : ndarray of the output's shape, optional
+        What is added: the other branch of a residual block.
+    relu : bool, default False
+        Whether negative results become 0.
+
+    Returns
+    -------
+    ndarray, shape (N, FN, OH, OW)
+        The very bits of the operations one by one. float32 when all arguments but mean and var are, else float64.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `convolution` and `batch_normalization`, and if `branch` does not have the output's shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x, W, one = np.ones((1, 1, 3, 3)), np.ones((1, 1, 2, 2)), np.ones(1)
+    >>> convolution_batch_normalization(x, W, None, 2 * one, one, 3 * one, one, eps=1e-12)
+    array([[[[3., 3.],
+             [3., 3.]]]])
+    """
+    relu, eps = flag(relu, "relu"), positive(eps, "eps")
+    x, W, b = with_weights(x, W, b, 4)
+    gamma, beta = as_input(gamma, "gamma", 1), as_input(beta, "beta", 1)
+    filters = W.shape[:1]
+    for name, array in (("gamma", gamma), ("beta", beta)):
+        if array.shape != filters:
+            raise ValueError(f"{name} must have one value for each of the {filters[0]} filters, got shape {array.shape}")
+    arrays = [array for array in (b, branch) if array is not None]
+    x, W, gamma, beta, *arrays = promote(x, W, gamma, beta, *(as_input(array, "branch") for array in arrays))
+    b = None if b is None else arrays[0]
+    table = normalization_table(gamma, beta, mean, var, eps)
+    settings = {"stride": stride, "pad": pad, "dilation": dilation, "groups": groups}
+    run = PreparedConvolution(x.shape[1:], W, b, table=table, **settings)
+    if branch is not None:
+        branch = arrays[-1]
+        if branch.shape != (len(x), *run.shape):
+            raise ValueError(f"branch must have the output's shape {(len(x), *run.shape)}, got {branch.shape}")
+    return run(x, branch, relu)
 
 
 def convolution_relu_max_pool(

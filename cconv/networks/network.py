@@ -37,7 +37,7 @@ from ..layers.stack import (
     undone,
 )
 from ..serialization import load_params, load_state, save_params
-from . import fusion, summary
+from . import fusion, inference, summary
 from .parameters import Parameters
 
 __all__ = ["Network"]
@@ -366,6 +366,11 @@ class Network:
         nested(self.layers)
         return summary.table(self.layers, self.input_shape, self.dtype)
 
+    def __getstate__(self):
+        state = self.__dict__.copy()
+        state.pop("_plan", None)  # of a pass of this very object
+        return state
+
     def __sklearn_clone__(self):
         raise TypeError(
             "a network is no estimator of scikit-learn: copy.deepcopy(network) copies it, and "
@@ -589,10 +594,20 @@ class Network:
 
     def _scores(self, x, batch_size):
         """Return the scores of samples, a batch at a time."""
+        plan = inference.plan(self, self._batch(x[:1]))
+        scores = self._batches(x, batch_size, plan or self._unplanned)
+        inference.keep(self, plan)
+        return scores
+
+    def _unplanned(self, x):
+        return fusion.forward(self.layers, x, False, keep=False)[0]
+
+    def _batches(self, x, batch_size, run):
+        """Return what `run` makes of samples, a batch at a time."""
         scores = None
         for n in range(0, max(len(x), 1), batch_size):
             batch = self._batch(x[n : n + batch_size])
-            some = fusion.forward(self.layers, batch, False, keep=False)[0]
+            some = run(batch)
             if len(x) <= batch_size:
                 return some
             some = as_array(some, "the output of the last layer")

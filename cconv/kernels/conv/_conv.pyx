@@ -41,8 +41,10 @@ from libc.stdint cimport int32_t, uint8_t, uint16_t
 from libc.string cimport memcpy
 
 from cconv.kernels.runtime.arrays cimport copy_of, data, sizes
+from cconv.kernels.conv.finish cimport finish_of
 from cconv.kernels.conv.gather cimport (
-    ALIGNMENT, STRIP, Gather, GatherJob, Pass, gather, most_outputs, pass_of, shares, splits, strip_size, tile_width
+    ALIGNMENT, STRIP, Gather, GatherJob, Pass, gather, most_outputs, pack_weights, pass_of, shares, splits, strip_size,
+    tile_width
 )
 from cconv.kernels.conv.list cimport (
     WINDOW_BYTES, WINDOW_LANES, WINDOW_ROWS, WINDOWS, List, ListJob, WindowJob, cut_windows, list_gradient,
@@ -438,15 +440,14 @@ cdef void find_taps(Gather* g, Py_ssize_t y, Pass* p, Py_ssize_t* taps):
 cdef dict found_plans = {}
 
 
-cdef Plan find_plan(cnp.ndarray source, cnp.ndarray W, tuple target, tuple steps, Py_ssize_t groups, Kind kind):
+cdef Plan find_plan(tuple source, cnp.ndarray W, tuple target, tuple steps, Py_ssize_t groups, Kind kind):
     """Return the plan of a geometry, from the last few that were used."""
-    cdef tuple key = (source.shape[1], source.shape[2], source.shape[3], W.shape[0], W.shape[2], W.shape[3],
-                      target, steps, groups, cnp.PyArray_ITEMSIZE(W), kind)
+    cdef tuple key = (source, W.shape[0], W.shape[2], W.shape[3], target, steps, groups, cnp.PyArray_ITEMSIZE(W), kind)
     found = found_plans.get(key)
     if found is None:
-        found = Plan(sizes(source), (<object>W).shape, target, *steps, groups, cnp.PyArray_ITEMSIZE(W), kind)
+        found = Plan(source, (<object>W).shape, target, *steps, groups, cnp.PyArray_ITEMSIZE(W), kind)
         if PLANS_CHECKED:
-            check((<Plan>found).describe(sizes(source), (<object>W).shape, target, steps))
+            check((<Plan>found).describe(source, (<object>W).shape, target, steps))
         if len(found_plans) >= 256:
             found_plans.clear()
         found_plans[key] = found
@@ -459,40 +460,86 @@ cdef void check_scratch(double values):
         raise MemoryError(f"padded images would take {values:.0f} values of scratch")
 
 
-cdef void run_gather(cnp.ndarray source, cnp.ndarray W, object b, cnp.ndarray target, Plan plan, object argmax,
-                     int num_threads):
+cdef class Prepared:
+    """An output pass of one geometry with its filters packed: what does not change from one batch to the next."""
+
+    cdef Plan plan
+    cdef cnp.ndarray W
+    cdef object bias
+    cdef object norm
+    cdef cnp.ndarray packed
+    cdef Py_ssize_t private
+
+    def pack(self):
+        """Pack the filters, which may have changed in place."""
+        cdef Gather* g = &self.plan.g
+        cdef bint pooled = self.plan.kind == POOLED_OUTPUT, single = self.plan.itemsize == 4
+        cdef Py_ssize_t taps = self.W.shape[2] * self.W.shape[3], f_step = taps * g.C, c_step = taps
+        cdef const void* filters = data(self.W)
+        cdef const void* bias = data(self.bias)
+        cdef void* to = data(self.packed)
+        if self.plan.kind == INPUT_GRADIENT:
+            f_step = taps
+            c_step = taps * g.F
+        with nogil:
+            if single:
+                pack_weights(<const float*>filters, <const float*>bias, g, pooled, f_step, c_step, <float*>to)
+            else:
+                pack_weights(<const double*>filters, <const double*>bias, g, pooled, f_step, c_step, <double*>to)
+
+    def __call__(self, cnp.ndarray source, object branch, bint relu, cnp.ndarray target, object argmax,
+                 int num_threads, /):
+        """Write the outputs into target; `branch` is added, and for pooled outputs `argmax` filled, unless None."""
+        cdef Gather* g = &self.plan.g
+        cdef cnp.ndarray scratch
+        cdef GatherJob job
+        if target.shape[0] == 0:
+            return
+        if g.copied:
+            check_scratch(<double>g.groups * g.C * g.plane * num_threads)
+        scratch = empty((self.private * num_threads,), self.W.dtype)
+        job = GatherJob(self.plan.itemsize == 4, self.plan.kind == POOLED_OUTPUT, data(source),
+                        finish_of(self.bias, self.norm, g.groups * g.F, branch, relu), data(target),
+                        <uint8_t*>data(argmax), g, source.shape[0], 1, data(self.packed), data(scratch), self.private)
+        with nogil:
+            gather(&job, num_threads)
+
+
+cdef Prepared prepared(Plan plan, cnp.ndarray W, object b, object norm=None):
+    """Prepare a plan's pass with filters W."""
+    cdef Prepared made = Prepared.__new__(Prepared)
     cdef Gather* g = &plan.g
-    cdef bint pooled = plan.kind == POOLED_OUTPUT
-    cdef Py_ssize_t taps = W.shape[2] * W.shape[3], N = source.shape[0]
-    cdef Py_ssize_t packed = round_up(g.groups * (g.weights + g.vectors * g.lanes), ALIGNMENT)
-    cdef Py_ssize_t private = strip_size(g, pooled)
-    cdef Py_ssize_t f_step = taps * g.C, c_step = taps
-    cdef cnp.ndarray scratch
-    cdef GatherJob job
-    if target.shape[0] == 0:
-        return
-    if plan.kind == INPUT_GRADIENT:
-        f_step = taps
-        c_step = taps * g.F
+    made.plan, made.W, made.bias, made.norm = plan, W, b, norm
+    made.packed = empty((round_up(g.groups * (g.weights + g.vectors * g.lanes), ALIGNMENT),), W.dtype)
+    made.private = strip_size(g, plan.kind == POOLED_OUTPUT)
     if g.copied:
-        check_scratch(<double>g.groups * g.C * g.plane * num_threads)
-        private += round_up(g.groups * g.C * g.plane + g.lanes, ALIGNMENT)
+        made.private += round_up(g.groups * g.C * g.plane + g.lanes, ALIGNMENT)
         if g.split > 1:
-            private += round_up(g.PW + (2 * g.split + 1) * g.lanes, ALIGNMENT)
+            made.private += round_up(g.PW + (2 * g.split + 1) * g.lanes, ALIGNMENT)
     elif g.compact:
-        private += round_up(ceil_div(g.row, g.most) * g.most * g.C + g.lanes, ALIGNMENT)
-    scratch = empty((packed + private * num_threads,), W.dtype)
-    job = GatherJob(cnp.PyArray_TYPE(W) == cnp.NPY_FLOAT, pooled, data(source), data(W), f_step, c_step, data(b),
-                    data(target), <uint8_t*>data(argmax), g, N, 1, data(scratch),
-                    <char*>data(scratch) + packed * plan.itemsize, private)
-    with nogil:
-        gather(&job, num_threads)
+        made.private += round_up(ceil_div(g.row, g.most) * g.most * g.C + g.lanes, ALIGNMENT)
+    made.pack()
+    return made
+
+
+def prepare(tuple source, cnp.ndarray W, object b, tuple target, tuple steps, int groups, object norm, /):
+    """Prepare the convolution of images, as many as there will be, with W and b or None.
+
+    `source` is (C, H, W), `target` (FN, OH, OW), `norm` None or (3, FN): centre, scale and shift of each channel. Call the result as
+    ``prepared(x, branch, relu, out, None, num_threads)``; see finish.h for what follows the sums. Where W or b
+    changes in place, call ``prepared.pack()``.
+    """
+    return prepared(find_plan(source, W, target, steps, groups, OUTPUT), W, b, norm)
+
+
+def prepare_pooled(tuple source, cnp.ndarray W, object b, tuple target, tuple steps, int groups, /):
+    """The same with relu and 2 x 2 maxima behind it: see `forward_pooled`. `target` is that of the convolution."""
+    return prepared(find_plan(source, W, target, steps, groups, POOLED_OUTPUT), W, b)
 
 
 def forward(cnp.ndarray x, cnp.ndarray W, object b, cnp.ndarray out, tuple steps, int groups, int num_threads, /):
     """Write the convolution of x (N, C, H, W) with W (FN, C / groups, FH, FW), plus b (FN,) or None, into out."""
-    cdef Plan plan = find_plan(x, W, sizes(out), steps, groups, OUTPUT)
-    run_gather(x, W, b, out, plan, None, num_threads)
+    prepared(find_plan(sizes(x), W, sizes(out), steps, groups, OUTPUT), W, b)(x, None, False, out, None, num_threads)
 
 
 def forward_pooled(cnp.ndarray x, cnp.ndarray W, object b, cnp.ndarray out, object argmax, int OH, int OW,
@@ -501,15 +548,15 @@ def forward_pooled(cnp.ndarray x, cnp.ndarray W, object b, cnp.ndarray out, obje
 
     OH and OW are the size of the convolution's own output, of which a thread holds two rows at a time.
     """
-    cdef Plan plan = find_plan(x, W, (W.shape[0], OH, OW), steps, groups, POOLED_OUTPUT)
-    run_gather(x, W, b, out, plan, argmax, num_threads)
+    prepared(find_plan(sizes(x), W, (W.shape[0], OH, OW), steps, groups, POOLED_OUTPUT), W, b)(
+        x, None, False, out, argmax, num_threads)
 
 
 def backward_input(cnp.ndarray dout, cnp.ndarray W, cnp.ndarray dx, tuple steps, int groups, int num_threads,
                    object bias=None, /):
     """Write the gradient with respect to the input, plus a bias per input channel or None, into dx."""
-    cdef Plan plan = find_plan(dout, W, sizes(dx), steps, groups, INPUT_GRADIENT)
-    run_gather(dout, W, bias, dx, plan, None, num_threads)
+    prepared(find_plan(sizes(dout), W, sizes(dx), steps, groups, INPUT_GRADIENT), W, bias)(
+        dout, None, False, dx, None, num_threads)
 
 
 def scatters(cnp.ndarray W, tuple steps, int groups, /):
@@ -572,7 +619,7 @@ def backward_scattered(cnp.ndarray dout, cnp.ndarray W, cnp.ndarray dx, tuple st
 cdef void run_windows(cnp.ndarray dout, object y, object argmax, cnp.ndarray x, cnp.ndarray dW, object db,
                       Py_ssize_t OH, Py_ssize_t OW, tuple steps, int num_threads):
     """Compute the weight gradient from a list: the maxima of y, two outputs apart, or without it dout's nonzeros."""
-    cdef Plan plan = find_plan(x, dW, (dW.shape[0], OH, OW), steps, 1, WINDOW_GRADIENT)
+    cdef Plan plan = find_plan(sizes(x), dW, (dW.shape[0], OH, OW), steps, 1, WINDOW_GRADIENT)
     cdef Gather* g = &plan.g
     cdef Py_ssize_t N = x.shape[0], FH = dW.shape[2], FW = dW.shape[3], apart = 1 if y is None else 2
     cdef Py_ssize_t columns = OW // apart, area = OH // apart * columns, k, private, start, dh = steps[4]
@@ -603,7 +650,7 @@ cdef void run_windows(cnp.ndarray dout, object y, object argmax, cnp.ndarray x, 
 def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db, tuple steps, int groups,
                      int num_threads, /):
     """Write the gradient with respect to the filters into dW and, unless db is None, that of the bias into db."""
-    cdef Plan plan = find_plan(x, dW, sizes(dout), steps, groups, WEIGHT_GRADIENT)
+    cdef Plan plan = find_plan(sizes(x), dW, sizes(dout), steps, groups, WEIGHT_GRADIENT)
     cdef Gather* g = &plan.g
     cdef Pass* p = g.each
     cdef Py_ssize_t N = x.shape[0], lanes = g.vectors * g.lanes, rows = g.C * p.taps + 2

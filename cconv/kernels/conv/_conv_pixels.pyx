@@ -32,6 +32,7 @@ cimport numpy as cnp
 from cython cimport floating
 from libc.string cimport memcpy, memset
 
+from cconv.kernels.conv.finish cimport Finish, finish_of, finish_plane
 from cconv.kernels.runtime._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.runtime.arrays cimport copy_of, data, sizes
 from cconv.kernels.runtime.division cimport ceil_div, deal, floor_div, quotient, round_up
@@ -99,12 +100,11 @@ cdef struct GatherJob:
     bint single
     const void* x
     const void* W
-    void* bias  # or NULL
+    Finish after  # the sums
     void* out
     Gather* g
-    Py_ssize_t N, taps
+    Py_ssize_t N
     Py_ssize_t parts  # of the filters of one group of one image, each a piece of work
-    void* packed  # the filters of an input gradient
     void* scratch
     Py_ssize_t private  # values of it for each thread
 
@@ -140,7 +140,7 @@ cdef inline void merge(const floating* strips, Py_ssize_t step, Gather* g, float
 
 
 cdef inline void filter_pixels(int F, int P, const floating* image, Pass* p, Py_ssize_t start, Gather* g,
-                               const floating* W, floating* bias, floating* out,
+                               const floating* W, const floating* bias, floating* out,
                                Py_ssize_t out_step) noexcept nogil:
     cdef Py_ssize_t W_step = g.C * p.taps
     if floating is float:
@@ -166,26 +166,29 @@ cdef inline floating sum_lanes(const floating* totals) noexcept nogil:
         return sum_lanes_double(totals)
 
 
-cdef void pack(const floating* W, floating* to, GatherJob* job) noexcept nogil:
+cdef void pack(const floating* W, floating* to, Gather* g, Py_ssize_t taps) noexcept nogil:
     """Turn filters (source channel, output channel) round and sort their taps by passes."""
-    cdef Gather* g = job.g
     cdef Py_ssize_t s, group, f, c, t
     for s in range(g.passes):
         for group in range(g.groups):
             for f in range(g.F):
                 for c in range(g.C):
                     for t in range(g.each[s].taps):
-                        to[0] = W[((group * g.C + c) * g.F + f) * job.taps + g.each[s].tap[t]]
+                        to[0] = W[((group * g.C + c) * g.F + f) * taps + g.each[s].tap[t]]
                         to += 1
 
 
-cdef void filter_group(const floating* x, const floating* end, const floating* W, floating* bias, floating* out,
-                       Gather* g, Py_ssize_t group, Py_ssize_t first, Py_ssize_t last, floating* mine) noexcept nogil:
-    """Compute the blocks of filters `first` to `last` of one group of one image."""
-    cdef Py_ssize_t area = g.H * g.W, blocks = ceil_div(g.F, PIXELS_F), b, f, l, s, q, qi
+cdef void filter_group(const floating* x, const floating* end, const floating* W, const Finish* after, floating* outs,
+                       Py_ssize_t at, Gather* g, Py_ssize_t group, Py_ssize_t first, Py_ssize_t last,
+                       floating* mine) noexcept nogil:
+    """Compute the blocks of filters `first` to `last` of one group of one image, whose outputs begin at `at`."""
+    cdef Py_ssize_t area = g.H * g.W, blocks = ceil_div(g.F, PIXELS_F), c = group * g.F, b, f, l, s, q, qi
     cdef int F, P, size = 0, larger = 0
     cdef const floating* image = x
+    cdef const floating* bias = <const floating*>after.bias
+    cdef bint plain = after.norm == NULL and after.branch == NULL and not after.relu
     cdef floating* strips = mine
+    cdef floating* out = outs + at
     cdef Pass* p
     if not g.in_place:
         split(x, end, g, mine)
@@ -202,17 +205,20 @@ cdef void filter_group(const floating* x, const floating* end, const floating* W
             for qi in range(deal(p.vectors, pixels_side(F), &size, &larger)):
                 P = size + (qi < larger)
                 filter_pixels(F, P, image, p, q, g,
-                              W + p.weights + (group * g.F + f) * g.C * p.taps, NULL if bias == NULL else bias + f,
+                              W + p.weights + (c + f) * g.C * p.taps, NULL if bias == NULL else bias + c + f,
                               out + f * area if g.in_rows else strips + s * F * g.strip,
                               area if g.in_rows else g.strip)
                 q += P
         if not g.in_rows:
             for l in range(F):
                 merge(strips + l * g.strip, F * g.strip, g, out + (f + l) * area)
+        if not plain:  # while they are in the first cache
+            for l in range(F):
+                finish_plane(outs, area, after, c + f + l, at + (f + l) * area)
 
 
-cdef void some_parts(const floating* x, const floating* W, floating* bias, floating* out, floating* mine,
-                     GatherJob* job, Pieces* pieces, int slot) noexcept nogil:
+cdef void some_parts(const floating* x, const floating* W, floating* out, floating* mine, GatherJob* job,
+                     Pieces* pieces, int slot) noexcept nogil:
     cdef Gather* g = job.g
     cdef Py_ssize_t blocks = ceil_div(g.F, PIXELS_F), parts = job.parts, item, image, part, group
     cdef Py_ssize_t size = g.C * g.split.H * g.split.W  # of one group of one image
@@ -222,19 +228,17 @@ cdef void some_parts(const floating* x, const floating* W, floating* bias, float
         image = quotient(item, parts)
         part = item - image * parts
         group = image - quotient(image, g.groups) * g.groups
-        filter_group(x + image * size, x + job.N * g.groups * size, W, NULL if bias == NULL else bias + group * g.F,
-                     out + image * g.F * g.H * g.W, g, group, quotient(part * blocks, parts),
-                     quotient((part + 1) * blocks, parts), mine)
+        filter_group(x + image * size, x + job.N * g.groups * size, W, &job.after, out, image * g.F * g.H * g.W, g, group,
+                     quotient(part * blocks, parts), quotient((part + 1) * blocks, parts), mine)
 
 
 cdef void gather_parts(void* given, Pieces* pieces, int slot) noexcept nogil:
     cdef GatherJob* job = <GatherJob*>given
     if job.single:
-        some_parts(<const float*>job.x, <const float*>job.W, <float*>job.bias, <float*>job.out,
-                   <float*>job.scratch, job, pieces, slot)
+        some_parts(<const float*>job.x, <const float*>job.W, <float*>job.out, <float*>job.scratch, job, pieces, slot)
     else:
-        some_parts(<const double*>job.x, <const double*>job.W, <double*>job.bias, <double*>job.out,
-                   <double*>job.scratch, job, pieces, slot)
+        some_parts(<const double*>job.x, <const double*>job.W, <double*>job.out, <double*>job.scratch, job, pieces,
+                   slot)
 
 
 cdef void weigh_group(const floating* dout, const floating* x, const floating* end, Gather* g, const Py_ssize_t* off,
@@ -333,6 +337,7 @@ cdef class Plan:
     cdef object tables
     cdef object each
     cdef Py_ssize_t private  # values of scratch for one thread
+    cdef Py_ssize_t itemsize
 
     def __init__(self, tuple source, tuple filters, tuple target, Py_ssize_t sh, Py_ssize_t sw, Py_ssize_t pt,
                  Py_ssize_t pl, Py_ssize_t dh, Py_ssize_t dw, Py_ssize_t groups, Py_ssize_t itemsize, bint backward):
@@ -342,6 +347,7 @@ cdef class Plan:
         cdef Py_ssize_t a, b, i, y, z, k, Y, Z, height, width, across, flat
         cdef Pass* p
         cdef Py_ssize_t* room
+        self.itemsize = itemsize
         g.groups = groups
         g.C = source[0] // groups
         g.F = target[0] // groups
@@ -470,48 +476,77 @@ def plan(str which, tuple source, tuple filters, tuple target, tuple steps, Py_s
 cdef dict found_plans = {}
 
 
-cdef Plan find_plan(cnp.ndarray source, cnp.ndarray W, cnp.ndarray target, tuple steps, Py_ssize_t groups,
-                    bint backward):
+cdef Plan find_plan(tuple source, cnp.ndarray W, tuple target, tuple steps, Py_ssize_t groups, bint backward):
     """Return the plan of a geometry, from the last few that were used."""
-    cdef tuple key = (sizes(source), W.shape[2], W.shape[3], sizes(target), steps, groups, cnp.PyArray_ITEMSIZE(W),
-                      backward)
+    cdef Py_ssize_t itemsize = cnp.PyArray_ITEMSIZE(W)
+    cdef tuple key = (source, W.shape[2], W.shape[3], target, steps, groups, itemsize, backward)
     found = found_plans.get(key)
     if found is None:
-        found = Plan(sizes(source), (<object>W).shape, sizes(target), *steps, groups, cnp.PyArray_ITEMSIZE(W),
-                     backward)
+        found = Plan(source, (<object>W).shape, target, *steps, groups, itemsize, backward)
         if PLANS_CHECKED:
             which = "input_gradient" if backward else "output"
-            check_pixels((<Plan>found).describe(which, sizes(source), (<object>W).shape, sizes(target), steps,
-                                                cnp.PyArray_ITEMSIZE(W)))
+            check_pixels((<Plan>found).describe(which, source, (<object>W).shape, target, steps, itemsize))
         if len(found_plans) >= 256:
             found_plans.clear()
         found_plans[key] = found
     return <Plan>found
 
 
-cdef void run_gather(cnp.ndarray source, cnp.ndarray W, object b, cnp.ndarray target, Plan plan, bint backward,
-                     int num_threads):
-    cdef Gather* g = &plan.g
-    cdef Py_ssize_t N = source.shape[0], packed = round_up(W.size, ALIGNMENT) if backward else 0
-    cdef bint single = cnp.PyArray_TYPE(W) == cnp.NPY_FLOAT
-    cdef cnp.ndarray scratch
-    cdef GatherJob job
-    if target.size == 0:
-        return
-    scratch = empty((packed + plan.private * num_threads,), W.dtype)
-    job = GatherJob(single, data(source), data(W), data(b), data(target), g, N, W.shape[2] * W.shape[3], 1,
-                    data(scratch), <char*>data(scratch) + packed * cnp.PyArray_ITEMSIZE(W), plan.private)
-    # With few pieces of work, threads share one; each splits the image for itself.
-    if num_threads > 1:
-        job.parts = max(min(ceil_div(4 * num_threads, N * g.groups), ceil_div(g.F, PIXELS_F)), 1)
-    with nogil:
-        if backward:
+cdef class Prepared:
+    """An output pass of one geometry: what does not change from one batch to the next."""
+
+    cdef Plan plan
+    cdef cnp.ndarray W
+    cdef object bias
+    cdef object norm
+    cdef cnp.ndarray packed
+
+    def pack(self):
+        """Pack the filters of an input gradient, which may have changed in place; those of an output need not be."""
+        cdef Py_ssize_t taps = self.W.shape[2] * self.W.shape[3]
+        cdef bint single = self.plan.itemsize == 4
+        cdef const void* filters = data(self.W)
+        cdef void* to = data(self.packed)
+        if self.packed is self.W:
+            return
+        with nogil:
             if single:
-                pack(<const float*>job.W, <float*>job.packed, &job)
+                pack(<const float*>filters, <float*>to, &self.plan.g, taps)
             else:
-                pack(<const double*>job.W, <double*>job.packed, &job)
-            job.W = job.packed
-        run_job(gather_parts, &job, N * g.groups * job.parts, num_threads)
+                pack(<const double*>filters, <double*>to, &self.plan.g, taps)
+
+    def __call__(self, cnp.ndarray source, object branch, bint relu, cnp.ndarray target, object argmax,
+                 int num_threads, /):
+        """Write the outputs into target; `branch` is added unless None. There are no pooled outputs: argmax is None."""
+        cdef Gather* g = &self.plan.g
+        cdef Py_ssize_t N = source.shape[0], private = self.plan.private, parts = 1
+        cdef cnp.ndarray scratch
+        cdef GatherJob job
+        if target.size == 0:
+            return
+        scratch = empty((private * num_threads,), self.W.dtype)
+        # With few pieces of work, threads share one; each splits the image for itself.
+        if num_threads > 1:
+            parts = max(min(ceil_div(4 * num_threads, N * g.groups), ceil_div(g.F, PIXELS_F)), 1)
+        job = GatherJob(self.plan.itemsize == 4, data(source), data(self.packed),
+                        finish_of(self.bias, self.norm, g.groups * g.F, branch, relu), data(target), g, N, parts,
+                        data(scratch), private)
+        with nogil:
+            run_job(gather_parts, &job, N * g.groups * parts, num_threads)
+
+
+cdef Prepared prepared(Plan plan, cnp.ndarray W, object b, bint backward, object norm=None):
+    """Prepare a plan's pass with filters W."""
+    cdef Prepared made = Prepared.__new__(Prepared)
+    made.plan, made.W, made.bias, made.norm = plan, W, b, norm
+    made.packed = empty((W.size,), W.dtype) if backward else W
+    made.pack()
+    return made
+
+
+def prepare(tuple source, cnp.ndarray W, object b, tuple target, tuple steps, int groups, object norm, /):
+    """Prepare the convolution of images, as `kernels.conv.prepare` does."""
+    return prepared(find_plan(source, W, target, steps, groups, False), W, b, False, norm)
 
 
 def suits(cnp.ndarray source, cnp.ndarray W, cnp.ndarray target, tuple steps, int groups, bint backward=False,
@@ -549,19 +584,20 @@ def suits(cnp.ndarray source, cnp.ndarray W, cnp.ndarray target, tuple steps, in
 
 def forward(cnp.ndarray x, cnp.ndarray W, object b, cnp.ndarray out, tuple steps, int groups, int num_threads, /):
     """Write the convolution of x (N, C, H, W) with W (FN, C / groups, FH, FW), plus b (FN,) or None, into out."""
-    run_gather(x, W, b, out, find_plan(x, W, out, steps, groups, False), False, num_threads)
+    prepared(find_plan(sizes(x), W, sizes(out), steps, groups, False), W, b, False)(x, None, False, out, None, num_threads)
 
 
 def backward_input(cnp.ndarray dout, cnp.ndarray W, cnp.ndarray dx, tuple steps, int groups, int num_threads,
                    object bias=None, /):
     """Write the gradient with respect to the input, plus a bias per input channel or None, into dx."""
-    run_gather(dout, W, bias, dx, find_plan(dout, W, dx, steps, groups, True), True, num_threads)
+    prepared(find_plan(sizes(dout), W, sizes(dx), steps, groups, True), W, bias, True)(
+        dout, None, False, dx, None, num_threads)
 
 
 def backward_weights(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dW, object db, tuple steps, int groups,
                      int num_threads, /):
     """Write the gradient with respect to the filters into dW and, unless db is None, that of the bias into db."""
-    cdef Plan plan = find_plan(x, dW, dout, steps, groups, False)
+    cdef Plan plan = find_plan(sizes(x), dW, sizes(dout), steps, groups, False)
     cdef Gather* g = &plan.g
     cdef Py_ssize_t N = x.shape[0], itemsize = cnp.PyArray_ITEMSIZE(dW), taps = g.each.taps, K = g.C * taps, k
     cdef Py_ssize_t total = groups * g.F * (K + 1) * TILE_BYTES // itemsize

@@ -18,11 +18,12 @@ from cython cimport floating
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
+from cconv.kernels.conv.finish cimport Finish, finish_outputs
 from cconv.kernels.runtime._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.runtime.division cimport ceil_div, deal, quotient, round_up
 from cconv.kernels.vector.tile cimport (
     TILE_BYTES, TILE_MAX_V, TILE_SIDE_V, Ahead, expect, fetch, look_ahead, pad, pad_split, plan_lines, run_rows,
-    side_rows, tile, tile_cost, tile_product, tile_rows, tile_run, turn_biased, turn_padded
+    side_rows, tile, tile_cost, tile_product, tile_rows, tile_run, turn_padded
 )
 
 
@@ -80,9 +81,7 @@ cdef struct GatherJob:
     bint single
     bint pooled  # whether relu and 2 x 2 maxima follow
     const void* x
-    const void* W
-    Py_ssize_t f_step, c_step  # between the filters of W, by output and by source channel
-    void* bias  # or NULL
+    Finish after  # the sums; of pooled outputs no more than the bias
     void* out
     uint8_t* where  # where the maxima lie, or NULL
     Gather* g
@@ -263,10 +262,11 @@ cdef inline void compact_row(const floating* row, const floating* end, Gather* g
         to = to + g.most * g.C
 
 
-cdef inline void gather_rows(const floating* scene, const floating* end_of_x, const floating* packed, floating* bias,
-                             Gather* g, Py_ssize_t group, Py_ssize_t y0, Py_ssize_t y1, const floating* next_image,
-                             floating* strip, floating* room, floating* out) noexcept nogil:
-    """Compute rows y0 to y1 of outputs for all channels of one group.
+cdef inline void gather_rows(const floating* scene, const floating* end_of_x, const floating* packed,
+                             const Finish* after, Gather* g, Py_ssize_t group, Py_ssize_t y0, Py_ssize_t y1,
+                             const floating* next_image, floating* strip, floating* room, floating* outs,
+                             Py_ssize_t image) noexcept nogil:
+    """Compute rows y0 to y1 of outputs for all channels of one group, of the image that begins at `image` in `outs`.
 
     What the next strip reads, unless it lies in a copy, and where this one's outputs go is asked for bit by bit: within
     tiles, or before each row or tile of a copy. After the last strip comes `next_image`, if any.
@@ -278,6 +278,7 @@ cdef inline void gather_rows(const floating* scene, const floating* end_of_x, co
     cdef Py_ssize_t tiles = max(min(together, y1 - y0) * g.tiles // pieces, 1)  # of a strip
     cdef int P = 0, larger = 0
     cdef const floating* coming
+    cdef floating* out = outs + image
     cdef Ahead ahead
     scene = scene + group * g.C * g.plane
     packed = packed + group * g.weights
@@ -339,8 +340,8 @@ cdef inline void gather_rows(const floating* scene, const floating* end_of_x, co
                     k = min(z1, g.area - (first + step) * g.row) - z0
                     gather_row(scene, packed, g, first + step, v, V, z0, z0 + k, strip + n * V * g.lanes, &ahead)
                 n += k
-            turn_biased(strip, V * g.lanes, n, F, NULL if bias == NULL else bias + f,
-                        out + f * g.area + first * g.row + z0, g.area)
+            finish_outputs(<const floating*>strip, V * g.lanes, n, F, after, f, outs,
+                           image + f * g.area + first * g.row + z0, g.area)
 
 
 cdef inline void gather_pooled(const floating* scene, const floating* packed, const floating* bias, Gather* g,
@@ -353,6 +354,8 @@ cdef inline void gather_pooled(const floating* scene, const floating* packed, co
     cdef floating* places = strip + room
     cdef floating* rows = places + room
     cdef Ahead ahead
+    cdef Finish nothing
+    memset(&nothing, 0, sizeof(nothing))
     scene = scene + group * g.C * g.plane
     packed = packed + group * g.weights
     bias = bias + group * g.vectors * g.lanes
@@ -379,7 +382,7 @@ cdef inline void gather_pooled(const floating* scene, const floating* packed, co
                 max_of_rows(<const floating*>rows, <const floating*>rows + 2 * columns * V * g.lanes, columns,
                             V * g.lanes, bias + v * g.lanes, strip + n * V * g.lanes, places, n)
                 n += columns
-            turn_biased(strip, V * g.lanes, n, F, <const floating*>NULL, out + f * area + first * columns, area)
+            finish_outputs(<const floating*>strip, V * g.lanes, n, F, &nothing, f, out, f * area + first * columns, area)
             if where != NULL:
                 turn_places(places, V * g.lanes, n, F, where + f * area + first * columns, area)
 
@@ -392,8 +395,8 @@ cdef inline Py_ssize_t strip_size(Gather* g, bint pooled) noexcept nogil:
     return round_up(length * g.V * g.lanes, ALIGNMENT)
 
 
-cdef inline void some_parts(const floating* x, floating* bias, floating* out, const floating* packed,
-                            floating* scratch, GatherJob* job, Pieces* pieces, int slot) noexcept nogil:
+cdef inline void some_parts(const floating* x, floating* out, const floating* packed, floating* scratch,
+                            GatherJob* job, Pieces* pieces, int slot) noexcept nogil:
     """Compute parts into which the rows of the images are cut, as long as there are some; pad the rows each needs."""
     cdef Gather* g = job.g
     cdef bint pooled = job.pooled
@@ -423,27 +426,28 @@ cdef inline void some_parts(const floating* x, floating* bias, floating* out, co
                 gather_pooled(scene, packed, packed + g.groups * g.weights, g, group, y0, y1, next_image, strips,
                               out + n * size, NULL if where == NULL else where + n * size)
             else:
-                gather_rows(scene, x + N * image, packed, bias, g, group, y0, y1, next_image, strips, room,
-                            out + n * size)
+                gather_rows(scene, x + N * image, packed, &job.after, g, group, y0, y1, next_image, strips, room, out,
+                            n * size)
 
 
 cdef inline void gather_parts(void* given, Pieces* pieces, int slot) noexcept nogil:
     cdef GatherJob* job = <GatherJob*>given
     if job.single:
-        some_parts(<const float*>job.x, <float*>job.bias, <float*>job.out, <const float*>job.packed,
-                   <float*>job.scratch, job, pieces, slot)
+        some_parts(<const float*>job.x, <float*>job.out, <const float*>job.packed, <float*>job.scratch, job, pieces,
+                   slot)
     else:
-        some_parts(<const double*>job.x, <double*>job.bias, <double*>job.out, <const double*>job.packed,
-                   <double*>job.scratch, job, pieces, slot)
+        some_parts(<const double*>job.x, <double*>job.out, <const double*>job.packed, <double*>job.scratch, job, pieces,
+                   slot)
 
 
-cdef inline void pack_all(const floating* W, floating* bias, floating* packed, GatherJob* job) noexcept nogil:
-    cdef Gather* g = job.g
+cdef inline void pack_weights(const floating* W, const floating* bias, Gather* g, bint pooled, Py_ssize_t f_step,
+                              Py_ssize_t c_step, floating* packed) noexcept nogil:
+    """Pack the filters of all groups, and behind them for pooled outputs the bias, or zeros without one."""
     cdef Py_ssize_t group, f
     cdef floating* biases = packed + g.groups * g.weights
     for group in range(g.groups):
-        pack(W, g, group, job.f_step, job.c_step, packed)
-    if job.pooled:
+        pack(W, g, group, f_step, c_step, packed)
+    if pooled:
         memset(biases, 0, g.groups * g.vectors * g.lanes * sizeof(floating))
         if bias != NULL:
             for f in range(g.groups * g.F):
@@ -451,13 +455,9 @@ cdef inline void pack_all(const floating* W, floating* bias, floating* packed, G
 
 
 cdef inline void gather(GatherJob* job, int num_threads) noexcept nogil:
-    """Fill in `parts` of a job, and run it."""
+    """Fill in `parts` of a job whose filters are packed, and run it."""
     cdef Gather* g = job.g
     cdef Py_ssize_t parts
-    if job.single:
-        pack_all(<const float*>job.W, <float*>job.bias, <float*>job.packed, job)
-    else:
-        pack_all(<const double*>job.W, <double*>job.bias, <double*>job.packed, job)
     # Threads begin with the same images in every call, and with few images the same parts of each: what a core wrote
     # in one call it finds in its cache in the next, and from another core's cache it comes slowly.
     parts = 1 if num_threads == 1 or job.N >= 4 * num_threads else ceil_div(4 * num_threads, job.N)
