@@ -220,7 +220,11 @@ MUTATIONS = {
         "max(first - (g.FH - 1) // g.sh, 0)",
     ),
     # ---- fused pooling
-    "the later of two equal maxima": ("conv/pooled.h", "take = (c > best) | (c != c);", "take = (c >= best) | (c != c);"),
+    "the later of two equal maxima": (
+        "conv/pooled.h",
+        "take = (c > best) | (c != c);",
+        "take = (c >= best) | (c != c);",
+    ),
     "a maximum in the second row": (
         "conv/pooled.h",
         "_mm512_test_epi32_mask(place, _mm512_set1_epi32(2))",
@@ -275,7 +279,11 @@ MUTATIONS = {
     ),
     "every second pixel, from an odd one on": ("vector/tile.h", "at < 0 ? (1 - at) / 2 : 0", "at < 0 ? -at / 2 : 0"),
     "the row below an image": ("vector/tile.h", "if (y >= top && y - top < H) {", "if (y >= top && y - top <= H) {"),
-    "a split row that is wider than its image": ("vector/tile.h", "y > 0 && left <= W && end - row", "y > 0 && end - row"),
+    "a split row that is wider than its image": (
+        "vector/tile.h",
+        "y > 0 && left <= W && end - row",
+        "y > 0 && end - row",
+    ),
     "a block of few columns is not transposed": (
         "vector/tile.h",
         "s < n ? source[s * from_step + r] : 0;",
@@ -365,7 +373,11 @@ MUTATIONS = {
     ),
     "gradients beyond a row's end": ("pool/window.h", "if (OW - z < LANES) v = (V)((M)v & given);", ""),
     "the first window inside an image": ("pool/_pool.pyx", "(-start + stride - 1) // stride", "-start // stride"),
-    "the last row of an adaptive part": ("pool/_pool.pyx", "((y + 1) * g.H + g.OH - 1) // g.OH", "(y + 1) * g.H // g.OH"),
+    "the last row of an adaptive part": (
+        "pool/_pool.pyx",
+        "((y + 1) * g.H + g.OH - 1) // g.OH",
+        "(y + 1) * g.H // g.OH",
+    ),
     # ---- normalization, losses, activations
     "moments of pieces of different sizes": (
         "norm/norm.h",
@@ -380,7 +392,11 @@ MUTATIONS = {
     "a fixed mean has a gradient": ("norm/norm.h", "shifts[f] = fixed ? 0 : -scales[f]", "shifts[f] = -scales[f]"),
     "a class of probability 0": ("loss/_loss.pyx", "0 if targets[i] == 0 else targets[i] *", "targets[i] *"),
     "a sample of weight 0": ("loss/_loss.pyx", "0 if weight == 0 else weight *", "weight *"),
-    "the samples of a later piece": ("loss/_loss.pyx", "end = min(size, n * width - first)", "end = min(size, n * width)"),
+    "the samples of a later piece": (
+        "loss/_loss.pyx",
+        "end = min(size, n * width - first)",
+        "end = min(size, n * width)",
+    ),
     "the end of a long total": ("loss/_loss.pyx", "size + PIECES - 1) // PIECES)", "size) // PIECES)"),
     "the mask of a later chunk": ("elementwise/_elementwise.pyx", "mask += i // MASK_BITS", "mask += 0"),
     "hard_swish at its corner": ("elementwise/_elementwise.pyx", "0 if x <= -3 else x /", "0 if x < -3 else x /"),
@@ -399,7 +415,11 @@ MUTATIONS = {
         "<size_t>y < <size_t>H and",
     ),
     "whole pixels mixed with their neighbours": ("resample/_augment.pyx", "if wy == 0 and wx == 0:", "if wy == 2:"),
-    "the noise of the other field": ("resample/_augment.pyx", "room.mixed + (nodes + i) * job.OW,", "room.mixed + i * job.OW,"),
+    "the noise of the other field": (
+        "resample/_augment.pyx",
+        "room.mixed + (nodes + i) * job.OW,",
+        "room.mixed + i * job.OW,",
+    ),
     "the last group of nodes": (
         "resample/_augment.pyx",
         "ceil_div(both * job.columns.count, GROUP)",

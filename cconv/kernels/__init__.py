@@ -76,10 +76,13 @@ def _publish(modules: SimpleNamespace) -> None:
         globals()[name] = module
         # Their functions call themselves cconv.kernels._name at every level: so pickle finds them there.
         sys.modules[f"{__name__}._{name}"] = module
+        # An import of cconv.kernels.name must not take the folder of the sources for a package.
+        sys.modules[f"{__name__}.{name}"] = module
 
 
 LEVEL = _choose(os.environ.get("CCONV_CPU"))
 _modules = load(LEVEL)
 _publish(_modules)
+sys.modules[f"{__name__}.im2col"] = im2col
 
 __all__ = ["LEVEL", "cpu", "im2col", "levels", "load", "memory", "threads", *vars(_modules)]
