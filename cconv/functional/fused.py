@@ -17,6 +17,12 @@ WINDOW_COST = 0.3
 UINT8 = np.dtype(np.uint8)
 
 
+def expect_windows(height, width):
+    """Refuse an output that has no window of 2 x 2."""
+    if height < 2 or width < 2:
+        raise ValueError(f"x must be large enough for an output of 2 x 2 before pooling, got {height} x {width}")
+
+
 class PreparedConvolution:
     """A convolution of images of one shape, and what follows it, prepared for any number of batches.
 
@@ -69,8 +75,7 @@ class PreparedConvolution:
             x, steps = padded(x, W, around, steps)
         out = full[1:]
         if pooled:
-            if min(out[1:]) < 2:
-                raise ValueError(f"x must be large enough for an output of 2 x 2 before pooling, got {out[1]} x {out[2]}")
+            expect_windows(*out[1:])
             self._run = kernels.conv.prepare_pooled(x.shape[1:], W, b, out, steps, groups)
             out = out[0], out[1] // 2, out[2] // 2
         else:
@@ -120,7 +125,7 @@ def convolution_batch_normalization(
 
     Parameters
     ----------
-    x, W, b, stride, pad, dilation, groups
+    x, W, b
         As `convolution`; b may be None.
     gamma, beta, mean, var : ndarray, shape (FN,)
         As `batch_normalization`, for each channel of the output.
@@ -130,6 +135,8 @@ def convolution_batch_normalization(
         What is added: the other branch of a residual block.
     relu : bool, default False
         Whether negative results become 0.
+    stride, pad, dilation, groups
+        As `convolution`.
 
     Returns
     -------
@@ -152,10 +159,9 @@ def convolution_batch_normalization(
     relu, eps = flag(relu, "relu"), positive(eps, "eps")
     x, W, b = with_weights(x, W, b, 4)
     gamma, beta = as_input(gamma, "gamma", 1), as_input(beta, "beta", 1)
-    filters = W.shape[:1]
     for name, array in (("gamma", gamma), ("beta", beta)):
-        if array.shape != filters:
-            raise ValueError(f"{name} must have one value for each of the {filters[0]} filters, got shape {array.shape}")
+        if array.shape != W.shape[:1]:
+            raise ValueError(f"{name} must have one value for each of the {len(W)} filters, got shape {array.shape}")
     arrays = [array for array in (b, branch) if array is not None]
     x, W, gamma, beta, *arrays = promote(x, W, gamma, beta, *(as_input(array, "branch") for array in arrays))
     b = None if b is None else arrays[0]
@@ -211,8 +217,7 @@ def convolution_relu_max_pool(
     N, filters, out_h, out_w = full
     if algorithm is not None:
         select("pooled_output", algorithm, "algorithm", {})
-    if out_h < 2 or out_w < 2:
-        raise ValueError(f"x must be large enough for an output of 2 x 2 before pooling, got {out_h} x {out_w}")
+    expect_windows(out_h, out_w)
     x, steps = padded(x, W, around, steps)
     shape = N, filters, out_h // 2, out_w // 2
     out = kernels.memory.empty(shape, x.dtype)

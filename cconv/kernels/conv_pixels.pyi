@@ -7,6 +7,7 @@ from .conv import backward_input as backward_input
 from .conv import backward_weights as backward_weights
 from .conv import forward as forward
 from .conv import plan as plan
+from .conv import prepare as prepare
 
 def suits(
     source: NDArray[Any],
@@ -17,3 +18,16 @@ def suits(
     backward: bool = False,
     weights: bool = False,
 ) -> bool: ...
+
+class Prepared:
+    def pack(self) -> None: ...
+    def __call__(
+        self,
+        source: NDArray[Any],
+        branch: NDArray[Any] | None,
+        relu: bool,
+        target: NDArray[Any],
+        argmax: None,
+        num_threads: int,
+        /,
+    ) -> None: ...

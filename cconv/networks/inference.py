@@ -37,7 +37,7 @@ from ..layers.affine import as_rows
 from ..layers.branches import Branches
 from ..layers.stack import call, known_kinds
 
-__all__ = ["Plan", "keep", "plan"]
+__all__ = ["Plan", "plan"]
 
 # Bytes that the images of one turn may take in the step that holds most of them: half of a second cache of 2 MiB. A
 # fit: half and twice as much were slower in ResNet and MobileNet.
@@ -82,24 +82,22 @@ class Joined:
         return self.run(x, branch, self.relu)
 
 
-def plan(network, x):
-    """Return a `Plan` of a network's layers for batches like x, or None where a layer is not cconv's own.
+def plan(layers, x, kept):
+    """Return a `Plan` of layers, a mapping, for batches like x, or None where a layer is not cconv's own.
 
-    It is that of the last call (`keep`) where nothing has changed but what arrays hold. Whoever has it uses it alone.
+    It is the one in `kept`, a deque, where nothing has changed but what arrays hold; whoever takes it out of there uses
+    it alone, and may put it back.
     """
     key = x.shape[1:], x.dtype
-    state = _state(network.layers, [])
-    kept = network.__dict__.pop("_plan", None)
-    if kept is not None and kept.key == key and _same(kept.state, state) and kept.refresh():
-        return kept
-    made = _steps(list(network.layers.values()), np.zeros((1, *x.shape[1:]), x.dtype))
+    state = _state(layers, [])
+    try:
+        last = kept.pop()
+    except IndexError:
+        last = None
+    if last is not None and last.key == key and _same(last.state, state) and last.refresh():
+        return last
+    made = _steps(list(layers.values()), np.zeros((1, *x.shape[1:]), x.dtype))
     return None if made is None else Plan(key, state, *made)
-
-
-def keep(network, plan):
-    """Let the next call have a plan."""
-    if plan is not None:
-        network._plan = plan
 
 
 def _state(layers, state):
@@ -270,7 +268,7 @@ def _alike(dtype, *arrays):
 
 
 def _norm(layers, place, W):
-    """Return gamma, beta, mean, variance and eps of normalization that follows filters W channel by channel, or None."""
+    """Return gamma, beta, mean, variance and eps of a normalization of each channel that follows filters W, or None."""
     norm = _follows(layers, place, BatchNormalization)
     if norm is None:
         return None

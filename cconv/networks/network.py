@@ -4,6 +4,7 @@ import copy
 import inspect
 import math
 import warnings
+from collections import deque
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -98,6 +99,7 @@ class Network:
     (3, 10)
     """
 
+    __slots__ = ("__dict__", "__weakref__", "_plans")  # plans of a pass outside training are no attributes of a network
     _classes = None
 
     def __init__(self, layers, input_shape, *, dtype="float32", rng=None, seed=None, last_layer=None, classes=None):
@@ -367,9 +369,7 @@ class Network:
         return summary.table(self.layers, self.input_shape, self.dtype)
 
     def __getstate__(self):
-        state = self.__dict__.copy()
-        state.pop("_plan", None)  # of a pass of this very object
-        return state
+        return self.__dict__.copy()  # without a plan, which is of this very object
 
     def __sklearn_clone__(self):
         raise TypeError(
@@ -594,10 +594,20 @@ class Network:
 
     def _scores(self, x, batch_size):
         """Return the scores of samples, a batch at a time."""
-        plan = inference.plan(self, self._batch(x[:1]))
+        kept = self._kept_plans()
+        plan = inference.plan(self.layers, self._batch(x[:1]), kept)
         scores = self._batches(x, batch_size, plan or self._unplanned)
-        inference.keep(self, plan)
+        if plan is not None:
+            kept.append(plan)
         return scores
+
+    def _kept_plans(self):
+        """The plan of the last pass, for the next: of a pass that another thread makes meanwhile there is none."""
+        try:
+            return self._plans
+        except AttributeError:  # a new network, or a copy
+            self._plans = deque(maxlen=1)
+            return self._plans
 
     def _unplanned(self, x):
         return fusion.forward(self.layers, x, False, keep=False)[0]

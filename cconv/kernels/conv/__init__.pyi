@@ -20,6 +20,38 @@ def plan(
     /,
 ) -> dict[str, Any]: ...
 def finite(array: NDArray[Any], /) -> bool: ...
+class Prepared:
+    def pack(self) -> None: ...
+    def __call__(
+        self,
+        source: NDArray[Any],
+        branch: NDArray[Any] | None,
+        relu: bool,
+        target: NDArray[Any],
+        argmax: NDArray[Any] | None,
+        num_threads: int,
+        /,
+    ) -> None: ...
+
+def prepare(
+    source: tuple[int, int, int],
+    W: NDArray[Any],
+    b: NDArray[Any] | None,
+    target: tuple[int, int, int],
+    steps: tuple[int, ...],
+    groups: int,
+    norm: NDArray[Any] | None,
+    /,
+) -> Prepared: ...
+def prepare_pooled(
+    source: tuple[int, int, int],
+    W: NDArray[Any],
+    b: NDArray[Any] | None,
+    target: tuple[int, int, int],
+    steps: tuple[int, ...],
+    groups: int,
+    /,
+) -> Prepared: ...
 def forward(
     x: NDArray[Any],
     W: NDArray[Any],
