@@ -32,6 +32,7 @@ ONCE = {
     "_cpu": "cconv.kernels.runtime._cpu",
     "_im2col": "cconv.kernels._im2col",
     "_memory": "cconv.kernels.runtime._memory",
+    "_program": "cconv.kernels.runtime._program",
     "_threads": "cconv.kernels.runtime._threads",
 }
 # The highest level for which they are compiled: their loops wait for memory or for divisions, and wider vectors do not
@@ -95,6 +96,7 @@ MODULE_FLAGS = {
     "_elementwise": ["--param=vect-epilogues-nomask=0", "--param=max-inline-insns-single=400"],
     "_gemm": ["--param=vect-epilogues-nomask=0"],
     "_memory": ["-Os"],
+    "_program": ["-Os"],
     "_optimize": ["--param=vect-epilogues-nomask=0"],
     "_threads": ["-Os"],
 }

@@ -1398,7 +1398,7 @@ def inference(case):
     case.same("predict", case.run("predict", net.predict, x), out)
     images = case.pick([1, 2, 3])
     case.same(f"predict, {images} at a time", case.run("batches", net.predict, x, batch_size=images), out)
-    with replaced(inference_plans, TURN_BYTES=int(10 ** case.rng.uniform(2, 6)), WORTH_THREADS=1):
+    with replaced(inference_plans, TURN_BYTES=int(10 ** case.rng.uniform(2, 6))):
         case.same("predict in turns", case.run("turns", net.predict, x), out)
 
 

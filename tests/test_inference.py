@@ -9,7 +9,6 @@ import weakref
 import numpy as np
 import pytest
 
-import cconv
 from cconv import (
     Affine,
     BatchNormalization,
@@ -25,7 +24,6 @@ from cconv import (
     Scale,
     Tanh,
     functional,
-    kernels,
 )
 from cconv.networks import inference
 
@@ -81,7 +79,6 @@ def planned(network):
 
 
 def test_scores_have_the_bits_of_the_layers_one_by_one(cpu_level, num_threads, network, x, monkeypatch):
-    monkeypatch.setattr(inference, "WORTH_THREADS", 1)
     for size in (1, 10_000, 1 << 30):
         monkeypatch.setattr(inference, "TURN_BYTES", size)
         twin = copy.deepcopy(network)
@@ -204,41 +201,6 @@ def test_several_threads_may_predict_with_one_network(network, x):
     for thread in threads:
         thread.join()
     assert not wrong
-
-
-@pytest.mark.parametrize("error", [MemoryError("none left"), KeyboardInterrupt()])
-@pytest.mark.parametrize("threads", [1, 3])
-def test_an_error_in_a_turn_is_one_of_the_pass(error, threads, network, x, monkeypatch):
-    monkeypatch.setattr(inference, "WORTH_THREADS", 1)
-    monkeypatch.setattr(inference, "TURN_BYTES", 1)
-    with cconv.threads(threads):
-        expected = network.predict(x)
-        turns, empty = [], kernels.memory.empty
-
-        def fails(shape, dtype):
-            turns.append(shape)
-            if len(turns) == 40:
-                raise error
-            return empty(shape, dtype)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(kernels.memory, "empty", fails)
-            with pytest.raises(type(error)):
-                network.predict(x)
-        assert threading.active_count() == 1
-        np.testing.assert_array_equal(network.predict(x), expected)
-
-
-def test_no_thread_can_be_begun(network, x, monkeypatch):
-    monkeypatch.setattr(inference, "WORTH_THREADS", 1)
-    monkeypatch.setattr(inference, "TURN_BYTES", 1)
-
-    def refuses(self):
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(threading.Thread, "start", refuses)
-    with cconv.threads(3):
-        np.testing.assert_array_equal(network.predict(x), by_hand(network, x))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

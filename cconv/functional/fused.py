@@ -47,8 +47,12 @@ class PreparedConvolution:
         Of an output.
     cost : float
         Nanoseconds that one thread takes for an image, roughly.
-    table : ndarray or None
-        What was given, into which new values may be written.
+    run : object
+        The kernel, which a program of `cconv.kernels.program` takes.
+    pads : bool
+        Whether images have to be padded before the kernel: an infinite weight times a zero is not a number.
+    pooled, table
+        What was given. New values may be written into the table.
 
     Raises
     ------
@@ -68,37 +72,38 @@ class PreparedConvolution:
         empty = kernels.memory.empty
         x = empty((1, *shape), W.dtype)  # stands for a batch of one
         full, steps, groups, multiply_adds, around, *_ = geometry(x, W, b, stride, pad, dilation, groups)
-        self.table = table
         self._W = W if around else None  # of which it matters whether they are finite
-        self._around = None if not around or kernels.conv.finite(W) else around
-        if self._around:
+        self._around = around
+        self.pads = bool(around) and not kernels.conv.finite(W)
+        if self.pads:
             x, steps = padded(x, W, around, steps)
-        out = full[1:]
+        self.shape = full[1:]
         if pooled:
-            expect_windows(*out[1:])
-            self._run = kernels.conv.prepare_pooled(x.shape[1:], W, b, out, steps, groups)
-            out = out[0], out[1] // 2, out[2] // 2
+            expect_windows(*full[2:])
+            self.run = kernels.conv.prepare_pooled(x.shape[1:], W, b, self.shape, steps, groups)
+            self.shape = full[1], full[2] // 2, full[3] // 2
         else:
             kernel = passes(x, W, empty(full, W.dtype), steps, groups, None)
-            self._run = kernel.prepare(x.shape[1:], W, b, out, steps, groups, table)
-        self.shape = out
-        self._dtype = W.dtype
+            self.run = kernel.prepare(x.shape[1:], W, b, self.shape, steps, groups, table)
+        self.pooled = pooled
+        self.table = table
         self.cost = COST * multiply_adds
+        self._dtype = W.dtype
 
     def refresh(self):
-        """Pack the filters again; return whether that will do, or a new one is to be prepared."""
-        if self._W is not None and kernels.conv.finite(self._W) is not (self._around is None):
+        """Take in what the filters are now; return whether that will do, or a new one is to be prepared."""
+        if self._W is not None and kernels.conv.finite(self._W) is self.pads:
             return False
-        self._run.pack()
+        self.run.pack()
         return True
 
     def __call__(self, x, branch=None, relu=False):
         """Return the output for a batch (N, C, H, W) of the filters' dtype, plus `branch`, an array of its shape."""
-        if self._around:
+        if self.pads:
             x = np.pad(x, self._around)
         count = len(x)
         out = kernels.memory.empty((count, *self.shape), self._dtype)
-        self._run(x, branch, relu, out, None, kernels.cpu.threads_for(self.cost * count))
+        self.run(x, branch, relu, out, None, kernels.cpu.threads_for(self.cost * count))
         return out
 
 

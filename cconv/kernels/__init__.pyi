@@ -13,6 +13,7 @@ from . import pool as pool
 from . import resample as resample
 from .runtime import _cpu as cpu
 from .runtime import _memory as memory
+from .runtime import _program as program
 from .runtime import _threads as threads
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "norm",
     "optimize",
     "pool",
+    "program",
     "resample",
     "threads",
 ]

@@ -1,25 +1,22 @@
 """A pass outside training, planned once and run on any number of batches.
 
-Outside training a sample's scores do not depend on its batch. So a plan, which is a list of steps, takes a few images
-through all layers before the next few, while what a step wrote is still in the cache for the next one; and each thread
-takes images of its own, and does not wait for the others at every layer.
+Outside training a sample's scores do not depend on its batch. So a plan takes a few images through all convolutions
+before the next few, while what one wrote is still in the cache for the next; and each thread takes images of its own,
+and does not wait for the others at every layer.
 
-Layers that follow each other are one step where a kernel runs them together; their bits are those of the layers one by
-one:
+A plan is a list of what is called with a batch. Layers that follow each other are one operation where a kernel runs
+them together, and operations that follow each other one program (`cconv.kernels.program`); their bits are those of the
+layers one by one:
 
     Convolution, BatchNormalization, Relu       either of the last two may be missing
-    Residual that ends with such a step, Relu   the shortcut is added there
+    Residual that ends with such an operation   the shortcut is added there, and relu applied if it follows
     Convolution, Relu, Pooling(2, 2, stride=2)
     Affine, Relu
 
-There is a plan only where each layer is one of cconv's own, with the forward it came with: layers are looked at each
-time a plan is made, for one call of a network. What other layers do on a few images at a time, nobody knows.
+There is a plan only where each layer is one of cconv's own, with the forward it came with. That is looked at in each
+call of a network; a plan is made again where a layer or a setting has changed. What arrays hold may change in place.
 """
 
-import threading
-from collections import deque
-from contextlib import nullcontext
-from contextvars import copy_context
 from functools import partial
 from operator import is_
 from typing import NamedTuple
@@ -28,7 +25,6 @@ import numpy as np
 
 from .. import kernels
 from .._arrays import as_input, is_ready
-from .._threads import threads as using_threads
 from ..functional import affine
 from ..functional.fused import PreparedConvolution
 from ..functional.normalization import normalization_table
@@ -39,12 +35,8 @@ from ..layers.stack import call, known_kinds
 
 __all__ = ["Plan", "plan"]
 
-# Bytes that the images of one turn may take in the step that holds most of them: half of a second cache of 2 MiB. A
-# fit: half and twice as much were slower in ResNet and MobileNet.
+# Bytes that the images of one turn may take in a program's buffers: half of a second cache of 2 MiB. A fit.
 TURN_BYTES = 1 << 20
-# Nanoseconds of work for which threads of Python's are begun, which take about 100 microseconds.
-WORTH_THREADS = 1_000_000
-COST = 0.25  # nanoseconds that one thread takes for a value of a layer's output, roughly
 
 FORWARDS = {kind: kind.forward for kind in known_kinds().values()}
 HALVING = Pooling(2, 2, stride=2).describe()
@@ -56,30 +48,52 @@ def _own(layer):
     return kind in FORWARDS and kind.forward is FORWARDS[kind] and "forward" not in layer.__dict__
 
 
-class Step(NamedTuple):
-    """One call of a plan."""
+class Operation(NamedTuple):
+    """One kernel of a program: the values it reads, adds (or -1) and writes, of which the program's input is 0."""
 
-    run: object  # of a batch
-    size: int  # bytes that a sample takes, before and after it
-    cost: float  # nanoseconds that one thread takes for a sample, roughly
+    prepared: PreparedConvolution
+    source: int
+    branch: int
+    target: int
+    relu: bool
+    norm: tuple | None  # what `normalization_table` makes its table of
+
+    def refresh(self):
+        """Take in what arrays hold now; return whether that will do."""
+        if self.norm is not None:
+            normalization_table(*self.norm, out=self.prepared.table)
+        return self.prepared.refresh()
+
+
+class Step(NamedTuple):
+    """What one layer, or several, do with a batch."""
+
+    out: object  # like its output for a batch of one
+    run: object = None  # of a batch, or
+    operations: tuple = ()  # which have their output as the last target
     refreshes: tuple = ()  # what takes in what arrays hold now, and says whether that will do
 
 
-class Joined:
-    """A convolution, perhaps with normalization, to which a branch and relu may come."""
+class Program:
+    """Operations that follow each other, run in turns of a few images."""
 
-    def __init__(self, run, norm=None):
-        self.run = run
-        self.relu = False
-        self._norm = norm
+    def __init__(self, operations, out):
+        self._run = kernels.program.Program([(op.prepared.run, *op[1:5]) for op in operations])
+        self._costs = [op.prepared.cost for op in operations]
+        self._images = max(TURN_BYTES // max(self._run.size, 1), 1)
+        self._shape, self._dtype = out.shape[1:], out.dtype
 
-    def refresh(self):
-        if self._norm is not None:
-            normalization_table(*self._norm, out=self.run.table)
-        return self.run.refresh()
-
-    def __call__(self, x, branch=None):
-        return self.run(x, branch, self.relu)
+    def __call__(self, x):
+        count, threads_for = len(x), kernels.cpu.threads_for
+        out = kernels.memory.empty((count, *self._shape), self._dtype)
+        if count > 1 and len(self._costs) > 1:
+            threads = min(threads_for(sum(self._costs) * count), count)
+            # As many turns for each thread, of nearly as many images.
+            turns = min(-(-count // (self._images * threads)) * threads, count)
+            self._run(x, out, turns, threads)
+        else:
+            self._run(x, out, 0, [threads_for(cost * count) for cost in self._costs])
+        return out
 
 
 def plan(layers, x, kept):
@@ -97,7 +111,7 @@ def plan(layers, x, kept):
     if last is not None and last.key == key and _same(last.state, state) and last.refresh():
         return last
     made = _steps(list(layers.values()), np.zeros((1, *x.shape[1:]), x.dtype))
-    return None if made is None else Plan(key, state, *made)
+    return None if made is None else Plan(key, state, made)
 
 
 def _state(layers, state):
@@ -117,80 +131,45 @@ def _same(a, b):
 
 
 class Plan:
-    """What layers do outside training: call it with batches.
+    """What layers do outside training: call it with batches."""
 
-    The steps as far as there are images are taken in turns, a few images each, by all threads; the others, which are
-    products of matrices, by all images at once.
-    """
-
-    def __init__(self, key, state, steps, images):
+    def __init__(self, key, state, steps):
         self.key, self.state = key, state
-        self._refreshes = [refresh for step in steps for refresh in step.refreshes]
-        turns = steps[: images[0]] if images is not None and images[0] > 1 else []
-        self._turns, self._rest = [step.run for step in turns], [step.run for step in steps[len(turns) :]]
-        self._cost = sum(step.cost for step in turns)
-        self._images = max(TURN_BYTES // max((step.size for step in turns), default=1), 1)
-        self._shape, self._dtype = (None, None) if images is None else images[1:]
+        self._runs, self._refreshes = _joined(steps), [refresh for step in steps for refresh in step.refreshes]
 
     def refresh(self):
         """Take in what arrays hold now; return whether that will do, or another plan is to be made."""
         return all(refresh() for refresh in self._refreshes)
 
     def __call__(self, x):
-        return _through(self._rest, self._in_turns(x) if self._turns and len(x) > 1 else _through(self._turns, x))
-
-    def _in_turns(self, x):
-        count = len(x)
-        threads = min(kernels.cpu.get_num_threads(), count, int(self._cost * count / WORTH_THREADS) + 1)
-        # As many turns for each thread, of nearly as many images.
-        turns = -(-count // (self._images * threads)) * threads
-        if turns == 1:
-            return _through(self._turns, x)
-        out = kernels.memory.empty((count, *self._shape), self._dtype)
-        turns = min(turns, count)
-        parts = deque((i * count // turns, (i + 1) * count // turns) for i in range(turns))
-        errors = []
-
-        def work():
-            try:
-                while parts:
-                    first, end = parts.popleft()
-                    out[first:end] = _through(self._turns, x[first:end])
-            except IndexError:
-                pass  # another thread took the last one
-            except BaseException as error:
-                errors.append(error)
-                parts.clear()
-
-        helpers = _begun(threads - 1, work)
-        try:
-            with using_threads(1) if helpers else nullcontext():
-                work()
-        finally:
-            parts.clear()
-            for helper in helpers:
-                helper.join()
-        if errors:
-            raise errors[0]
-        return out
+        return _through(self._runs, x)
 
 
-def _begun(count, work):
-    """Begin threads that do some work each on one thread; fewer where no more can be had."""
-    begun = []
-    for _ in range(count):
-        thread = threading.Thread(target=copy_context().run, args=(_alone, work), name="cconv predict", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:
-            break
-        begun.append(thread)
-    return begun
+def _joined(steps):
+    """Return what steps run, those of operations that follow each other as one program."""
+    runs, rest = [], list(steps)
+    while rest:
+        step = rest.pop(0)
+        if step.run is not None:
+            runs.append(step.run)
+            continue
+        several = [step]
+        while rest and rest[0].run is None:
+            several.append(rest.pop(0))
+        operations = []
+        _append(operations, several)
+        runs.append(Program(operations, several[-1].out))
+    return runs
 
 
-def _alone(work):
-    with using_threads(1):
-        work()
+def _append(operations, steps, value=0):
+    """Append what steps do from a value on; return the value that they write last. Values are written in order."""
+    for step in steps:
+        before, values = len(operations), {-1: -1, 0: value}
+        for op in step.operations:
+            value = values[op.target] = before + op.target
+            operations.append(op._replace(source=values[op.source], branch=values[op.branch], target=value))
+    return value
 
 
 def _through(runs, x):
@@ -200,36 +179,29 @@ def _through(runs, x):
 
 
 def _steps(layers, x):
-    """Return the steps of layers, and where images end among them: after how many steps, and as what.
-
-    x stands for a batch of one. None if a layer is not cconv's own.
-    """
-    steps, images, place = [], None, 0
+    """Return the steps of layers, x standing for a batch of one, or None if one of them is not cconv's own."""
+    steps, place = [], 0
     while place < len(layers):
-        layer = layers[place]
-        if not _own(layer):
+        if not _own(layers[place]):
             return None
-        made = MAKERS.get(type(layer), _single)(layers, place, x)
+        made = MAKERS.get(type(layers[place]), _single)(layers, place, x)
         if made is None:
             return None
-        count, out, run, cost, *refreshes = made
-        steps.append(Step(run, x.nbytes + out.nbytes, cost, tuple(refreshes)))
-        if x.ndim == 4:
-            images = len(steps), out.shape[1:], out.dtype
-        x = out
+        count, step = made
+        steps.append(step)
+        x = step.out
         place += count
-    return steps, images
+    return steps
 
 
-# What makes a step of layers from a place on, x standing for a batch of one, returns how many layers that takes, the
-# step's output for x, what runs it, what it costs, and what refreshes it.
+# What makes a step of layers from a place on, x standing for a batch of one, returns how many layers that takes, and
+# the step.
 
 
 def _single(layers, place, x):
     """A layer by itself."""
     run = partial(call, layers[place], train_flg=False)
-    out = run(x)
-    return 1, out, run, COST * out.size
+    return 1, Step(run(x), run)
 
 
 def _follows(layers, place, kind):
@@ -247,19 +219,21 @@ def _convolution(layers, place, x):
         return _single(layers, place, x)
     settings = {"stride": conv.stride, "pad": conv.pad, "dilation": conv.dilation, "groups": conv.groups}
     pool = _follows(layers, place + 2, Pooling)
+    norm, relu, count = None, False, 3
     if pool and pool.describe() == HALVING and _follows(layers, place + 1, Relu):
-        run = prepared = PreparedConvolution(x.shape[1:], W, b, pooled=True, **settings)
-        count = 3
+        prepared = PreparedConvolution(x.shape[1:], W, b, pooled=True, **settings)
     else:
-        norm, count = _norm(layers, place + 1, W), 1
+        norm = _norm(layers, place + 1, W)
         table = None if norm is None else normalization_table(*norm)
         prepared = PreparedConvolution(x.shape[1:], W, b, table=table, **settings)
-        run = Joined(prepared, norm)
-        count += norm is not None
-        run.relu = _follows(layers, place + count, Relu) is not None
-        count += run.relu
+        count = 1 if norm is None else 2
+        relu = _follows(layers, place + count, Relu) is not None
+        count += relu
     out = kernels.memory.empty((len(x), *prepared.shape), x.dtype)  # nobody looks at what it holds
-    return count, out, run, prepared.cost, run.refresh
+    operation = Operation(prepared, 0, -1, 1, relu, norm)
+    if prepared.pads:
+        return count, Step(out, lambda x: prepared(x, None, relu), refreshes=(operation.refresh,))
+    return count, Step(out, operations=(operation,), refreshes=(operation.refresh,))
 
 
 def _alike(dtype, *arrays):
@@ -291,35 +265,38 @@ def _affine(layers, place, x):
         layer._expect_arrays()
         return affine(as_rows(as_input(x, "x")), layer.W, layer.b, relu=True)
 
-    out = run(x)
-    return 2, out, run, COST * out.size
+    return 2, Step(run(x), run)
 
 
 def _branches(layers, place, x):
     """Layers side by side: where a convolution ends the body of a residual block, it adds the shortcut."""
     layer = layers[place]
-    made = [_steps(list(branch.values()), x) for branch in layer.branches.values()]
-    if None in made:
+    stacks = [_steps(list(branch.values()), x) for branch in layer.branches.values()]
+    if None in stacks:
         return None
-    stacks = [steps for steps, _ in made]
-    runs = [[step.run for step in steps] for steps in stacks]
-    cost = sum(step.cost for steps in stacks for step in steps)
-    refreshes = [refresh for steps in stacks for step in steps for refresh in step.refreshes]
+    refreshes = tuple(refresh for steps in stacks for step in steps for refresh in step.refreshes)
+    outs = [steps[-1].out if steps else x for steps in stacks]
+    last = stacks[0][-1].operations[-1:] if stacks[0] else ()
+    one_program = (
+        type(layer) is Residual
+        and not any(step.run for steps in stacks for step in steps)
+        and all(op.branch == -1 and not op.relu and not op.prepared.pooled for op in last)
+        and last
+        and len({(out.shape, out.dtype) for out in outs}) == 1
+    )
+    if not one_program:
+        runs = [_joined(steps) for steps in stacks]
 
-    def run(x):
-        return layer.join([_through(stack, x) for stack in runs])
+        def run(x):
+            return layer.join([_through(stack, x) for stack in runs])
 
-    out = run(x)
-    last = runs[0][-1] if type(layer) is Residual and runs[0] else None
-    if not isinstance(last, Joined) or last.relu or out.dtype != x.dtype:
-        return 1, out, run, cost, *refreshes
-    body, shortcut = runs[0][:-1], runs[1]
-    last.relu = _follows(layers, place + 1, Relu) is not None
-
-    def run_with_branch(x):
-        return last(_through(body, x), _through(shortcut, x))
-
-    return 1 + last.relu, out, run_with_branch, cost, *refreshes
+        return 1, Step(layer.join(outs), run, refreshes=refreshes)
+    operations = []
+    branch = _append(operations, stacks[1])
+    _append(operations, stacks[0])
+    relu = _follows(layers, place + 1, Relu) is not None
+    operations[-1] = operations[-1]._replace(branch=branch, relu=relu)
+    return 1 + relu, Step(outs[0], operations=tuple(operations), refreshes=refreshes)
 
 
 MAKERS = {Affine: _affine, Convolution: _convolution, Concatenate: _branches, Residual: _branches}

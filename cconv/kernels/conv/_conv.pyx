@@ -41,7 +41,8 @@ from libc.stdint cimport int32_t, uint8_t, uint16_t
 from libc.string cimport memcpy
 
 from cconv.kernels.runtime.arrays cimport copy_of, data, sizes
-from cconv.kernels.conv.finish cimport finish_of
+from cconv.kernels.runtime.calls cimport Call
+from cconv.kernels.conv.finish cimport Finish
 from cconv.kernels.conv.gather cimport (
     ALIGNMENT, STRIP, Gather, GatherJob, Pass, gather, most_outputs, pack_weights, pass_of, shares, splits, strip_size,
     tile_width
@@ -460,6 +461,31 @@ cdef void check_scratch(double values):
         raise MemoryError(f"padded images would take {values:.0f} values of scratch")
 
 
+cdef struct Output:
+    Gather* g
+    bint single, pooled
+    const void* packed
+    const void* bias
+    const void* norm
+    Py_ssize_t private  # values of scratch for each thread
+
+
+cdef void run_output(void* given, const void* x, const void* branch, bint relu, void* out, Py_ssize_t N, void* scratch,
+                     int num_threads) noexcept nogil:
+    """Compute the outputs of N images; of pooled ones, no argmax."""
+    write_output(<Output*>given, x, branch, relu, out, NULL, N, scratch, num_threads)
+
+
+cdef void write_output(Output* output, const void* x, const void* branch, bint relu, void* out, uint8_t* argmax,
+                       Py_ssize_t N, void* scratch, int num_threads) noexcept nogil:
+    cdef GatherJob job = GatherJob(
+        output.single, output.pooled, x,
+        Finish(output.bias, output.norm, output.g.groups * output.g.F, branch, relu), out, argmax, output.g, N, 1,
+        <void*>output.packed, scratch, output.private
+    )
+    gather(&job, num_threads)
+
+
 cdef class Prepared:
     """An output pass of one geometry with its filters packed: what does not change from one batch to the next."""
 
@@ -468,56 +494,70 @@ cdef class Prepared:
     cdef object bias
     cdef object norm
     cdef cnp.ndarray packed
-    cdef Py_ssize_t private
+    cdef Output output
+    cdef Call shown
+
+    @property
+    def call(self):
+        """Where what a program runs is described."""
+        return <size_t>&self.shown
 
     def pack(self):
         """Pack the filters, which may have changed in place."""
         cdef Gather* g = &self.plan.g
-        cdef bint pooled = self.plan.kind == POOLED_OUTPUT, single = self.plan.itemsize == 4
+        cdef Output* output = &self.output
         cdef Py_ssize_t taps = self.W.shape[2] * self.W.shape[3], f_step = taps * g.C, c_step = taps
         cdef const void* filters = data(self.W)
-        cdef const void* bias = data(self.bias)
-        cdef void* to = data(self.packed)
         if self.plan.kind == INPUT_GRADIENT:
             f_step = taps
             c_step = taps * g.F
         with nogil:
-            if single:
-                pack_weights(<const float*>filters, <const float*>bias, g, pooled, f_step, c_step, <float*>to)
+            if output.single:
+                pack_weights(<const float*>filters, <const float*>output.bias, g, output.pooled, f_step, c_step,
+                             <float*>output.packed)
             else:
-                pack_weights(<const double*>filters, <const double*>bias, g, pooled, f_step, c_step, <double*>to)
+                pack_weights(<const double*>filters, <const double*>output.bias, g, output.pooled, f_step, c_step,
+                             <double*>output.packed)
 
     def __call__(self, cnp.ndarray source, object branch, bint relu, cnp.ndarray target, object argmax,
                  int num_threads, /):
         """Write the outputs into target; `branch` is added, and for pooled outputs `argmax` filled, unless None."""
         cdef Gather* g = &self.plan.g
         cdef cnp.ndarray scratch
-        cdef GatherJob job
+        cdef const void* added = data(branch)
+        cdef uint8_t* where = <uint8_t*>data(argmax)
+        cdef const void* x = data(source)
+        cdef void* out = data(target)
+        cdef void* work
         if target.shape[0] == 0:
             return
         if g.copied:
             check_scratch(<double>g.groups * g.C * g.plane * num_threads)
-        scratch = empty((self.private * num_threads,), self.W.dtype)
-        job = GatherJob(self.plan.itemsize == 4, self.plan.kind == POOLED_OUTPUT, data(source),
-                        finish_of(self.bias, self.norm, g.groups * g.F, branch, relu), data(target),
-                        <uint8_t*>data(argmax), g, source.shape[0], 1, data(self.packed), data(scratch), self.private)
+        scratch = empty((self.output.private * num_threads,), self.W.dtype)
+        work = data(scratch)
         with nogil:
-            gather(&job, num_threads)
+            write_output(&self.output, x, added, relu, out, where, source.shape[0], work, num_threads)
 
 
 cdef Prepared prepared(Plan plan, cnp.ndarray W, object b, object norm=None):
     """Prepare a plan's pass with filters W."""
     cdef Prepared made = Prepared.__new__(Prepared)
     cdef Gather* g = &plan.g
+    cdef bint pooled = plan.kind == POOLED_OUTPUT
+    cdef Py_ssize_t private = strip_size(g, pooled), area = g.area
     made.plan, made.W, made.bias, made.norm = plan, W, b, norm
     made.packed = empty((round_up(g.groups * (g.weights + g.vectors * g.lanes), ALIGNMENT),), W.dtype)
-    made.private = strip_size(g, plan.kind == POOLED_OUTPUT)
     if g.copied:
-        made.private += round_up(g.groups * g.C * g.plane + g.lanes, ALIGNMENT)
+        private += round_up(g.groups * g.C * g.plane + g.lanes, ALIGNMENT)
         if g.split > 1:
-            made.private += round_up(g.PW + (2 * g.split + 1) * g.lanes, ALIGNMENT)
+            private += round_up(g.PW + (2 * g.split + 1) * g.lanes, ALIGNMENT)
     elif g.compact:
-        made.private += round_up(ceil_div(g.row, g.most) * g.most * g.C + g.lanes, ALIGNMENT)
+        private += round_up(ceil_div(g.row, g.most) * g.most * g.C + g.lanes, ALIGNMENT)
+    if pooled:
+        area = g.area // g.width // 2 * (g.width // 2)
+    made.output = Output(g, plan.itemsize == 4, pooled, data(made.packed), data(b), data(norm), private)
+    made.shown = Call(run_output, &made.output, private * plan.itemsize, g.groups * g.C * g.H * g.W * plan.itemsize,
+                      g.groups * g.F * area * plan.itemsize)
     made.pack()
     return made
 

@@ -32,9 +32,10 @@ cimport numpy as cnp
 from cython cimport floating
 from libc.string cimport memcpy, memset
 
-from cconv.kernels.conv.finish cimport Finish, finish_of, finish_plane
+from cconv.kernels.conv.finish cimport Finish, finish_plane
 from cconv.kernels.runtime._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.runtime.arrays cimport copy_of, data, sizes
+from cconv.kernels.runtime.calls cimport Call
 from cconv.kernels.runtime.division cimport ceil_div, deal, floor_div, quotient, round_up
 from cconv.kernels.vector.sums cimport sum_add, sum_parts, sum_row
 from cconv.kernels.vector.tile cimport PLANS_CHECKED, TILE_BYTES
@@ -492,6 +493,31 @@ cdef Plan find_plan(tuple source, cnp.ndarray W, tuple target, tuple steps, Py_s
     return <Plan>found
 
 
+cdef struct Output:
+    Gather* g
+    bint single
+    const void* weights
+    const void* bias
+    const void* norm
+    Py_ssize_t private  # values of scratch for each thread
+
+
+cdef void run_output(void* given, const void* x, const void* branch, bint relu, void* out, Py_ssize_t N, void* scratch,
+                     int num_threads) noexcept nogil:
+    """Compute the outputs of N images."""
+    cdef Output* output = <Output*>given
+    cdef Gather* g = output.g
+    cdef Py_ssize_t parts = 1
+    # With few pieces of work, threads share one; each splits the image for itself.
+    if num_threads > 1:
+        parts = max(min(ceil_div(4 * num_threads, N * g.groups), ceil_div(g.F, PIXELS_F)), 1)
+    cdef GatherJob job = GatherJob(
+        output.single, x, output.weights, Finish(output.bias, output.norm, g.groups * g.F, branch, relu), out, g, N,
+        parts, scratch, output.private
+    )
+    run_job(gather_parts, &job, N * g.groups * parts, num_threads)
+
+
 cdef class Prepared:
     """An output pass of one geometry: what does not change from one batch to the next."""
 
@@ -500,11 +526,18 @@ cdef class Prepared:
     cdef object bias
     cdef object norm
     cdef cnp.ndarray packed
+    cdef Output output
+    cdef Call shown
+
+    @property
+    def call(self):
+        """Where what a program runs is described."""
+        return <size_t>&self.shown
 
     def pack(self):
         """Pack the filters of an input gradient, which may have changed in place; those of an output need not be."""
         cdef Py_ssize_t taps = self.W.shape[2] * self.W.shape[3]
-        cdef bint single = self.plan.itemsize == 4
+        cdef bint single = self.output.single
         cdef const void* filters = data(self.W)
         cdef void* to = data(self.packed)
         if self.packed is self.W:
@@ -518,28 +551,29 @@ cdef class Prepared:
     def __call__(self, cnp.ndarray source, object branch, bint relu, cnp.ndarray target, object argmax,
                  int num_threads, /):
         """Write the outputs into target; `branch` is added unless None. There are no pooled outputs: argmax is None."""
-        cdef Gather* g = &self.plan.g
-        cdef Py_ssize_t N = source.shape[0], private = self.plan.private, parts = 1
         cdef cnp.ndarray scratch
-        cdef GatherJob job
+        cdef const void* added = data(branch)
+        cdef const void* x = data(source)
+        cdef void* out = data(target)
+        cdef void* work
         if target.size == 0:
             return
-        scratch = empty((private * num_threads,), self.W.dtype)
-        # With few pieces of work, threads share one; each splits the image for itself.
-        if num_threads > 1:
-            parts = max(min(ceil_div(4 * num_threads, N * g.groups), ceil_div(g.F, PIXELS_F)), 1)
-        job = GatherJob(self.plan.itemsize == 4, data(source), data(self.packed),
-                        finish_of(self.bias, self.norm, g.groups * g.F, branch, relu), data(target), g, N, parts,
-                        data(scratch), private)
+        scratch = empty((self.output.private * num_threads,), self.W.dtype)
+        work = data(scratch)
         with nogil:
-            run_job(gather_parts, &job, N * g.groups * parts, num_threads)
+            run_output(&self.output, x, added, relu, out, source.shape[0], work, num_threads)
 
 
 cdef Prepared prepared(Plan plan, cnp.ndarray W, object b, bint backward, object norm=None):
     """Prepare a plan's pass with filters W."""
     cdef Prepared made = Prepared.__new__(Prepared)
+    cdef Gather* g = &plan.g
+    cdef Py_ssize_t itemsize = plan.itemsize
     made.plan, made.W, made.bias, made.norm = plan, W, b, norm
     made.packed = empty((W.size,), W.dtype) if backward else W
+    made.output = Output(g, itemsize == 4, data(made.packed), data(b), data(norm), plan.private)
+    made.shown = Call(run_output, &made.output, plan.private * itemsize,
+                      g.groups * g.C * g.split.H * g.split.W * itemsize, g.groups * g.F * g.H * g.W * itemsize)
     made.pack()
     return made
 

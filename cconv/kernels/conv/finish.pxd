@@ -2,10 +2,6 @@
 
 from cython cimport floating
 
-cimport numpy as cnp
-
-from cconv.kernels.runtime.arrays cimport data
-
 
 cdef extern from "conv/finish.h" nogil:
     ctypedef struct Finish "conv_finish":
@@ -20,11 +16,6 @@ cdef extern from "conv/finish.h" nogil:
                                Py_ssize_t, Py_ssize_t) noexcept
     void finish_plane_float(float*, Py_ssize_t, const Finish*, Py_ssize_t, Py_ssize_t) noexcept
     void finish_plane_double(double*, Py_ssize_t, const Finish*, Py_ssize_t, Py_ssize_t) noexcept
-
-
-cdef inline Finish finish_of(object bias, object norm, Py_ssize_t channels, object branch, bint relu):
-    """What follows, of arrays of which each may be None."""
-    return Finish(data(bias), data(norm), channels, data(branch), relu)
 
 
 cdef inline void finish_outputs(const floating* strip, Py_ssize_t step, Py_ssize_t rows, Py_ssize_t columns,
