@@ -86,6 +86,7 @@ class PreparedConvolution:
             kernel = passes(x, W, empty(full, W.dtype), steps, groups, None)
             self.run = kernel.prepare(x.shape[1:], W, b, self.shape, steps, groups, table)
         self.pooled = pooled
+        self._shape_in = tuple(shape)
         self.table = table
         self.cost = COST * multiply_adds
         self._dtype = W.dtype

@@ -195,6 +195,24 @@ cdef void filter_group(const floating* x, const floating* end, const floating* W
         split(x, end, g, mine)
         image = mine
         strips = mine + round_up(g.C * g.plane, ALIGNMENT) + ALIGNMENT
+    if g.in_rows and g.each.taps == 1:
+        # What a tile reads of all channels stays in the first cache for all filters.
+        p = g.each
+        q = 0
+        for qi in range(deal(p.vectors, pixels_side(<int>ceil_div(g.F, blocks)), &size, &larger)):
+            P = size + (qi < larger)
+            for b in range(first, last):
+                f = quotient(b * g.F, blocks) if b > 0 else 0
+                F = (quotient((b + 1) * g.F, blocks) if b + 1 < blocks else g.F) - f
+                filter_pixels(F, P, image, p, q, g, W + (c + f) * g.C, NULL if bias == NULL else bias + c + f,
+                              out + f * area, area)
+            q += P
+        if not plain:
+            f = quotient(first * g.F, blocks)
+            l = quotient(last * g.F, blocks) if last < blocks else g.F
+            for f in range(f, l):
+                finish_plane(outs, area, after, c + f, at + f * area)
+        return
     for b in range(first, last):
         f = quotient(b * g.F, blocks) if b > 0 else 0
         F = (quotient((b + 1) * g.F, blocks) if b + 1 < blocks else g.F) - f
