@@ -68,7 +68,7 @@ def networks_forward(bench):
 
 @section()
 def layers_of(bench):
-    """Each layer of the networks of --network, one by one, batch 100, float32: outside training, and in training."""
+    """Each layer of a network, one by one, batch 100, float32: forward outside training, or in training both ways."""
     limits = {"among": ("FMA loop",)}
     seconds_of_one = bench.compare("products", count=1, dtype="float32", **limits).get("FMA loop")
     if seconds_of_one is None:
@@ -79,7 +79,7 @@ def layers_of(bench):
         found = bench.arena.once("layers_of", arguments, among=("cconv",))
         (_, (labels, _, products, sizes)), *_ = found["cconv"]
         taken = {who: np.array([outputs[1] for _, outputs in turns]) for who, turns in found.items()}
-        for number, direction in enumerate(("forward", "forward and backward")):
+        for number, direction in enumerate(("forward", "both")):
             row = f"{network} as a whole, {direction}"
             yield row, {who: seconds[:, number, 0].tolist() for who, seconds in taken.items()}
             for place, label in enumerate(labels):
