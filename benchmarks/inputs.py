@@ -261,14 +261,11 @@ def update(shape):
 
 @dataclass(frozen=True)
 class Network:
-    """A network that contestants build of its layers, for images of this shape, with these arrays, in order."""
+    """A network that contestants build: its layers, the shape of an image, and what returns its arrays, in order."""
 
     layers: list
     shape: tuple[int, int, int]
-    make_arrays: Callable
-
-    def arrays(self):
-        return self.make_arrays()
+    arrays: Callable
 
     def batches(self, batch, count=1):
         """Return up to `count` batches of images, float32, and their labels: of digits, or of noise in colour."""

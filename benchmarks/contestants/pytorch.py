@@ -60,7 +60,7 @@ class PyTorch:
 
     def network_step(self, network, batch):
         """Training; what the layers before the first dropout return is compared."""
-        plain, batches = self._described(network), inputs.NETWORKS[network].batches(batch, inputs.BATCHES)
+        plain, batches = self._build(network), inputs.NETWORKS[network].batches(batch, inputs.BATCHES)
         work, x = self._training(self._laid_out(plain), batches), self._tensor(batches[0][0])
         kinds = [type(module) for module in plain]
         before = plain[: kinds.index(torch.nn.Dropout)] if torch.nn.Dropout in kinds else plain
@@ -69,10 +69,10 @@ class PyTorch:
 
     def network_forward(self, network, batch):
         ((x, _),) = inputs.NETWORKS[network].batches(batch)
-        return self._inference(self._laid_out(self._described(network).eval()), x)
+        return self._inference(self._laid_out(self._build(network).eval()), x)
 
     @staticmethod
-    def _described(network):
+    def _build(network):
         network = inputs.NETWORKS[network]
         return _described(network.layers, iter(network.arrays()))
 

@@ -11,10 +11,10 @@ from . import section
 # Neither NumPy, which takes long, nor torch.compile, which compiles for every size.
 QUICK_ONES = ("cconv", "PyTorch", "PyTorch channels_last")
 # Compilers take minutes for networks of many layers.
-INTERPRETERS = (*QUICK_ONES, "TensorFlow", "ONNX Runtime", "OpenVINO")
+UNCOMPILED = (*QUICK_ONES, "TensorFlow", "ONNX Runtime", "OpenVINO")
 NETWORKS = {
-    "MobileNet": INTERPRETERS,
-    "ResNet-20": INTERPRETERS,
+    "MobileNet": UNCOMPILED,
+    "ResNet-20": UNCOMPILED,
     "DeepConvNet": tuple(CONTESTANTS),
     "SimpleConvNet": tuple(CONTESTANTS),
 }
@@ -69,34 +69,40 @@ def networks_forward(bench):
 @section()
 def layers_of(bench):
     """Each layer of a network, one by one, batch 100, float32: forward outside training, or in training both ways."""
-    limits = {"among": ("FMA loop",)}
-    seconds_of_one = bench.compare("products", count=1, dtype="float32", **limits).get("FMA loop")
-    if seconds_of_one is None:
+
+    def limit(kind, **arguments):
+        return bench.compare(kind, among=("FMA loop",), **arguments).get("FMA loop")
+
+    per_product = limit("products", count=1, dtype="float32")
+    if per_product is None:
         bench.notes.append("the FMA loop takes no part, which measures the machine's peak and bandwidth: no bounds")
     for network in bench.first(bench.networks, len(NAMES)):
         passes = 1 if bench.smoke else 3 if bench.quick else 10
         arguments = {"network": network, "batch": bench.images(100), "passes": passes}
         found = bench.arena.once("layers_of", arguments, among=("cconv",))
+        if not found:
+            continue  # cconv takes no part
         (_, (labels, _, products, sizes)), *_ = found["cconv"]
         taken = {who: np.array([outputs[1] for _, outputs in turns]) for who, turns in found.items()}
+        if per_product:
+            # As many arrays as there are layers, of their outputs' mean size.
+            byte = median(limit("traffic", count=len(labels), size=int(sizes[0].mean() / 2), total=1))
+            product = median(per_product)
+            bench.notes.append(f"{network}, of {2e-9 / product:.0f} GFLOP/s and {1e-9 / byte:.0f} GB/s of the machine:")
         for number, direction in enumerate(("forward", "both")):
             row = f"{network} as a whole, {direction}"
             yield row, {who: seconds[:, number, 0].tolist() for who, seconds in taken.items()}
             for place, label in enumerate(labels):
                 values = {who: seconds[:, number, 1 + place].tolist() for who, seconds in taken.items()}
-                if seconds_of_one and products[number, place]:
-                    values["FMA loop"] = [float(products[number, place] * seconds) for seconds in seconds_of_one]
+                if per_product and products[number, place]:
+                    values["FMA loop"] = [float(products[number, place] * seconds) for seconds in per_product]
                 yield f"{network} {label}, {direction}", values
-            if seconds_of_one:
-                # As many arrays as there are layers, of their outputs' mean size.
-                size = int(sizes[0].mean() / 2)
-                byte = median(bench.compare("traffic", count=len(labels), size=size, total=1, **limits)["FMA loop"])
-                own = np.median(taken["cconv"], axis=0)[number]
-                bounds = products[number] * median(seconds_of_one), sizes[number] * byte
-                bench.notes += [f"{network}, {direction}:", *_losses(labels, own, *bounds)]
+            if per_product:
+                seconds = np.median(taken["cconv"], axis=0)[number]
+                bench.notes += _losses(direction, labels, seconds, products[number] * product, sizes[number] * byte)
 
 
-def _losses(labels, seconds, computing, moving):
+def _losses(direction, labels, seconds, computing, moving):
     """Yield lines about a network, and about what its layers take beyond their bounds: those that lose most first.
 
     `seconds` begins with those of the whole network, run as it is.
@@ -107,7 +113,7 @@ def _losses(labels, seconds, computing, moving):
     shares = {kind: seconds[kinds == kind].sum() for kind in dict.fromkeys(kinds)}
     ordered = sorted(shares.items(), key=lambda item: -item[1])
     yield (
-        f"  {whole * 1e3:.2f} ms as a whole, {seconds.sum() * 1e3:.2f} layer by layer, the bounds "
+        f"{direction}: {whole * 1e3:.2f} ms as a whole, {seconds.sum() * 1e3:.2f} layer by layer, the bounds "
         f"{bounds.sum() * 1e3:.2f}; " + ", ".join(f"{kind} {taken * 1e3:.2f}" for kind, taken in ordered)
     )
     lost = seconds - bounds
