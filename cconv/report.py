@@ -17,7 +17,7 @@ from ._config import show_config
 from ._extras import require
 from ._files import path_of, write
 from ._typing import DatasetLike, FileName
-from .data import ImageFolder, Subset, as_dataset
+from .data import Dataset, ImageFolder, Subset, as_dataset
 from .datasets import LOADERS
 from .history import History
 from .layers import Convolution
@@ -135,7 +135,7 @@ class _Run:
         self.history = None
         self.network = None
         self.network_name = ""
-        self.data = None
+        self.data: Dataset | None = None
         self.data_name = ""
         self.augmented = None  # an augmentation and images for it
         self.missing: list[str] = []
