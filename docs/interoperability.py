@@ -9,6 +9,7 @@ import pickle
 import re
 import tempfile
 import tomllib
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -49,27 +50,31 @@ def table(head, rows):
 # ---- what a file holds
 
 
+def probe_layers(eps=1e-3, swapped=False, name="relu1"):
+    layers = [
+        ("scale1", kinds.Scale(1 / 128)),
+        ("conv1", kinds.Convolution(filters=3, size=3)),
+        ("norm1", kinds.BatchNormalization(eps=eps)),
+        (name, kinds.Relu()),
+        ("affine1", kinds.Affine(units=2)),
+    ]
+    if swapped:
+        layers[2:4] = layers[3:1:-1]
+    return layers
+
+
 def probe():
     """Return a network that differs from a new one in all that a file may hold."""
-    layers = [
-        kinds.Scale(1 / 128),
-        kinds.Convolution(filters=3, size=3),
-        kinds.BatchNormalization(eps=1e-3),
-        kinds.Relu(),
-        kinds.Affine(units=2),
-    ]
     options = {"classes": ["one", "two"], "last_layer": kinds.SoftmaxWithLoss(label_smoothing=0.1)}
-    network = cconv.Network(layers, SHAPE, dtype="float64", seed=1, **options)
+    network = cconv.Network(probe_layers(), SHAPE, dtype="float64", seed=1, **options)
     network.gradient(np.random.default_rng(0).random((5, *SHAPE)), np.zeros(5, int))  # which moves the statistics
     return network.freeze("conv1")
 
 
-def alike():
-    """Return a network of the probe's layers and settings, with nothing else of it."""
-    network = cconv.Network(probe().layers.values(), SHAPE, dtype="float64", seed=2)
-    for name, array in network.state_dict().items():
-        array[...] = 0.5 if "running" in name else -1
-    return network.unfreeze()
+def alike(dtype="float64", label_smoothing=0.1, **options):
+    """Return a network to load into, of the probe's layers and settings where no others are given, nothing else."""
+    loss = kinds.SoftmaxWithLoss(label_smoothing=label_smoothing)
+    return cconv.Network(probe_layers(**options), SHAPE, dtype=dtype, seed=2, last_layer=loss)
 
 
 def through(write, read):
@@ -92,63 +97,91 @@ def checkpoint(network):
         return cconv.load(path)
 
 
-def parameters(network):
-    found = alike()
-    through(network.save_params, found.load_params)
-    return found
-
-
-def from_pickle(network):
-    found = alike()
-    found.load_params(io.BytesIO(pickle.dumps(dict(network.params))))
-    return found
-
-
 def by_onnx(network):
-    return through(lambda file: cconv.onnx.export(network, file), lambda file: cconv.onnx.load(file.getvalue()))
+    return through(lambda file: cconv.onnx.export(network, file), cconv.onnx.load)
 
 
-def by_torch(network):
-    return cconv.torch.load_from(cconv.torch.to_state_dict(network), alike())
+def parameters(network, into):
+    through(network.save_params, into.load_params)
 
 
-WAYS = {
+def from_pickle(network, into):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the book's file has no running statistics is what the table says
+        into.load_params(io.BytesIO(pickle.dumps(dict(network.params))))
+
+
+def by_torch(network, into):
+    cconv.torch.load_from(cconv.torch.to_state_dict(network), into)
+
+
+WHOLE = {
     "`network.save`, `cconv.load`": whole_file,
     "a checkpoint, `cconv.load`": checkpoint,
+    "`cconv.onnx.export`, `cconv.onnx.load`": by_onnx,
+}
+INTO = {
     "`save_params`, `load_params`": parameters,
     "the book's pickle, `load_params`": from_pickle,
-    "`cconv.onnx.export`, `load`": by_onnx,
     "`cconv.torch.to_state_dict`, `load_from`": by_torch,
 }
 
 
-def arrays_of(network, buffers):
-    return [array for name, array in network.state_dict().items() if ("running" in name) == buffers]
+def arrays_of(network, running):
+    return [array.tolist() for name, array in network.state_dict().items() if ("running" in name) == running]
+
+
+def settings_of(network):
+    """Return the settings of all layers, as far as float32, in which ONNX has attributes, holds them."""
+    found = [layer.describe() for _, layer in nested(network.layers)]
+    return [{key: round(v, 6) if isinstance(v, float) else v for key, v in settings.items()} for settings in found]
 
 
 ASPECTS = {
-    "parameters": lambda network: [array.tolist() for array in arrays_of(network, False)],
-    "running statistics": lambda network: [array.tolist() for array in arrays_of(network, True)],
-    "layers, in order": lambda network: [type(layer).__name__ for _, layer in nested(network.layers)],
-    "their settings": lambda network: [layer.describe() for _, layer in nested(network.layers)],
+    "parameters": lambda network: arrays_of(network, False),
+    "running statistics": lambda network: arrays_of(network, True),
+    "layers in order": lambda network: [type(layer).__name__ for _, layer in nested(network.layers)],
+    "their settings": settings_of,
     "their names": lambda network: list(network.layers),
     "dtype": lambda network: network.dtype,
     "loss": lambda network: network.last_layer.describe(),
     "class names": lambda network: network.classes,
     "frozen layers": lambda network: [layer.frozen for layer in network.layers.values()],
 }
-GIVEN = ("layers, in order", "their settings", "their names", "dtype")  # of the network that takes the parameters
+# What another network has that parameters are loaded into.
+OTHERS = {
+    "layers in order": {"swapped": True},
+    "their settings": {"eps": 1e-2},
+    "their names": {"name": "other"},
+    "dtype": {"dtype": "float32"},
+    "loss": {"label_smoothing": 0.2},
+}
+
+
+def refuses(way, options):
+    try:
+        way(probe(), alike(**options))
+    except ValueError:
+        return True
+    return False
 
 
 def held():
     rows = []
-    for title, way in WAYS.items():
+    for title, way in WHOLE.items():
         before = probe()
         after = way(before)
-        marks = ["yes" if look(before) == look(after) else "no" for look in ASPECTS.values()]
-        if way in (parameters, from_pickle, by_torch):
-            marks = ["given" if name in GIVEN else mark for name, mark in zip(ASPECTS, marks, strict=True)]
-        rows.append([title, *marks])
+        rows.append([title, *("yes" if look(before) == look(after) else "no" for look in ASPECTS.values())])
+    for title, way in INTO.items():
+        before, after = probe(), alike()
+        way(before, after)
+        cells = []
+        for name, look in ASPECTS.items():
+            if name in OTHERS:
+                cells.append("compared" if refuses(way, OTHERS[name]) else "not compared")
+            else:
+                cells.append("yes" if look(before) == look(after) else "no")
+        rows.append([title, *cells])
     return table(["way", *ASPECTS], rows)
 
 
@@ -198,7 +231,7 @@ def page():
     doors = [
         ["whole networks", "`cconv.load(file)`", "`network.save(file)`", f"safetensors, format version {dump}"],
         ["parameters", "`network.load_params(file)`", "`network.save_params(file)`", f"format versions 1 to {dump}"],
-        ["the book's `params.pkl`", "`network.load_params(file)`", "no", "pickle protocols 0 to 5, never run"],
+        ["the book's `params.pkl`", "`network.load_params(file)`", "no", "any protocol, never run"],
         ["the book's scripts", "`python -m cconv.book script.py`", "", "chapters 5 to 8"],
         ["ONNX", "`cconv.onnx.load(file)`", "`cconv.onnx.export(network, file)`", requirement("onnx")],
         [
@@ -209,11 +242,15 @@ def page():
         ],
         [
             "scikit-learn",
-            "`cconv.sklearn.ConvNetClassifier`, `ConvNetRegressor`, of a list of layers or " + networks,
+            "`cconv.sklearn.ConvNetClassifier`, `ConvNetRegressor`, of layers, a function or a name: " + networks,
             "`estimator.network_`",
             requirement("sklearn"),
         ],
         ["arrays", "what NumPy reads by `__array__` or DLPack, on the CPU", "NumPy's arrays", ""],
+    ]
+    operators = [
+        [name, layers, text.replace("; see below", "; more in `help(cconv.onnx)`")]
+        for name, layers, text in operator_rows()
     ]
     return f"""# What goes in and what comes out
 
@@ -225,12 +262,13 @@ This page is the output of `python docs/interoperability.py`, which reads cconv'
 
 ## What a way there and back keeps
 
-"given" is what the network must have that takes the parameters; a difference is refused or, of PyTorch, not seen.
+A network that parameters are loaded into has layers, settings and a loss of its own: "compared" says that others are
+refused, "not compared" that the shapes of the arrays must fit, no more.
 
 {held()}
 
 ONNX graphs are written at opset {OLDEST} or later, 18 by default, and read from opset 7 on. What they compute is kept:
-a layer may come back as another one that computes the same, and a loss is that of a new network.
+a layer may come back as another one that computes the same, and the loss is that of a new network.
 
 ## Layers
 
@@ -242,7 +280,7 @@ Layers of one's own are in `network.save`, and come back by `cconv.load(file, cu
 
 The text of `help(cconv.onnx)` says which compositions of operators are recognised as one layer.
 
-{table(["operator", "layers", "offered"], [[a, b, c] for a, b, c in operator_rows()])}
+{table(["operator", "layers", "offered"], operators)}
 """
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import cconv
 
 NEEDED = {"torch": "PyTorch", "onnx": "onnx", "onnxruntime": "ONNX Runtime"}
-BLOCKS = ((16, 1), (32, 2), (64, 2))  # filters and stride of each block
+BLOCKS = ((8, 1), (16, 2), (32, 2))  # filters and stride of each block
 
 
 def torch_resnet():
@@ -34,7 +34,7 @@ def torch_resnet():
             out = self.bn2(self.conv2(relu(self.bn1(self.conv1(x)))))
             return relu(out + self.shortcut(x))
 
-    layers, before = [nn.Conv2d(1, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()], 16
+    layers, before = [nn.Conv2d(1, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU()], 8
     for after, stride in BLOCKS:
         layers.append(Block(before, after, stride))
         before = after
@@ -51,7 +51,7 @@ def cconv_resnet():
     def norm():
         return cconv.BatchNormalization()
 
-    layers, before = [conv(16, 3), norm(), cconv.Relu()], 16
+    layers, before = [conv(8, 3), norm(), cconv.Relu()], 8
     for after, stride in BLOCKS:
         body = [conv(after, 3, stride), norm(), cconv.Relu(), conv(after, 3), norm()]
         shortcut = [] if before == after else [conv(after, 1, stride), norm()]
@@ -76,7 +76,7 @@ def train(module, x, t, steps):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=100, help="training steps in PyTorch, of 50 images (default 100)")
+    parser.add_argument("--steps", type=int, default=200, help="training steps in PyTorch, of 50 images (default 200)")
     parser.add_argument("--onnx", default="resnet.onnx", help="where the graph is written (default resnet.onnx)")
     arguments = parser.parse_args()
     missing = [title for name, title in NEEDED.items() if importlib.util.find_spec(name) is None]

@@ -273,7 +273,7 @@ def test_the_example_brings_a_trained_resnet_to_onnx_runtime_with_the_same_score
     parity.require("onnxruntime", "ONNX Runtime")
     example = Path(__file__).parents[1] / "examples" / "from_pytorch.py"
     environment = os.environ | {"PYTHONPATH": str(Path(cconv.__file__).parents[1])}
-    command = [sys.executable, str(example), "--steps", "30"]
+    command = [sys.executable, str(example), "--steps", "100"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     out = done.stdout
