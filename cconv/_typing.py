@@ -51,7 +51,7 @@ PadSides: TypeAlias = int | tuple[int, int] | tuple[tuple[int, int], tuple[int, 
 Pad: TypeAlias = PadSides | Literal["same", "valid"]
 
 DType: TypeAlias = np.dtype[Any]
-Rng: TypeAlias = np.random.Generator
+Rng: TypeAlias = "np.random.Generator"  # in words: NumPy imports it when it is first named
 Init: TypeAlias = str | float | Callable[..., Floats]  # how weights begin: a name, a standard deviation, an Initializer
 Gain: TypeAlias = float | Literal["linear", "sigmoid", "tanh", "relu", "leaky_relu"]
 FileName: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
