@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -30,12 +30,20 @@ from .layers.stack import nested, param_names
 from .networks import Network
 from .serialization import read_arrays
 
-if TYPE_CHECKING:
-    import torch
-
 __all__ = ["load_from", "to_state_dict"]
 
 N = TypeVar("N", bound=Network)
+
+
+class Module(Protocol):
+    """What is looked at of a ``torch.nn.Module``: type checkers need not read PyTorch for those who do not use it."""
+
+    @property
+    def state_dict(self) -> Callable[..., Mapping[str, Any]]: ...
+    @property
+    def named_modules(self) -> Callable[..., Iterable[tuple[str, Any]]]: ...
+
+
 
 WEIGHTS = {"W": "weight", "b": "bias"}
 SCALES = {"gamma": "weight", "beta": "bias"}
@@ -54,7 +62,7 @@ DEFAULT_EPS = 1e-5
 
 
 def load_from(
-    module_or_state_dict: torch.nn.Module | Mapping[str, Any] | str | os.PathLike[str],
+    module_or_state_dict: Module | Mapping[str, Any] | str | os.PathLike[str],
     network: N,
     *,
     mapping: Mapping[str, str] | None = None,
@@ -143,7 +151,7 @@ def load_from(
     return network
 
 
-def to_state_dict(network: Network) -> dict[str, torch.Tensor]:
+def to_state_dict(network: Network) -> dict[str, Any]:
     """Return the network's parameters and running statistics as PyTorch has them, for ``module.load_state_dict``.
 
     Parameters
