@@ -55,7 +55,8 @@ def integer(value: Any, name: str, minimum: int | None = None, maximum: int | No
         raise TypeError(f"{name} must be an integer, got {value!r}") from None
     if maximum is not None and abs(number) > maximum:
         bound = f"at most {maximum}" if number > 0 else f"at least {-maximum if minimum is None else minimum}"
-        got = f"an integer of {number.bit_length()} bits"  # which may be too long to be shown
+        # What is too long to be shown is not.
+        got = number if abs(number) <= sys.maxsize else f"an integer of {number.bit_length()} bits"
         raise ValueError(f"{name} must be {bound}, got {got}")
     if minimum is not None and number < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {number}")
