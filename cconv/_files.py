@@ -6,6 +6,7 @@ import re
 import stat
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
+from typing import Any
 
 try:
     import fcntl
@@ -15,7 +16,7 @@ except ImportError:  # on Windows, where a file that is open cannot be removed
 __all__ = ["expect_writable", "path_of", "remove_leftovers", "replacing", "write"]
 
 
-def path_of(value, name="file_name"):
+def path_of(value: Any, name: str = "file_name") -> str:
     """Return the argument of this name, a str, bytes or path, as a str.
 
     Examples

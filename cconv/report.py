@@ -1,18 +1,23 @@
 """A page on a training: one file of HTML that holds its pictures, its numbers and its settings, and loads nothing."""
 
+from __future__ import annotations
+
 import math
 import os
 import platform
 import time
 from html import escape
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import metrics, plotting
 from ._config import show_config
 from ._extras import require
 from ._files import path_of, write
-from .data import ImageFolder, Subset, as_dataset
+from ._typing import DatasetLike, FileName
+from .data import Dataset, ImageFolder, Subset, as_dataset
 from .datasets import LOADERS
 from .history import History
 from .layers import Convolution
@@ -21,6 +26,9 @@ from .networks import Network, load
 from .plotting._figures import headless, inline
 from .plotting.answers import answers, class_names
 from .trainer import Trainer
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
 
 __all__ = ["write_report"]
 
@@ -53,7 +61,12 @@ code { white-space: pre-wrap; overflow-wrap: anywhere; }
 """
 
 
-def write_report(run, file_name=None, *, data=None):
+def write_report(
+    run: FileName | Trainer,
+    file_name: FileName | None = None,
+    *,
+    data: DatasetLike | tuple[ArrayLike, ArrayLike] | None = None,
+) -> str:
     """Write a page on a training: its curves, what its network answers and sees, its settings, and the machine.
 
     It is one file of HTML, in which the pictures are; it loads nothing from anywhere, and follows the reader's choice
@@ -107,7 +120,7 @@ def write_report(run, file_name=None, *, data=None):
     path = path if file_name is None else path_of(file_name)
     if data is not None:
         pair = data if isinstance(data, (tuple, list)) and len(data) == 2 else (data, None)
-        found.data, found.data_name = as_dataset(*pair, ("data", "its targets")), "data that were given"
+        found.data, found.data_name = as_dataset(pair[0], pair[1], ("data", "its targets")), "data that were given"
     write(path, _page(found).encode())
     return path
 
@@ -115,17 +128,17 @@ def write_report(run, file_name=None, *, data=None):
 class _Run:
     """What is known of a run; `missing` says what is not, and why."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.title = "A training with cconv"
-        self.facts = {}  # numbers of the head, by their names
-        self.settings = {}
+        self.facts: dict[str, Any] = {}  # numbers of the head, by their names
+        self.settings: dict[str, Any] = {}
         self.history = None
         self.network = None
         self.network_name = ""
-        self.data = None
+        self.data: Dataset | None = None
         self.data_name = ""
         self.augmented = None  # an augmentation and images for it
-        self.missing = []
+        self.missing: list[str] = []
 
 
 def _read_trainer(found, trainer):

@@ -1,15 +1,18 @@
 """Training: shuffled passes over the data, one optimizer step per batch."""
 
+from __future__ import annotations
+
 import copy
 import math
 import os
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import _checkpoint, optimizers
 from ._arrays import as_array, number
@@ -21,10 +24,11 @@ from ._interrupts import Interrupts
 from ._progress import Progress
 from ._random import generator
 from ._showing import Word, arguments_of, in_lines, settings_of
+from ._typing import Array, DatasetLike, FileName, Rng, Trainable
 from .averaging import ExponentialMovingAverage
 from .callbacks import Callback, Checkpoints, CSVLog, EarlyStopping, JSONLinesLog
 from .callbacks.early_stopping import direction, is_better, measure
-from .data import ArrayDataset, Subset, as_dataset
+from .data import ArrayDataset, Dataset, Subset, as_dataset
 from .data.dataset import checked_batch
 from .geometry import integer
 from .history import History
@@ -160,40 +164,47 @@ class Trainer:
     (4, 2)
     """
 
+    train_data: Dataset
+    validation_data: Dataset | None
+    test_data: Dataset | None
+    callbacks: list[Callback]
+    order: Array | None
+    _weights: Array | None
+
     def __init__(
         self,
-        network,
-        x_train,
-        t_train=None,
-        x_test=None,
-        t_test=None,
-        epochs=20,
-        mini_batch_size=100,
-        optimizer="SGD",
-        optimizer_param=None,
-        evaluate_sample_num_per_epoch=None,
-        verbose=True,
+        network: Trainable,
+        x_train: ArrayLike | DatasetLike,
+        t_train: ArrayLike | None = None,
+        x_test: ArrayLike | DatasetLike | None = None,
+        t_test: ArrayLike | None = None,
+        epochs: int = 20,
+        mini_batch_size: int = 100,
+        optimizer: str | optimizers.Optimizer = "SGD",
+        optimizer_param: Mapping[str, Any] | None = None,
+        evaluate_sample_num_per_epoch: int | None = None,
+        verbose: bool = True,
         *,
-        rng=None,
-        seed=None,
-        schedule=None,
-        average=None,
-        validation=None,
-        augment=None,
-        class_weight=None,
-        sample_weight=None,
-        monitor=None,
-        early_stopping=None,
-        restore_best=False,
-        callbacks=(),
-        checkpoint_dir=None,
-        checkpoint_every=None,
-        keep=3,
-        resume=False,
-        log_dir=None,
-        on_nonfinite="stop",
-        drop_last=False,
-    ):
+        rng: Rng | None = None,
+        seed: int | None = None,
+        schedule: Schedule | Callable[[optimizers.Optimizer], Schedule] | None = None,
+        average: ExponentialMovingAverage | float | None = None,
+        validation: float | DatasetLike | tuple[ArrayLike, ArrayLike] | None = None,
+        augment: Callable[..., Any] | None = None,
+        class_weight: Mapping[int, float] | ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        monitor: str | None = None,
+        early_stopping: int | EarlyStopping | None = None,
+        restore_best: bool = False,
+        callbacks: Sequence[Callback] = (),
+        checkpoint_dir: FileName | None = None,
+        checkpoint_every: int | None = None,
+        keep: int = 3,
+        resume: bool = False,
+        log_dir: FileName | None = None,
+        on_nonfinite: Literal["stop", "warn", "ignore"] = "stop",
+        drop_last: bool = False,
+    ) -> None:
         has_params = isinstance(getattr(network, "params", None), Mapping)
         if not has_params or not callable(getattr(network, "gradient", None)):
             raise TypeError(f"network must have params and gradient(x, t), got {type(network).__name__}")
@@ -224,13 +235,13 @@ class Trainer:
         self.drop_last = flag(drop_last, "drop_last")
         self.restore_best = flag(restore_best, "restore_best")
 
-        self._fraction = None
+        self._fraction: float | None = None
         self.validation_data = self._validation(validation)
         self._class_weight = class_weight
         self._sample_weight = _sample_weight(sample_weight, len(self._data))
         # Drawn only where they are used: the order of the samples is that of the seed alone otherwise.
-        wanted = {"augment": augment is not None, "split": self._fraction is not None}
-        self.seeds = {name: int(self.rng.integers(2**63)) if want else 0 for name, want in wanted.items()}
+        draws = {"augment": augment is not None, "split": self._fraction is not None}
+        self.seeds = {name: int(self.rng.integers(2**63)) if want else 0 for name, want in draws.items()}
         self.__dict__.update(self._split(self.seeds["split"]))
 
         self.train_size = len(self.train_data)
@@ -251,16 +262,16 @@ class Trainer:
         self.best_epoch, self.best_value, self.best_arrays = 0, math.nan, None
         self._gate = Interrupts()
         self._batches = Batches(self._prepare, self.iter_per_epoch)
-        self._stopped = None
+        self._stopped: str | None = None
 
         self.monitor = _monitor(monitor, self.validation_data is not None)
         self.expect_measured(self.monitor)
         self.callbacks = self._callbacks(callbacks, early_stopping, log_dir)
         self._resume(checkpoint_dir, checkpoint_every, keep, resume)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         data = {"x_train": self.train_data, "x_test": self.test_data, "validation": self.validation_data}
-        told = {name: Word(f"<{len(d)} samples>") for name, d in data.items() if d is not None}
+        told: dict[str, Any] = {name: Word(f"<{len(d)} samples>") for name, d in data.items() if d is not None}
         told = {"network": Word(f"<{type(self.network).__name__}>")} | told
         names = ("optimizer", "schedule", "average", "augment")
         told |= {"mini_batch_size": self.batch_size} | {name: getattr(self, name) for name in names}
@@ -278,35 +289,35 @@ class Trainer:
             return object.__getattribute__(self, name)  # again, for its own error: a property may have raised it
 
     @property
-    def epochs(self):
+    def epochs(self) -> int:
         return self._epochs
 
     @epochs.setter
-    def epochs(self, value):
+    def epochs(self, value: int) -> None:
         self._epochs = integer(value, "epochs", 0)
 
     @property
-    def max_iter(self):
+    def max_iter(self) -> int:
         return self.epochs * self.iter_per_epoch
 
     @property
-    def train_loss_list(self):
+    def train_loss_list(self) -> list[float]:
         return self.history.step_loss
 
     @property
-    def train_acc_list(self):
+    def train_acc_list(self) -> list[float]:
         return self.history.accuracy
 
     @property
-    def test_acc_list(self):
+    def test_acc_list(self) -> list[float]:
         return self.history.test_accuracy
 
     @property
-    def epoch_is_complete(self):
+    def epoch_is_complete(self) -> bool:
         """Whether all steps of an epoch are done that is not counted yet, as it must be measured first."""
         return self.current_iter == (self.current_epoch + 1) * self.iter_per_epoch
 
-    def measures(self):
+    def measures(self) -> list[str]:
         """Return the names of the lists in `history` that get a value in each epoch."""
         names = ["loss", "lr", "seconds"]
         if self.validation_data is not None:
@@ -317,7 +328,7 @@ class Trainer:
             names += ["test_accuracy"] * (self.test_data is not None)
         return names
 
-    def expect_measured(self, name):
+    def expect_measured(self, name: str) -> None:
         """Refuse to monitor what is not measured.
 
         Raises
@@ -329,7 +340,7 @@ class Trainer:
             known = ", ".join(known for known in self.measures() if known not in ("lr", "seconds"))
             raise ValueError(f"monitor must be one of {known}, which this trainer measures, got {name!r}")
 
-    def train_step(self):
+    def train_step(self) -> None:
         """Take one optimizer step on the next batch; at the end of an epoch, measure and record it."""
         with self._gate, self._training_mode():
             if self.epoch_is_complete:
@@ -338,7 +349,7 @@ class Trainer:
             if self.epoch_is_complete:
                 self._end_epoch()
 
-    def train(self, epochs=None):
+    def train(self, epochs: int | None = None) -> None:
         """Take all steps that are left of `epochs`; print the test accuracy at the end.
 
         Parameters
@@ -390,7 +401,7 @@ class Trainer:
             with self._gate, self._gate.held():
                 put(self.best_arrays, self._arrays())
 
-    def stop(self, reason="a callback says so"):
+    def stop(self, reason: str = "a callback says so") -> None:
         """End `train` after the step or epoch that is under way: for callbacks."""
         self._stopped = str(reason)
 
@@ -518,7 +529,7 @@ class Trainer:
         return next((f"the gradient of {name}" for name, g in reversed(grads.items()) if not _finite(g)), None)
 
     @contextmanager
-    def trial(self):
+    def trial(self) -> Iterator[Callable[[float], float]]:
         """Return a function ``step(lr)`` that takes a step and returns the loss before it; all is undone at the end.
 
         It goes through the training data in an order of its own, and copies the optimizer as it is.
@@ -778,7 +789,7 @@ class Trainer:
 
     # ---- checkpoints
 
-    def save_checkpoint(self, file_name):
+    def save_checkpoint(self, file_name: FileName) -> None:
         """Write all that training goes on from to a safetensors file, all of it or nothing.
 
         It holds the network's parameters and what its layers accumulate beside them, the state of the optimizer, of
@@ -803,7 +814,7 @@ class Trainer:
         _checkpoint.changes(self, rest, self._arrays())  # what could not be loaded is not written
         save_checkpoint(file_name, self._arrays(), self._architecture(), rest)
 
-    def load_checkpoint(self, file_name):
+    def load_checkpoint(self, file_name: FileName) -> None:
         """Go on from a checkpoint: the steps that follow give the bits that an uninterrupted training gives.
 
         The trainer is made as it was then: for a network of the same architecture and dtype, the same data, batch

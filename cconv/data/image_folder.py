@@ -1,8 +1,11 @@
 """Photographs in a folder for each class, read into one array of small images."""
 
+from __future__ import annotations
+
 import os
 import stat
 import warnings
+from typing import Literal
 
 import numpy as np
 
@@ -10,6 +13,7 @@ from .._bars import progress_bar
 from .._checks import choice
 from .._extras import require
 from .._files import path_of, replacing
+from .._typing import FileName, IntPair
 from ..geometry import pair
 from .dataset import ArrayDataset
 
@@ -98,7 +102,18 @@ class ImageFolder(ArrayDataset):
            [  0,   0, 255]], dtype=uint8)
     """
 
-    def __init__(self, path, *, size, color="rgb", cache=None, on_error="warn"):
+    files: list[str]
+    unreadable: dict[str, str]
+
+    def __init__(
+        self,
+        path: FileName,
+        *,
+        size: IntPair,
+        color: Literal["rgb", "grey"] = "rgb",
+        cache: FileName | None = None,
+        on_error: Literal["warn", "raise"] = "warn",
+    ) -> None:
         path = os.path.expanduser(path_of(path, "path"))
         height, width = pair(size, "size", 1)
         if max(height, width) > _LARGEST:

@@ -1,15 +1,18 @@
 """Images as matplotlib draws them, and grids of them."""
 
+from typing import Any
+
 import numpy as np
 
 from .._arrays import as_array
+from .._typing import Array
 
 __all__ = ["MOST", "few_images", "grid", "picture", "show"]
 
 MOST = 100  # images of a grid: matplotlib takes its time for each
 
 
-def few_images(network, x):
+def few_images(network: Any, x: Any) -> Array:
     """Return x as samples of a network of images, few enough to be drawn."""
     if len(network.input_shape) != 3:
         raise ValueError(f"network must take images of shape (C, H, W), got one of inputs {network.input_shape}")

@@ -1,10 +1,15 @@
 """Where in an image the reasons for an answer lie."""
 
+from __future__ import annotations
+
 import copy
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._arrays import as_array
+from .._typing import FileName
 from ..layers.convolution import Convolution
 from ..layers.stack import backward, forward, nested
 from ..networks import Network
@@ -12,10 +17,23 @@ from ._figures import begin, finish
 from ._images import few_images, grid, picture, show
 from .answers import answers, class_names, said
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ..networks import Network
+
 __all__ = ["plot_grad_cam", "plot_saliency"]
 
 
-def plot_grad_cam(network, x, target=None, *, layer=None, file_name=None, figure=None):
+def plot_grad_cam(
+    network: Network,
+    x: ArrayLike,
+    target: ArrayLike | None = None,
+    *,
+    layer: str | None = None,
+    file_name: FileName | None = None,
+    figure: Figure | None = None,
+) -> Figure:
     r"""Draw over images which of their parts speak for a class (Grad-CAM; Selvaraju et al., arXiv 1610.02391).
 
     .. math:: L = \mathrm{relu}\Big(\sum_k \alpha_k A^k\Big), \qquad
@@ -69,7 +87,14 @@ def plot_grad_cam(network, x, target=None, *, layer=None, file_name=None, figure
     return _grid("plot_grad_cam", x, maps, titles, draw, file_name, figure)
 
 
-def plot_saliency(network, x, target=None, *, file_name=None, figure=None):
+def plot_saliency(
+    network: Network,
+    x: ArrayLike,
+    target: ArrayLike | None = None,
+    *,
+    file_name: FileName | None = None,
+    figure: Figure | None = None,
+) -> Figure:
     r"""Draw how much each pixel of an image changes the score of a class (Simonyan et al., arXiv 1312.6034).
 
     .. math:: M_{i,j} = \max_c \left| \frac{\partial y_t}{\partial x_{c,i,j}} \right|

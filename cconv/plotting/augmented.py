@@ -1,17 +1,36 @@
 """Images as augmentation changes them."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._arrays import as_array
 from .._random import checked_seed
+from .._typing import FileName
 from ..geometry import integer
 from ._figures import begin, finish
 from ._images import MOST, few, show
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 __all__ = ["plot_augmented"]
 
 
-def plot_augmented(augment, x, t=None, *, copies=7, seed=0, file_name=None, figure=None):
+def plot_augmented(
+    augment: Callable[..., Any],
+    x: ArrayLike,
+    t: ArrayLike | None = None,
+    *,
+    copies: int = 7,
+    seed: int = 0,
+    file_name: FileName | None = None,
+    figure: Figure | None = None,
+) -> Figure:
     """Draw images, and beside each what an augmentation makes of it in one epoch after the other.
 
     Parameters

@@ -1,14 +1,26 @@
 """Filters of convolutions as pictures."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._arrays import as_float
 from .._files import path_of
+from .._typing import FileName
 from ..geometry import integer
 from ..layers import Convolution
 from ..layers.stack import nested
 from ..networks import Network
 from ._figures import begin_axes, figure_of, finish, present
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from ..networks import Network
 
 __all__ = ["filter_show", "plot_filters"]
 
@@ -17,7 +29,9 @@ LONGEST = 2**16 - 1  # pixels that matplotlib draws
 MOST = 32  # filters, and channels of each, that are drawn where each channel is a picture
 
 
-def filter_show(filters, nx=8, margin=3, scale=10, *, file_name=None):
+def filter_show(
+    filters: ArrayLike, nx: int = 8, margin: int = 3, scale: int = 10, *, file_name: FileName | None = None
+) -> Figure:
     """Draw the filters of a convolution, one picture each.
 
     Parameters
@@ -82,7 +96,9 @@ def filter_show(filters, nx=8, margin=3, scale=10, *, file_name=None):
     return present(figure, file_name, 100, "filter_show")
 
 
-def plot_filters(network, layer=None, *, file_name=None, ax=None):
+def plot_filters(
+    network: Network, layer: str | None = None, *, file_name: FileName | None = None, ax: Axes | None = None
+) -> Figure:
     """Draw the filters of a layer: one picture for each, or for each a row of its channels.
 
     Filters over images of 3 channels are drawn in colour, those of one channel in grey, one beside the other. Of

@@ -1,7 +1,14 @@
 """What is inside of a network: the outputs of its layers, and the values of both."""
 
-import numpy as np
+from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .._typing import FileName
 from ..layers.layer import keeping_nothing
 from ..layers.stack import call
 from ..networks import Network
@@ -9,13 +16,25 @@ from ._figures import begin, finish
 from ._images import MOST, few_images, grid, picture
 from .filters import mosaic
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ..networks import Network
+
 __all__ = ["plot_feature_maps", "plot_histograms"]
 
 MAPS = 16  # of each layer
 BINS = 60
 
 
-def plot_feature_maps(network, x, layers=None, *, file_name=None, figure=None):
+def plot_feature_maps(
+    network: Network,
+    x: ArrayLike,
+    layers: str | Sequence[str] | None = None,
+    *,
+    file_name: FileName | None = None,
+    figure: Figure | None = None,
+) -> Figure:
     """Draw what the layers of a network make of an image: a row for each layer, a picture for each channel.
 
     Up to 16 channels of each are drawn, each layer from its smallest value (black) to its largest.
@@ -57,7 +76,7 @@ def plot_feature_maps(network, x, layers=None, *, file_name=None, figure=None):
     if layers is None:
         names = [name for name, out in found.items() if out.ndim == 4 and out.shape[2] * out.shape[3] > 1]
     else:
-        names = [layers] if isinstance(layers, str) else layers
+        names = [layers] if isinstance(layers, str) else layers  # type: ignore[assignment]
         if not isinstance(names, (list, tuple)) or not all(isinstance(n, str) and n in found for n in names):
             raise ValueError(f"layers must be names out of {', '.join(found)}, got {layers!r}")
         for name in names:
@@ -81,7 +100,9 @@ def plot_feature_maps(network, x, layers=None, *, file_name=None, figure=None):
     return finish(drawn, figure, file_name, "plot_feature_maps")
 
 
-def plot_histograms(network, x=None, *, file_name=None, figure=None):
+def plot_histograms(
+    network: Network, x: ArrayLike | None = None, *, file_name: FileName | None = None, figure: Figure | None = None
+) -> Figure:
     """Draw how the values of each parameter are distributed, and, given inputs, those of each layer's output.
 
     There are 100 pictures at most: where there would be more, those of one dimension are left out, then the last ones.
@@ -117,10 +138,10 @@ def plot_histograms(network, x=None, *, file_name=None, figure=None):
     params = _network(network).params
     found = [(params.full_names[name], value, "C0") for name, value in params.items()]
     if x is not None:
-        x = network._samples(x)
-        if not len(x):
+        inputs = network._samples(x)
+        if not len(inputs):
             raise ValueError("x must hold inputs, got none")
-        found += [(f"output of {name}", out, "C1") for name, out in outputs(network, x).items()]
+        found += [(f"output of {name}", out, "C1") for name, out in outputs(network, inputs).items()]
     if not found:
         raise ValueError("network must have parameters where no x is given, got one without")
     total = len(found)
