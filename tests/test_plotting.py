@@ -245,6 +245,50 @@ def test_what_cannot_be_drawn_is_refused(draw, message):
         draw()
 
 
+def test_names_with_dollars_are_no_formulas(tmp_path):
+    names = ["$x^$", "US$ and A$", "$$", "\\$"]
+    named = network(classes=names)
+    layers = [cconv.Convolution(filters=3, size=3), cconv.Affine(units=4)]
+    layers = cconv.Network(dict(zip(names, layers, strict=False)), (1, 10, 8), seed=0)
+    for n, figure in enumerate(
+        (
+            plotting.plot_confusion_matrix(T, T, classes=names),
+            plotting.plot_mistakes(named, X, T),
+            plotting.plot_grad_cam(named, X, target=0),
+            plotting.plot_saliency(named, X, target=1),
+            plotting.plot_feature_maps(layers, X[0]),
+            plotting.plot_filters(layers),
+            plotting.plot_histograms(layers, X),
+        )
+    ):
+        figure.savefig(tmp_path / f"{n}.png")
+
+
+@pytest.mark.parametrize("name", [*PICTURES, "filter_show"])
+def test_a_picture_is_written_whole_or_not_at_all(name, tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    def fails(figure, file, **options):
+        (file if hasattr(file, "write") else open(file, "wb")).write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", fails)
+    draw = PICTURES.get(name, lambda **options: filter_show(np.ones((2, 1, 3, 3)), **options))
+    (tmp_path / "picture.png").write_bytes(b"old")
+    with pytest.raises(OSError, match="No space left"):
+        draw(file_name=tmp_path / "picture.png")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("picture.png", b"old")]
+
+
+def test_a_picture_in_a_folder_that_is_not_there_is_an_error_and_without_an_ending_a_png(tmp_path):
+    with pytest.raises(FileNotFoundError, match="missing"):
+        plot_accuracy([1], [1], file_name=tmp_path / "missing" / "picture.png")
+    plot_accuracy([1], [1], file_name=tmp_path / "picture")
+    assert (tmp_path / "picture.png").read_bytes()[:4] == b"\x89PNG"
+    with pytest.raises(ValueError, match="'doc' is not supported"):
+        plot_accuracy([1], [1], file_name=tmp_path / "picture.doc")
+
+
 @pytest.mark.parametrize("shape", [(30, 1, 5, 5), (3, 3, 4, 2), (9, 2, 1, 1)])
 def test_filters_are_drawn_one_by_one(shape, tmp_path):
     filters = np.random.default_rng(0).standard_normal(shape)

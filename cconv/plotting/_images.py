@@ -43,7 +43,7 @@ def show(axes, image, title=""):
     axes.imshow(picture(image), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_axis_off()
     if title:
-        axes.set_title(title, fontsize=9)
+        axes.set_title(title, fontsize=9, parse_math=False)
 
 
 def grid(count, columns=8):

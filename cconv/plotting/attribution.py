@@ -116,7 +116,7 @@ def plot_saliency(network, x, target=None, *, file_name=None, figure=None):
         gap = np.ones((len(image), max(image.shape[1] // 14, 1), 3))
         axes.imshow(np.hstack([image, gap, np.repeat(heat[..., None], 3, axis=2)]), interpolation="nearest")
         axes.set_axis_off()
-        axes.set_title(title, fontsize=9)
+        axes.set_title(title, fontsize=9, parse_math=False)
 
     return _grid("plot_saliency", x, maps, titles, draw, file_name, figure, columns=4, wide=2)
 

@@ -142,7 +142,7 @@ def plot_filters(network, layer=None, *, file_name=None, ax=None):
     axes.imshow(picture, interpolation="nearest")
     axes.set_axis_off()
     part = f"; the first {min(FN, MOST)} × {min(C, MOST)} of them" if C not in (1, 3) and max(FN, C) > MOST else ""
-    axes.set_title(f"{name}: {FN} filters of {C} × {FH} × {FW}{part}", fontsize=10)
+    axes.set_title(f"{name}: {FN} filters of {C} × {FH} × {FW}{part}", fontsize=10, parse_math=False)
     return finish(axes, ax, file_name, "plot_filters")
 
 

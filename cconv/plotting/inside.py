@@ -77,7 +77,7 @@ def plot_feature_maps(network, x, layers=None, *, file_name=None, figure=None):
         axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         axes.set_axis_off()
         axes.set_anchor("W")
-        axes.set_title(title, fontsize=8, loc="left")
+        axes.set_title(title, fontsize=8, loc="left", parse_math=False)
     return finish(drawn, figure, file_name, "plot_feature_maps")
 
 
@@ -138,7 +138,7 @@ def plot_histograms(network, x=None, *, file_name=None, figure=None):
         if len(finite):
             axes.hist(finite, BINS, color=colour)
             lost = f"\nmean {finite.mean():.2g}, deviation {finite.std():.2g}{lost}"
-        axes.set_title(f"{name}, {'×'.join(map(str, values.shape))}{lost}", fontsize=8)
+        axes.set_title(f"{name}, {'×'.join(map(str, values.shape))}{lost}", fontsize=8, parse_math=False)
         axes.tick_params(labelsize=7)
         axes.ticklabel_format(axis="x", style="sci", scilimits=(-3, 4))
         axes.locator_params(axis="x", nbins=4)  # whose labels do not run into each other
