@@ -200,7 +200,7 @@ class BuildExt(build_ext):
         super().build_extensions()
 
     def expect_compiler(self):
-        """Compile what includes Python's headers, before Cython takes its time; say what is missing where that fails."""
+        """Compile what includes Python's headers, before Cython takes its time; where that fails, say what to do."""
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder, "probe.c")
             source.write_text("#include <Python.h>\n#include <math.h>\n")

@@ -12,7 +12,7 @@ from . import metrics, plotting
 from ._config import show_config
 from ._extras import require
 from ._files import path_of, write
-from .data import ImageFolder, Subset, as_dataset
+from .data import ArrayDataset, ImageFolder, Subset, as_dataset
 from .data.image_folder import training_and_testing
 from .datasets import LOADERS
 from .history import History
@@ -196,7 +196,7 @@ def _read_folder(found, folder, custom, has_data):
         return
     try:
         found.data, found.data_name = _data(found.settings, found.network)
-    except (OSError, ValueError, TypeError, ImportError) as error:
+    except (OSError, ValueError, TypeError, ImportError, MemoryError) as error:
         found.missing.append(f"what the network answers: its data cannot be read: {error}")
 
 
@@ -228,6 +228,8 @@ def _data(settings, network):
     images = ImageFolder(testing or training, size=tuple(size), color="grey" if channels == 1 else "rgb")
     if network.classes is not None and images.classes != network.classes:
         raise ValueError(f"the folder {name} has other classes than the network")
+    if not network.takes_integers:
+        images = ArrayDataset(images.x.astype(np.float32) / 255, images.t, classes=images.classes)
     return images, said
 
 
