@@ -49,6 +49,9 @@ def fails(input_shape, classes):
 def leaves(input_shape, classes):
     raise SystemExit("usage: own.py")
 
+def two(input_shape, classes):
+    return Network([Affine(units=2)], input_shape)
+
 class Odd(Double):
     def forward(self, x):
         return {}["missing"]
@@ -264,6 +267,7 @@ def test_photos_to_a_model_that_knows_them(capsys):
         ("absent", "own.py must have a function absent(input_shape, classes), got none"),
         ("none", "own.py:none must return a Network, got NoneType"),
         ("other", "own.py:other must return a network for images (1, 28, 28), got (3,)"),
+        ("two", "own.py:two must return a network with a score for each of 10 classes, got (2,)"),
         ("fails", "own.py, line 24: ZeroDivisionError: division by zero"),
         ("leaves", "own.py, line 27: SystemExit: usage: own.py"),
     ],
@@ -280,7 +284,7 @@ def test_an_error_in_a_layer_of_ones_own_is_one_line_that_says_where(capsys):
     Path("own.py").write_text(OWN)
     assert main(["train", *SMALL, "--network", "own.py:odd", "--output", "run"]) == 1
     err = capsys.readouterr().err
-    assert err == f"cconv: {os.path.abspath('own.py')}, line 31: KeyError: 'missing'\n"
+    assert err == f"cconv: {os.path.abspath('own.py')}, line 34: KeyError: 'missing'\n"
 
 
 def test_code_of_ones_own_may_print_and_import_its_neighbours(capsys):
@@ -310,6 +314,22 @@ def test_a_run_that_goes_on_keeps_its_settings(capsys):
     assert main(["train", *SMALL, "--epochs", "3", "--network", "lenet5", "--output", "whole"]) == 0
     assert Path("run/model.cconv").read_bytes() == Path("whole/model.cconv").read_bytes()
     assert settings("run") == settings("whole")
+    message = failed([*begin, "--resume", "--epochs", "2"], 2, capsys)
+    assert message == "cconv: --epochs must be at least the 3 that are done, got 2\n"
+    assert settings("run") == settings("whole")
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "onecycle", "step", "exponential", "plateau"])
+def test_the_epochs_that_a_schedule_goes_by_stay(schedule, capsys):
+    begin = ["train", *SMALL, "--network", "lenet5", "--schedule", schedule, "--output", "run"]
+    assert main([*begin, "--epochs", "1"]) == 0
+    capsys.readouterr()
+    more = ["train", "--output", "run", "--resume", "--epochs", "2"]
+    if schedule == "plateau":
+        assert main(more) == 0
+        return
+    message = failed(more, 2, capsys)
+    assert message == f"cconv: --epochs must be that of the run, as --schedule {schedule} goes by it, 1, got 2\n"
 
 
 def test_a_folder_that_is_not_empty_is_no_new_run(capsys):

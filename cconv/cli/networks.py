@@ -32,6 +32,9 @@ def make(name, input_shape, classes, seed):
     network = named(name, input_shape, classes, seed)
     if network.input_shape != tuple(input_shape):
         raise ValueError(f"{name} must return a network for images {tuple(input_shape)}, got {network.input_shape}")
+    outputs = next(reversed(network.output_shapes.values()), network.input_shape)
+    if outputs != (len(classes),):
+        raise ValueError(f"{name} must return a network with a score for each of {len(classes)} classes, got {outputs}")
     if not network.takes_integers:
         scale, names = Scale(), (f"scale{n}" for n in itertools.count(1))
         scale.build(network.input_shape, None, network.dtype)

@@ -77,6 +77,7 @@ AUGMENTATIONS = {
     "erase": lambda classes: augmentations.RandomErasing(),
     "mixup": lambda classes: augmentations.Mixup(num_classes=classes),
 }
+STEADY = ("constant", "plateau")  # schedules that do not go by the number of epochs
 # What makes a schedule of an optimizer, for so many epochs of so many steps.
 SCHEDULES = {
     "constant": None,
@@ -147,6 +148,8 @@ def run(options):
     with ExitStack() as stack:
         folder = _claimed(stack, folder, is_new, is_named=options.output is not None)
         trainer = _trainer(net, train, test, settings, folder, verbose=not options.json)
+        if (done := trainer.current_epoch) > trainer.epochs:
+            raise UsageError(f"--epochs must be at least the {done} that are done, got {trainer.epochs}")
         write(os.path.join(folder, "settings.toml"), toml)
         if not options.json:
             done = f", after {trainer.current_iter} steps that are done" if trainer.current_iter else ""
@@ -272,8 +275,10 @@ def _resumed(folder, given):
     """Return the settings of a run that goes on."""
     stored = DEFAULTS | _read(os.path.join(folder, "settings.toml"))
     for name, value in given.items():
-        if name not in (*FREE, "quick") and value != stored.get(name):
-            raise UsageError(f"--{name} must be that of the run, {stored.get(name, 'not given')}, got {value}")
+        by_epochs = name == "epochs" and stored["schedule"] not in STEADY
+        if (by_epochs or name not in (*FREE, "quick")) and value != stored.get(name):
+            why = f", as --schedule {stored['schedule']} goes by it" if by_epochs else ""
+            raise UsageError(f"--{name} must be that of the run{why}, {stored.get(name, 'not given')}, got {value}")
     return stored | {name: given[name] for name in FREE if name in given}
 
 
