@@ -314,6 +314,7 @@ def test_a_run_that_goes_on_keeps_its_settings(capsys):
     assert main(["train", *SMALL, "--epochs", "3", "--network", "lenet5", "--output", "whole"]) == 0
     assert Path("run/model.cconv").read_bytes() == Path("whole/model.cconv").read_bytes()
     assert settings("run") == settings("whole")
+    capsys.readouterr()
     message = failed([*begin, "--resume", "--epochs", "2"], 2, capsys)
     assert message == "cconv: --epochs must be at least the 3 that are done, got 2\n"
     assert settings("run") == settings("whole")
