@@ -245,6 +245,40 @@ def test_what_cannot_be_drawn_is_refused(draw, message):
         draw()
 
 
+def test_values_that_are_not_finite_are_drawn_without_a_warning(tmp_path):
+    odd = np.array([np.nan, np.inf, -np.inf, 1.0, 2.0, 3.0, 1e38, -1e38, 0.0]).reshape(1, 1, 3, 3).repeat(3, axis=0)
+    layers = [cconv.Convolution(odd), cconv.Affine(units=4)]
+    broken = cconv.Network(layers, (1, 10, 8), seed=0, dtype="float64")
+    infinite = network(dtype="float32")
+    infinite.params["W1"][0, 0, 0, 0] = np.inf
+    curves = cconv.History()
+    for value in (np.nan, np.inf):
+        curves.record(loss=value, accuracy=value, lr=value, seconds=value)
+    draw = {
+        "filter_show": lambda: filter_show(odd),
+        "history": lambda: plotting.plot_history(curves),
+        "accuracy": lambda: plot_accuracy([np.nan], [np.inf]),
+    }
+    for number, net in enumerate((broken, infinite)):
+        x = np.full((1, 1, 10, 8), [0.5, np.inf][number], net.dtype)
+        draw[f"filters{number}"] = lambda net=net: plotting.plot_filters(net)
+        draw[f"histograms{number}"] = lambda net=net: plotting.plot_histograms(net)
+        for kind in ("plot_feature_maps", "plot_grad_cam", "plot_saliency"):
+            draw[f"{kind}{number}"] = lambda kind=kind, net=net, x=x: getattr(plotting, kind)(net, x)
+    for name, function in draw.items():
+        function().savefig(tmp_path / f"{name}.png")
+
+
+def test_an_augmentation_that_returns_something_else_is_refused():
+    for made in (3, (X[:1], T[:2]), (X[:2, 0], T[:2])):
+        with pytest.raises((TypeError, ValueError), match=r"augment\(x, t\) must"):
+            plotting.plot_augmented(lambda x, t, made=made, **options: made, X[:2], copies=2)
+
+
+def test_long_names_leave_room_for_the_matrix(tmp_path):
+    plotting.plot_confusion_matrix([0, 1], [0, 1], classes=["a" * 200, "b"]).savefig(tmp_path / "matrix.png")
+
+
 def test_names_with_dollars_are_no_formulas(tmp_path):
     names = ["$x^$", "US$ and A$", "$$", "\\$"]
     named = network(classes=names)

@@ -81,9 +81,10 @@ def _save(figure, file_name, dpi):
     import io
 
     kind = os.path.splitext(file_name)[1][1:].lower()
-    if not kind:  # as matplotlib has it
+    if not kind:
         kind = require("matplotlib", "a picture").rcParams["savefig.format"]
-        file_name = f"{file_name.rstrip('.')}.{kind}"
+        if os.path.basename(file_name):
+            file_name = f"{file_name.rstrip('.')}.{kind}"  # as matplotlib has it
     file = io.BytesIO()
     figure.savefig(file, format=kind, dpi=dpi)
     write(file_name, file.getvalue())

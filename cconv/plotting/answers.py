@@ -16,6 +16,7 @@ from ._images import MOST, grid, show
 __all__ = ["plot_confusion_matrix", "plot_mistakes"]
 
 CHUNK = 1000  # images that are read and predicted at a time
+LONGEST = 24  # letters of a name beside a matrix
 NUMBERS = 20  # classes up to which a matrix has its numbers written into it
 
 
@@ -86,7 +87,7 @@ def plot_confusion_matrix(t, y, *, classes=None, file_name=None, ax=None):
     every = -(-len(names) // 40)  # names that do not run into each other
     places = range(0, len(names), every)
     is_long = max(map(len, names)) > 2
-    shown = [names[place] for place in places]
+    shown = [names[place] if len(names[place]) <= LONGEST else f"{names[place][:LONGEST]}…" for place in places]
     axes.set_xticks(places, shown, rotation=90 if is_long else 0, parse_math=False)
     axes.set_yticks(places, shown, parse_math=False)
     if len(names) <= NUMBERS:

@@ -9,6 +9,7 @@ from ..layers import Convolution
 from ..layers.stack import nested
 from ..networks import Network
 from ._figures import begin_axes, figure_of, finish, present
+from ._images import stretched
 
 __all__ = ["filter_show", "plot_filters"]
 
@@ -68,8 +69,7 @@ def filter_show(filters, nx=8, margin=3, scale=10, *, file_name=None):
     canvas = np.ones((rows * tall, nx * wide, 3))
     for f, values in enumerate(filters.astype(np.float64)):
         values = values if C == 3 else np.repeat(values[:1], 3, axis=0)
-        low, high = values.min(), values.max()
-        values = (values - low) / (high - low) if high > low else np.full_like(values, 0.5)
+        values = stretched(values)
         top, left = f // nx * tall + margin, f % nx * wide + margin
         frame = min(margin, 1)  # a thin line around each filter, whose own edge may be white
         bottom, right = top + FH * scale, left + FW * scale
@@ -125,9 +125,7 @@ def plot_filters(network, layer=None, *, file_name=None, ax=None):
         raise ValueError(f"layer must be one of the convolutions {', '.join(convolutions)}, got {layer!r}")
     W = as_float(convolutions[name].W, "W").astype(np.float64)
     FN, C, FH, FW = W.shape
-    low, high = W.min(axis=(1, 2, 3), keepdims=True), W.max(axis=(1, 2, 3), keepdims=True)
-    flat = high == low
-    tiles = np.where(flat, 0.5, (W - low) / np.where(flat, 1.0, high - low))
+    tiles = np.stack([stretched(values) for values in W])
     if C in (1, 3):
         columns = min(FN, 8)
         tiles = tiles.transpose(0, 2, 3, 1)

@@ -6,7 +6,7 @@ from ..layers.layer import keeping_nothing
 from ..layers.stack import call
 from ..networks import Network
 from ._figures import begin, finish
-from ._images import MOST, few_images, grid, picture
+from ._images import MOST, few_images, grid, picture, stretched
 from .filters import mosaic
 
 __all__ = ["plot_feature_maps", "plot_histograms"]
@@ -67,10 +67,10 @@ def plot_feature_maps(network, x, layers=None, *, file_name=None, figure=None):
     for name in names:
         maps = found[name][0].astype(np.float64)
         low, high = maps.min(), maps.max()
-        tiles = (maps[:MAPS] - low) / (high - low) if high > low else np.full_like(maps[:MAPS], 0.5)
+        tiles = stretched(maps)[:MAPS]
         count = f", the first {MAPS}" if len(maps) > MAPS else ""
         title = f"{name}: {' × '.join(map(str, maps.shape))}{count}; {low:.2g} to {high:.2g}"
-        rows.append((title, mosaic(np.nan_to_num(tiles)[..., None], MAPS)))
+        rows.append((title, mosaic(tiles[..., None], MAPS)))
     drawn, file_name = begin("plot_feature_maps", (10.0, 1.0 * len(rows) + 0.2), file_name, figure)
     for place, (title, image) in enumerate(rows, 1):
         axes = drawn.add_subplot(len(rows), 1, place)
