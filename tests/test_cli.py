@@ -319,7 +319,7 @@ def test_evaluate_measures_what_the_network_does(capsys):
     assert [entry["samples"] for entry in found["classes"]] == np.bincount(t, minlength=10).tolist()
     assert main(["evaluate", "run/best.cconv", *SMALL]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("accuracy on 60 test images: 0.") and "\nmean " in out
+    assert out.startswith("accuracy on 60 images: 0.") and "\nmean " in out
 
 
 def test_evaluate_takes_a_network_of_scaled_and_of_flat_images(capsys):
@@ -332,7 +332,7 @@ def test_evaluate_takes_a_network_of_scaled_and_of_flat_images(capsys):
 
 def test_evaluate_on_mnist(capsys, mnist_dir):
     assert main(["evaluate", "params", "--data-dir", str(mnist_dir)]) == 0
-    assert capsys.readouterr().out.startswith("accuracy on 10,000 test images: 0.")
+    assert capsys.readouterr().out.startswith("accuracy on 10,000 images: 0.")
 
 
 def test_evaluate_finds_classes_by_their_names(tmp_path, capsys):

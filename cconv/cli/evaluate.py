@@ -105,7 +105,7 @@ def _labels(network, data, count):
 
 
 def _lines(found):
-    yield f"accuracy on {found['samples']:,} test images: {found['accuracy']:.4f}"
+    yield f"accuracy on {found['samples']:,} images: {found['accuracy']:.4f}"
     yield f"loss {found['loss']:.4f}"
     yield ""
     rows = [("class", "images", "precision", "recall", "F1")]

@@ -15,7 +15,7 @@ from ..networks import DeepConvNet, LeNet5, MobileNet, Network, ResNet, SimpleCo
 __all__ = ["NETWORKS", "make", "named", "place_of", "prepared", "saved"]
 
 NETWORKS = {"simple": SimpleConvNet, "lenet5": LeNet5, "deep": DeepConvNet, "resnet": ResNet, "mobilenet": MobileNet}
-FILES = set()  # of Python code of the user's own that was run
+FILES: set[str] = set()  # of Python code of the user's own that was run
 
 
 def make(name, input_shape, classes, seed):
