@@ -163,7 +163,7 @@ class History:
                 reader = csv.DictReader(file, strict=True)
                 names = reader.fieldnames or []
                 unknown = set(names) - {"epoch", *COLUMNS}
-                if names[:1] != ["epoch"] or unknown:
+                if names[:1] != ["epoch"] or unknown or (names[1:] and "lr" not in names):
                     raise ValueError(f"its columns are {names}")
                 for number, row in enumerate(reader, 1):
                     if None in row or int(row.pop("epoch")) != number:

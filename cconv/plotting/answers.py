@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["plot_confusion_matrix", "plot_mistakes"]
 
 CHUNK = 1000  # images that are read and predicted at a time
+LONGEST = 24  # letters of a name beside a matrix
 NUMBERS = 20  # classes up to which a matrix has its numbers written into it
 
 
@@ -105,8 +106,9 @@ def plot_confusion_matrix(
     every = -(-len(names) // 40)  # names that do not run into each other
     places = range(0, len(names), every)
     is_long = max(map(len, names)) > 2
-    axes.set_xticks(places, [names[place] for place in places], rotation=90 if is_long else 0)
-    axes.set_yticks(places, [names[place] for place in places])
+    shown = [names[place] if len(names[place]) <= LONGEST else f"{names[place][:LONGEST]}…" for place in places]
+    axes.set_xticks(places, shown, rotation=90 if is_long else 0, parse_math=False)
+    axes.set_yticks(places, shown, parse_math=False)
     if len(names) <= NUMBERS:
         size = 9 if counts.max() < 1000 else 7
         for (row, column), count in np.ndenumerate(counts):

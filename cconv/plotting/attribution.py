@@ -80,7 +80,7 @@ def plot_grad_cam(
     def draw(axes, image, heat, title):
         show(axes, image, title)
         height, width = x.shape[2:]
-        heat = heat / heat.max() if heat.max() > 0 else heat
+        heat = _from_zero(heat)
         extent = (-0.5, width - 0.5, height - 0.5, -0.5)
         axes.imshow(heat, cmap="inferno", alpha=0.55, vmin=0, vmax=1, extent=extent, interpolation="bilinear")
 
@@ -137,11 +137,11 @@ def plot_saliency(
     def draw(axes, image, heat, title):
         image = picture(image)
         image = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
-        heat = heat / heat.max() if heat.max() > 0 else heat
+        heat = _from_zero(heat)
         gap = np.ones((len(image), max(image.shape[1] // 14, 1), 3))
         axes.imshow(np.hstack([image, gap, np.repeat(heat[..., None], 3, axis=2)]), interpolation="nearest")
         axes.set_axis_off()
-        axes.set_title(title, fontsize=9)
+        axes.set_title(title, fontsize=9, parse_math=False)
 
     return _grid("plot_saliency", x, maps, titles, draw, file_name, figure, columns=4, wide=2)
 
@@ -170,6 +170,12 @@ def saliency(network, x, target=None):
     scores, steps = forward(twin.layers, twin._batch(x), False)
     dout, titles = _asked(network, scores, target)
     return np.abs(backward(steps, dout, input_gradient=True)).max(axis=1), titles, x
+
+
+def _from_zero(heat):
+    """Return a map of values that are not negative from 0 to 1, its largest finite one; 0 for a NaN."""
+    largest = heat.max(where=np.isfinite(heat), initial=0.0)
+    return np.nan_to_num(np.minimum(heat, largest)) / (largest or 1.0)
 
 
 def _twin(network, x):

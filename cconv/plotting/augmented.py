@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from .._arrays import as_array
 from .._random import checked_seed
 from .._typing import FileName
+from ..data.dataset import checked_batch
 from ..geometry import integer
 from ._figures import begin, finish
 from ._images import MOST, few, show
@@ -77,7 +78,12 @@ def plot_augmented(
         raise ValueError(f"copies must leave at most {MOST} pictures, got {copies} of each of {len(x)} images")
     t = np.zeros(len(x), np.int64) if t is None else as_array(t, "t")
     indices = np.arange(len(x))
-    changed = [augment(x, t, seed=seed, epoch=epoch, indices=indices)[0] for epoch in range(copies)]
+    changed = []
+    for epoch in range(copies):
+        images, _ = checked_batch(augment(x, t, seed=seed, epoch=epoch, indices=indices), len(x), "augment(x, t)")
+        if images.ndim != 4:
+            raise ValueError(f"augment(x, t) must return images of shape (N, C, H, W), got {images.shape}")
+        changed.append(images)
     columns = [("the image", x), *((f"epoch {number}", images) for number, images in enumerate(changed, 1))]
     size = 1.3 * len(columns), 1.4 * len(x) + 0.3
     drawn, file_name = begin("plot_augmented", size, file_name, figure)

@@ -15,6 +15,7 @@ from ..layers import Convolution
 from ..layers.stack import nested
 from ..networks import Network
 from ._figures import begin_axes, figure_of, finish, present
+from ._images import stretched
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,8 +83,7 @@ def filter_show(
     canvas = np.ones((rows * tall, nx * wide, 3))
     for f, values in enumerate(filters.astype(np.float64)):
         values = values if C == 3 else np.repeat(values[:1], 3, axis=0)
-        low, high = values.min(), values.max()
-        values = (values - low) / (high - low) if high > low else np.full_like(values, 0.5)
+        values = stretched(values)
         top, left = f // nx * tall + margin, f % nx * wide + margin
         frame = min(margin, 1)  # a thin line around each filter, whose own edge may be white
         bottom, right = top + FH * scale, left + FW * scale
@@ -141,9 +141,7 @@ def plot_filters(
         raise ValueError(f"layer must be one of the convolutions {', '.join(convolutions)}, got {layer!r}")
     W = as_float(convolutions[name].W, "W").astype(np.float64)
     FN, C, FH, FW = W.shape
-    low, high = W.min(axis=(1, 2, 3), keepdims=True), W.max(axis=(1, 2, 3), keepdims=True)
-    flat = high == low
-    tiles = np.where(flat, 0.5, (W - low) / np.where(flat, 1.0, high - low))
+    tiles = np.stack([stretched(values) for values in W])
     if C in (1, 3):
         columns = min(FN, 8)
         tiles = tiles.transpose(0, 2, 3, 1)
@@ -158,7 +156,7 @@ def plot_filters(
     axes.imshow(picture, interpolation="nearest")
     axes.set_axis_off()
     part = f"; the first {min(FN, MOST)} × {min(C, MOST)} of them" if C not in (1, 3) and max(FN, C) > MOST else ""
-    axes.set_title(f"{name}: {FN} filters of {C} × {FH} × {FW}{part}", fontsize=10)
+    axes.set_title(f"{name}: {FN} filters of {C} × {FH} × {FW}{part}", fontsize=10, parse_math=False)
     return finish(axes, ax, file_name, "plot_filters")
 
 

@@ -13,7 +13,7 @@ from ..layers.layer import keeping_nothing
 from ..layers.stack import call
 from ..networks import Network
 from ._figures import begin, finish
-from ._images import MOST, few_images, grid, picture
+from ._images import MOST, few_images, grid, picture, stretched
 from .filters import mosaic
 
 if TYPE_CHECKING:
@@ -86,17 +86,17 @@ def plot_feature_maps(
     for name in names:
         maps = found[name][0].astype(np.float64)
         low, high = maps.min(), maps.max()
-        tiles = (maps[:MAPS] - low) / (high - low) if high > low else np.full_like(maps[:MAPS], 0.5)
+        tiles = stretched(maps)[:MAPS]
         count = f", the first {MAPS}" if len(maps) > MAPS else ""
         title = f"{name}: {' × '.join(map(str, maps.shape))}{count}; {low:.2g} to {high:.2g}"
-        rows.append((title, mosaic(np.nan_to_num(tiles)[..., None], MAPS)))
+        rows.append((title, mosaic(tiles[..., None], MAPS)))
     drawn, file_name = begin("plot_feature_maps", (10.0, 1.0 * len(rows) + 0.2), file_name, figure)
     for place, (title, image) in enumerate(rows, 1):
         axes = drawn.add_subplot(len(rows), 1, place)
         axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         axes.set_axis_off()
         axes.set_anchor("W")
-        axes.set_title(title, fontsize=8, loc="left")
+        axes.set_title(title, fontsize=8, loc="left", parse_math=False)
     return finish(drawn, figure, file_name, "plot_feature_maps")
 
 
@@ -159,7 +159,7 @@ def plot_histograms(
         if len(finite):
             axes.hist(finite, BINS, color=colour)
             lost = f"\nmean {finite.mean():.2g}, deviation {finite.std():.2g}{lost}"
-        axes.set_title(f"{name}, {'×'.join(map(str, values.shape))}{lost}", fontsize=8)
+        axes.set_title(f"{name}, {'×'.join(map(str, values.shape))}{lost}", fontsize=8, parse_math=False)
         axes.tick_params(labelsize=7)
         axes.ticklabel_format(axis="x", style="sci", scilimits=(-3, 4))
         axes.locator_params(axis="x", nbins=4)  # whose labels do not run into each other
