@@ -1,5 +1,6 @@
 """The batches of an epoch, prepared one by one or ahead of the step that takes them."""
 
+import os
 import queue
 import threading
 from typing import NamedTuple
@@ -56,9 +57,15 @@ class Batches:
             self._ahead.close()
             self._ahead = None
 
+    def __getstate__(self):
+        return vars(self) | {"_ahead": None}  # a copy, or what comes out of a pickle, has no thread
+
 
 class _Ahead:
-    """A thread that prepares the batches of an epoch from a number on."""
+    """A thread that prepares the batches of an epoch from a number on.
+
+    A forked child has no such thread, nor the end of what it was about: it is led nowhere, and begins one of its own.
+    """
 
     def __init__(self, prepare, epoch, order, number, count):
         self._epoch, self._order, self._next, self._count = epoch, order, number, count
@@ -66,12 +73,14 @@ class _Ahead:
         self._ready = queue.Queue(AHEAD)
         self._wanted = True
         self._thread = None
+        self._process = os.getpid()
         if number < count:
             self._thread = threading.Thread(target=self._run, name="cconv-batches", daemon=True)
             self._thread.start()
 
     def leads_to(self, epoch, order, number):
-        return (self._epoch, self._next) == (epoch, number) and self._order is order and number < self._count
+        is_next = (self._epoch, self._next) == (epoch, number) and self._order is order and number < self._count
+        return is_next and self._process == os.getpid()
 
     def take(self):
         number, self._next = self._next, None  # an interrupted call leaves it so: nobody knows whether the batch came

@@ -1,10 +1,12 @@
 """Training around the step: interrupts, resuming, validation, weights, callbacks, and what is refused beforehand."""
 
 import copy
+import hashlib
 import json
 import math
 import os
 import pickle
+import select
 import signal
 import subprocess
 import sys
@@ -1125,3 +1127,163 @@ def test_a_mapped_array_larger_than_what_is_read_is_not_read_whole(tmp_path):
     net = Network(layers, (3, 64, 64), seed=0)
     Trainer(net, x, t, validation=0.01, mini_batch_size=50, verbose=False, seed=0, callbacks=[Watch()]).train()
     assert len(most) == 20 and max(most) < 150
+
+
+# ---- forks
+
+
+class Fork:
+    """A fork whose child tells its parent what came of an action, or what ended it."""
+
+    def __init__(self):
+        self._reading, self._writing = os.pipe()
+        self._child = os.fork()
+        self.is_child = self._child == 0
+
+    def tell(self, action):
+        try:
+            told = str(action())
+        except BaseException as error:
+            told = repr(error)
+        os.write(self._writing, told.encode()[:1000])
+        os._exit(0)
+
+    def told(self):
+        """Return what the child tells; one that does not end is killed."""
+        os.close(self._writing)
+        with open(self._reading) as file:
+            if not select.select([file], [], [], 60)[0]:
+                os.kill(self._child, signal.SIGKILL)
+            told = file.read()
+        os.waitpid(self._child, 0)
+        return told
+
+
+def going_on(run):
+    """Train to the end; return the digest of what came of it."""
+    run.train()
+    return hashlib.sha256(state(run).encode()).hexdigest()
+
+
+class ForkAt(Callback):
+    def __init__(self, step):
+        self.step, self.fork = step, None
+
+    def on_step_end(self, trainer):
+        if trainer.current_iter == self.step and self.fork is None:
+            self.fork = Fork()
+
+
+def forks(test):
+    """Mark a test that forks, also beside threads."""
+    ignored = "ignore:.*multi-threaded.*fork:DeprecationWarning"
+    return pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")(pytest.mark.filterwarnings(ignored)(test))
+
+
+@forks
+@pytest.mark.parametrize("step", [1, 3, 4])  # the first, one within an epoch, and its last
+def test_both_sides_of_a_fork_in_the_middle_of_training_go_on_to_the_same_bits(step):
+    expected = going_on(trainer(**FULL))
+    callback = ForkAt(step)
+    run = trainer(callbacks=[callback], **FULL)
+    try:
+        found = going_on(run)
+    except BaseException as error:
+        found = repr(error)
+    if callback.fork.is_child:
+        callback.fork.tell(lambda: found)
+    assert callback.fork.told() == found == expected
+
+
+@forks
+def test_a_child_forked_by_another_thread_predicts_and_trains():
+    expected, alone = going_on(trainer(**FULL)), going_on(trainer(epochs=1))
+    x, _ = samples()
+    entered, done = threading.Event(), threading.Event()
+
+    class Wait(Callback):
+        def on_step_end(self, trainer):
+            if trainer.current_iter == 3:
+                entered.set()
+                done.wait(60)
+
+    run, told = trainer(callbacks=[Wait()], **FULL), []
+
+    def fork():
+        entered.wait(60)
+        here = run.network.predict(x)
+        actions = (
+            lambda: np.array_equal(run.network.predict(x), here),
+            lambda: going_on(trainer(epochs=1)) == alone,
+            lambda: going_on(run) == expected,
+            lambda: signal.raise_signal(signal.SIGINT),
+        )
+        for action in actions:
+            child = Fork()
+            if child.is_child:
+                child.tell(action)
+            told.append(child.told())
+        done.set()
+
+    thread = threading.Thread(target=fork)
+    thread.start()
+    assert going_on(run) == expected
+    thread.join()
+    assert told == ["True", "True", "True", "KeyboardInterrupt()"]
+
+
+@forks
+@needs_signals
+def test_a_child_forked_in_a_callback_answers_signals_at_once():
+    class Forking(Callback):
+        def on_step_end(self, trainer):
+            child = Fork()
+            if child.is_child:
+                child.tell(lambda: signal.raise_signal(signal.SIGINT))
+            assert child.told() == "KeyboardInterrupt()"
+            signal.raise_signal(signal.SIGINT)  # the parent's waits for the end of the step, as ever
+            seen.append(trainer.current_iter)
+
+    seen = []
+    with pytest.raises(KeyboardInterrupt):
+        trainer(callbacks=[Forking()]).train()
+    assert seen == [1] and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@forks
+def test_tensorboard_has_a_file_for_each_process_and_each_training(tmp_path):
+    pytest.importorskip("tensorboardX")
+    callback = ForkAt(3)
+    run = trainer(callbacks=[callback, TensorBoardLog(tmp_path / "runs")], epochs=4)  # more than what its queue holds
+    try:
+        run.train()
+    finally:
+        if callback.fork.is_child:
+            callback.fork.tell(lambda: run.current_epoch)
+    assert callback.fork.told() == "4"
+    run.train(1)
+    first, second, third = (file.read_bytes().count(b"step/loss") for file in sorted((tmp_path / "runs").iterdir()))
+    assert sorted((first, second, third)) == [5, 18, 20]
+
+
+@needs_signals
+def test_a_trainer_is_copied_and_pickled_in_the_middle_of_training(tmp_path):
+    pytest.importorskip("tensorboardX")
+    copies = []
+
+    class Copying(Callback):
+        def on_step_end(self, trainer):
+            if trainer.current_iter == 3 and not copies:
+                trainer.callbacks.remove(self)
+                copies.extend([copy.deepcopy(trainer), pickle.loads(pickle.dumps(trainer))])
+
+    options = FULL | {"average": None}
+    whole = trainer(callbacks=[Copying(), TensorBoardLog(tmp_path)], **options)
+    whole.train()
+    for other in copies:
+        with pytest.raises(KeyboardInterrupt), other._gate, other._gate.held():
+            signal.raise_signal(signal.SIGINT)
+            held = True
+        assert held
+        other.train()
+        assert state(other) == state(whole)
