@@ -11,7 +11,7 @@ from ._threads import threads
 
 __all__ = ["Batch", "Batches"]
 
-AHEAD = 2  # batches that wait for their step
+AHEAD = 3  # batches that wait for their step, with the one that is being prepared
 
 
 class Batch(NamedTuple):
@@ -68,9 +68,13 @@ class _Ahead:
     """
 
     def __init__(self, prepare, epoch, order, number, count):
-        self._epoch, self._order, self._next, self._count = epoch, order, number, count
+        self._epoch, self._order, self._count = epoch, order, count
+        self._first = self._next = number
         self._prepare = prepare
-        self._ready = queue.Queue(AHEAD)
+        # Queues that are compiled: one of batches, and one of items that each let the thread prepare one more.
+        self._ready, self._room = queue.SimpleQueue(), queue.SimpleQueue()
+        for _ in range(AHEAD):
+            self._room.put(None)
         self._wanted = True
         self._thread = None
         self._process = os.getpid()
@@ -85,6 +89,7 @@ class _Ahead:
     def take(self):
         number, self._next = self._next, None  # an interrupted call leaves it so: nobody knows whether the batch came
         batch = self._ready.get()
+        self._room.put(None)
         if isinstance(batch, BaseException):
             raise batch
         self._next = number + 1
@@ -92,16 +97,15 @@ class _Ahead:
 
     def close(self):
         self._wanted = False
-        while self._thread is not None and self._thread.is_alive():
-            try:  # there may be no room for what it puts next
-                self._ready.get_nowait()
-            except queue.Empty:
-                self._thread.join(0.01)
+        if self._thread is not None and self._thread.is_alive():
+            self._room.put(None)  # which it may wait for
+            self._thread.join()
 
     def _run(self):
         # A step has all threads; what is prepared beside it does with one.
         with threads(1):
-            for number in range(self._next, self._count):
+            for number in range(self._first, self._count):
+                self._room.get()
                 if not self._wanted:
                     return
                 try:

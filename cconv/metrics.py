@@ -306,10 +306,10 @@ def _classes(t, y, num_classes=None):
         return _true_classes(t, samples, columns), predicted_classes(scores), columns
     if y.ndim != 1:
         raise ValueError(f"y must be scores of shape (N, classes) or class indices of shape (N,), got shape {y.shape}")
-    predicted = _indices(y, "y", len(y), classes)
-    true = _indices(t, "t", len(y), classes)
     if len(y) == 0:
         raise ValueError("a measure of no samples is not defined: y has shape (0,)")
+    predicted = _indices(y, "y", len(y), classes)
+    true = _indices(t, "t", len(y), classes)
     return true, predicted, int(max(true.max(), predicted.max())) + 1 if classes is None else classes
 
 

@@ -375,6 +375,8 @@ def _checked_labels(labels, n, name):
 def _checked_classes(classes, name="classes"):
     if not isinstance(classes, (list, tuple)) or not all(isinstance(label, str) for label in classes):
         raise TypeError(f"{name} must be a list of str, got {classes!r}")
+    if len(set(classes)) != len(classes):
+        raise ValueError(f"{name} must be different names, got {list(classes)}")
     return list(classes)
 
 
