@@ -41,7 +41,11 @@ def contents(trainer):
         "current_epoch": trainer.current_epoch,
         "seconds": float(trainer.seconds),
         "history": trainer.history.state_dict(),
-        "best": {"monitor": trainer.monitor, "epoch": trainer.best_epoch, "arrays": None if best is None else dict(best)},
+        "best": {
+            "monitor": trainer.monitor,
+            "epoch": trainer.best_epoch,
+            "arrays": None if best is None else dict(best),
+        },
         "callbacks": {name: state for name, callback in named(trainer.callbacks) if (state := _state(name, callback))},
     }
 

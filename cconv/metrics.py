@@ -13,9 +13,9 @@ No measure of no samples is defined. A class's precision, recall or F1 whose div
 import numpy as np
 
 from ._arrays import as_array, as_input, as_labels
-from ._checks import choice
+from ._checks import argument, choice
 from .functional.loss import class_targets, mean_cross_entropy
-from .geometry import integer
+from .geometry import checked_size, integer
 
 __all__ = [
     "accuracy",
@@ -210,6 +210,7 @@ def confusion_matrix(t, y, *, num_classes=None):
            [0, 1, 0]])
     """
     true, predicted, classes = _classes(t, y, num_classes)
+    _expect_room(classes, classes)
     counts = np.zeros((classes, classes), np.int64)
     np.add.at(counts, (true[predicted >= 0], predicted[predicted >= 0]), 1)
     return counts
@@ -313,9 +314,16 @@ def _classes(t, y, num_classes=None):
     return true, predicted, int(max(true.max(), predicted.max())) + 1 if classes is None else classes
 
 
+def _expect_room(*shape):
+    """Refuse class indices for which there cannot be so many counts."""
+    with argument("t, y and num_classes must leave room for a count of each class"):
+        checked_size(*shape, itemsize=8)
+
+
 def _counts(t, y, num_classes):
     """Return for each class how many samples are of it and taken for it, are of it, and are taken for it."""
     true, predicted, classes = _classes(t, y, num_classes)
+    _expect_room(classes)
     each = true[true == predicted], true, predicted[predicted >= 0]
     return tuple(np.bincount(found, minlength=classes) for found in each)
 

@@ -792,7 +792,8 @@ class Trainer:
             try:
                 inspect.signature(method).bind(self)
             except TypeError as error:
-                raise TypeError(f"callbacks must take the trainer, got {kind}.{event}, which does not: {error}") from None
+                got = f"{kind}.{event}, which does not: {error}"
+                raise TypeError(f"callbacks must take the trainer, got {got}") from None
             except ValueError:  # it does not say what it takes
                 pass
 

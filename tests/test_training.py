@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import types
 from pathlib import Path
 
 import numpy as np
@@ -415,6 +416,8 @@ def test_class_weights_multiply_sample_weights():
         ({"n": 41}, "at least 2 samples to each batch, as batch normalization needs.*drop_last=True"),
         ({"checkpoint_dir": 3}, "folder must be a str, bytes or a path"),
         ({"log_dir": 3}, "log_dir must be a str, bytes or a path"),
+        ({"checkpoint_dir": ""}, "folder must be a name that a file can have, got ''"),
+        ({"log_dir": ""}, "log_dir must be a name that a file can have, got ''"),
         ({"restore_best": "yes"}, "restore_best must be True or False"),
     ],
 )
@@ -1127,6 +1130,82 @@ def test_a_mapped_array_larger_than_what_is_read_is_not_read_whole(tmp_path):
     net = Network(layers, (3, 64, 64), seed=0)
     Trainer(net, x, t, validation=0.01, mini_batch_size=50, verbose=False, seed=0, callbacks=[Watch()]).train()
     assert len(most) == 20 and max(most) < 150
+
+
+def test_targets_and_weights_are_looked_at_before_anything_follows_from_them():
+    x, t = samples()
+    wrong = [np.where(np.arange(40) == 3, label, t) for label in (-1, 3, 10**12)]
+    wrong += [np.full(40, 2**64 - 1, np.uint64), t.astype(float)]
+    data = ArrayDataset(x, wrong[1])
+    for labels in wrong:
+        for options in ({"class_weight": "balanced"}, {"class_weight": {0: 2}}, {"validation": 0.2}):
+            with pytest.raises((TypeError, ValueError), match="t_train must hold what the loss of the network takes"):
+                Trainer(network(), x, labels, **options)
+    nan = np.eye(3, dtype=np.float32)[t]
+    nan[7, 1] = np.nan
+    for source, words in (((x, nan), "t must be finite"), ((data.split(0.2, seed=0)[0],), "class indices from 0 to 2")):
+        with pytest.raises(ValueError, match=f"t_train must hold .*{words}"):
+            Trainer(network(), *source, validation=0.2)
+    own = type("Labelled", (Own,), {"labels": wrong[1]})()
+    with pytest.raises(ValueError, match="t_train must hold .*class indices from 0 to 2, got 3"):
+        Trainer(network(), own)
+
+
+def test_weights_that_the_networks_dtype_does_not_hold_are_refused_or_nothing():
+    x, t = samples()
+    for weight in (1e300, 1e-40, 0):
+        with pytest.raises(ValueError, match="sample_weight must"):
+            trainer(sample_weight=np.full(40, weight))
+        with pytest.raises(ValueError, match="sample_weight must"):
+            network().gradient(x, t, sample_weight=np.full(40, weight))
+    some, none = (np.where(np.arange(40) < 12, 1, weight) for weight in (1e-40, 0))
+    runs = [trainer(sample_weight=weight, mini_batch_size=4, epochs=1) for weight in (some, none)]
+    for run in runs:
+        run.train()
+    assert state(runs[0]) == state(runs[1]) and 0.0 in runs[0].history.step_loss
+
+
+def test_callbacks_that_would_never_be_called_are_refused():
+    class Misspelt(Callback):
+        def on_epoch_finish(self, trainer):
+            pass
+
+    class Keras(Callback):
+        def on_epoch_end(self, epoch, logs):
+            pass
+
+    class Bare(Callback):
+        def on_step_end(self):
+            pass
+
+    for kind, words in (
+        (Misspelt, "callbacks must listen to on_train_begin, .*, got Misspelt.on_epoch_finish, which is never called"),
+        (Keras, "callbacks must take the trainer, got Keras.on_epoch_end, which does not: missing .*'logs'"),
+        (Bare, "callbacks must take the trainer, got Bare.on_step_end"),
+    ):
+        with pytest.raises(TypeError, match=words):
+            trainer(callbacks=[kind()])
+
+
+def test_a_checkpoint_of_another_measure_does_not_say_which_epoch_was_best(tmp_path):
+    run = trainer(epochs=2)
+    run.train()
+    run.save_checkpoint(tmp_path / "c")
+    other = trainer(network(1), monitor="accuracy")
+    before = state(other)
+    with pytest.raises(ValueError, match="monitor must be 'accuracy' as here, got 'loss'"):
+        other.load_checkpoint(tmp_path / "c")
+    assert state(other) == before
+
+
+def test_a_notebook_without_widgets_has_one_stream(monkeypatch, capsys):
+    shell = types.SimpleNamespace(config={"IPKernelApp": {}})
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    trainer(verbose=True, epochs=2).train()
+    out, err = capsys.readouterr()
+    assert err == "" and "\r  0%|" in out
+    shown = [line.rpartition("\r")[2] for line in out.splitlines()]
+    assert [line.partition(":")[0] for line in shown if line.startswith("epoch")] == ["epoch 1/2", "epoch 2/2"]
 
 
 # ---- forks
