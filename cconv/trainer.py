@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,7 +31,7 @@ from .data.dataset import checked_batch
 from .functional.loss import sample_weights
 from .geometry import integer
 from .history import History
-from .layers.stack import call, nested, undoing
+from .layers.stack import call, gradients_of, nested, undoing
 from .networks import Network
 from .networks.network import takes
 from .schedules import Schedule
@@ -436,9 +437,9 @@ class Trainer:
         undo, step = undoing(self._layers()), self.current_iter
         try:
             x, t, weight = self._batches.take(self.current_epoch, self.order, place)
-            grads, loss = self._gradient(x, t, weight)
+            grads, loss, are_finite = self._gradient(x, t, weight)
             if self.on_nonfinite != "ignore":
-                self._check_finite(x, loss, grads)
+                self._check_finite(x, loss, grads, are_finite)
             with self._gate.held(softly=True):
                 with self._gate.held():
                     self._commit(grads, loss, begun)
@@ -450,16 +451,23 @@ class Trainer:
             raise
 
     def _gradient(self, x, t, weight):
-        """Return the gradients and the loss of a batch."""
+        """Return the gradients and the loss of a batch, and whether the first are finite, None where that is open."""
         network = self.network
-        gradient = network.gradient
+        gradient, looked = network.gradient, None
         if getattr(gradient, "__func__", None) is Network.gradient:
-            gradient = network._gradient  # what a step has done to layers is undone here, with all else
+            after = None
+            if self.on_nonfinite != "ignore":
+                looked = []
+
+                def after(layers):  # each gradient is looked at while it is in the cache
+                    looked.append(optimizers.are_finite(dict(enumerate(gradients_of(layers)))))
+
+            gradient = partial(network._gradient, after=after)  # what is done to layers is undone with all else
         if weight is not None and not weight.any():  # nothing in this batch counts
-            return {name: np.zeros_like(grad) for name, grad in gradient(x, t).items()}, 0.0
+            return {name: np.zeros_like(grad) for name, grad in gradient(x, t).items()}, 0.0, True
         grads = gradient(x, t) if weight is None else gradient(x, t, sample_weight=weight)
         loss = getattr(getattr(network, "last_layer", None), "loss", None)
-        return grads, float(network.loss(x, t) if loss is None else loss)
+        return grads, float(network.loss(x, t) if loss is None else loss), looked if looked is None else all(looked)
 
     def _commit(self, grads, loss, begun):
         """Take the optimizer's step and count it."""
@@ -476,7 +484,9 @@ class Trainer:
 
     def _trainable(self):
         """Return the parameters that have gradients."""
-        return getattr(self.network, "trainable_params", self.network.params)
+        network = self.network
+        is_ours = isinstance(network, Network)  # which makes each of them when it is asked
+        return network.trainable_params if is_ours else getattr(network, "trainable_params", network.params)
 
     def _layers(self):
         """Return what an undone step leaves as it was: the layers of the network, and its loss."""
@@ -498,9 +508,9 @@ class Trainer:
             x, t = checked_batch(given, len(indices), "augment(x, t)")
         return Batch(x, t, None if self._weights is None else self._weights[indices])
 
-    def _check_finite(self, x, loss, grads):
+    def _check_finite(self, x, loss, grads, are_finite):
         """Stop or warn where the loss or a gradient is not finite."""
-        if math.isfinite(loss) and optimizers.are_finite(grads):
+        if math.isfinite(loss) and (optimizers.are_finite(grads) if are_finite is None else are_finite):
             return
         where = self._first_nonfinite(x, loss, grads)
         message = f"step {self.current_iter + 1}: {where} is not finite (NaN or infinite)"
@@ -548,7 +558,7 @@ class Trainer:
                 if place == 0:
                     orders.append(rng.permutation(self.train_size))
                 x, t, weight = self._prepare(epoch, orders[-1], place)
-                grads, loss = self._gradient(x, t, weight)
+                grads, loss, _ = self._gradient(x, t, weight)
                 if math.isfinite(loss):
                     optimizer.lr = lr
                     optimizer.update(self._trainable(), grads)

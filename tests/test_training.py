@@ -536,6 +536,37 @@ def test_gradients_that_are_not_finite_are_seen():
     run(on_nonfinite="ignore").train_step()
 
 
+class Foreign:
+    """A layer that has no base, and its parameters in a dict."""
+
+    def __init__(self, gradient=1.0):
+        self.params, self.grads, self.gradient = {"scale": np.ones(4, np.float32)}, {}, gradient
+
+    def forward(self, x):
+        return x * self.params["scale"]
+
+    def backward(self, dout):
+        self.grads["scale"] = np.full(4, self.gradient, np.float32)
+        return dout
+
+
+def test_gradients_are_looked_at_wherever_their_layers_are():
+    nan = float("nan")
+    inside = [Affine(units=4), cconv.Residual([Affine(units=4), Foreign(nan)]), Affine(units=3)]
+    for layers in ([Affine(units=4), Foreign(nan), Affine(units=3)], inside):
+        run = trainer(Network(layers, (4,), seed=0))
+        before = state(run)
+        with pytest.raises(FloatingPointError, match="step 1: the gradient of scale1 is not finite"):
+            run.train_step()
+        assert state(run) == before
+    net = network()
+    net.gradient(*samples())
+    net.layers["affine1"].dW[...] = nan  # of a step before it was frozen
+    run = trainer(net.freeze("affine1"))
+    run.train_step()
+    assert run.current_iter == 1
+
+
 def test_scores_that_are_no_numbers_are_never_right():
     run = trainer(on_nonfinite="ignore")
     run.network.params["W1"][...] = np.nan
