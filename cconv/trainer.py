@@ -8,7 +8,6 @@ import time
 import warnings
 from collections.abc import Mapping
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,7 +30,7 @@ from .data.dataset import checked_batch
 from .functional.loss import sample_weights
 from .geometry import integer
 from .history import History
-from .layers.stack import call, gradients_of, nested, undoing
+from .layers.stack import call, nested, undoing
 from .networks import Network
 from .networks.network import takes
 from .schedules import Schedule
@@ -437,9 +436,9 @@ class Trainer:
         undo, step = undoing(self._layers()), self.current_iter
         try:
             x, t, weight = self._batches.take(self.current_epoch, self.order, place)
-            grads, loss, are_finite = self._gradient(x, t, weight)
+            grads, loss = self._gradient(x, t, weight)
             if self.on_nonfinite != "ignore":
-                self._check_finite(x, loss, grads, are_finite)
+                self._check_finite(x, loss, grads)
             with self._gate.held(softly=True):
                 with self._gate.held():
                     self._commit(grads, loss, begun)
@@ -451,23 +450,16 @@ class Trainer:
             raise
 
     def _gradient(self, x, t, weight):
-        """Return the gradients and the loss of a batch, and whether the first are finite, None where that is open."""
+        """Return the gradients and the loss of a batch."""
         network = self.network
-        gradient, looked = network.gradient, None
+        gradient = network.gradient
         if getattr(gradient, "__func__", None) is Network.gradient:
-            after = None
-            if self.on_nonfinite != "ignore":
-                looked = []
-
-                def after(layers):  # each gradient is looked at while it is in the cache
-                    looked.append(optimizers.are_finite(dict(enumerate(gradients_of(layers)))))
-
-            gradient = partial(network._gradient, after=after)  # what is done to layers is undone with all else
+            gradient = network._gradient  # what a step has done to layers is undone here, with all else
         if weight is not None and not weight.any():  # nothing in this batch counts
-            return {name: np.zeros_like(grad) for name, grad in gradient(x, t).items()}, 0.0, True
+            return {name: np.zeros_like(grad) for name, grad in gradient(x, t).items()}, 0.0
         grads = gradient(x, t) if weight is None else gradient(x, t, sample_weight=weight)
         loss = getattr(getattr(network, "last_layer", None), "loss", None)
-        return grads, float(network.loss(x, t) if loss is None else loss), looked if looked is None else all(looked)
+        return grads, float(network.loss(x, t) if loss is None else loss)
 
     def _commit(self, grads, loss, begun):
         """Take the optimizer's step and count it."""
@@ -508,9 +500,9 @@ class Trainer:
             x, t = checked_batch(given, len(indices), "augment(x, t)")
         return Batch(x, t, None if self._weights is None else self._weights[indices])
 
-    def _check_finite(self, x, loss, grads, are_finite):
+    def _check_finite(self, x, loss, grads):
         """Stop or warn where the loss or a gradient is not finite."""
-        if math.isfinite(loss) and (optimizers.are_finite(grads) if are_finite is None else are_finite):
+        if math.isfinite(loss) and optimizers.are_finite(grads):
             return
         where = self._first_nonfinite(x, loss, grads)
         message = f"step {self.current_iter + 1}: {where} is not finite (NaN or infinite)"
@@ -558,7 +550,7 @@ class Trainer:
                 if place == 0:
                     orders.append(rng.permutation(self.train_size))
                 x, t, weight = self._prepare(epoch, orders[-1], place)
-                grads, loss, _ = self._gradient(x, t, weight)
+                grads, loss = self._gradient(x, t, weight)
                 if math.isfinite(loss):
                     optimizer.lr = lr
                     optimizer.update(self._trainable(), grads)

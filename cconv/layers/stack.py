@@ -23,7 +23,6 @@ __all__ = [
     "describe_one",
     "forget",
     "forward",
-    "gradients_of",
     "kind_of",
     "known_kinds",
     "lines_of",
@@ -285,18 +284,15 @@ def step_back(layer):
     return step
 
 
-def backward(steps, dout, input_gradient=False, after=None):
+def backward(steps, dout, input_gradient=False):
     """Go back through the steps of a forward pass; the parameters' gradients are left in their layers.
 
-    Unless the input's gradient is wanted, this ends at the first step that has parameters to train. ``after(layers)``,
-    if given, is called with the layers of each step when that is done.
+    Unless the input's gradient is wanted, this ends at the first step that has parameters to train.
     """
     first = 0 if input_gradient else next((n for n, (layers, _) in enumerate(steps) if trains(layers)), len(steps))
     for number in range(len(steps) - 1, first - 1, -1):
-        layers, step = steps[number]
+        _, step = steps[number]
         dout = step(dout, input_gradient or number > first)
-        if after is not None:
-            after(layers)
     return dout if input_gradient else None
 
 
@@ -323,20 +319,6 @@ def param_names(layer):
         return names
     params = getattr(layer, "params", None)
     return tuple(params) if isinstance(params, dict) else ()
-
-
-def gradients_of(layers):
-    """Return the gradients that a backward has left in these layers, and in those inside of them, but frozen ones."""
-    found = []
-    for layer in layers:
-        if not getattr(layer, "frozen", False):
-            if names := getattr(layer, "param_names", ()):
-                found += [getattr(layer, "d" + name) for name in names if getattr(layer, name) is not None]
-            else:
-                found += [layer.grads[name] for name in param_names(layer)]
-        if inside := getattr(layer, "layers", None):
-            found += gradients_of(inside.values())
-    return found
 
 
 def multiply_adds(layers, shape):

@@ -290,11 +290,11 @@ class Network:
         layers = [layer for _, layer in nested(self.layers)]
         return undone([*layers, self.last_layer], lambda: self._gradient(x, t, sample_weight))
 
-    def _gradient(self, x, t, sample_weight=None, after=None):
-        """Return what `gradient` does, for a caller who undoes what is ended early; `after` is for `stack.backward`."""
+    def _gradient(self, x, t, sample_weight=None):
+        """Return what `gradient` does, for a caller who undoes a step that is ended early himself."""
         scores, steps = fusion.forward(self.layers, self._batch(self._samples(x)), self.training)
         self._loss(scores, t, sample_weight)
-        backward(steps, self.last_layer.backward(), after=after)
+        backward(steps, self.last_layer.backward())
         forget([*self.layers.values(), self.last_layer])
         return self.trainable_params.gradients()
 
