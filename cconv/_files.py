@@ -29,7 +29,7 @@ def path_of(value: Any, name: str = "file_name") -> str:
     except TypeError:
         raise TypeError(f"{name} must be a str, bytes or a path, got {type(value).__name__}") from None
     try:
-        held = b"\0" not in os.fsencode(path)
+        held = path != "" and b"\0" not in os.fsencode(path)
     except UnicodeEncodeError:
         held = False
     if not held:

@@ -89,9 +89,10 @@ def _checked(x, t, seed, epoch, indices):
         raise ValueError(f"indices must have shape ({len(x)},), one for each image of x, got {indices.shape}")
     if len(x) and indices.dtype.kind not in "iu":
         raise TypeError(f"indices must be integers, got {indices.dtype}")
+    if len(x) and not (0 <= indices.min() and indices.max() < 2**63):
+        bound, wrong = ("least 0", indices.min()) if indices.min() < 0 else ("most 2**63 - 1", indices.max())
+        raise ValueError(f"indices must be at {bound}, got {wrong}")
     indices = required(indices.astype(INT64, copy=False), INT64)
-    if len(x) and indices.min() < 0:
-        raise ValueError(f"indices must be at least 0, got {indices.min()}")
     if np.ndim(t) == 0 or len(t) != len(x):
         raise ValueError(f"t must have a target for each of {len(x)} images, got shape {np.shape(t)}")
     return x, checked_seed(seed), integer(epoch, "epoch", 0), indices
@@ -856,8 +857,9 @@ class Compose(_Augmentation):
         except TypeError:
             raise TypeError(f"steps must be a sequence of augmentations, got {type(steps).__name__}") from None
         for place, step in enumerate(self.steps):
-            if not callable(step):
-                raise TypeError(f"steps[{place}] must be callable, got {type(step).__name__}")
+            if isinstance(step, type) or not callable(step):
+                got = f"the class {step.__name__}" if isinstance(step, type) else type(step).__name__
+                raise TypeError(f"steps[{place}] must be callable, got {got}")
 
     def _numbered(self, seed):
         """Yield each step, also those of a `Compose` within, with a seed of its own."""

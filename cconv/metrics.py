@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._arrays import as_array, as_input, as_labels
-from ._checks import choice
+from ._checks import argument, choice
 from ._typing import Floats
 from .functional.loss import class_targets, mean_cross_entropy
-from .geometry import integer
+from .geometry import checked_size, integer
 
 __all__ = [
     "accuracy",
@@ -264,6 +264,7 @@ def confusion_matrix(t: ArrayLike, y: ArrayLike, *, num_classes: int | None = No
            [0, 1, 0]])
     """
     true, predicted, classes = _classes(t, y, num_classes)
+    _expect_room(classes, classes)
     counts = np.zeros((classes, classes), np.int64)
     np.add.at(counts, (true[predicted >= 0], predicted[predicted >= 0]), 1)
     return counts
@@ -360,16 +361,23 @@ def _classes(t, y, num_classes=None):
         return _true_classes(t, samples, columns), predicted_classes(scores), columns
     if y.ndim != 1:
         raise ValueError(f"y must be scores of shape (N, classes) or class indices of shape (N,), got shape {y.shape}")
-    predicted = _indices(y, "y", len(y), classes)
-    true = _indices(t, "t", len(y), classes)
     if len(y) == 0:
         raise ValueError("a measure of no samples is not defined: y has shape (0,)")
+    predicted = _indices(y, "y", len(y), classes)
+    true = _indices(t, "t", len(y), classes)
     return true, predicted, int(max(true.max(), predicted.max())) + 1 if classes is None else classes
+
+
+def _expect_room(*shape):
+    """Refuse class indices for which there cannot be so many counts."""
+    with argument("t, y and num_classes must leave room for a count of each class"):
+        checked_size(*shape, itemsize=8)
 
 
 def _counts(t, y, num_classes):
     """Return for each class how many samples are of it and taken for it, are of it, and are taken for it."""
     true, predicted, classes = _classes(t, y, num_classes)
+    _expect_room(classes)
     each = true[true == predicted], true, predicted[predicted >= 0]
     return tuple(np.bincount(found, minlength=classes) for found in each)
 

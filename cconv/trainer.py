@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -30,6 +31,7 @@ from .callbacks import Callback, Checkpoints, CSVLog, EarlyStopping, JSONLinesLo
 from .callbacks.early_stopping import direction, is_better, measure
 from .data import ArrayDataset, Dataset, Subset, as_dataset
 from .data.dataset import checked_batch
+from .functional.loss import sample_weights
 from .geometry import integer
 from .history import History
 from .layers.stack import call, nested, undoing
@@ -53,6 +55,7 @@ OPTIMIZERS = {
         optimizers.Lion,
     )
 }
+EVENTS = [name for name in vars(Callback) if name.startswith("on_")]
 LARGE = 50  # values of an image that is not scaled, whatever it is scaled by
 CHUNK = 1000  # samples of a data set that are measured together
 
@@ -237,6 +240,7 @@ class Trainer:
 
         self._fraction: float | None = None
         self.validation_data = self._validation(validation)
+        self._check_sets()
         self._class_weight = class_weight
         self._sample_weight = _sample_weight(sample_weight, len(self._data))
         # Drawn only where they are used: the order of the samples is that of the seed alone otherwise.
@@ -421,9 +425,15 @@ class Trainer:
             self._end_epoch(ended)
 
     def _tell(self, event):
-        with ExitStack() as stack:  # in their order; each is told, also where one before it fails
-            for callback in reversed(self.callbacks):
-                stack.callback(getattr(callback, event), self)
+        self._tell_each(iter(list(self.callbacks)), event)
+
+    def _tell_each(self, callbacks, event):
+        for callback in callbacks:
+            try:
+                getattr(callback, event)(self)
+            except BaseException:
+                self._tell_each(callbacks, event)  # each is told, also where one before it fails
+                raise
 
     # ---- steps
 
@@ -453,10 +463,12 @@ class Trainer:
     def _gradient(self, x, t, weight):
         """Return the gradients and the loss of a batch."""
         network = self.network
+        gradient = network.gradient
+        if getattr(gradient, "__func__", None) is Network.gradient:
+            gradient = network._gradient  # what a step has done to layers is undone here, with all else
         if weight is not None and not weight.any():  # nothing in this batch counts
-            grads = network.gradient(x, t)
-            return {name: np.zeros_like(grad) for name, grad in grads.items()}, 0.0
-        grads = network.gradient(x, t) if weight is None else network.gradient(x, t, sample_weight=weight)
+            return {name: np.zeros_like(grad) for name, grad in gradient(x, t).items()}, 0.0
+        grads = gradient(x, t) if weight is None else gradient(x, t, sample_weight=weight)
         loss = getattr(getattr(network, "last_layer", None), "loss", None)
         return grads, float(network.loss(x, t) if loss is None else loss)
 
@@ -475,7 +487,9 @@ class Trainer:
 
     def _trainable(self):
         """Return the parameters that have gradients."""
-        return getattr(self.network, "trainable_params", self.network.params)
+        network = self.network
+        is_ours = isinstance(network, Network)  # which makes each of them when it is asked
+        return network.trainable_params if is_ours else getattr(network, "trainable_params", network.params)
 
     def _layers(self):
         """Return what an undone step leaves as it was: the layers of the network, and its loss."""
@@ -589,7 +603,7 @@ class Trainer:
     def _sums_of_weights(self):
         """Return how much each step of the epoch counts: its samples, or the sum of their weights."""
         taken = self.order[: self.iter_per_epoch * self.batch_size]
-        weights = np.ones(len(taken)) if self._weights is None else self._weights[taken]
+        weights = np.ones(len(taken)) if self._weights is None else self._weights[taken].astype(np.float64)
         sums = np.add.reduceat(weights, np.arange(0, len(taken), self.batch_size))
         return sums if sums.any() else None  # all that counts was in a batch that was left out
 
@@ -701,7 +715,11 @@ class Trainer:
         if self._fraction is not None:
             found["train_data"], found["validation_data"] = data.split(self._fraction, seed=seed)
             weights = None if weights is None else weights[found["train_data"].indices]
-        found["_weights"] = _with_class_weight(self._class_weight, weights, found["train_data"].labels)
+        weights = _with_class_weight(self._class_weight, weights, found["train_data"].labels)
+        if weights is not None and isinstance(self.network, Network):
+            # As the loss takes them: what becomes 0 there is 0 from the beginning.
+            weights, _ = sample_weights(weights, np.empty((len(weights), 1), self.network.dtype))
+        found["_weights"] = weights
         return found
 
     def _check_fit(self, rest):
@@ -727,7 +745,16 @@ class Trainer:
                 f"got {self.batch_size} of {self.train_size} samples, whose last batch has {last}: drop_last=True "
                 "leaves that out"
             )
-        sets = {"train": self.train_data, "test": self.test_data, "validation": self.validation_data}
+        if first is not None:
+            with argument("augment must return what the network takes"):
+                _check_targets(network.last_layer, network.predict(first.x), None, first.t)
+
+    def _check_sets(self):
+        """Refuse samples and targets that the network and its loss cannot take."""
+        network = self.network
+        if not isinstance(network, Network):
+            return
+        sets = {"train": self._data, "test": self.test_data, "validation": self.validation_data}
         for name, data in sets.items():
             if data is None:
                 continue
@@ -741,9 +768,6 @@ class Trainer:
                 _check_range(network, data[:CHUNK][0] if _is_in_memory(data) else x)
             with argument(f"{names[1]} must hold what the loss of the network takes"):
                 _check_targets(network.last_layer, scores, data, t)
-        if first is not None:
-            with argument("augment must return what the network takes"):
-                _check_targets(network.last_layer, network.predict(first.x), None, first.t)
 
     def _callbacks(self, callbacks, early_stopping, log_dir):
         if not isinstance(callbacks, (list, tuple)):
@@ -753,6 +777,7 @@ class Trainer:
             if not isinstance(callback, Callback):
                 got = f"the class {callback.__name__}" if isinstance(callback, type) else type(callback).__name__
                 raise TypeError(f"callbacks must hold Callback objects, got {got}")
+            self._check_events(callback)
         if early_stopping is not None:
             if not isinstance(early_stopping, EarlyStopping):
                 with argument("early_stopping must be an EarlyStopping or its patience"):
@@ -767,6 +792,23 @@ class Trainer:
             logs = (CSVLog, "history.csv"), (JSONLinesLog, "history.jsonl")
             callbacks += [log(os.path.join(folder, name)) for log, name in logs]
         return sorted(callbacks, key=lambda callback: isinstance(callback, Checkpoints))  # these come last
+
+    def _check_events(self, callback):
+        """Refuse a callback that listens to what does not happen, or that cannot be called with a trainer."""
+        kind = type(callback).__name__
+        for event in (name for name in dir(callback) if name.startswith("on_")):
+            method = getattr(callback, event)
+            if event not in EVENTS and callable(method):
+                raise TypeError(
+                    f"callbacks must listen to {', '.join(EVENTS)}, got {kind}.{event}, which is never called"
+                )
+            try:
+                inspect.signature(method).bind(self)
+            except TypeError as error:
+                got = f"{kind}.{event}, which does not: {error}"
+                raise TypeError(f"callbacks must take the trainer, got {got}") from None
+            except ValueError:  # it does not say what it takes
+                pass
 
     def _resume(self, folder, every, keep, resume):
         """Add what writes checkpoints, and go on from the latest."""
@@ -1000,13 +1042,25 @@ def _weights_of_classes(class_weight, count):
 
 def _check_targets(loss, scores, data, t):
     """Refuse targets that the loss cannot take: all where they are an array of labels or rows, else the first."""
-    whole = data.t if isinstance(data, ArrayDataset) and data.t.ndim <= 2 else t
+    whole = _targets(data, t)
     loss = copy.copy(loss)
     for start in range(0, len(whole), CHUNK):
         t = whole[start : start + CHUNK]
         value = loss.forward(np.zeros((len(t), *scores.shape[1:]), scores.dtype), t)
         if t.dtype.kind == "f" and not _finite(t) and not _finite(value):  # a loss may know what NaN is to mean
             raise ValueError("t must be finite, got NaN or infinite ones")
+
+
+def _targets(data, t):
+    """Return all targets of a data set where they are an array of labels or rows, else those of its first sample."""
+    if isinstance(data, Subset):
+        inner = _targets(data.dataset, None)
+        return t if inner is None else inner[data.indices]
+    if isinstance(data, ArrayDataset):
+        return data.t if data.t.ndim <= 2 else t
+    labels = getattr(data, "labels", None)
+    are_labels = labels is not None and t is not None and t.ndim == 1 and t.dtype.kind in "iu"
+    return labels if are_labels else t
 
 
 def _check_range(network, x):

@@ -16,6 +16,8 @@ __all__ = ["Callback"]
 class Callback:
     """Listen to a training: each method is called with the `Trainer`, and does nothing unless it is overridden.
 
+    A Trainer refuses one with a method ``on_...`` that is none of these, or that cannot be called so.
+
     Callbacks are called in their order; `Checkpoints` come last, so that a checkpoint holds what the others know by
     then. One that keeps something between the calls that a training which is resumed must know returns it from
     `state_dict` and takes it back in `load_state_dict`. An exception out of a callback ends the training; the step or

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -145,27 +147,47 @@ class TensorBoardLog(Callback):
     'runs'
     """
 
+    _files = itertools.count()
+
     def __init__(self, folder: FileName) -> None:
         self.folder = path_of(folder, "folder")
         self._writer: Any = None
+        self._process: int | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_writer": None}  # a copy, or what comes out of a pickle, has no thread that writes
 
     def on_train_begin(self, trainer: Trainer) -> None:
-        writer = require("tensorboardX", "TensorBoardLog", extra="tensorboard").SummaryWriter
         # What a training that was killed has written past its last checkpoint is not shown.
-        self._writer = writer(self.folder, purge_step=trainer.current_iter + 1 if trainer.current_iter else None)
+        self._open(purge_step=trainer.current_iter + 1 if trainer.current_iter else None)
 
     def on_step_end(self, trainer: Trainer) -> None:
-        self._writer.add_scalar("step/loss", trainer.history.step_loss[-1], trainer.current_iter)
-        self._writer.add_scalar("step/lr", trainer.step_lr, trainer.current_iter)
+        writer = self._open()
+        writer.add_scalar("step/loss", trainer.history.step_loss[-1], trainer.current_iter)
+        writer.add_scalar("step/lr", trainer.step_lr, trainer.current_iter)
 
     def on_epoch_end(self, trainer: Trainer) -> None:
+        writer = self._open()
         for name, value in trainer.history.rows()[-1].items():
             if name != "epoch":
-                self._writer.add_scalar(f"epoch/{name}", value, trainer.current_iter)
+                writer.add_scalar(f"epoch/{name}", value, trainer.current_iter)
 
     def on_train_end(self, trainer: Trainer) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        self._close()
 
     on_interrupt = on_train_end
+
+    def _open(self, purge_step=None):
+        """Return the writer; a new one where there is none, or that of the process from which this one was forked."""
+        if self._writer is None or self._process != os.getpid():
+            writer = require("tensorboardX", "TensorBoardLog", extra="tensorboard").SummaryWriter
+            # tensorboardX calls a file after the second, and writes over one that has that name already.
+            suffix = f".{os.getpid()}.{next(self._files):06}"
+            self._writer = writer(self.folder, purge_step=purge_step, filename_suffix=suffix)
+            self._process = os.getpid()
+        return self._writer
+
+    def _close(self):
+        if self._writer is not None and self._process == os.getpid():
+            self._writer.close()
+        self._writer = None

@@ -358,11 +358,13 @@ def _places(indices, n):
             f"indices must be a slice, an integer or a 1-D array of integers, got {indices.dtype} of shape "
             f"{indices.shape}"
         )
-    if indices.size and not (-n <= indices.min() and indices.max() < n):
-        wrong = indices.max() if indices.max() >= n else indices.min()
-        raise IndexError(f"indices must be from {-n} to {n - 1}, got {wrong}")
+    if indices.size == 0:
+        return indices.astype(np.int64)
+    lowest, highest = indices.min(), indices.max()
+    if not (-n <= lowest and highest < n):
+        raise IndexError(f"indices must be from {-n} to {n - 1}, got {highest if highest >= n else lowest}")
     indices = indices.astype(np.int64)
-    return np.where(indices < 0, indices + n, indices)
+    return indices if lowest >= 0 else np.where(indices < 0, indices + n, indices)
 
 
 def _checked_labels(labels, n, name):
@@ -380,6 +382,8 @@ def _checked_labels(labels, n, name):
 def _checked_classes(classes, name="classes"):
     if not isinstance(classes, (list, tuple)) or not all(isinstance(label, str) for label in classes):
         raise TypeError(f"{name} must be a list of str, got {classes!r}")
+    if len(set(classes)) != len(classes):
+        raise ValueError(f"{name} must be different names, got {list(classes)}")
     return list(classes)
 
 

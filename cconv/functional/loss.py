@@ -333,10 +333,14 @@ def sigmoid_cross_entropy_backward(
 
 
 def checked_weights(weight, name, dtype=None):
-    """Return weights as floats, of a dtype if it is given; they must be finite there and not negative."""
+    """Return weights as floats, of a dtype if it is given; they must be finite there and not negative.
+
+    Those that are less than the least normal number of that dtype are 0, as they are to the kernels.
+    """
     weight = as_float(weight, name)
     if dtype is not None:
         weight = weight.astype(dtype, copy=False)
+        weight = np.where((weight > 0) & (weight < np.finfo(dtype).tiny), 0, weight).astype(dtype, copy=False)
     if not (np.isfinite(weight) & (weight >= 0)).all():
         raise ValueError(f"{name} must hold finite numbers that are not negative, got {weight}")
     return weight

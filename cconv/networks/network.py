@@ -312,16 +312,15 @@ class Network:
             running statistics, and what dropout has drawn.
         """
         layers = [layer for _, layer in nested(self.layers)]
-        x = self._batch(self._samples(x))
+        return undone([*layers, self.last_layer], lambda: self._gradient(x, t, sample_weight))
 
-        def step():
-            scores, steps = fusion.forward(self.layers, x, self.training)
-            self._loss(scores, t, sample_weight)
-            backward(steps, self.last_layer.backward())
-            forget([*self.layers.values(), self.last_layer])
-            return self.trainable_params.gradients()
-
-        return undone([*layers, self.last_layer], step)
+    def _gradient(self, x, t, sample_weight=None):
+        """Return what `gradient` does, for a caller who undoes a step that is ended early himself."""
+        scores, steps = fusion.forward(self.layers, self._batch(self._samples(x)), self.training)
+        self._loss(scores, t, sample_weight)
+        backward(steps, self.last_layer.backward())
+        forget([*self.layers.values(), self.last_layer])
+        return self.trainable_params.gradients()
 
     def train(self, mode: bool = True) -> Self:
         """Put all layers into training (the state a network begins in): dropout drops, batch statistics count.
