@@ -488,7 +488,7 @@ def test_metrics(name, arguments):
 @pytest.mark.parametrize(("name", "arguments"), rows_of(PLOTTING))
 def test_pictures(name, arguments, monkeypatch):
     figure = pytest.importorskip("matplotlib.figure")
-    monkeypatch.setattr(figure.Figure, "savefig", lambda self, file_name, **options: open(file_name, "wb").close())
+    monkeypatch.setattr(figure.Figure, "savefig", lambda self, file, **options: file.write(b"picture"))
     draw = getattr(plotting, name)
     assert faults(name, draw, arguments, inspect.signature(draw), also=(OSError,)) == []
 

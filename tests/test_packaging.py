@@ -56,8 +56,11 @@ def test_everything_public_is_there():
 
 def test_import_leaves_extras_alone(run_python):
     code = (
-        "import sys, cconv\n"
-        "print([m for m in ('matplotlib', 'pooch', 'tqdm', 'torch', 'safetensors', 'PIL') if m in sys.modules])"
+        "import sys, numpy\n"
+        "before = set(sys.modules)\n"
+        "import cconv\n"
+        "names = ('matplotlib', 'pooch', 'tqdm', 'torch', 'safetensors', 'PIL', 'numpy.random')\n"
+        "print([m for m in names if m in sys.modules.keys() - before])"
     )
     result = run_python(code)
     assert result.stdout.strip() == "[]", result.stderr
@@ -142,6 +145,7 @@ def test_wheel_holds_modules_and_stubs_but_no_sources(serial_wheel):
     with zipfile.ZipFile(serial_wheel) as archive:
         files = set(archive.namelist())
     assert sources(".py") | sources(".pyi") | {"cconv/py.typed", "cconv/kernels/build_info.json"} <= files
+    assert "cconv_command.py" in files and not [name for name in files if name.endswith((".png", ".svg"))]
     assert not [name for name in files if name.endswith((".pyx", ".pxd", ".h", ".c")) or name.startswith("tests")]
     compiled = {name.split(".")[0] for name in files if name.endswith((".so", ".pyd"))}
     once = {f"cconv/kernels/{name}" for name in ("_im2col", "runtime/_cpu", "runtime/_memory", "runtime/_threads")}
@@ -225,6 +229,27 @@ def test_wrong_environment_is_refused(variables, message, tmp_path):
     result = run("setup.py", "build_ext", "-b", tmp_path, "-t", tmp_path, cwd=ROOT, **variables)
     assert result.returncode != 0
     assert re.search(message, result.stderr)
+
+
+@needs_source_tree
+def test_a_missing_compiler_is_one_line_that_says_what_to_install(tmp_path):
+    pytest.importorskip("setuptools")
+    result = run("setup.py", "build_ext", "-b", tmp_path, "-t", tmp_path, cwd=ROOT, CC="/nonexistent/cc")
+    assert result.returncode != 0
+    assert "Cythonizing" not in result.stdout  # which takes its time
+    line = result.stderr.splitlines()[-1]
+    assert line.startswith("error: building cconv needs a C compiler and Python's headers")
+    assert "/nonexistent/cc" in line and "apt install gcc libc6-dev python3-dev" in line
+    assert "Traceback" not in result.stderr
+
+
+@needs_source_tree
+def test_missing_headers_of_python_are_one_line_too(tmp_path):
+    pytest.importorskip("setuptools")
+    hidden = "-nostdinc -DPY_SSIZE_T_CLEAN"  # no header is found
+    result = run("setup.py", "build_ext", "-b", tmp_path, "-t", tmp_path, cwd=ROOT, CFLAGS=hidden)
+    assert result.returncode != 0
+    assert result.stderr.splitlines()[-1].startswith("error: building cconv needs a C compiler and Python's headers")
 
 
 @needs_source_tree

@@ -1,14 +1,18 @@
 """Convolution and its gradients, checked at the door and computed by `cconv.kernels`."""
 
+from __future__ import annotations
+
 import math
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .. import kernels
 from .._arrays import as_input, in_dtype_of, promote, with_weights
 from .._checks import wanted_gradients
+from .._typing import Array, Floats, Gradients, IntPair, Pad
 from ..geometry import checked_size, hashable, integer, window
 
 __all__ = ["convolution", "convolution_backward"]
@@ -131,7 +135,7 @@ def passes(source, W, target, steps, groups, algorithm, **which):
     return {"channels": kernels.conv, "pixels": pixels}[algorithm]
 
 
-def padded(x, W, around, steps):
+def padded(x: Array, W: Array, around: Any, steps: Any) -> tuple[Array, Any]:
     """Return x and steps for filters that are not all finite: with padding written out, where there is any.
 
     Kernels leave out taps that lie in the padding. An infinite weight times a zero of it is not a number.
@@ -170,7 +174,17 @@ def run_weight_gradient(dout, x, dW, db, steps, groups, threads, *, windows=Fals
         kernel.backward_weights(dout, x, dW, db, steps, groups, threads)
 
 
-def convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1, algorithm=None):
+def convolution(
+    x: ArrayLike,
+    W: ArrayLike,
+    b: ArrayLike | None = None,
+    *,
+    stride: IntPair = 1,
+    pad: Pad = 0,
+    dilation: IntPair = 1,
+    groups: int = 1,
+    algorithm: Literal["channels", "pixels"] | None = None,
+) -> Floats:
     r"""Cross-correlate images with filters.
 
     .. math:: out_{n,f,y,z} = b_f + \sum_{c,i,j} W_{f,c,i,j}\; x_{n,\,c,\,y s_h - p_t + i d_h,\,z s_w - p_l + j d_w}
@@ -236,20 +250,20 @@ def convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1, algorith
 
 
 def convolution_backward(
-    dout,
-    x,
-    W,
+    dout: ArrayLike,
+    x: ArrayLike,
+    W: ArrayLike,
     *,
-    stride=1,
-    pad=0,
-    dilation=1,
-    groups=1,
-    bias=True,
-    input_gradient=True,
-    parameter_gradient=True,
-    input_algorithm=None,
-    weight_algorithm=None,
-):
+    stride: IntPair = 1,
+    pad: Pad = 0,
+    dilation: IntPair = 1,
+    groups: int = 1,
+    bias: bool = True,
+    input_gradient: bool = True,
+    parameter_gradient: bool = True,
+    input_algorithm: Literal["channels", "pixels", "scattered", "listed"] | None = None,
+    weight_algorithm: Literal["channels", "pixels", "windows", "listed"] | None = None,
+) -> Gradients:
     r"""Return the gradients of `convolution`.
 
     .. math::
@@ -323,7 +337,7 @@ def convolution_backward(
     listed_dx = dx if input_algorithm == "listed" else None
     parameters = (dW, db) if weight_algorithm == "listed" else (None, None)
     if listed_dx is not None or parameters[0] is not None:
-        conv.backward_listed(dout, None, None, x, W, *parameters, listed_dx, *shape[2:], steps, threads)
+        conv.backward_listed(dout, None, None, x, W, *parameters, listed_dx, shape[2], shape[3], steps, threads)
     if input_gradient and input_algorithm != "listed":
         run_input_gradient(dout, W, dx, steps, groups, threads, algorithm=input_algorithm)
     if parameter_gradient and weight_algorithm != "listed":

@@ -1,10 +1,16 @@
 """Operations that networks run as one kernel, checked at the door and computed by `cconv.kernels.conv`."""
 
+from __future__ import annotations
+
+from typing import Any, Literal, overload
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .. import kernels
 from .._arrays import as_input, in_dtype_of, promote, with_weights
 from .._checks import flag, positive, wanted_gradients
+from .._typing import Array, Floats, Gradients, IntPair, Pad
 from .activation import relu_backward
 from .convolution import COST, convolution_backward, geometry, padded, passes, select
 from .normalization import normalization_table
@@ -109,22 +115,22 @@ class PreparedConvolution:
 
 
 def convolution_batch_normalization(
-    x,
-    W,
-    b,
-    gamma,
-    beta,
-    mean,
-    var,
+    x: ArrayLike,
+    W: ArrayLike,
+    b: ArrayLike | None,
+    gamma: ArrayLike,
+    beta: ArrayLike,
+    mean: ArrayLike,
+    var: ArrayLike,
     *,
-    eps=10e-7,
-    branch=None,
-    relu=False,
-    stride=1,
-    pad=0,
-    dilation=1,
-    groups=1,
-):
+    eps: float = 10e-7,
+    branch: ArrayLike | None = None,
+    relu: bool = False,
+    stride: IntPair = 1,
+    pad: Pad = 0,
+    dilation: IntPair = 1,
+    groups: int = 1,
+) -> Floats:
     r"""Normalise the output of `convolution` with given statistics, add a branch and apply relu, in one kernel.
 
     .. math:: out = \max\left(\gamma \frac{conv(x) - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta + branch,\ 0\right)
@@ -181,9 +187,44 @@ def convolution_batch_normalization(
     return run(x, branch, relu)
 
 
+@overload
 def convolution_relu_max_pool(
-    x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1, return_argmax=False, algorithm=None
-):
+    x: ArrayLike,
+    W: ArrayLike,
+    b: ArrayLike | None = None,
+    *,
+    stride: IntPair = 1,
+    pad: Pad = 0,
+    dilation: IntPair = 1,
+    groups: int = 1,
+    return_argmax: Literal[False] = False,
+    algorithm: Literal["channels"] | None = None,
+) -> Floats: ...
+@overload
+def convolution_relu_max_pool(
+    x: ArrayLike,
+    W: ArrayLike,
+    b: ArrayLike | None = None,
+    *,
+    stride: IntPair = 1,
+    pad: Pad = 0,
+    dilation: IntPair = 1,
+    groups: int = 1,
+    return_argmax: Literal[True],
+    algorithm: Literal["channels"] | None = None,
+) -> tuple[Floats, Array]: ...
+def convolution_relu_max_pool(
+    x: ArrayLike,
+    W: ArrayLike,
+    b: ArrayLike | None = None,
+    *,
+    stride: IntPair = 1,
+    pad: Pad = 0,
+    dilation: IntPair = 1,
+    groups: int = 1,
+    return_argmax: bool = False,
+    algorithm: Literal["channels"] | None = None,
+) -> Floats | tuple[Floats, Array]:
     r"""Compute ``max_pool(relu(convolution(x, W, b)), 2)`` without ever holding the convolution's output of the batch.
 
     .. math:: out_{n,f,y,z} = \max_{i,j \in \{0, 1\}} \max(conv_{n,f,2y+i,2z+j}, 0)
@@ -230,25 +271,25 @@ def convolution_relu_max_pool(
     argmax = kernels.memory.empty(shape, UINT8) if return_argmax else None
     threads = kernels.cpu.threads_for(COST * multiply_adds)
     kernels.conv.forward_pooled(x, W, b, out, argmax, out_h, out_w, steps, groups, threads)
-    return (out, argmax) if return_argmax else out
+    return out if argmax is None else (out, argmax)
 
 
 def convolution_relu_max_pool_backward(
-    dout,
-    out,
-    argmax,
-    x,
-    W,
+    dout: ArrayLike,
+    out: ArrayLike,
+    argmax: Array,
+    x: ArrayLike,
+    W: ArrayLike,
     *,
-    stride=1,
-    pad=0,
-    dilation=1,
-    groups=1,
-    bias=True,
-    input_gradient=True,
-    parameter_gradient=True,
-    algorithm=None,
-):
+    stride: IntPair = 1,
+    pad: Pad = 0,
+    dilation: IntPair = 1,
+    groups: int = 1,
+    bias: bool = True,
+    input_gradient: bool = True,
+    parameter_gradient: bool = True,
+    algorithm: Literal["windows", "listed", "unpooled"] | None = None,
+) -> Gradients:
     """Return the gradients of `convolution_relu_max_pool`.
 
     They are those of its three operations one after the other. Three values in four of the convolution's own gradient
@@ -312,14 +353,14 @@ def convolution_relu_max_pool_backward(
     if algorithm == "unpooled":
         # The maximum is positive where relu passed it, so relu's gradient is taken on a quarter of the values.
         dout = max_pool_backward(relu_backward(dout, out), argmax, full, 2)
-        settings = {"stride": stride, "pad": pad, "dilation": dilation, "groups": groups}
-        wanted = {"bias": bias, "input_gradient": input_gradient, "parameter_gradient": parameter_gradient}
-        return convolution_backward(dout, x, W, **settings, **wanted)
+        settings: dict[str, Any] = {"stride": stride, "pad": pad, "dilation": dilation, "groups": groups}
+        settings |= {"bias": bias, "input_gradient": input_gradient, "parameter_gradient": parameter_gradient}
+        return convolution_backward(dout, x, W, **settings)
     given = x, W
     dout, out, x, W = promote(dout, out, image, weights)
     empty = kernels.memory.empty
     dx = empty(x.shape, x.dtype) if input_gradient else None
-    dW = empty(W.shape, W.dtype) if parameter_gradient else None
+    dW: Any = empty(W.shape, W.dtype) if parameter_gradient else None
     db = empty((filters,), W.dtype) if bias and parameter_gradient else None
     if algorithm == "windows":
         threads = kernels.cpu.threads_for(WINDOW_COST * dout.size * weights.shape[1] * weights.shape[2])

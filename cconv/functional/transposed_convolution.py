@@ -1,8 +1,15 @@
 """Transposed convolution and its gradients: a convolution's passes with their roles exchanged."""
 
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from numpy.typing import ArrayLike
+
 from .. import kernels
 from .._arrays import as_input, in_dtype_of, promote
 from .._checks import wanted_gradients
+from .._typing import Array, Floats, Gradients, IntPair, Pad
 from ..geometry import checked_size, integer, transposed_window
 from .convolution import COST, passes, run_input_gradient, run_weight_gradient, select
 
@@ -12,7 +19,7 @@ __all__ = ["transposed_convolution", "transposed_convolution_backward"]
 NO_LISTS = dict.fromkeys(("listed", "windows"), "a transposed convolution has no list of values that are not 0")
 
 
-def _door(x, W, groups):
+def _door(x: Any, W: Any, groups: Any) -> tuple[Array, Array, int]:
     """Check what every pass needs; return x, W in one dtype."""
     x, W = promote(as_input(x, "x", 4), as_input(W, "W", 4))
     groups = integer(groups, "groups", 1)
@@ -29,7 +36,18 @@ def _door(x, W, groups):
     return x, W, groups
 
 
-def transposed_convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1, output_padding=0, algorithm=None):
+def transposed_convolution(
+    x: ArrayLike,
+    W: ArrayLike,
+    b: ArrayLike | None = None,
+    *,
+    stride: IntPair = 1,
+    pad: Pad = 0,
+    dilation: IntPair = 1,
+    groups: int = 1,
+    output_padding: IntPair = 0,
+    algorithm: Literal["channels", "pixels", "scattered"] | None = None,
+) -> Floats:
     r"""Spread images with filters: the adjoint of `convolution` with the same settings, plus a bias.
 
     .. math:: out_{n,f,\,y s_h - p_t + i d_h,\,z s_w - p_l + j d_w} = b_f + \sum x_{n,c,y,z}\; W_{c,f,i,j}
@@ -92,7 +110,8 @@ def transposed_convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=
         if b.shape[0] != filters:
             raise ValueError(f"b must have one value for each of the {filters} output channels, got shape {b.shape}")
         x, W, b = promote(x, W, b)
-    place = transposed_window(*x.shape[2:], *W.shape[2:], stride, pad, dilation, output_padding)
+    sizes = x.shape[2], x.shape[3], W.shape[2], W.shape[3]
+    place = transposed_window(*sizes, stride, pad, dilation, output_padding)
     if algorithm is not None:
         select("input_gradient", algorithm, "algorithm", NO_LISTS)
     shape = len(x), filters, place.out_h, place.out_w
@@ -104,21 +123,21 @@ def transposed_convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=
 
 
 def transposed_convolution_backward(
-    dout,
-    x,
-    W,
+    dout: ArrayLike,
+    x: ArrayLike,
+    W: ArrayLike,
     *,
-    stride=1,
-    pad=0,
-    dilation=1,
-    groups=1,
-    output_padding=0,
-    bias=True,
-    input_gradient=True,
-    parameter_gradient=True,
-    input_algorithm=None,
-    weight_algorithm=None,
-):
+    stride: IntPair = 1,
+    pad: Pad = 0,
+    dilation: IntPair = 1,
+    groups: int = 1,
+    output_padding: IntPair = 0,
+    bias: bool = True,
+    input_gradient: bool = True,
+    parameter_gradient: bool = True,
+    input_algorithm: Literal["channels", "pixels"] | None = None,
+    weight_algorithm: Literal["channels", "pixels"] | None = None,
+) -> Gradients:
     r"""Return the gradients of `transposed_convolution`.
 
     .. math::
@@ -167,7 +186,8 @@ def transposed_convolution_backward(
     given = x, W
     x, W, groups = _door(x, W, groups)
     dout, x, W = promote(as_input(dout, "dout", 4), x, W)
-    place = transposed_window(*x.shape[2:], *W.shape[2:], stride, pad, dilation, output_padding)
+    sizes = x.shape[2], x.shape[3], W.shape[2], W.shape[3]
+    place = transposed_window(*sizes, stride, pad, dilation, output_padding)
     shape = len(x), W.shape[1] * groups, place.out_h, place.out_w
     if dout.shape != shape:
         raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
