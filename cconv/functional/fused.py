@@ -92,7 +92,6 @@ class PreparedConvolution:
             kernel = passes(x, W, empty(full, W.dtype), steps, groups, None)
             self.run = kernel.prepare(x.shape[1:], W, b, self.shape, steps, groups, table)
         self.pooled = pooled
-        self._shape_in = tuple(shape)
         self.table = table
         self.cost = COST * multiply_adds
         self._dtype = W.dtype
@@ -174,17 +173,16 @@ def convolution_batch_normalization(
     for name, array in (("gamma", gamma), ("beta", beta)):
         if array.shape != W.shape[:1]:
             raise ValueError(f"{name} must have one value for each of the {len(W)} filters, got shape {array.shape}")
-    arrays = [array for array in (b, branch) if array is not None]
-    x, W, gamma, beta, *arrays = promote(x, W, gamma, beta, *(as_input(array, "branch") for array in arrays))
-    b = None if b is None else arrays[0]
+    added = None if branch is None else as_input(branch, "branch", 4)
+    x, W, gamma, beta, *rest = promote(x, W, gamma, beta, *(array for array in (b, added) if array is not None))
+    b = None if b is None else rest[0]
     table = normalization_table(gamma, beta, mean, var, eps)
-    settings = {"stride": stride, "pad": pad, "dilation": dilation, "groups": groups}
-    run = PreparedConvolution(x.shape[1:], W, b, table=table, **settings)
-    if branch is not None:
-        branch = arrays[-1]
-        if branch.shape != (len(x), *run.shape):
-            raise ValueError(f"branch must have the output's shape {(len(x), *run.shape)}, got {branch.shape}")
-    return run(x, branch, relu)
+    run = PreparedConvolution(x.shape[1:], W, b, table=table, stride=stride, pad=pad, dilation=dilation, groups=groups)
+    if added is not None:
+        added = rest[-1]
+        if added.shape != (len(x), *run.shape):
+            raise ValueError(f"branch must have the output's shape {(len(x), *run.shape)}, got {added.shape}")
+    return run(x, added, relu)
 
 
 @overload

@@ -458,14 +458,13 @@ def _statistics(mean, var, shape):
     return [array.astype(np.float64, copy=False) for array in arrays]
 
 
-def normalization_table(gamma, beta, mean, var, eps, *, out=None):
+def normalization_table(gamma, beta, mean, var, eps):
     """Return (3, F): with what is subtracted, multiplied and added where `batch_normalization` is given mean and var.
 
     A convolution that normalises its own output takes it (`cconv.functional.fused`). gamma and beta are of the output's
-    dtype; the table is written into `out` where there is one.
+    dtype.
     """
     mean, var = _statistics(mean, var, gamma.shape)
-    if out is None:
-        out = np.empty((3, gamma.size), gamma.dtype)
-    kernels.norm.batch_norm_table(mean, var, gamma, beta, eps, out)
-    return out
+    table = np.empty((3, gamma.size), gamma.dtype)
+    kernels.norm.batch_norm_table(mean, var, gamma, beta, eps, table)
+    return table

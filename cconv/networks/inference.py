@@ -31,12 +31,12 @@ from ..functional.normalization import normalization_table
 from ..layers import Affine, BatchNormalization, Concatenate, Convolution, Pooling, Relu, Residual
 from ..layers.affine import as_rows
 from ..layers.branches import Branches
-from ..layers.stack import call, known_kinds
+from ..layers.stack import call, known_kinds, nested
 
 __all__ = ["Plan", "plan"]
 
-# Bytes that the images of one turn may take in a program's buffers: half of a second cache of 2 MiB. A fit.
-TURN_BYTES = 1 << 20
+# Bytes that the images of one turn may take in a program's buffers: a quarter of a second cache of 2 MiB. A fit.
+TURN_BYTES = 1 << 19
 
 FORWARDS = {kind: kind.forward for kind in known_kinds().values()}
 HALVING = Pooling(2, 2, stride=2).describe()
@@ -56,12 +56,13 @@ class Operation(NamedTuple):
     branch: int
     target: int
     relu: bool
-    norm: tuple | None  # what `normalization_table` makes its table of
+    norm: tuple | None  # of what its table is made: gamma, beta, mean, variance and eps
 
     def refresh(self):
         """Take in what arrays hold now; return whether that will do."""
         if self.norm is not None:
-            normalization_table(*self.norm, out=self.prepared.table)
+            gamma, beta, mean, var, eps = self.norm
+            kernels.norm.batch_norm_table(mean, var, gamma, beta, eps, self.prepared.table)
         return self.prepared.refresh()
 
 
@@ -110,6 +111,7 @@ def plan(layers, x, kept):
         last = None
     if last is not None and last.key == key and _same(last.state, state) and last.refresh():
         return last
+    nested(layers)
     made = _steps(list(layers.values()), np.zeros((1, *x.shape[1:]), x.dtype))
     return None if made is None else Plan(key, state, made)
 

@@ -218,7 +218,6 @@ class Network:
         TypeError, ValueError
             If x holds integers (scale them first, or put Scale() first) or images of another shape.
         """
-        nested(self.layers)
         batch_size = integer(batch_size, "batch_size", 1)
         x = self._samples(x)
         return keeping_nothing(lambda: self._scores(x, batch_size))

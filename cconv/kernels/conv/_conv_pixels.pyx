@@ -73,8 +73,19 @@ cdef extern from "conv/pixels.h" nogil:
     float sum_lanes_float(const float*) noexcept
     double sum_lanes_double(const double*) noexcept
 
+cdef extern from "conv/depthwise.h" nogil:
+    const int DEPTH_COLUMNS
+    ctypedef struct Depth "depth_geometry":
+        Py_ssize_t H, W, OH, OW, FH, FW, sh, sw, pt, pl, dh
+    void depthwise_float(const Depth*, const float*, const float*, const float*, const Finish*, Py_ssize_t,
+                         const float**, float*, Py_ssize_t) noexcept
+    void depthwise_double(const Depth*, const double*, const double*, const double*, const Finish*, Py_ssize_t,
+                          const double**, double*, Py_ssize_t) noexcept
+
 cdef enum:
     ALIGNMENT = 64
+    ONE_TAP_CHANNELS = 64  # the most for which an output of one tap is faster here than in _conv.pyx,
+    ONE_TAP_VECTORS = 8  # of so many vectors of pixels or more: fits
     ITEMS = 16  # pieces of work a weight gradient is cut into, where it can be
     SETS_BYTES = 4 << 20  # memory for the sums of sets of images
 
@@ -96,6 +107,10 @@ cdef struct Gather:
     Py_ssize_t strip  # room for the flat outputs of one phase
     Py_ssize_t passes
     Pass* each
+    bint is_depthwise  # whether outputs are those of depthwise.h, which copies nothing
+    Depth depth
+    Py_ssize_t behind  # values that it reads behind a row; as many as `depth.pl` before
+    Py_ssize_t lines, zeros  # values that pointers to the rows take, and a row of zeros
 
 cdef struct GatherJob:
     bint single
@@ -167,6 +182,15 @@ cdef inline floating sum_lanes(const floating* totals) noexcept nogil:
         return sum_lanes_double(totals)
 
 
+cdef inline void depthwise(const Depth* g, const floating* x, const floating* zeros, const floating* w,
+                           const Finish* after, Py_ssize_t c, void* lines, floating* out,
+                           Py_ssize_t at) noexcept nogil:
+    if floating is float:
+        depthwise_float(g, x, zeros, w, after, c, <const float**>lines, out, at)
+    else:
+        depthwise_double(g, x, zeros, w, after, c, <const double**>lines, out, at)
+
+
 cdef void pack(const floating* W, floating* to, Gather* g, Py_ssize_t taps) noexcept nogil:
     """Turn filters (source channel, output channel) round and sort their taps by passes."""
     cdef Py_ssize_t s, group, f, c, t
@@ -177,6 +201,23 @@ cdef void pack(const floating* W, floating* to, Gather* g, Py_ssize_t taps) noex
                     for t in range(g.each[s].taps):
                         to[0] = W[((group * g.C + c) * g.F + f) * taps + g.each[s].tap[t]]
                         to += 1
+
+
+cdef void filter_channel(const floating* x, const floating* begin, const floating* end, const floating* W,
+                         const Finish* after, floating* outs, Py_ssize_t at, Gather* g, Py_ssize_t group,
+                         floating* mine) noexcept nogil:
+    """Compute a depthwise group of one image, which lies in an array from `begin` to `end`: that may not be left."""
+    cdef Py_ssize_t area = g.depth.H * g.depth.W, taps = g.depth.FH * g.depth.FW, f
+    cdef const floating* image = x
+    cdef void* lines = mine  # pointers first, which are aligned so
+    cdef const floating* zeros = <const floating*>mine + g.lines + g.depth.pl
+    cdef floating* copied = mine + g.lines + g.zeros + g.depth.pl
+    if x - begin < g.depth.pl or end - (x + area) < g.behind:
+        memcpy(copied, x, area * sizeof(floating))
+        image = copied
+    for f in range(g.F):
+        depthwise(&g.depth, image, zeros, W + (group * g.F + f) * taps, after, group * g.F + f, lines, outs,
+                  at + f * g.depth.OH * g.depth.OW)
 
 
 cdef void filter_group(const floating* x, const floating* end, const floating* W, const Finish* after, floating* outs,
@@ -195,7 +236,7 @@ cdef void filter_group(const floating* x, const floating* end, const floating* W
         split(x, end, g, mine)
         image = mine
         strips = mine + round_up(g.C * g.plane, ALIGNMENT) + ALIGNMENT
-    if g.in_rows and g.each.taps == 1:
+    if g.in_rows and g.passes == g.each.taps == 1:
         # What a tile reads of all channels stays in the first cache for all filters.
         p = g.each
         q = 0
@@ -247,6 +288,10 @@ cdef void some_parts(const floating* x, const floating* W, floating* out, floati
         image = quotient(item, parts)
         part = item - image * parts
         group = image - quotient(image, g.groups) * g.groups
+        if g.is_depthwise:
+            filter_channel(x + image * size, x, x + job.N * g.groups * size, W, &job.after, out,
+                           image * g.F * g.H * g.W, g, group, mine)
+            continue
         filter_group(x + image * size, x + job.N * g.groups * size, W, &job.after, out, image * g.F * g.H * g.W, g, group,
                      quotient(part * blocks, parts), quotient((part + 1) * blocks, parts), mine)
 
@@ -436,6 +481,13 @@ cdef class Plan:
             self.private += g.passes * PIXELS_F * g.strip + ALIGNMENT
         if not backward and g.W < lanes:
             self.private = max(self.private, round_up(g.C * g.plane, ALIGNMENT) + g.F * g.H * g.W + 2 * ALIGNMENT)
+        g.is_depthwise = not backward and g.C == 1 and sw <= 2 and dw == 1 and FW <= DEPTH_COLUMNS
+        if g.is_depthwise:
+            g.depth = Depth(place.H, place.W, g.H, g.W, FH, FW, sh, sw, pt, pl, dh)
+            g.behind = max((g.W - lanes if g.W >= lanes else 0) * sw - pl + FW - 1 + lanes * sw - place.W, 0)
+            g.zeros = round_up(pl + place.W + g.behind, ALIGNMENT)
+            g.lines = round_up(((g.H - 1) * sh + (FH - 1) * dh + 1) * <Py_ssize_t>sizeof(void*) // itemsize, ALIGNMENT)
+            self.private = max(self.private, g.lines + g.zeros + pl + place.H * place.W + g.behind)
         self.private = round_up(self.private, ALIGNMENT)
 
     cdef void lay_taps(self, Pass* p, Py_ssize_t a, Py_ssize_t b, tuple filters, Py_ssize_t sh, Py_ssize_t sw,
@@ -511,6 +563,14 @@ cdef Plan find_plan(tuple source, cnp.ndarray W, tuple target, tuple steps, Py_s
     return <Plan>found
 
 
+cdef Plan output_plan(tuple source, cnp.ndarray W, tuple target, tuple steps, Py_ssize_t groups):
+    """Return the plan of an output pass; to filters of one tap an image without padding or stride is one long row."""
+    if W.shape[2] == W.shape[3] == 1 and source[1:] == target[1:] and steps[:4] == (1, 1, 0, 0):
+        area = source[1] * source[2]
+        return find_plan((source[0], 1, area), W, (target[0], 1, area), steps, groups, False)
+    return find_plan(source, W, target, steps, groups, False)
+
+
 cdef struct Output:
     Gather* g
     bint single
@@ -527,7 +587,7 @@ cdef void run_output(void* given, const void* x, const void* branch, bint relu, 
     cdef Gather* g = output.g
     cdef Py_ssize_t parts = 1
     # With few pieces of work, threads share one; each splits the image for itself.
-    if num_threads > 1:
+    if num_threads > 1 and not g.is_depthwise:
         parts = max(min(ceil_div(4 * num_threads, N * g.groups), ceil_div(g.F, PIXELS_F)), 1)
     cdef GatherJob job = GatherJob(
         output.single, x, output.weights, Finish(output.bias, output.norm, g.groups * g.F, branch, relu), out, g, N,
@@ -598,7 +658,7 @@ cdef Prepared prepared(Plan plan, cnp.ndarray W, object b, bint backward, object
 
 def prepare(tuple source, cnp.ndarray W, object b, tuple target, tuple steps, int groups, object norm, /):
     """Prepare the convolution of images, as `kernels.conv.prepare` does."""
-    return prepared(find_plan(source, W, target, steps, groups, False), W, b, False, norm)
+    return prepared(output_plan(source, W, target, steps, groups), W, b, False, norm)
 
 
 def suits(cnp.ndarray source, cnp.ndarray W, cnp.ndarray target, tuple steps, int groups, bint backward=False,
@@ -609,7 +669,7 @@ def suits(cnp.ndarray source, cnp.ndarray W, cnp.ndarray target, tuple steps, in
     `backward`, of the input gradient's. Per vector of outputs and in multiply-adds, as measured: lanes of channels need
     8 more to be transposed, lanes of pixels a tenth more to be loaded, 3 to be stored, and 2 for each vector of source
     that is copied, or many more where its columns have to be sorted. Filters of one tap are matrix products, where
-    nothing pays for a copy.
+    nothing pays for a copy: here where few channels are summed, over images of many pixels that are read where they are.
     """
     cdef Py_ssize_t taps = W.shape[2] * W.shape[3], lanes = TILE_BYTES // cnp.PyArray_ITEMSIZE(W)
     cdef Py_ssize_t C = source.shape[1] // groups, F = target.shape[1] // groups
@@ -618,8 +678,11 @@ def suits(cnp.ndarray source, cnp.ndarray W, cnp.ndarray target, tuple steps, in
     cdef double products = C * taps, copies = C
     if W.shape[1] == 1 < groups:
         return True
-    if taps == 1 or target.size == 0:
+    if target.size == 0:
         return False
+    if taps == 1:
+        return (not backward and not weights and C <= ONE_TAP_CHANNELS and steps[:4] == (1, 1, 0, 0)
+                and height * width >= ONE_TAP_VECTORS * lanes)
     if backward:
         products /= sh * sw
         height, width = ceil_div(height, sh), ceil_div(width, sw)
@@ -636,7 +699,7 @@ def suits(cnp.ndarray source, cnp.ndarray W, cnp.ndarray target, tuple steps, in
 
 def forward(cnp.ndarray x, cnp.ndarray W, object b, cnp.ndarray out, tuple steps, int groups, int num_threads, /):
     """Write the convolution of x (N, C, H, W) with W (FN, C / groups, FH, FW), plus b (FN,) or None, into out."""
-    prepared(find_plan(sizes(x), W, sizes(out), steps, groups, False), W, b, False)(x, None, False, out, None, num_threads)
+    prepared(output_plan(sizes(x), W, sizes(out), steps, groups), W, b, False)(x, None, False, out, None, num_threads)
 
 
 def backward_input(cnp.ndarray dout, cnp.ndarray W, cnp.ndarray dx, tuple steps, int groups, int num_threads,

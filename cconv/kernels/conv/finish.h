@@ -43,15 +43,15 @@ typedef struct {
 #elif defined(T)
 
 #if defined(__GNUC__)
-TILE_INLINE NAME(vec) NAME(normalized)(NAME(vec) x, T centre, T scale, T shift)
+TILE_INLINE NAME(vec) NAME(normalized)(NAME(vec) x, NAME(vec) centre, NAME(vec) scale, NAME(vec) shift)
 {
-    return NAME(multiply_add)(x - NAME(spread)(centre), NAME(spread)(scale), NAME(spread)(shift));
+    return NAME(multiply_add)(x - centre, scale, shift);
 }
 TILE_INLINE NAME(vec) NAME(rectified)(NAME(vec) x) { return NAME(keep)(x, ~(x <= NAME(spread)(0))); }
 #else
-TILE_INLINE NAME(vec) NAME(normalized)(NAME(vec) x, T centre, T scale, T shift)
+TILE_INLINE NAME(vec) NAME(normalized)(NAME(vec) x, NAME(vec) centre, NAME(vec) scale, NAME(vec) shift)
 {
-    for (int l = 0; l < LANES; l++) x.lane[l] = (x.lane[l] - centre) * scale + shift;
+    for (int l = 0; l < LANES; l++) x.lane[l] = (x.lane[l] - centre.lane[l]) * scale.lane[l] + shift.lane[l];
     return x;
 }
 TILE_INLINE NAME(vec) NAME(rectified)(NAME(vec) x)
@@ -61,20 +61,23 @@ TILE_INLINE NAME(vec) NAME(rectified)(NAME(vec) x)
 }
 #endif
 
+/* The first `count` values from p on, and zeros behind them. */
+TILE_INLINE NAME(vec) NAME(load_some)(const T *p, ptrdiff_t count)
+{
+    NAME(vec) v = NAME(spread)(0);
+    if (count >= LANES) return NAME(load)(p);
+    memcpy(&v, p, (size_t)count * sizeof(T));
+    return v;
+}
+
 /* Finish a vector of outputs of channel c, of which the first `count` count; the first is output `at` of the array. */
 TILE_INLINE NAME(vec) NAME(finished)(NAME(vec) x, const conv_finish *after, ptrdiff_t c, ptrdiff_t at, ptrdiff_t count)
 {
     const T *const norm = (const T *)after->norm + c, *const branch = (const T *)after->branch + at;
     const ptrdiff_t channels = after->channels;
-    if (after->norm) x = NAME(normalized)(x, norm[0], norm[channels], norm[2 * channels]);
-    if (after->branch) {
-        NAME(vec) more = NAME(spread)(0);
-        if (count >= LANES)
-            more = NAME(load)(branch);
-        else
-            memcpy(&more, branch, (size_t)count * sizeof(T));
-        x = NAME(add)(x, more);
-    }
+    if (after->norm)
+        x = NAME(normalized)(x, NAME(spread)(norm[0]), NAME(spread)(norm[channels]), NAME(spread)(norm[2 * channels]));
+    if (after->branch) x = NAME(add)(x, NAME(load_some)(branch, count));
     return after->relu ? NAME(rectified)(x) : x;
 }
 
@@ -114,8 +117,7 @@ static void NAME(finish_plane)(T *out, ptrdiff_t count, const conv_finish *after
     for (; count - k >= LANES; k += LANES)
         NAME(store)(out + at + k, NAME(finished)(NAME(load)(out + at + k), after, c, at + k, LANES));
     if (k < count) {
-        NAME(vec) rest = NAME(spread)(0);
-        memcpy(&rest, out + at + k, (size_t)(count - k) * sizeof(T));
+        NAME(vec) rest = NAME(load_some)(out + at + k, count - k);
         rest = NAME(finished)(rest, after, c, at + k, count - k);
         memcpy(out + at + k, &rest, (size_t)(count - k) * sizeof(T));
     }
