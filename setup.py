@@ -19,11 +19,12 @@ import re
 import shutil
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
-from setuptools.errors import SetupError
+from setuptools.errors import BaseError, CCompilerError, SetupError
 
 KERNELS = Path("cconv/kernels")
 PACKAGE = "cconv.kernels"
@@ -32,11 +33,17 @@ ONCE = {
     "_cpu": "cconv.kernels.runtime._cpu",
     "_im2col": "cconv.kernels._im2col",
     "_memory": "cconv.kernels.runtime._memory",
+    "_program": "cconv.kernels.runtime._program",
     "_threads": "cconv.kernels.runtime._threads",
 }
 # The highest level for which they are compiled: their loops wait for memory or for divisions, and wider vectors do not
 # make them faster.
 HIGHEST = {"_augment": "baseline", "_loss": "v3", "_optimize": "v3", "_resample": "baseline"}
+# What brings a C compiler and Python's headers.
+INSTALL = (
+    "Debian and Ubuntu: apt install gcc libc6-dev python3-dev; Fedora: dnf install gcc python3-devel; macOS: "
+    "xcode-select --install; Windows: the Build Tools for Visual Studio with C++"
+)
 INFO = "build_info.json"  # what cconv.show_config() reports, and the stamp that tells a changed configuration
 
 DIRECTIVES = {
@@ -95,6 +102,7 @@ MODULE_FLAGS = {
     "_elementwise": ["--param=vect-epilogues-nomask=0", "--param=max-inline-insns-single=400"],
     "_gemm": ["--param=vect-epilogues-nomask=0"],
     "_memory": ["-Os"],
+    "_program": ["-Os"],
     "_optimize": ["--param=vect-epilogues-nomask=0"],
     "_threads": ["-Os"],
 }
@@ -168,6 +176,7 @@ class BuildExt(build_ext):
     def build_extensions(self):
         import numpy
 
+        self.expect_compiler()
         family = "msvc" if self.compiler.compiler_type == "msvc" else "unix"
         compile_flags = (DEBUG_FLAGS if self.debug_build else FLAGS)[family]
         stripped = sys.platform == "linux" and not self.debug_build
@@ -197,6 +206,19 @@ class BuildExt(build_ext):
             module.extra_link_args = link_flags
             module.define_macros = macros
         super().build_extensions()
+
+    def expect_compiler(self):
+        """Compile what includes Python's headers, before Cython takes its time; where that fails, say what to do."""
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder, "probe.c")
+            source.write_text("#include <Python.h>\n#include <math.h>\n")
+            try:
+                self.compiler.compile([str(source)], folder, include_dirs=self.include_dirs)
+            except (BaseError, CCompilerError) as error:
+                raise SetupError(
+                    f"building cconv needs a C compiler and Python's headers, and a test of them failed ({error}): "
+                    f"install them ({INSTALL}), or name a compiler in the environment variable CC"
+                ) from error
 
     def build_extension(self, ext):
         # Levels share their C files, and distutils names objects after them: without directories of their own they

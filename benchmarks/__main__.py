@@ -8,6 +8,7 @@ from pathlib import Path
 from . import interpreters, report
 from .arena import BLOCK, Arena
 from .contestants import BEFORE, CONTESTANTS
+from .inputs import NAMES
 from .machine import describe
 from .plots import save_plots
 from .results import Results
@@ -47,6 +48,14 @@ def parse(arguments=None):
         "--seconds", type=float, default=0, help="let each contestant take steps in `company` so long at least"
     )
     parser.add_argument("--threads", type=int, help="for each contestant; default: what cconv takes")
+    parser.add_argument(
+        "--network",
+        nargs="+",
+        choices=NAMES,
+        default=list(NAMES),
+        metavar="NAME",
+        help=f"only of these in `layers-of`: {', '.join(NAMES)}",
+    )
     parser.add_argument("--wheel", type=Path, help="a wheel whose size is reported")
     parser.add_argument("--json", type=Path, help="write the results, in seconds and bytes, to this file")
     parser.add_argument("--plots", type=Path, help="draw charts into this folder")
@@ -89,7 +98,8 @@ def run(options, before):
     sections = all_sections()
     names = [name for name in CONTESTANTS if name in options.contestants or (before and name == BEFORE)]
     with Arena(threads, names, repeats, seconds, before) as arena:
-        bench = Bench(arena, options.quick, options.smoke, options.wheel, options.seconds)
+        networks = [NAMES[name] for name in options.network]
+        bench = Bench(arena, options.quick, options.smoke, options.wheel, options.seconds, networks)
         for name in options.section:
             section = sections[name]
             unit = report.UNITS[section.unit][1]

@@ -12,6 +12,7 @@ ratios are taken within a repeat.
 
 import contextlib
 import ctypes
+import mmap
 import os
 import pickle
 import signal
@@ -357,7 +358,8 @@ class Desk:
         with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
             file.write("5")  # the peak starts again from here
         results = self.work.run()
-        return _status("VmHWM") - before - sum(array.nbytes for array in _arrays(results))
+        taken = _status("VmHWM") - before - sum(array.nbytes for array in _arrays(results))
+        return max(taken, mmap.PAGESIZE)  # less is not seen, and 0 has no ratio to anything
 
     def _calls(self, seconds):
         """Call `run` for so long, at least once; return how long each call took."""

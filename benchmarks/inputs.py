@@ -2,6 +2,7 @@
 
 import functools
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -118,31 +119,53 @@ def deep_parameters():
     return arrays
 
 
-def resnet_layers():
-    """The layers of ResNet for 3 x 32 x 32, 20 of them with parameters that are multiplied.
+def simple_layers():
+    """The layers of SimpleConvNet, told as those of ResNet."""
+    layers = [("biased_conv", 30, 5, 0), ("relu",), ("pool",), ("flatten",)]
+    return [*layers, ("affine", 100), ("relu",), ("affine", 10)]
 
-    A layer is its kind and its sizes: conv (filters, size, stride), depthwise (size, stride), norm, relu, residual
-    (body, shortcut), mean (of each channel), affine (units). Convolutions have no biases, and their outputs
+
+def deep_layers():
+    """The layers of DeepConvNet, told as those of ResNet."""
+    layers = []
+    for filters, pad in ((16, 1), (32, 2), (64, 1)):
+        layers += [("biased_conv", filters, 3, 1), ("relu",), ("biased_conv", filters, 3, pad), ("relu",), ("pool",)]
+    return [*layers, ("flatten",), ("affine", 50), ("relu",), ("dropout",), ("affine", 10), ("dropout",)]
+
+
+def resnet_layers(blocks):
+    """The layers of ResNet with so many blocks in a group: 6 times as many, and 2, have parameters to multiply with.
+
+    A layer is its kind and its sizes: conv (filters, size, stride), biased_conv (filters, size, pad), depthwise (size,
+    stride), norm, relu, residual (body, shortcut), pool (2 x 2), mean (of each channel), flatten, affine (units),
+    dropout (of half, with what remains twice as large). A conv and a depthwise have no biases, and their outputs
     ceil(input / stride) pixels; an odd one of the padding goes to the bottom and to the right.
     """
     layers = [("conv", 16, 3, 1), ("norm",), ("relu",)]
     for width, first in ((16, 1), (32, 2), (64, 2)):
-        for stride in (first, 1, 1):
+        for stride in (first, *[1] * (blocks - 1)):
             body = [("conv", width, 3, stride), ("norm",), ("relu",), ("conv", width, 3, 1), ("norm",)]
             layers += [("residual", body, [] if stride == 1 else [("conv", width, 1, stride), ("norm",)]), ("relu",)]
     return [*layers, ("mean",), ("affine", 10)]
 
 
 def mobilenet_layers():
-    """The layers of MobileNet for 3 x 32 x 32, told as those of ResNet."""
+    """The layers of MobileNet, told as those of ResNet."""
     layers = [("conv", 16, 3, 1), ("norm",), ("relu",)]
     for filters, stride in ((32, 1), (64, 2), (64, 1), (128, 2), (128, 1)):
         layers += [("depthwise", 3, stride), ("norm",), ("relu",), ("conv", filters, 1, 1), ("norm",), ("relu",)]
     return [*layers, ("mean",), ("affine", 10)]
 
 
-def layer_parameters(layers, channels=3):
-    """Return the parameters of such layers in order, float32: filters, gamma, beta, and at last a matrix and biases."""
+ARRAYS = {"conv": 1, "biased_conv": 2, "depthwise": 1, "norm": 4, "affine": 2}  # of a layer of this kind
+
+
+def layer_arrays(layers, channels=3):
+    """Return the arrays of layers without biased_conv in order, float32.
+
+    They are filters, of a norm gamma, beta, mean and variance, and at last a matrix and biases. Means and variances are
+    those for outside training; none of them, or of gamma and beta, is what a new layer would have.
+    """
     rng = np.random.default_rng(0)
 
     def walk(layers, channels):
@@ -153,7 +176,9 @@ def layer_parameters(layers, channels=3):
                 arrays.append(rng.standard_normal(shape) * np.sqrt(2 / np.prod(shape[1:])))
                 channels = filters
             elif kind == "norm":
-                arrays.extend((np.ones(channels), np.zeros(channels)))
+                beta, mean = 0.1 * rng.standard_normal((2, channels))
+                gamma, variance = rng.uniform(0.5, 1.5, (2, channels))
+                arrays.extend((gamma, beta, mean, variance))
             elif kind == "residual":
                 body, shortcut = sizes
                 after = walk(body, channels)
@@ -169,7 +194,7 @@ def layer_parameters(layers, channels=3):
     return [array.astype("float32") for array in arrays]
 
 
-def pictures(batch, count=10):
+def pictures(batch, count):
     """Return `count` batches of images of noise, 3 x 32 x 32, and their labels."""
     rng = np.random.default_rng(0)
     return [
@@ -232,3 +257,31 @@ def update(shape):
     """Return parameters and gradients. No gradient is near 0, where what keeps a quotient finite would matter."""
     p, g = draw("float32", shape, shape)
     return p, np.copysign(np.abs(g) + 0.1, g)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that contestants build: its layers, the shape of an image, and what returns its arrays, in order."""
+
+    layers: list
+    shape: tuple[int, int, int]
+    arrays: Callable
+
+    def batches(self, batch, count=1):
+        """Return up to `count` batches of images, float32, and their labels: of digits, or of noise in colour."""
+        return digits("float32", batch, count) if self.shape[0] == 1 else pictures(batch, min(count, 10))
+
+
+def _with_norms(layers):
+    return Network(layers, (3, 32, 32), functools.partial(layer_arrays, layers))
+
+
+NETWORKS = {
+    "SimpleConvNet": Network(simple_layers(), (1, 28, 28), lambda: list(parameters("float32").values())),
+    "DeepConvNet": Network(deep_layers(), (1, 28, 28), deep_parameters),
+    "ResNet-8": _with_norms(resnet_layers(1)),
+    "ResNet-20": _with_norms(resnet_layers(3)),
+    "MobileNet": _with_norms(mobilenet_layers()),
+}
+# What the command line calls them.
+NAMES = dict(zip(("simple", "deep", "resnet8", "resnet20", "mobilenet"), NETWORKS, strict=True))

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from .contestants import PYTORCH
+from .contestants import BEFORE, PYTORCH
 from .results import Results, geometric_mean, least
 
 CHANNELS_LAST = ("PyTorch channels_last",)
 NUMPY, ONNX = ("NumPy",), ("ONNX Runtime",)
+ENGINES = (*ONNX, "OpenVINO")
 NCHW = ("PyTorch",)
 
 
@@ -52,6 +53,14 @@ def _share_of_peak(r):
     return max((1 / share for share in shares if share), default=None)
 
 
+def _share_of_pointwise(r):
+    """Measure it in a run with one thread: of a forward, layer by layer."""
+    rows = r.rows("layers-of")
+    rows = [row for row in rows if row.startswith("MobileNet ") and row.endswith(", 1x1, forward")]
+    own, peak = ([r.value("layers-of", row, name) for row in rows] for name in ("cconv", "FMA loop"))
+    return sum(peak) / sum(own) if r.data["machine"]["threads"] == 1 and rows and None not in own + peak else None
+
+
 def _import_time(r):
     own, numpy = r.value("imports", "import"), r.value("imports", "import", "NumPy")
     return None if own is None or numpy is None else own - numpy
@@ -84,6 +93,11 @@ def _beside(companions):
 
 def _memory(r):
     return next((r.value("memory", row) for row in r.rows("memory")), None)
+
+
+def _memory_of_scores(r):
+    ratios = [r.ratio("memory", row, "cconv", own=BEFORE) for row in r.rows("memory") if "scores of" in row]
+    return max((ratio for ratio in ratios if ratio), default=None)
 
 
 NICE_PAIR = "beside a nice'd one with two threads"
@@ -122,7 +136,30 @@ TARGETS = [
     Target("grouped convolution, each", 1, _least("convolution-kinds", "ward", start="grouped")),
     Target("transposed convolution, each", 1, _least("convolution-kinds", "ward", start="transposed")),
     Target("batch normalization, both, each", 1.5, _least("batch-normalization", "float32")),
-    Target("training step of DeepConvNet, PyTorch's best", 1.5, _against("deep-step", "float32", PYTORCH)),
+    Target("training step of DeepConvNet, PyTorch's best", 1.5, _against("networks-step", "DeepConvNet", PYTORCH)),
+    *(
+        Target(
+            f"forward of {network}, {images}, the best inference engine",
+            bound,
+            _against("networks-forward", f"{network}, batch {batch}", ENGINES),
+        )
+        for network, bound in (("MobileNet", 1), ("ResNet-20", 1), ("DeepConvNet", 1.2), ("SimpleConvNet", 1.2))
+        for batch, images in ((100, "100 images"), (1, "one image"))
+    ),
+    *(
+        Target(
+            f"training step of {network}, the best of PyTorch and TensorFlow",
+            2,
+            _against("networks-step", network, (*NCHW, *CHANNELS_LAST, "TensorFlow")),
+        )
+        for network in ("MobileNet", "ResNet-20")
+    ),
+    *(
+        Target(f"training step of {network}, {BEFORE}", 0.97, _against("networks-step", network, (BEFORE,)))
+        for network in ("DeepConvNet", "SimpleConvNet")
+    ),
+    Target("1 x 1 convolutions of MobileNet on one thread, share of the peak", 0.4, _share_of_pointwise, "%"),
+    Target(f"peak extra memory of scores of 100 images, {BEFORE}, each", 1, _memory_of_scores, most=True),
     Target("overhead of SimpleConvNet's forward, beyond its kernels", 8e-6, _glue, "us", most=True),
     Target("training beside one busy process, alone, each", 2, _beside("beside one busy process"), most=True),
     Target("training beside two busy processes, alone, each", 3, _beside("beside two busy processes"), most=True),

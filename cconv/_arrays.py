@@ -4,6 +4,8 @@ A kernel takes float32 or float64 arrays in native byte order, aligned and C-con
 handed on as it is, at the cost of a look at it; any other layout is copied once, here, and nowhere else.
 """
 
+from __future__ import annotations
+
 import math
 import sys
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._typing import Array, DType, Shape
 from .kernels import memory
 
 __all__ = [
@@ -42,19 +45,19 @@ UINT8 = np.dtype(np.uint8)
 is_ready = memory.is_ready
 
 
-def made_ready(array, dtype):
+def made_ready(array: Any, dtype: Any) -> Array:
     """Return a checked `array`, or a copy of it, in the form that the kernels take, in native `dtype`."""
     if is_ready(array) and array.dtype == dtype:
         return array
     return required(np.asarray(array), dtype)
 
 
-def required(array, dtype):
+def required(array: Any, dtype: Any) -> Array:
     """Return an array in a dtype, aligned and C-contiguous: itself, or one copy. `np.require` alone takes long."""
     flags = array.flags
     if array.dtype is dtype and flags.c_contiguous and flags.aligned:
         return array
-    return np.require(array, dtype, "CA")
+    return np.require(array, dtype, ["C", "A"])
 
 
 def as_input(array: Any, name: str, ndim: int | None = None, *, integers: bool = False) -> NDArray[Any]:
@@ -146,7 +149,7 @@ def taken_dtype(array, name, pixels=False, integers=False):
     raise TypeError(f"{name} must be {expected}, got {array.dtype}{hint}")
 
 
-def named_dtype(dtype):
+def named_dtype(dtype: Any) -> DType:
     """Return the dtype, float32 or float64, that an argument names.
 
     Examples
@@ -209,7 +212,7 @@ def is_parameter(array):
     return type(array) is np.ndarray or (isinstance(array, np.ndarray) and not _is_masked(array))
 
 
-def as_parameter(array, name):
+def as_parameter(array: Any, name: str) -> Array:
     """Return a parameter, which must be an array of NumPy's own, as it is updated where it lies.
 
     Raises
@@ -227,7 +230,7 @@ def as_parameter(array, name):
     return array
 
 
-def promote(*arrays):
+def promote(*arrays: Any) -> tuple[Array, ...]:
     """Return `arrays` in one dtype: float64 as soon as one of them is, as NumPy promotes.
 
     They come from `as_input`; any but the first may be None, which is handed through.
@@ -240,10 +243,11 @@ def promote(*arrays):
     """
     if memory.of_one_dtype(arrays):
         return arrays
-    return tuple(None if array is None else array.astype(FLOAT64, copy=False) for array in arrays)
+    widened: Any = (None if array is None else array.astype(FLOAT64, copy=False) for array in arrays)
+    return tuple(widened)
 
 
-def with_weights(x, W, b, ndim):
+def with_weights(x: Any, W: Any, b: Any, ndim: int) -> tuple[Array, Array, Array | None]:
     """Return the input, the weights and the bias (or None) of an operation as kernels take them, in one dtype.
 
     x and W have `ndim` dimensions, b has one; errors are those of `as_input`.
@@ -257,10 +261,11 @@ def with_weights(x, W, b, ndim):
     if memory.are_ready(x, W, b, ndim):
         return x, W, b
     x, W = as_input(x, "x", ndim), as_input(W, "W", ndim)
-    return promote(x, W, None if b is None else as_input(b, "b", 1))
+    x, W, b = promote(x, W, None if b is None else as_input(b, "b", 1))
+    return x, W, b
 
 
-def shape_of(array, name, ndim=None):
+def shape_of(array: Any, name: str, ndim: int | None = None) -> Shape:
     """Return the shape of what `as_input` would take, without a copy of it.
 
     Raises
@@ -280,7 +285,7 @@ def shape_of(array, name, ndim=None):
     return array.shape
 
 
-def in_dtype_of(parameter, gradient):
+def in_dtype_of(parameter: Any, gradient: Array | None) -> Any:
     """Return a gradient in the dtype of what it belongs to, an array or what NumPy makes one of; either may be None."""
     if gradient is None or parameter is None:
         return gradient
@@ -292,7 +297,7 @@ def in_dtype_of(parameter, gradient):
     return gradient.astype(dtype, copy=False)
 
 
-def number(value, name, *, positive=False, finite=True):
+def number(value: Any, name: str, *, positive: bool = False, finite: bool = True) -> float:
     """Return `value` as a Python float; what is not a finite (positive) number is an error that names it.
 
     With ``finite=False`` an infinity or a NaN is a number too.

@@ -12,7 +12,12 @@ def progress_bar(**options):
         warnings.simplefilter("ignore")  # a notebook without widgets has a bar of text, and is told so
         from tqdm.auto import tqdm
 
-    return tqdm(**options, disable=not (_is_terminal() or _in_notebook()))
+    is_notebook = _in_notebook()
+    if is_notebook:
+        # Without widgets the bar is text: of the stream that lines go to, so that they come in order and leave no piece
+        # of it behind, and not of the one that is shown as errors.
+        options = {"file": sys.stdout} | options
+    return tqdm(**options, disable=not (_is_terminal() or is_notebook))
 
 
 def _is_terminal():

@@ -1,5 +1,6 @@
 """The batches of an epoch, prepared one by one or ahead of the step that takes them."""
 
+import os
 import queue
 import threading
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from ._threads import threads
 
 __all__ = ["Batch", "Batches"]
 
-AHEAD = 2  # batches that wait for their step
+AHEAD = 3  # batches that wait for their step, with the one that is being prepared
 
 
 class Batch(NamedTuple):
@@ -56,26 +57,39 @@ class Batches:
             self._ahead.close()
             self._ahead = None
 
+    def __getstate__(self):
+        return vars(self) | {"_ahead": None}  # a copy, or what comes out of a pickle, has no thread
+
 
 class _Ahead:
-    """A thread that prepares the batches of an epoch from a number on."""
+    """A thread that prepares the batches of an epoch from a number on.
+
+    A forked child has no such thread, nor the end of what it was about: it is led nowhere, and begins one of its own.
+    """
 
     def __init__(self, prepare, epoch, order, number, count):
-        self._epoch, self._order, self._next, self._count = epoch, order, number, count
+        self._epoch, self._order, self._count = epoch, order, count
+        self._first = self._next = number
         self._prepare = prepare
-        self._ready = queue.Queue(AHEAD)
+        # Queues that are compiled: one of batches, and one of items that each let the thread prepare one more.
+        self._ready, self._room = queue.SimpleQueue(), queue.SimpleQueue()
+        for _ in range(AHEAD):
+            self._room.put(None)
         self._wanted = True
         self._thread = None
+        self._process = os.getpid()
         if number < count:
             self._thread = threading.Thread(target=self._run, name="cconv-batches", daemon=True)
             self._thread.start()
 
     def leads_to(self, epoch, order, number):
-        return (self._epoch, self._next) == (epoch, number) and self._order is order and number < self._count
+        is_next = (self._epoch, self._next) == (epoch, number) and self._order is order and number < self._count
+        return is_next and self._process == os.getpid()
 
     def take(self):
         number, self._next = self._next, None  # an interrupted call leaves it so: nobody knows whether the batch came
         batch = self._ready.get()
+        self._room.put(None)
         if isinstance(batch, BaseException):
             raise batch
         self._next = number + 1
@@ -83,16 +97,15 @@ class _Ahead:
 
     def close(self):
         self._wanted = False
-        while self._thread is not None and self._thread.is_alive():
-            try:  # there may be no room for what it puts next
-                self._ready.get_nowait()
-            except queue.Empty:
-                self._thread.join(0.01)
+        if self._thread is not None and self._thread.is_alive():
+            self._room.put(None)  # which it may wait for
+            self._thread.join()
 
     def _run(self):
         # A step has all threads; what is prepared beside it does with one.
         with threads(1):
-            for number in range(self._next, self._count):
+            for number in range(self._first, self._count):
+                self._room.get()
                 if not self._wanted:
                     return
                 try:

@@ -41,7 +41,11 @@ def contents(trainer):
         "current_epoch": trainer.current_epoch,
         "seconds": float(trainer.seconds),
         "history": trainer.history.state_dict(),
-        "best": {"epoch": trainer.best_epoch, "arrays": None if best is None else dict(best)},
+        "best": {
+            "monitor": trainer.monitor,
+            "epoch": trainer.best_epoch,
+            "arrays": None if best is None else dict(best),
+        },
         "callbacks": {name: state for name, callback in named(trainer.callbacks) if (state := _state(name, callback))},
     }
 
@@ -167,7 +171,9 @@ def _order(trainer, order, begun):
 
 def _best(trainer, best, arrays, history):
     """Return the attributes that tell of the best epoch."""
-    best = checked_dict(best, "best", {"epoch": int, "arrays": object})
+    best = checked_dict(best, "best", {"monitor": str, "epoch": int, "arrays": object})
+    if best["monitor"] != trainer.monitor:
+        raise ValueError(f"monitor must be {trainer.monitor!r} as here, got {best['monitor']!r}")
     epoch, held = integer(best["epoch"], "best epoch", 0), best["arrays"]
     measured = history[trainer.monitor]
     if epoch > len(measured):

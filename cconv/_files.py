@@ -6,16 +6,17 @@ import re
 import stat
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
+from typing import Any
 
 try:
     import fcntl
 except ImportError:  # on Windows, where a file that is open cannot be removed
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["expect_writable", "path_of", "remove_leftovers", "replacing", "write"]
+__all__ = ["expect_writable", "locked", "path_of", "remove_leftovers", "replacing", "write"]
 
 
-def path_of(value, name="file_name"):
+def path_of(value: Any, name: str = "file_name") -> str:
     """Return the argument of this name, a str, bytes or path, as a str.
 
     Examples
@@ -28,7 +29,7 @@ def path_of(value, name="file_name"):
     except TypeError:
         raise TypeError(f"{name} must be a str, bytes or a path, got {type(value).__name__}") from None
     try:
-        held = b"\0" not in os.fsencode(path)
+        held = path != "" and b"\0" not in os.fsencode(path)
     except UnicodeEncodeError:
         held = False
     if not held:
@@ -139,6 +140,38 @@ def replacing(path, old=None):
             return
 
 
+@contextmanager
+def locked(folder):
+    """Keep a folder from other processes that ask for it; where there are no locks this does nothing.
+
+    Raises
+    ------
+    BlockingIOError
+        If another process has it.
+    """
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if not _is_locked(descriptor):
+            raise BlockingIOError(errno.EWOULDBLOCK, "another process has it", folder)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_locked(file):
+    """Lock an open file or folder, where there are locks; say whether no other process had done so."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass  # no locks here
+    return True
+
+
 def _sync_folder(folder):
     """Let a name that is new in a folder outlast a loss of power, where the system can say so."""
     if fcntl is None:
@@ -153,15 +186,7 @@ def _sync_folder(folder):
 
 def _is_held(file):
     """Lock a new file; say whether it has not been taken for a leftover before."""
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        pass  # no locks here
-    return os.path.exists(file.name)
+    return fcntl is None or (_is_locked(file) and os.path.exists(file.name))
 
 
 def _remove(path):

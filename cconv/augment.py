@@ -12,16 +12,22 @@ step of a `Compose`.
 ((2, 1, 28, 28), dtype('uint8'))
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import kernels
 from ._arrays import as_array, as_float, as_input, as_labels, number, required
 from ._checks import choice, flag, nonnegative, positive, share
 from ._random import checked_seed
+from ._typing import Array, IntPair, Range
 from .geometry import LONGEST, checked_size, integer, pair
 
 __all__ = [
@@ -83,9 +89,10 @@ def _checked(x, t, seed, epoch, indices):
         raise ValueError(f"indices must have shape ({len(x)},), one for each image of x, got {indices.shape}")
     if len(x) and indices.dtype.kind not in "iu":
         raise TypeError(f"indices must be integers, got {indices.dtype}")
+    if len(x) and not (0 <= indices.min() and indices.max() < 2**63):
+        bound, wrong = ("least 0", indices.min()) if indices.min() < 0 else ("most 2**63 - 1", indices.max())
+        raise ValueError(f"indices must be at {bound}, got {wrong}")
     indices = required(indices.astype(INT64, copy=False), INT64)
-    if len(x) and indices.min() < 0:
-        raise ValueError(f"indices must be at least 0, got {indices.min()}")
     if np.ndim(t) == 0 or len(t) != len(x):
         raise ValueError(f"t must have a target for each of {len(x)} images, got shape {np.shape(t)}")
     return x, checked_seed(seed), integer(epoch, "epoch", 0), indices
@@ -118,7 +125,9 @@ class _Augmentation:
 
     setting_names: tuple[str, ...] = ()
 
-    def __call__(self, x, t, *, seed, epoch, indices):
+    def __call__(
+        self, x: ArrayLike, t: ArrayLike, *, seed: int, epoch: int, indices: ArrayLike
+    ) -> tuple[Array, Array]:
         x, seed, epoch, indices = _checked(x, t, seed, epoch, indices)
         return self._changed(x, t, seed, epoch, indices)
 
@@ -128,7 +137,7 @@ class _Augmentation:
     def _key(self, seed, epoch):
         return _key(type(self).__name__, seed, epoch)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.setting_names)})"
 
 
@@ -145,7 +154,7 @@ def _uniform(key, indices):
 class _Move(_Augmentation):
     """A step that moves pixels; those that follow each other in a `Compose` become one pass over the images."""
 
-    def __init__(self, p, fill, interpolation):
+    def __init__(self, p: float, fill: float | str, interpolation: Literal["bilinear", "nearest"]) -> None:
         self.p = share(p, "p")
         self.fill = choice(fill, "fill", BORDERS[1:]) if isinstance(fill, str) else number(fill, "fill")
         self.interpolation = choice(interpolation, "interpolation", ("bilinear", "nearest"))
@@ -231,7 +240,15 @@ class RandomShift(_Move):
 
     setting_names = ("fraction", "pixels", "p", "fill", "interpolation")
 
-    def __init__(self, fraction=None, *, pixels=None, p=1.0, fill=0.0, interpolation="bilinear"):
+    def __init__(
+        self,
+        fraction: Range | None = None,
+        *,
+        pixels: Range | None = None,
+        p: float = 1.0,
+        fill: float | str = 0.0,
+        interpolation: Literal["bilinear", "nearest"] = "bilinear",
+    ) -> None:
         super().__init__(p, fill, interpolation)
         if (fraction is None) == (pixels is None):
             raise ValueError(f"fraction or pixels must be given, and not both, got {fraction!r} and {pixels!r}")
@@ -269,7 +286,14 @@ class RandomRotation(_Move):
 
     setting_names = ("degrees", "p", "fill", "interpolation")
 
-    def __init__(self, degrees, *, p=1.0, fill=0.0, interpolation="bilinear"):
+    def __init__(
+        self,
+        degrees: Range,
+        *,
+        p: float = 1.0,
+        fill: float | str = 0.0,
+        interpolation: Literal["bilinear", "nearest"] = "bilinear",
+    ) -> None:
         super().__init__(p, fill, interpolation)
         self.degrees = _range(degrees, "degrees")
 
@@ -303,7 +327,15 @@ class RandomZoom(_Move):
 
     setting_names = ("scale", "keep_aspect", "p", "fill", "interpolation")
 
-    def __init__(self, scale, *, keep_aspect=True, p=1.0, fill=0.0, interpolation="bilinear"):
+    def __init__(
+        self,
+        scale: Range,
+        *,
+        keep_aspect: bool = True,
+        p: float = 1.0,
+        fill: float | str = 0.0,
+        interpolation: Literal["bilinear", "nearest"] = "bilinear",
+    ) -> None:
         super().__init__(p, fill, interpolation)
         self.scale = _range(scale, "scale", around=1.0)
         if self.scale[0] <= 0:
@@ -340,7 +372,15 @@ class RandomShear(_Move):
 
     setting_names = ("degrees", "vertical", "p", "fill", "interpolation")
 
-    def __init__(self, degrees, *, vertical=0.0, p=1.0, fill=0.0, interpolation="bilinear"):
+    def __init__(
+        self,
+        degrees: Range,
+        *,
+        vertical: Range = 0.0,
+        p: float = 1.0,
+        fill: float | str = 0.0,
+        interpolation: Literal["bilinear", "nearest"] = "bilinear",
+    ) -> None:
         super().__init__(p, fill, interpolation)
         self.degrees = _range(degrees, "degrees")
         self.vertical = _range(vertical, "vertical")
@@ -381,7 +421,7 @@ class RandomFlip(_Move):
 
     setting_names = ("horizontal", "vertical", "p")
 
-    def __init__(self, horizontal=True, vertical=False, *, p=0.5):
+    def __init__(self, horizontal: bool = True, vertical: bool = False, *, p: float = 0.5) -> None:
         super().__init__(p, 0.0, "bilinear")
         self.horizontal, self.vertical = flag(horizontal, "horizontal"), flag(vertical, "vertical")
 
@@ -420,7 +460,7 @@ class RandomCrop(_Move):
 
     setting_names = ("size", "pad", "fill")
 
-    def __init__(self, size, pad=0, *, fill=0.0):
+    def __init__(self, size: IntPair, pad: IntPair = 0, *, fill: float | str = 0.0) -> None:
         super().__init__(1.0, fill, "bilinear")
         self.size, self.pad = pair(size, "size", 1), pair(pad, "pad", 0)
 
@@ -469,7 +509,15 @@ class ElasticDistortion(_Move):
 
     setting_names = ("alpha", "sigma", "p", "fill", "interpolation")
 
-    def __init__(self, alpha=34.0, sigma=4.0, *, p=1.0, fill=0.0, interpolation="bilinear"):
+    def __init__(
+        self,
+        alpha: float = 34.0,
+        sigma: float = 4.0,
+        *,
+        p: float = 1.0,
+        fill: float | str = 0.0,
+        interpolation: Literal["bilinear", "nearest"] = "bilinear",
+    ) -> None:
         super().__init__(p, fill, interpolation)
         self.alpha = nonnegative(alpha, "alpha")
         self.sigma = positive(sigma, "sigma")
@@ -528,7 +576,7 @@ class _Factor(_Change):
     setting_names = ("factor", "p", "value_range")
     rule: int
 
-    def __init__(self, factor, *, p=1.0, value_range=None):
+    def __init__(self, factor: Range, *, p: float = 1.0, value_range: tuple[float, float] | None = None) -> None:
         self.factor = _range(factor, "factor", around=1.0, least=0.0)
         self.p = share(p, "p")
         self.value_range = self._limits(value_range)
@@ -617,7 +665,7 @@ class GaussianNoise(_Change):
 
     setting_names = ("std", "p", "value_range")
 
-    def __init__(self, std, *, p=1.0, value_range=None):
+    def __init__(self, std: float, *, p: float = 1.0, value_range: tuple[float, float] | None = None) -> None:
         self.std = nonnegative(std, "std")
         self.p = share(p, "p")
         self.value_range = self._limits(value_range)
@@ -656,8 +704,17 @@ class RandomErasing(_Augmentation):
     """
 
     setting_names = ("p", "scale", "ratio", "fill")
+    scale: tuple[float, float]
+    ratio: tuple[float, float]
 
-    def __init__(self, p=0.5, *, scale=(0.02, 0.33), ratio=(0.3, 3.3), fill=0.0):
+    def __init__(
+        self,
+        p: float = 0.5,
+        *,
+        scale: tuple[float, float] = (0.02, 0.33),
+        ratio: tuple[float, float] = (0.3, 3.3),
+        fill: float = 0.0,
+    ) -> None:
         self.p = share(p, "p")
         for name, value in (("scale", scale), ("ratio", ratio)):
             two = _two(value, name)
@@ -723,7 +780,7 @@ class Mixup(_Change):
 
     setting_names = ("alpha", "num_classes", "p")
 
-    def __init__(self, alpha=0.2, *, num_classes=None, p=1.0):
+    def __init__(self, alpha: float = 0.2, *, num_classes: int | None = None, p: float = 1.0) -> None:
         self.alpha = positive(alpha, "alpha")
         self.num_classes = None if num_classes is None else integer(num_classes, "num_classes", 2)
         self.p = share(p, "p")
@@ -794,14 +851,15 @@ class Compose(_Augmentation):
 
     setting_names = ("steps",)
 
-    def __init__(self, steps):
+    def __init__(self, steps: Sequence[Callable[..., Any]]) -> None:
         try:
             self.steps = tuple(steps)
         except TypeError:
             raise TypeError(f"steps must be a sequence of augmentations, got {type(steps).__name__}") from None
         for place, step in enumerate(self.steps):
-            if not callable(step):
-                raise TypeError(f"steps[{place}] must be callable, got {type(step).__name__}")
+            if isinstance(step, type) or not callable(step):
+                got = f"the class {step.__name__}" if isinstance(step, type) else type(step).__name__
+                raise TypeError(f"steps[{place}] must be callable, got {got}")
 
     def _numbered(self, seed):
         """Yield each step, also those of a `Compose` within, with a seed of its own."""

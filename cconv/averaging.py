@@ -1,7 +1,11 @@
 """A running mean of parameters, which often does better than the last of them."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +13,7 @@ from . import kernels
 from ._arrays import is_parameter, made_ready
 from ._checks import checked_dict, flag, fraction, mapping
 from ._showing import shown
+from ._typing import Array
 from .geometry import integer
 from .optimizers import Numbers
 
@@ -61,16 +66,16 @@ class ExponentialMovingAverage:
     array([5., 6.])
     """
 
-    def __init__(self, params, decay=0.999, *, warmup=True):
+    def __init__(self, params: Mapping[str, Array], decay: float = 0.999, *, warmup: bool = True) -> None:
         self.params = mapping(params, "params")
         self.decay = fraction(decay, "decay")
         self.warmup = flag(warmup, "warmup")
         self.reset()
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return shown(self, hidden=["params"])
 
-    def reset(self):
+    def reset(self) -> None:
         """Begin again at the parameters as they are.
 
         Raises
@@ -81,7 +86,7 @@ class ExponentialMovingAverage:
         self.averages = {name: _native(name, value).copy() for name, value in self.params.items()}
         self.count = 0
 
-    def update(self):
+    def update(self) -> None:
         """Lead the averages towards the parameters: to be called after each step of the optimizer.
 
         Raises
@@ -104,14 +109,14 @@ class ExponentialMovingAverage:
             averages[name] = mean
         threads = kernels.cpu.threads_for(COST * sum(mean.size for mean in means))
         decay = min(self.decay, (1 + self.count) / (10 + self.count)) if self.warmup else self.decay
-        numbers = [Numbers(lr=0.0, a=1 - decay)] * len(means)
+        numbers: list[Any] = [Numbers(lr=0.0, a=1 - decay)] * len(means)
         # The kernel sets the attributes too: no interrupt comes between an update and its count.
         kept = vars(self), ["averages", "count"]
         states = [averages, self.count + 1]
         kernels.optimize.update("average", means, targets, states, numbers, 1.0, math.inf, threads, *kept)
 
     @contextmanager
-    def swapped(self):
+    def swapped(self) -> Iterator[None]:
         """Put the averages in the place of the parameters for the time of a ``with`` block, in the same arrays.
 
         Raises
@@ -134,12 +139,12 @@ class ExponentialMovingAverage:
             for value, old in held.values():
                 value[...] = old
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """Return the settings, the count, and copies of the averages."""
         averages = {name: mean.copy() for name, mean in self.averages.items()}
         return {"decay": self.decay, "warmup": self.warmup, "count": self.count, "averages": averages}
 
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on from where `state_dict` was taken.
 
         Raises
@@ -149,7 +154,7 @@ class ExponentialMovingAverage:
         """
         self.__dict__.update(self.checked_state(state_dict))
 
-    def checked_state(self, state_dict):
+    def checked_state(self, state_dict: Mapping[str, Any]) -> dict[str, Any]:
         """Return the attributes that `load_state_dict` would set.
 
         Raises

@@ -15,7 +15,9 @@ import operator
 import sys
 from functools import lru_cache
 from numbers import Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from ._typing import IntPair, Pad, Shape
 
 __all__ = [
     "Window",
@@ -35,14 +37,11 @@ __all__ = [
 ]
 
 
-# How a padding may be given: for all sides, for both axes, for each side, or by 'same' or 'valid'.
-Pad = int | tuple[int, int] | tuple[tuple[int, int], tuple[int, int]] | str
-
 LONGEST = 2**30  # steps and padding are C ints in the kernels, which also add two of them
 LARGEST = 2**36
 
 
-def integer(value, name, minimum=None, maximum=sys.maxsize):
+def integer(value: Any, name: str, minimum: int | None = None, maximum: int | None = sys.maxsize) -> int:
     """Return `value` as a Python int; a bool, a float or a number out of bounds is an error that names it.
 
     Nothing that is counted is larger than `sys.maxsize`, or below its negative; where numbers have no end, `maximum` is
@@ -56,14 +55,15 @@ def integer(value, name, minimum=None, maximum=sys.maxsize):
         raise TypeError(f"{name} must be an integer, got {value!r}") from None
     if maximum is not None and abs(number) > maximum:
         bound = f"at most {maximum}" if number > 0 else f"at least {-maximum if minimum is None else minimum}"
-        got = f"an integer of {number.bit_length()} bits"  # which may be too long to be shown
+        # What is too long to be shown is not.
+        got = number if abs(number) <= sys.maxsize else f"an integer of {number.bit_length()} bits"
         raise ValueError(f"{name} must be {bound}, got {got}")
     if minimum is not None and number < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {number}")
     return number
 
 
-def pair(value, name, minimum=None):
+def pair(value: Any, name: str, minimum: int | None = None) -> tuple[int, int]:
     """Return `value`, an int or a (height, width) pair of ints, as a tuple of two ints.
 
     Parameters
@@ -154,7 +154,9 @@ def output_size(size, filter_size, stride, pad_before, pad_after, dilation=1, ce
     return places if (places - 1) * stride < size + pad_before else places - 1
 
 
-def padding(pad, input_size=None, filter_size=None, stride=1, dilation=1):
+def padding(
+    pad: Any, input_size: Any = None, filter_size: Any = None, stride: Any = 1, dilation: Any = 1
+) -> tuple[tuple[int, int], tuple[int, int]]:
     """Return `pad` as ``((top, bottom), (left, right))``.
 
     Parameters
@@ -244,9 +246,9 @@ def window(
     width: int,
     filter_h: int,
     filter_w: int,
-    stride: int | tuple[int, int] = 1,
+    stride: IntPair = 1,
     pad: Pad = 0,
-    dilation: int | tuple[int, int] = 1,
+    dilation: IntPair = 1,
     *,
     ceil_mode: bool = False,
     pooling: bool = False,
@@ -387,7 +389,7 @@ def _transposed_size(size, filter_size, stride, pads, dilation, more):
     return length - sum(pads)
 
 
-def image_shape(shape, name="input_shape", ndim=4):
+def image_shape(shape: Any, name: str = "input_shape", ndim: int = 4) -> Shape:
     """Return the shape of a batch of images, (N, C, H, W), or of one image, (C, H, W), as a tuple of ints.
 
     Examples

@@ -1,12 +1,20 @@
 """What a training has recorded, epoch by epoch and step by step."""
 
+from __future__ import annotations
+
 import csv
 import io
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from ._checks import checked_dict, choice
 from ._files import path_of, write
+from ._typing import FileName
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["History"]
 
@@ -44,14 +52,23 @@ class History:
     (2, [0.7, 0.5], 0.5)
     """
 
-    def __init__(self):
+    loss: list[float]
+    accuracy: list[float]
+    test_accuracy: list[float]
+    val_loss: list[float]
+    val_accuracy: list[float]
+    lr: list[float]
+    seconds: list[float]
+    step_loss: list[float]
+
+    def __init__(self) -> None:
         for name in (*COLUMNS, "step_loss"):
             setattr(self, name, [])
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.lr)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         if not len(self):
             return f"History({len(self.step_loss)} steps)"
         measures = [f"{name} {value:.4g}" for name, value in self.rows()[-1].items() if name != "epoch"]
@@ -68,7 +85,7 @@ class History:
         except ImportError:
             return None
 
-    def record(self, **values):
+    def record(self, **values: float) -> None:
         """Append the measures of an epoch.
 
         Raises
@@ -82,7 +99,7 @@ class History:
         for name, value in values.items():
             getattr(self, name).append(float(value))
 
-    def last(self, name):
+    def last(self, name: str) -> float | Any:
         """Return the latest value of a measure, None where there is none.
 
         Raises
@@ -94,12 +111,12 @@ class History:
         values = getattr(self, name)
         return values[-1] if values else None
 
-    def rows(self):
+    def rows(self) -> list[dict[str, Any]]:
         """Return a dict for each epoch: its number, counted from 1, and what was measured."""
         names = [name for name in COLUMNS if len(getattr(self, name)) == len(self)]
         return [{"epoch": n + 1, **{name: getattr(self, name)[n] for name in names}} for n in range(len(self))]
 
-    def to_csv(self, file_name):
+    def to_csv(self, file_name: FileName) -> None:
         """Write a line for each epoch, under a line of names; all of it or nothing.
 
         Parameters
@@ -122,7 +139,7 @@ class History:
         write(path, text.getvalue().encode())
 
     @classmethod
-    def from_csv(cls, file_name):
+    def from_csv(cls, file_name: FileName) -> Self:
         """Return the history that a file of `to_csv` holds; the losses of steps are not in it.
 
         Parameters
@@ -146,17 +163,17 @@ class History:
                 reader = csv.DictReader(file, strict=True)
                 names = reader.fieldnames or []
                 unknown = set(names) - {"epoch", *COLUMNS}
-                if names[:1] != ["epoch"] or unknown:
+                if names[:1] != ["epoch"] or unknown or (names[1:] and "lr" not in names):
                     raise ValueError(f"its columns are {names}")
                 for number, row in enumerate(reader, 1):
                     if None in row or int(row.pop("epoch")) != number:
                         raise ValueError(f"line {number + 1} is not that of epoch {number}")
-                    history.record(**row)
+                    history.record(**row)  # type: ignore[arg-type]  # which makes numbers of them
             except (TypeError, ValueError, csv.Error) as error:
                 raise ValueError(f"{path} does not hold a history: {error}") from None
         return history
 
-    def plot(self, *, file_name=None):
+    def plot(self, *, file_name: FileName | None = None) -> Figure:
         """Draw the losses and the accuracies over the epochs, side by side.
 
         Parameters
@@ -172,11 +189,11 @@ class History:
 
         return plot_history(self, file_name=file_name)
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """Return the lists as arrays of float64."""
         return {name: np.array(values, np.float64) for name, values in vars(self).items()}
 
-    def checked_state(self, state_dict, steps, epochs, measured):
+    def checked_state(self, state_dict: Mapping[str, Any], steps: int, epochs: int, measured: Iterable[str]) -> Any:
         """Return the lists that `state_dict` holds, of so many steps and epochs; only `measured` ones have values.
 
         Raises

@@ -1,11 +1,17 @@
 """Where weights begin: objects called as ``init(shape, fan_in, fan_out, rng, dtype)`` that return a new array."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ._arrays import number
 from ._checks import choice, nonnegative
+from ._typing import Floats, Gain, Init, Rng, Shape
 
 __all__ = ["Constant", "He", "Initializer", "Normal", "Orthogonal", "TruncatedNormal", "Xavier", "get"]
 
@@ -31,10 +37,10 @@ def _gain(activation):
 class Initializer:
     """What all initializers share."""
 
-    def __call__(self, shape, fan_in, fan_out, rng, dtype):
+    def __call__(self, shape: Shape, fan_in: int, fan_out: int, rng: Rng, dtype: DTypeLike) -> Floats:
         raise NotImplementedError(f"{type(self).__name__} must define __call__(shape, fan_in, fan_out, rng, dtype)")
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
         return f"{type(self).__name__}({settings})"
 
@@ -52,10 +58,10 @@ class Constant(Initializer):
     array([0.5, 0.5], dtype=float32)
     """
 
-    def __init__(self, value=0.0):
+    def __init__(self, value: float = 0.0) -> None:
         self.value = number(value, "value")
 
-    def __call__(self, shape, fan_in, fan_out, rng, dtype):
+    def __call__(self, shape: Shape, fan_in: int, fan_out: int, rng: Rng, dtype: DTypeLike) -> Floats:
         return np.full(shape, self.value, dtype)
 
 
@@ -72,10 +78,10 @@ class Normal(Initializer):
     (2,)
     """
 
-    def __init__(self, std=0.01):
+    def __init__(self, std: float = 0.01) -> None:
         self.std = nonnegative(std, "std")
 
-    def __call__(self, shape, fan_in, fan_out, rng, dtype):
+    def __call__(self, shape: Shape, fan_in: int, fan_out: int, rng: Rng, dtype: DTypeLike) -> Floats:
         return (self.std * rng.standard_normal(shape)).astype(dtype)
 
 
@@ -93,7 +99,7 @@ class TruncatedNormal(Normal):
     True
     """
 
-    def __call__(self, shape, fan_in, fan_out, rng, dtype):
+    def __call__(self, shape: Shape, fan_in: int, fan_out: int, rng: Rng, dtype: DTypeLike) -> Floats:
         values = rng.standard_normal(shape)
         while (beyond := np.abs(values) > 2).any():
             values[beyond] = rng.standard_normal(int(beyond.sum()))
@@ -103,12 +109,14 @@ class TruncatedNormal(Normal):
 class _Scaled(Initializer):
     """Normal or uniform values whose variance follows the number of inputs, of outputs or both."""
 
-    def __init__(self, gain, mode, distribution):
+    def __init__(
+        self, gain: Gain, mode: Literal["fan_in", "fan_out", "fan_avg"], distribution: Literal["normal", "uniform"]
+    ) -> None:
         self.gain = _gain(gain)
         self.mode = choice(mode, "mode", ("fan_in", "fan_out", "fan_avg"))
         self.distribution = choice(distribution, "distribution", ("normal", "uniform"))
 
-    def __call__(self, shape, fan_in, fan_out, rng, dtype):
+    def __call__(self, shape: Shape, fan_in: int, fan_out: int, rng: Rng, dtype: DTypeLike) -> Floats:
         fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
         std = self.gain / math.sqrt(fan)
         if self.distribution == "normal":
@@ -132,7 +140,12 @@ class He(_Scaled):
     (2, 8)
     """
 
-    def __init__(self, mode="fan_in", distribution="normal", gain="relu"):
+    def __init__(
+        self,
+        mode: Literal["fan_in", "fan_out", "fan_avg"] = "fan_in",
+        distribution: Literal["normal", "uniform"] = "normal",
+        gain: Gain = "relu",
+    ) -> None:
         super().__init__(gain, mode, distribution)
 
 
@@ -152,7 +165,12 @@ class Xavier(_Scaled):
     Xavier(gain=1.0, mode='fan_avg', distribution='uniform')
     """
 
-    def __init__(self, mode="fan_avg", distribution="normal", gain=1.0):
+    def __init__(
+        self,
+        mode: Literal["fan_in", "fan_out", "fan_avg"] = "fan_avg",
+        distribution: Literal["normal", "uniform"] = "normal",
+        gain: Gain = 1.0,
+    ) -> None:
         super().__init__(gain, mode, distribution)
 
 
@@ -174,10 +192,10 @@ class Orthogonal(Initializer):
     True
     """
 
-    def __init__(self, gain=1.0):
+    def __init__(self, gain: Gain = 1.0) -> None:
         self.gain = _gain(gain)
 
-    def __call__(self, shape, fan_in, fan_out, rng, dtype):
+    def __call__(self, shape: Shape, fan_in: int, fan_out: int, rng: Rng, dtype: DTypeLike) -> Floats:
         rows = shape[0]
         columns = math.prod(shape[1:])
         q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
@@ -198,7 +216,7 @@ NAMES = {
 }
 
 
-def get(init):
+def get(init: Init) -> Callable[..., Floats]:
     """Return the initializer of a name, of a standard deviation, or the object as it is.
 
     Raises

@@ -1,13 +1,23 @@
 """Find a learning rate: train with ever larger ones for some steps, and look at the loss."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ._arrays import number
 from ._checks import positive
 from ._files import path_of
+from ._typing import FileName
 from .geometry import integer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from .trainer import Trainer
 
 __all__ = ["LearningRates", "find_learning_rate"]
 
@@ -44,7 +54,7 @@ class LearningRates:
     0.1
     """
 
-    def __init__(self, lr, loss):
+    def __init__(self, lr: Sequence[float], loss: Sequence[float]) -> None:
         self.lr = [positive(value, "lr") for value in _list(lr, "lr")]
         self.loss = [number(value, "loss") for value in _list(loss, "loss")]
         if len(self.lr) != len(self.loss) or not self.lr:
@@ -56,10 +66,10 @@ class LearningRates:
         slopes = np.gradient(self.smoothed, np.log(self.lr)) if len(self.lr) > 1 else [0.0]
         self.suggestion = self.lr[int(np.argmin(slopes))]
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"LearningRates({len(self.lr)} steps, suggestion {self.suggestion:.3g})"
 
-    def plot(self, *, file_name=None):
+    def plot(self, *, file_name: FileName | None = None) -> Figure:
         """Draw the losses over the learning rate, and the suggestion.
 
         Parameters
@@ -71,7 +81,7 @@ class LearningRates:
         -------
         matplotlib.figure.Figure
         """
-        from .plotting import figure_of, present
+        from .plotting._figures import figure_of, present
 
         file_name = None if file_name is None else path_of(file_name)
         figure = figure_of(6.4, 4.0, file_name, "LearningRates.plot")
@@ -90,7 +100,9 @@ def _list(values, name):
     return values
 
 
-def find_learning_rate(trainer, *, lowest=1e-7, highest=1.0, steps=100):
+def find_learning_rate(
+    trainer: Trainer, *, lowest: float = 1e-7, highest: float = 1.0, steps: int = 100
+) -> LearningRates:
     """Train for some steps with a learning rate that grows from step to step, and see where the loss falls fastest.
 
     The trainer, its network and its optimizer are afterwards as they were. It ends before `steps` where the loss is no
@@ -138,7 +150,8 @@ def find_learning_rate(trainer, *, lowest=1e-7, highest=1.0, steps=100):
     steps = integer(steps, "steps", 2)
     rates = np.geomspace(lowest, highest, steps).tolist()
     with trainer.trial() as step:
-        found, losses = [], []
+        found: list[float] = []
+        losses: list[float] = []
         for lr in rates:
             loss = step(lr)
             if not math.isfinite(loss) or (losses and loss > DIVERGED * min(losses)):

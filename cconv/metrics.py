@@ -10,12 +10,18 @@ per sample as well, one-hot or a probability for each class, whose highest is th
 No measure of no samples is defined. A class's precision, recall or F1 whose divisor is 0 is 0, without a warning.
 """
 
+from __future__ import annotations
+
+from typing import Literal, overload
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from ._arrays import as_array, as_input, as_labels
-from ._checks import choice
+from ._checks import argument, choice
+from ._typing import Floats
 from .functional.loss import class_targets, mean_cross_entropy
-from .geometry import integer
+from .geometry import checked_size, integer
 
 __all__ = [
     "accuracy",
@@ -30,7 +36,7 @@ __all__ = [
 AVERAGES = ("macro", "weighted", "micro")
 
 
-def accuracy(t, y):
+def accuracy(t: ArrayLike, y: ArrayLike) -> float:
     """Return the fraction of samples whose predicted class is the true one.
 
     Parameters
@@ -60,7 +66,7 @@ def accuracy(t, y):
     return float(np.mean(true == predicted))
 
 
-def top_k_accuracy(t, y, k=2):
+def top_k_accuracy(t: ArrayLike, y: ArrayLike, k: int = 2) -> float:
     """Return the fraction of samples whose true class has one of the k highest scores.
 
     Of classes with equal scores, the first ones count as higher, so that ``k=1`` is `accuracy`.
@@ -99,7 +105,23 @@ def top_k_accuracy(t, y, k=2):
     return float(np.mean((higher.sum(axis=1) < k) & ~np.isnan(scores).any(axis=1)))
 
 
-def precision(t, y, *, average="macro", num_classes=None):
+@overload
+def precision(
+    t: ArrayLike,
+    y: ArrayLike,
+    *,
+    average: Literal["macro", "weighted", "micro"] = "macro",
+    num_classes: int | None = None,
+) -> float: ...
+@overload
+def precision(t: ArrayLike, y: ArrayLike, *, average: None, num_classes: int | None = None) -> Floats: ...
+def precision(
+    t: ArrayLike,
+    y: ArrayLike,
+    *,
+    average: Literal["macro", "weighted", "micro"] | None = "macro",
+    num_classes: int | None = None,
+) -> float | Floats:
     """Return which fraction of the samples that are taken for a class are of it.
 
     Parameters
@@ -132,7 +154,23 @@ def precision(t, y, *, average="macro", num_classes=None):
     return _averaged(right, predicted, occurring, predicted, average)
 
 
-def recall(t, y, *, average="macro", num_classes=None):
+@overload
+def recall(
+    t: ArrayLike,
+    y: ArrayLike,
+    *,
+    average: Literal["macro", "weighted", "micro"] = "macro",
+    num_classes: int | None = None,
+) -> float: ...
+@overload
+def recall(t: ArrayLike, y: ArrayLike, *, average: None, num_classes: int | None = None) -> Floats: ...
+def recall(
+    t: ArrayLike,
+    y: ArrayLike,
+    *,
+    average: Literal["macro", "weighted", "micro"] | None = "macro",
+    num_classes: int | None = None,
+) -> float | Floats:
     """Return which fraction of the samples that are of a class are taken for it.
 
     Parameters
@@ -158,7 +196,23 @@ def recall(t, y, *, average="macro", num_classes=None):
     return _averaged(right, occurring, occurring, predicted, average)
 
 
-def f1(t, y, *, average="macro", num_classes=None):
+@overload
+def f1(
+    t: ArrayLike,
+    y: ArrayLike,
+    *,
+    average: Literal["macro", "weighted", "micro"] = "macro",
+    num_classes: int | None = None,
+) -> float: ...
+@overload
+def f1(t: ArrayLike, y: ArrayLike, *, average: None, num_classes: int | None = None) -> Floats: ...
+def f1(
+    t: ArrayLike,
+    y: ArrayLike,
+    *,
+    average: Literal["macro", "weighted", "micro"] | None = "macro",
+    num_classes: int | None = None,
+) -> float | Floats:
     """Return the harmonic mean of each class's precision and recall.
 
     Parameters
@@ -184,7 +238,7 @@ def f1(t, y, *, average="macro", num_classes=None):
     return _averaged(2 * right, occurring + predicted, occurring, predicted, average)
 
 
-def confusion_matrix(t, y, *, num_classes=None):
+def confusion_matrix(t: ArrayLike, y: ArrayLike, *, num_classes: int | None = None) -> NDArray[np.int64]:
     """Return how many samples of each true class were taken for each class.
 
     Parameters
@@ -210,12 +264,13 @@ def confusion_matrix(t, y, *, num_classes=None):
            [0, 1, 0]])
     """
     true, predicted, classes = _classes(t, y, num_classes)
+    _expect_room(classes, classes)
     counts = np.zeros((classes, classes), np.int64)
     np.add.at(counts, (true[predicted >= 0], predicted[predicted >= 0]), 1)
     return counts
 
 
-def log_loss(t, y):
+def log_loss(t: ArrayLike, y: ArrayLike) -> float:
     """Return the mean cross-entropy of the softmax of scores: what `SoftmaxWithLoss` returns without options.
 
     It is computed from scores, which `Network.predict` returns, and not from their softmax: no probability is rounded
@@ -306,16 +361,23 @@ def _classes(t, y, num_classes=None):
         return _true_classes(t, samples, columns), predicted_classes(scores), columns
     if y.ndim != 1:
         raise ValueError(f"y must be scores of shape (N, classes) or class indices of shape (N,), got shape {y.shape}")
-    predicted = _indices(y, "y", len(y), classes)
-    true = _indices(t, "t", len(y), classes)
     if len(y) == 0:
         raise ValueError("a measure of no samples is not defined: y has shape (0,)")
+    predicted = _indices(y, "y", len(y), classes)
+    true = _indices(t, "t", len(y), classes)
     return true, predicted, int(max(true.max(), predicted.max())) + 1 if classes is None else classes
+
+
+def _expect_room(*shape):
+    """Refuse class indices for which there cannot be so many counts."""
+    with argument("t, y and num_classes must leave room for a count of each class"):
+        checked_size(*shape, itemsize=8)
 
 
 def _counts(t, y, num_classes):
     """Return for each class how many samples are of it and taken for it, are of it, and are taken for it."""
     true, predicted, classes = _classes(t, y, num_classes)
+    _expect_room(classes)
     each = true[true == predicted], true, predicted[predicted >= 0]
     return tuple(np.bincount(found, minlength=classes) for found in each)
 

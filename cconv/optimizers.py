@@ -1,16 +1,21 @@
 """Optimizers: `update(params, grads)` takes two dicts with the same keys and works in place."""
 
+from __future__ import annotations
+
 import copy
 import math
 import weakref
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import kernels
 from ._arrays import as_array, as_float, is_parameter, made_ready
 from ._checks import checked_dict, flag, fraction, mapping, nonnegative, optional_positive, positive
 from ._showing import shown
+from ._typing import Array, ArrayDict
 from .geometry import integer
 
 __all__ = [
@@ -58,6 +63,20 @@ class Numbers(NamedTuple):
     decay: float = 0.0
 
 
+class Clipping(TypedDict, total=False):
+    """Arguments that all optimizers hand on to `Optimizer`."""
+
+    exclude: Callable[[str, Array], bool] | Iterable[str] | None
+    clip_value: float | None
+    clip_norm: float | None
+
+
+class Options(Clipping, total=False):
+    """Those, and that of the optimizers with a weight decay of 0 by default."""
+
+    weight_decay: float
+
+
 class Optimizer:
     r"""What all optimizers share: updates of parameters in place, state for each of them, weight decay and clipping.
 
@@ -95,9 +114,18 @@ class Optimizer:
     square_names: tuple[str, ...] = ()
     setting_names: tuple[str, ...] = ()
 
+    state: dict[str, Any]
     _seen: dict[str, weakref.ref] = {}  # the arrays that were updated first, by their keys
 
-    def __init__(self, lr, *, weight_decay=0.0, exclude=None, clip_value=None, clip_norm=None):
+    def __init__(
+        self,
+        lr: float,
+        *,
+        weight_decay: float = 0.0,
+        exclude: Callable[[str, Array], bool] | Iterable[str] | None = None,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
+    ) -> None:
         self.lr = positive(lr, "lr")
         self.weight_decay = nonnegative(weight_decay, "weight_decay")
         self.exclude = exclude if exclude is None or callable(exclude) else _names(exclude)
@@ -106,7 +134,7 @@ class Optimizer:
         _check_clipping(clip_value, clip_norm)
         self.reset()
 
-    def update(self, params, grads):
+    def update(self, params: Mapping[str, Any], grads: Mapping[str, ArrayLike]) -> None:
         """Take one step.
 
         Parameters
@@ -129,7 +157,8 @@ class Optimizer:
             missing = sorted(map(str, arrays.keys() ^ grads.keys()))
             raise KeyError(f"params and grads must have the same keys, only one of them has {', '.join(missing)}")
         # Everything is checked, and each gradient made safe from the updates, before the first parameter changes.
-        values, gradients = list(arrays.values()), [grads[key] for key in arrays]
+        values = list(arrays.values())
+        gradients: list[Any] = [grads[key] for key in arrays]
         together = kernels.memory.are_updatable(values, gradients)
         if not together:
             owners = {id(_owner(p)) for p in values}
@@ -156,7 +185,7 @@ class Optimizer:
                     value = made_ready(target, gradient.dtype)
                     self._step([value], [gradient], [state], [decay], scale, limit)
                     if not isinstance(target, np.ndarray):
-                        params[key] = float(value)
+                        params[key] = float(value)  # type: ignore[index]  # then it is a dict
                     elif target is not value:
                         target[...] = value
             self.state.update(zip(keys, states, strict=True))
@@ -166,14 +195,14 @@ class Optimizer:
                 array[...] = copied
             for key, value in arrays.items():
                 if not isinstance(value, np.ndarray):
-                    params[key] = value
+                    params[key] = value  # type: ignore[index]
             raise
 
-    def reset(self):
+    def reset(self) -> None:
         """Begin again: forget the state of all parameters. Settings, the learning rate too, stay as they are."""
         self.state, self._seen = {}, {}
 
-    def is_of(self, params):
+    def is_of(self, params: Mapping[str, Any]) -> bool:
         """Say whether the state, if there is one, is of these parameters as far as is known: not of other arrays.
 
         State that came out of a `state_dict` is taken for that of any parameters of its shapes.
@@ -186,10 +215,10 @@ class Optimizer:
                 return False
         return True
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return shown(self)
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         # Whose state it is does not outlast a pickle, or a copy.
         return {name: value for name, value in self.__dict__.items() if name != "_seen"}
 
@@ -250,7 +279,7 @@ class Optimizer:
         """Return the rule's numbers for a parameter's `step`, from 1, and its weight decay."""
         raise NotImplementedError(f"{type(self).__name__} must define _numbers(step, decay), or _step")
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """Return what the next step depends on, but for `exclude`: a dict of JSON values and copies of the arrays.
 
         Returns
@@ -261,7 +290,7 @@ class Optimizer:
         settings = {name: getattr(self, name) for name in self._all_settings()}
         return {"type": type(self).__name__, "settings": settings, "state": copy.deepcopy(self.state)}
 
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on from where `state_dict` was taken, with its settings too.
 
         Raises
@@ -271,7 +300,7 @@ class Optimizer:
         """
         self.__dict__.update(self.checked_state(state_dict))
 
-    def checked_state(self, state_dict):
+    def checked_state(self, state_dict: Mapping[str, Any]) -> Any:
         """Return the attributes that `load_state_dict` would set.
 
         Raises
@@ -358,7 +387,7 @@ def _owner(array):
     return array.obj if isinstance(array, memoryview) else array
 
 
-def global_norm(grads):
+def global_norm(grads: Mapping[str, ArrayLike]) -> float:
     r"""Return the norm of all gradients taken as one vector, in float64.
 
     .. math:: \sqrt{\sum_k \sum_i g_{k,i}^2}
@@ -403,7 +432,7 @@ def _scale(norm, max_norm):
     return 1.0 if scale > 1 else scale
 
 
-def clip_gradients_by_norm(grads, max_norm):
+def clip_gradients_by_norm(grads: Mapping[str, ArrayLike], max_norm: float) -> ArrayDict:
     r"""Return gradients scaled down together to a global norm of at most `max_norm` (arXiv 1211.5063).
 
     .. math:: g \cdot \min\left(1, \frac{max\_norm}{norm + 10^{-6}}\right)
@@ -434,7 +463,7 @@ def clip_gradients_by_norm(grads, max_norm):
     return {key: as_float(g, f"grads[{key!r}]") * scale for key, g in grads.items()}
 
 
-def clip_gradients_by_value(grads, limit):
+def clip_gradients_by_value(grads: Mapping[str, ArrayLike], limit: float) -> ArrayDict:
     """Return gradients whose values lie between -limit and limit.
 
     Parameters
@@ -458,8 +487,8 @@ def clip_gradients_by_value(grads, limit):
     array([ 1. , -0.5])
     """
     limit = positive(limit, "limit")
-    grads = mapping(grads, "grads").items()
-    return {key: np.clip(as_float(g, f"grads[{key!r}]"), -limit, limit) for key, g in grads}
+    found = mapping(grads, "grads").items()
+    return {key: np.clip(as_float(g, f"grads[{key!r}]"), -limit, limit) for key, g in found}
 
 
 class SGD(Optimizer):
@@ -488,7 +517,7 @@ class SGD(Optimizer):
 
     rule = "sgd"
 
-    def __init__(self, lr=0.01, **options):
+    def __init__(self, lr: float = 0.01, **options: Unpack[Options]) -> None:
         super().__init__(lr, **options)
 
     def _numbers(self, step, decay):
@@ -524,7 +553,7 @@ class Momentum(Optimizer):
     state_names = ("v",)
     setting_names = ("momentum",)
 
-    def __init__(self, lr=0.01, momentum=0.9, **options):
+    def __init__(self, lr: float = 0.01, momentum: float = 0.9, **options: Unpack[Options]) -> None:
         super().__init__(lr, **options)
         self.momentum = fraction(momentum, "momentum")
 
@@ -589,7 +618,7 @@ class AdaGrad(Optimizer):
     rule = "adagrad"
     state_names = square_names = ("h",)
 
-    def __init__(self, lr=0.01, **options):
+    def __init__(self, lr: float = 0.01, **options: Unpack[Options]) -> None:
         super().__init__(lr, **options)
 
     def _numbers(self, step, decay):
@@ -625,7 +654,7 @@ class RMSprop(Optimizer):
     state_names = square_names = ("h",)
     setting_names = ("decay_rate",)
 
-    def __init__(self, lr=0.01, decay_rate=0.99, **options):
+    def __init__(self, lr: float = 0.01, decay_rate: float = 0.99, **options: Unpack[Options]) -> None:
         super().__init__(lr, **options)
         self.decay_rate = fraction(decay_rate, "decay_rate")
 
@@ -671,7 +700,15 @@ class Adam(Optimizer):
     square_names = ("v", "h")
     setting_names: tuple[str, ...] = ("beta1", "beta2")
 
-    def __init__(self, lr=0.001, beta1=0.9, beta2=0.999, *, amsgrad=False, **options):
+    def __init__(
+        self,
+        lr: float = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        *,
+        amsgrad: bool = False,
+        **options: Unpack[Options],
+    ) -> None:
         super().__init__(lr, **options)
         self.beta1 = fraction(beta1, "beta1")
         self.beta2 = fraction(beta2, "beta2")
@@ -680,7 +717,7 @@ class Adam(Optimizer):
             self.state_names = ("m", "v", "h")
 
     @property
-    def amsgrad(self):
+    def amsgrad(self) -> bool:
         return self.rule == "amsgrad"
 
     def _numbers(self, step, decay):
@@ -731,7 +768,17 @@ class AdamW(Adam):
 
     setting_names = ("beta1", "beta2", "eps")
 
-    def __init__(self, lr=0.001, beta1=0.9, beta2=0.999, *, eps=1e-8, amsgrad=False, weight_decay=0.01, **options):
+    def __init__(
+        self,
+        lr: float = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        *,
+        eps: float = 1e-8,
+        amsgrad: bool = False,
+        weight_decay: float = 0.01,
+        **options: Unpack[Clipping],
+    ) -> None:
         super().__init__(lr, beta1, beta2, amsgrad=amsgrad, weight_decay=weight_decay, **options)
         self.eps = positive(eps, "eps")
 
@@ -776,7 +823,9 @@ class Lion(Optimizer):
     state_names = ("m",)
     setting_names = ("beta1", "beta2")
 
-    def __init__(self, lr=0.0001, beta1=0.9, beta2=0.99, **options):
+    def __init__(
+        self, lr: float = 0.0001, beta1: float = 0.9, beta2: float = 0.99, **options: Unpack[Options]
+    ) -> None:
         super().__init__(lr, **options)
         self.beta1 = fraction(beta1, "beta1")
         self.beta2 = fraction(beta2, "beta2")

@@ -1,18 +1,25 @@
 """A page on a training: one file of HTML that holds its pictures, its numbers and its settings, and loads nothing."""
 
+from __future__ import annotations
+
 import math
 import os
 import platform
 import time
+from collections.abc import Mapping
 from html import escape
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import metrics, plotting
 from ._config import show_config
 from ._extras import require
 from ._files import path_of, write
-from .data import ImageFolder, Subset, as_dataset
+from ._typing import DatasetLike, FileName
+from .data import ArrayDataset, Dataset, ImageFolder, Subset, as_dataset
+from .data.image_folder import training_and_testing
 from .datasets import LOADERS
 from .history import History
 from .layers import Convolution
@@ -22,10 +29,12 @@ from .plotting._figures import headless, inline
 from .plotting.answers import answers, class_names
 from .trainer import Trainer
 
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
 __all__ = ["write_report"]
 
 MOST = 10_000  # images that are measured
-TESTING = ("test", "val", "valid", "validation")  # folders beside `train` that hold other images
 
 STYLE = """
 :root { color-scheme: light dark;
@@ -53,7 +62,13 @@ code { white-space: pre-wrap; overflow-wrap: anywhere; }
 """
 
 
-def write_report(run, file_name=None, *, data=None):
+def write_report(
+    run: FileName | Trainer,
+    file_name: FileName | None = None,
+    *,
+    data: DatasetLike | tuple[ArrayLike, ArrayLike] | None = None,
+    custom: Mapping[str, type] | None = None,
+) -> str:
     """Write a page on a training: its curves, what its network answers and sees, its settings, and the machine.
 
     It is one file of HTML, in which the pictures are; it loads nothing from anywhere, and follows the reader's choice
@@ -69,6 +84,8 @@ def write_report(run, file_name=None, *, data=None):
     data : pair of arrays or data set, optional, keyword only
         Images and classes (x, t) that the network is measured on. When not given, those for testing: of a trainer, or
         those that the settings name. Of more than 10,000, so many are taken, evenly out of all.
+    custom : mapping of str to type, optional, keyword only
+        Classes of layers, losses and networks of one's own, as for `load`, which the files of a folder need.
 
     Returns
     -------
@@ -102,12 +119,12 @@ def write_report(run, file_name=None, *, data=None):
         path = "report.html"
     else:
         folder = path_of(run, "run")
-        _read_folder(found, folder, has_data=data is not None)
+        _read_folder(found, folder, custom, has_data=data is not None)
         path = os.path.join(folder, "report.html")
     path = path if file_name is None else path_of(file_name)
     if data is not None:
         pair = data if isinstance(data, (tuple, list)) and len(data) == 2 else (data, None)
-        found.data, found.data_name = as_dataset(*pair, ("data", "its targets")), "data that were given"
+        found.data, found.data_name = as_dataset(pair[0], pair[1], ("data", "its targets")), "data that were given"
     write(path, _page(found).encode())
     return path
 
@@ -115,17 +132,17 @@ def write_report(run, file_name=None, *, data=None):
 class _Run:
     """What is known of a run; `missing` says what is not, and why."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.title = "A training with cconv"
-        self.facts = {}  # numbers of the head, by their names
-        self.settings = {}
+        self.facts: dict[str, Any] = {}  # numbers of the head, by their names
+        self.settings: dict[str, Any] = {}
         self.history = None
         self.network = None
         self.network_name = ""
-        self.data = None
+        self.data: Dataset | None = None
         self.data_name = ""
         self.augmented = None  # an augmentation and images for it
-        self.missing = []
+        self.missing: list[str] = []
 
 
 def _read_trainer(found, trainer):
@@ -159,7 +176,7 @@ def _read_trainer(found, trainer):
         found.augmented = trainer.augment, trainer.train_data[: min(4, trainer.train_size)]
 
 
-def _read_folder(found, folder, has_data):
+def _read_folder(found, folder, custom, has_data):
     """Take what a report wants from the folder of a run, as far as it is there."""
     if not os.path.isdir(folder):
         raise NotADirectoryError(f"run must be a Trainer or the folder of a run, got {folder!r}, which is no folder")
@@ -182,7 +199,7 @@ def _read_folder(found, folder, has_data):
         found.missing.append("all of the network: there is neither best.cconv nor model.cconv")
         return
     try:
-        found.network, found.network_name = load(names[name]), name
+        found.network, found.network_name = load(names[name], custom=custom), name
     except ValueError as error:  # layers of one's own, for instance
         found.missing.append(f"all of the network: {error}")
         return
@@ -193,9 +210,8 @@ def _read_folder(found, folder, has_data):
         found.missing.append("what the network answers: the settings name no data")
         return
     try:
-        found.data = _data(found.settings, found.network)
-        found.data_name = f"images of {found.settings['data']} for testing"
-    except (OSError, ValueError, TypeError, ImportError) as error:
+        found.data, found.data_name = _data(found.settings, found.network)
+    except (OSError, ValueError, TypeError, ImportError, MemoryError) as error:
         found.missing.append(f"what the network answers: its data cannot be read: {error}")
 
 
@@ -211,19 +227,25 @@ def _settings(path):
 
 
 def _data(settings, network):
-    """Return the images for testing that the settings of a run name, as the network takes them."""
+    """Return the images for testing that the settings of a run name, as the network takes them, and what they are."""
     name = str(settings["data"])
+    said = f"images of {name} for testing"
     options = {} if "data-dir" not in settings else {"data_dir": settings["data-dir"]}
     if name in LOADERS:
         integers = network.takes_integers
         options = {} if name == "synthetic" else options
-        return as_dataset(*LOADERS[name](normalize=not integers, flatten=len(network.input_shape) == 1, **options)[1])
-    parts = [os.path.join(name, part) for part in TESTING if os.path.isdir(os.path.join(name, part))]
+        pairs = LOADERS[name](normalize=not integers, flatten=len(network.input_shape) == 1, **options)
+        return as_dataset(*pairs[1]), said
+    training, testing = training_and_testing(name)
+    if testing is None:
+        said = f"all images of {name}, most of which it was trained on"
     channels, *size = network.input_shape
-    images = ImageFolder(parts[0] if parts else name, size=tuple(size), color="grey" if channels == 1 else "rgb")
+    images = ImageFolder(testing or training, size=tuple(size), color="grey" if channels == 1 else "rgb")
     if network.classes is not None and images.classes != network.classes:
         raise ValueError(f"the folder {name} has other classes than the network")
-    return images
+    if not network.takes_integers:
+        images = ArrayDataset(images.x.astype(np.float32) / 255, images.t, classes=images.classes)
+    return images, said
 
 
 def _page(found):

@@ -1,9 +1,12 @@
 """Schedules of the learning rate: an object whose `step()` sets `optimizer.lr`."""
 
+from __future__ import annotations
+
 import bisect
 import copy
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 from ._arrays import number
 from ._checks import checked_dict, choice, fraction, nonnegative, positive, share
@@ -50,7 +53,7 @@ class Schedule:
     progress: dict[str, type] = {"base_lr": float, "count": int}
     takes_metric = False
 
-    def __init__(self, optimizer, *, every="epoch"):
+    def __init__(self, optimizer: Optimizer, *, every: Literal["epoch", "step"] = "epoch") -> None:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"optimizer must be an Optimizer, got {type(optimizer).__name__}")
         self.optimizer = optimizer
@@ -58,28 +61,28 @@ class Schedule:
         self.base_lr = float(optimizer.lr)
         self.count = 0
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return shown(self)
 
-    def learning_rate(self):
+    def learning_rate(self) -> float:
         """Return the learning rate after `count` steps."""
         raise NotImplementedError(f"{type(self).__name__} must define learning_rate()")
 
-    def step(self):
+    def step(self) -> None:
         """Count one step, and set the learning rate of the next."""
         self.count += 1
         self.apply()
 
-    def reset(self):
+    def reset(self) -> None:
         """Begin again: go back to step 0, and set the learning rate of it."""
         self.count = 0
         self.apply()
 
-    def apply(self):
+    def apply(self) -> None:
         """Set what the schedule governs to what belongs to the count."""
         self.optimizer.lr = self.learning_rate()
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """Return where the schedule is, and what it is, as a dict of JSON values."""
         names = ("every", *self.setting_names)
         return {
@@ -88,7 +91,7 @@ class Schedule:
             "progress": {name: getattr(self, name) for name in self.progress},
         }
 
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on from where `state_dict` was taken, and set the learning rate.
 
         Raises
@@ -99,7 +102,7 @@ class Schedule:
         self.__dict__.update(self.checked_state(state_dict))
         self.apply()
 
-    def checked_state(self, state_dict):
+    def checked_state(self, state_dict: Mapping[str, Any]) -> dict[str, Any]:
         """Return the attributes that `load_state_dict` would set.
 
         Raises
@@ -164,16 +167,23 @@ class StepDecay(Schedule):
 
     setting_names = ("steps", "gamma")
 
-    def __init__(self, optimizer, steps, gamma=0.1, *, every="epoch"):
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        steps: int | Iterable[int],
+        gamma: float = 0.1,
+        *,
+        every: Literal["epoch", "step"] = "epoch",
+    ) -> None:
         super().__init__(optimizer, every=every)
-        if isinstance(steps, Iterable) and getattr(steps, "ndim", 1):
-            self.steps = sorted(integer(step, "steps", 1) for step in steps)
+        if isinstance(steps, Iterable) and getattr(steps, "ndim", True):
+            self.steps: list[int] | int = sorted(integer(step, "steps", 1) for step in steps)
         else:
             self.steps = integer(steps, "steps", 1)
         self.gamma = positive(gamma, "gamma")
         self.apply()
 
-    def learning_rate(self):
+    def learning_rate(self) -> float:
         if isinstance(self.steps, int):
             return self.base_lr * self.gamma ** (self.count // self.steps)
         return self.base_lr * self.gamma ** bisect.bisect_right(self.steps, self.count)
@@ -207,12 +217,12 @@ class ExponentialDecay(Schedule):
 
     setting_names = ("gamma",)
 
-    def __init__(self, optimizer, gamma, *, every="epoch"):
+    def __init__(self, optimizer: Optimizer, gamma: float, *, every: Literal["epoch", "step"] = "epoch") -> None:
         super().__init__(optimizer, every=every)
         self.gamma = positive(gamma, "gamma")
         self.apply()
 
-    def learning_rate(self):
+    def learning_rate(self) -> float:
         return self.base_lr * self.gamma**self.count
 
 
@@ -255,7 +265,16 @@ class CosineDecay(Schedule):
 
     setting_names = ("total_steps", "min_lr", "warmup", "warmup_factor")
 
-    def __init__(self, optimizer, total_steps, min_lr=0.0, *, warmup=0, warmup_factor=0.1, every="step"):
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        total_steps: int,
+        min_lr: float = 0.0,
+        *,
+        warmup: int = 0,
+        warmup_factor: float = 0.1,
+        every: Literal["epoch", "step"] = "step",
+    ) -> None:
         super().__init__(optimizer, every=every)
         self.warmup = integer(warmup, "warmup", 0)
         self.total_steps = integer(total_steps, "total_steps", self.warmup + 1)
@@ -263,7 +282,7 @@ class CosineDecay(Schedule):
         self.warmup_factor = nonnegative(warmup_factor, "warmup_factor")
         self.apply()
 
-    def learning_rate(self):
+    def learning_rate(self) -> float:
         if self.count < self.warmup:
             return self.base_lr * (self.warmup_factor + (1 - self.warmup_factor) * self.count / self.warmup)
         share = (self.count - self.warmup) / (self.total_steps - self.warmup)
@@ -310,16 +329,16 @@ class OneCycle(Schedule):
 
     def __init__(
         self,
-        optimizer,
-        max_lr,
-        total_steps,
+        optimizer: Optimizer,
+        max_lr: float,
+        total_steps: int,
         *,
-        rise=0.3,
-        start_divisor=25.0,
-        end_divisor=1e4,
-        momentum=None,
-        every="step",
-    ):
+        rise: float = 0.3,
+        start_divisor: float = 25.0,
+        end_divisor: float = 1e4,
+        momentum: tuple[float, float] | None = None,
+        every: Literal["epoch", "step"] = "step",
+    ) -> None:
         super().__init__(optimizer, every=every)
         self.max_lr = positive(max_lr, "max_lr")
         self.total_steps = integer(total_steps, "total_steps", 1)
@@ -339,7 +358,7 @@ class OneCycle(Schedule):
     def _momentum_name(self):
         return next((name for name in ("momentum", "beta1") if hasattr(self.optimizer, name)), None)
 
-    def learning_rate(self):
+    def learning_rate(self) -> float:
         start = self.max_lr / self.start_divisor
         return self._between(start, self.max_lr, start / self.end_divisor)
 
@@ -351,7 +370,7 @@ class OneCycle(Schedule):
             return _cosine(start, top, count / turn if turn else 1.0)
         return _cosine(top, end, (count - turn) / (last - turn))
 
-    def apply(self):
+    def apply(self) -> None:
         super().apply()
         if self.momentum is not None:
             low, high = self.momentum
@@ -401,7 +420,17 @@ class ReduceOnPlateau(Schedule):
     progress = {"base_lr": float, "count": int, "best": float, "bad": int, "resting": int, "reductions": int}
     takes_metric = True
 
-    def __init__(self, optimizer, factor=0.1, patience=10, *, mode="min", threshold=1e-4, cooldown=0, min_lr=0.0):
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        factor: float = 0.1,
+        patience: int = 10,
+        *,
+        mode: Literal["min", "max"] = "min",
+        threshold: float = 1e-4,
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+    ) -> None:
         super().__init__(optimizer)
         self.factor = fraction(factor, "factor")
         self.patience = integer(patience, "patience", 0)
@@ -411,19 +440,19 @@ class ReduceOnPlateau(Schedule):
         self.min_lr = nonnegative(min_lr, "min_lr")
         self.reset()
 
-    def reset(self):
+    def reset(self) -> None:
         self.best = math.inf if self.mode == "min" else -math.inf
         self.bad = 0
         self.resting = 0
         self.reductions = 0
         super().reset()
 
-    def learning_rate(self):
+    def learning_rate(self) -> float:
         if self.reductions == 0:
             return self.base_lr
         return max(self.base_lr * self.factor**self.reductions, self.min_lr)
 
-    def step(self, metric):
+    def step(self, metric: float) -> None:  # type: ignore[override]  # which `takes_metric` says
         """Take note of a measure; a NaN is no betterment."""
         metric = number(metric, "metric", finite=False)
         margin = self.threshold * abs(self.best) if math.isfinite(self.best) else 0.0

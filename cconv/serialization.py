@@ -5,22 +5,27 @@ as JSON texts, what network they are of: `Network.architecture` shows it. Beside
 goes on from. Version 1 had the layers in no order and the parameters under the names W1, b1, ...
 """
 
+from __future__ import annotations
+
 import io
 import json
 import math
 import os
 import stat
 import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import zip_longest
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import _pickle
 from ._arrays import as_array
 from ._checks import checked_dict, flag, mapping
 from ._files import path_of, write
+from ._typing import Array, ArrayDict, File, FileName
 from .geometry import integer
 from .layers.stack import CUSTOM
 
@@ -70,7 +75,9 @@ class NotLoaded(NamedTuple):
     mismatched: list[str]
 
 
-def save_params(file_name, params, architecture, *, name="file_name"):
+def save_params(
+    file_name: File, params: Mapping[str, Array], architecture: Mapping[str, Any], *, name: str = "file_name"
+) -> None:
     """Write parameters to a safetensors file, all of it or nothing.
 
     The file appears under its name only when it is complete: it is written beside it and then renamed. A pipe or a
@@ -96,16 +103,19 @@ def save_params(file_name, params, architecture, *, name="file_name"):
         If the file cannot be written; one of this name that was there is left as it was.
     """
     data = _packed(PARAMS, params, architecture=architecture)
-    if not callable(getattr(file_name, "write", None)):
-        write(path_of(file_name, name), data)
+    out: Any = file_name
+    if not callable(getattr(out, "write", None)):
+        write(path_of(out, name), data)
         return
     try:
-        file_name.write(data)
+        out.write(data)
     except TypeError as error:
         raise TypeError(f"{name} must be open for bytes, not for text: {error}") from None
 
 
-def save_checkpoint(file_name, params, architecture, rest):
+def save_checkpoint(
+    file_name: FileName, params: Mapping[str, Array], architecture: Mapping[str, Any], rest: Mapping[str, Any]
+) -> None:
     """Write parameters and whatever else training goes on from to a safetensors file, all of it or nothing.
 
     Parameters
@@ -179,7 +189,9 @@ def _with_arrays(tree, arrays):
     return tree
 
 
-def load_params(file_name, params, architecture, *, strict=True):
+def load_params(
+    file_name: File, params: Mapping[str, Array], architecture: Mapping[str, Any], *, strict: bool = True
+) -> NotLoaded:
     """Read parameters that `save_params` or `save_checkpoint` wrote, or a pickle of the chapter's, in place.
 
     The head of the file is checked before its data are read. Nothing that a pickle holds is run.
@@ -244,7 +256,9 @@ def load_params(file_name, params, architecture, *, strict=True):
     return left_out
 
 
-def load_state(state, params, *, strict=True, place="state"):
+def load_state(
+    state: Mapping[str, ArrayLike], params: Mapping[str, Array], *, strict: bool = True, place: str = "state"
+) -> NotLoaded:
     """Write the arrays of a mapping into those of `params`, in place.
 
     Parameters
@@ -280,7 +294,9 @@ def load_state(state, params, *, strict=True, place="state"):
     return left_out
 
 
-def read_checkpoint(file_name, params, architecture):
+def read_checkpoint(
+    file_name: FileName, params: Mapping[str, Array], architecture: Mapping[str, Any]
+) -> tuple[ArrayDict, dict[str, Any]]:
     """Return the parameters and the rest that `save_checkpoint` wrote, having changed nothing.
 
     Parameters
@@ -315,7 +331,7 @@ def read_checkpoint(file_name, params, architecture):
     return {name: arrays[key] for key, name in names.items()}, rest
 
 
-def read_network(source, make, name="file"):
+def read_network(source: File, make: Callable[..., Any], name: str = "file") -> Any:
     """Return the network that a file holds.
 
     Parameters
@@ -349,7 +365,7 @@ def read_network(source, make, name="file"):
     return network
 
 
-def read_arrays(source, name="file"):
+def read_arrays(source: File, name: str = "file") -> ArrayDict:
     """Return the arrays of any safetensors file, by name.
 
     Raises
@@ -362,7 +378,7 @@ def read_arrays(source, name="file"):
         return _read_arrays(file, place, entries, entries)
 
 
-def read_head(source, name="file"):
+def read_head(source: File, name: str = "file") -> tuple[dict[str, Any], dict[str, str]]:
     """Return what a safetensors file says of its arrays, without reading them.
 
     Returns
@@ -380,7 +396,7 @@ def read_head(source, name="file"):
         return _read_any_head(file, place, size)
 
 
-def put(arrays, params):
+def put(arrays: Mapping[str, Array], params: Mapping[str, Array]) -> None:
     """Write arrays that were checked into those of `params`."""
     for name, value in arrays.items():
         params[name][...] = value
@@ -664,7 +680,7 @@ def _json(text):
     return value
 
 
-def differences(expected, stored, place=""):
+def differences(expected: Any, stored: Any, place: str = "") -> Iterator[str]:
     """Yield in words where two JSON values differ; lists of named values differ in their order too."""
     if isinstance(expected, dict) and isinstance(stored, dict):
         for key in dict.fromkeys([*expected, *stored]):

@@ -3,21 +3,28 @@
 Needs scikit-learn 1.6 or later: ``pip install 'cconv[sklearn]'``.
 """
 
+from __future__ import annotations
+
 import copy
 import math
+from collections.abc import Callable, Mapping
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import functional, geometry
 from ._arrays import number
 from ._checks import argument, choice, flag, optional_positive
 from ._extras import require
+from ._typing import Array, Floats, NetworkMaker
 from .data import ArrayDataset
 from .geometry import integer
 from .layers import Affine, MeanSquaredError, Relu, SoftmaxWithLoss
 from .networks import DeepConvNet, LeNet5, MobileNet, Network, ResNet, SimpleConvNet
 from .networks.network import takes
 from .optimizers import Optimizer
+from .schedules import Schedule
 from .trainer import Trainer
 
 require("sklearn", "cconv.sklearn", "sklearn")  # says how to install it
@@ -50,22 +57,22 @@ class _ConvNet(BaseEstimator):
 
     def __init__(
         self,
-        network=None,
+        network: NetworkMaker | None = None,
         *,
-        image_shape=None,
-        epochs=50,
-        batch_size=32,
-        optimizer="Adam",
-        lr=None,
-        schedule=None,
-        augment=None,
-        early_stopping=False,
-        n_iter_no_change=10,
-        validation_fraction=0.1,
-        random_state=None,
-        warm_start=False,
-        verbose=False,
-    ):
+        image_shape: tuple[int, int, int] | None = None,
+        epochs: int = 50,
+        batch_size: int = 32,
+        optimizer: str | Optimizer = "Adam",
+        lr: float | None = None,
+        schedule: Callable[[Optimizer], Schedule] | None = None,
+        augment: Callable[..., Any] | None = None,
+        early_stopping: bool = False,
+        n_iter_no_change: int = 10,
+        validation_fraction: float = 0.1,
+        random_state: int | np.random.RandomState | None = None,
+        warm_start: bool = False,
+        verbose: bool | int = False,
+    ) -> None:
         self.network = network
         self.image_shape = image_shape
         self.epochs = epochs
@@ -321,23 +328,23 @@ class ConvNetClassifier(ClassifierMixin, _ConvNet):
 
     def __init__(
         self,
-        network=None,
+        network: NetworkMaker | None = None,
         *,
-        image_shape=None,
-        epochs=50,
-        batch_size=32,
-        optimizer="Adam",
-        lr=None,
-        schedule=None,
-        augment=None,
-        early_stopping=False,
-        n_iter_no_change=10,
-        validation_fraction=0.1,
-        class_weight=None,
-        random_state=None,
-        warm_start=False,
-        verbose=False,
-    ):
+        image_shape: tuple[int, int, int] | None = None,
+        epochs: int = 50,
+        batch_size: int = 32,
+        optimizer: str | Optimizer = "Adam",
+        lr: float | None = None,
+        schedule: Callable[[Optimizer], Schedule] | None = None,
+        augment: Callable[..., Any] | None = None,
+        early_stopping: bool = False,
+        n_iter_no_change: int = 10,
+        validation_fraction: float = 0.1,
+        class_weight: Mapping[Any, float] | str | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        warm_start: bool = False,
+        verbose: bool | int = False,
+    ) -> None:
         super().__init__(
             network,
             image_shape=image_shape,
@@ -356,7 +363,7 @@ class ConvNetClassifier(ClassifierMixin, _ConvNet):
         )
         self.class_weight = class_weight
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Train a network on samples and their labels.
 
         Parameters
@@ -379,23 +386,25 @@ class ConvNetClassifier(ClassifierMixin, _ConvNet):
             If the loss or gradients become infinite or NaN.
         """
         begin = self._begins()
-        X, y = self._validated(X, y, reset=begin)
-        check_classification_targets(y)
-        classes = _classes(y)
+        X, targets = self._validated(X, y, reset=begin)
+        check_classification_targets(targets)
+        classes = _classes(targets)
         if not begin and not np.array_equal(classes, self.classes_):
             raise ValueError(
                 f"warm_start needs the classes of the fit before in y, {_listed(self.classes_)}, got {_listed(classes)}"
             )
-        weight = self._weights(X, y, classes, sample_weight)
-        present = classes if weight is None else np.unique(y[weight > 0])
+        weight = self._weights(X, targets, classes, sample_weight)
+        present = classes if weight is None else np.unique(targets[weight > 0])
         if len(present) == 1:
             raise ValueError(
                 f"{type(self).__name__} needs samples of at least 2 classes with a weight above 0, got one class: "
                 f"{_listed(present)}"
             )
-        return self._learn(X, y, classes, weight, begin=begin)
+        return self._learn(X, targets, classes, weight, begin=begin)
 
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
+    def partial_fit(
+        self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Train for one epoch on these samples, with the optimizer and the schedule as the last call left them.
 
         Parameters
@@ -440,7 +449,7 @@ class ConvNetClassifier(ClassifierMixin, _ConvNet):
         weight = self._weights(X, y, known, sample_weight)
         return self._learn(X, y, known, weight, begin=begin, epochs=1)
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> Array:
         """Return the label of each sample.
 
         Parameters
@@ -459,7 +468,7 @@ class ConvNetClassifier(ClassifierMixin, _ConvNet):
         chosen = self.predict_proba(X).argmax(axis=1)
         return self.classes_[chosen]
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: ArrayLike) -> Floats:
         """Return the probability of each class, the softmax of the network's scores.
 
         Parameters
@@ -542,12 +551,12 @@ class ConvNetRegressor(RegressorMixin, _ConvNet):
 
     _outputs = "one for each target"
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Train a network on samples and their values.
 
         Parameters
@@ -570,7 +579,7 @@ class ConvNetRegressor(RegressorMixin, _ConvNet):
         """
         return self._learn(X, y, sample_weight, begin=self._begins())
 
-    def partial_fit(self, X, y, sample_weight=None):
+    def partial_fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Train for one epoch on these samples, with the optimizer and the schedule as the last call left them.
 
         Parameters
@@ -594,7 +603,7 @@ class ConvNetRegressor(RegressorMixin, _ConvNet):
         _refuse_early_stopping(self)
         return self._learn(X, y, sample_weight, begin=not hasattr(self, "network_"), epochs=1)
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> Array:
         """Return the values of each sample.
 
         Parameters

@@ -5,15 +5,19 @@ convolutions too; the weights of ``Linear`` are the transpose of `Affine`'s. Bot
 when they are flattened.
 """
 
+from __future__ import annotations
+
 import os
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from ._arrays import as_array
 from ._extras import require
+from ._typing import ArrayDict
 from .layers import (
     Affine,
     BatchNormalization,
@@ -27,6 +31,19 @@ from .networks import Network
 from .serialization import read_arrays
 
 __all__ = ["load_from", "to_state_dict"]
+
+N = TypeVar("N", bound=Network)
+
+
+class Module(Protocol):
+    """What is looked at of a ``torch.nn.Module``: type checkers need not read PyTorch for those who do not use it."""
+
+    @property
+    def state_dict(self) -> Callable[..., Mapping[str, Any]]: ...
+    @property
+    def named_modules(self) -> Callable[..., Iterable[tuple[str, Any]]]: ...
+
+
 
 WEIGHTS = {"W": "weight", "b": "bias"}
 SCALES = {"gamma": "weight", "beta": "bias"}
@@ -44,7 +61,12 @@ IGNORED = "num_batches_tracked"
 DEFAULT_EPS = 1e-5
 
 
-def load_from(module_or_state_dict, network, *, mapping=None):
+def load_from(
+    module_or_state_dict: Module | Mapping[str, Any] | str | os.PathLike[str],
+    network: N,
+    *,
+    mapping: Mapping[str, str] | None = None,
+) -> N:
     """Load the parameters and running statistics of a PyTorch model into a network, in place, all of them or none.
 
     The layers of the network are gone through in their order, those inside of blocks after them; each takes the first
@@ -99,7 +121,8 @@ def load_from(module_or_state_dict, network, *, mapping=None):
     layers = _layers(network)
     groups = _groups(tensors)
     given = _given(mapping, layers, groups)
-    state, partners = {}, {}
+    state: dict[str, np.ndarray] = {}
+    partners: dict[str, Any] = {}
     for name, layer in layers.items():
         if name in given:
             partner, group = given[name]
@@ -128,7 +151,7 @@ def load_from(module_or_state_dict, network, *, mapping=None):
     return network
 
 
-def to_state_dict(network):
+def to_state_dict(network: Network) -> dict[str, Any]:
     """Return the network's parameters and running statistics as PyTorch has them, for ``module.load_state_dict``.
 
     Parameters
@@ -159,7 +182,7 @@ def to_state_dict(network):
     return {name: torch.from_numpy(array) for name, array in to_arrays(network).items()}
 
 
-def to_arrays(network):
+def to_arrays(network: Network) -> ArrayDict:
     """Return what `to_state_dict` makes tensors of, as arrays: copies."""
     state = {}
     for name, layer in _layers(network).items():

@@ -1,15 +1,19 @@
 """Training: shuffled passes over the data, one optimizer step per batch."""
 
+from __future__ import annotations
+
 import copy
+import inspect
 import math
 import os
 import time
 import warnings
-from collections.abc import Mapping
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import _checkpoint, optimizers
 from ._arrays import as_array, number
@@ -21,11 +25,13 @@ from ._interrupts import Interrupts
 from ._progress import Progress
 from ._random import generator
 from ._showing import Word, arguments_of, in_lines, settings_of
+from ._typing import Array, DatasetLike, FileName, Rng, Trainable
 from .averaging import ExponentialMovingAverage
 from .callbacks import Callback, Checkpoints, CSVLog, EarlyStopping, JSONLinesLog
 from .callbacks.early_stopping import direction, is_better, measure
-from .data import ArrayDataset, Subset, as_dataset
+from .data import ArrayDataset, Dataset, Subset, as_dataset
 from .data.dataset import checked_batch
+from .functional.loss import sample_weights
 from .geometry import integer
 from .history import History
 from .layers.stack import call, nested, undoing
@@ -49,6 +55,7 @@ OPTIMIZERS = {
         optimizers.Lion,
     )
 }
+EVENTS = [name for name in vars(Callback) if name.startswith("on_")]
 LARGE = 50  # values of an image that is not scaled, whatever it is scaled by
 CHUNK = 1000  # samples of a data set that are measured together
 
@@ -160,40 +167,47 @@ class Trainer:
     (4, 2)
     """
 
+    train_data: Dataset
+    validation_data: Dataset | None
+    test_data: Dataset | None
+    callbacks: list[Callback]
+    order: Array | None
+    _weights: Array | None
+
     def __init__(
         self,
-        network,
-        x_train,
-        t_train=None,
-        x_test=None,
-        t_test=None,
-        epochs=20,
-        mini_batch_size=100,
-        optimizer="SGD",
-        optimizer_param=None,
-        evaluate_sample_num_per_epoch=None,
-        verbose=True,
+        network: Trainable,
+        x_train: ArrayLike | DatasetLike,
+        t_train: ArrayLike | None = None,
+        x_test: ArrayLike | DatasetLike | None = None,
+        t_test: ArrayLike | None = None,
+        epochs: int = 20,
+        mini_batch_size: int = 100,
+        optimizer: str | optimizers.Optimizer = "SGD",
+        optimizer_param: Mapping[str, Any] | None = None,
+        evaluate_sample_num_per_epoch: int | None = None,
+        verbose: bool = True,
         *,
-        rng=None,
-        seed=None,
-        schedule=None,
-        average=None,
-        validation=None,
-        augment=None,
-        class_weight=None,
-        sample_weight=None,
-        monitor=None,
-        early_stopping=None,
-        restore_best=False,
-        callbacks=(),
-        checkpoint_dir=None,
-        checkpoint_every=None,
-        keep=3,
-        resume=False,
-        log_dir=None,
-        on_nonfinite="stop",
-        drop_last=False,
-    ):
+        rng: Rng | None = None,
+        seed: int | None = None,
+        schedule: Schedule | Callable[[optimizers.Optimizer], Schedule] | None = None,
+        average: ExponentialMovingAverage | float | None = None,
+        validation: float | DatasetLike | tuple[ArrayLike, ArrayLike] | None = None,
+        augment: Callable[..., Any] | None = None,
+        class_weight: Mapping[int, float] | ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        monitor: str | None = None,
+        early_stopping: int | EarlyStopping | None = None,
+        restore_best: bool = False,
+        callbacks: Sequence[Callback] = (),
+        checkpoint_dir: FileName | None = None,
+        checkpoint_every: int | None = None,
+        keep: int = 3,
+        resume: bool = False,
+        log_dir: FileName | None = None,
+        on_nonfinite: Literal["stop", "warn", "ignore"] = "stop",
+        drop_last: bool = False,
+    ) -> None:
         has_params = isinstance(getattr(network, "params", None), Mapping)
         if not has_params or not callable(getattr(network, "gradient", None)):
             raise TypeError(f"network must have params and gradient(x, t), got {type(network).__name__}")
@@ -224,13 +238,14 @@ class Trainer:
         self.drop_last = flag(drop_last, "drop_last")
         self.restore_best = flag(restore_best, "restore_best")
 
-        self._fraction = None
+        self._fraction: float | None = None
         self.validation_data = self._validation(validation)
+        self._check_sets()
         self._class_weight = class_weight
         self._sample_weight = _sample_weight(sample_weight, len(self._data))
         # Drawn only where they are used: the order of the samples is that of the seed alone otherwise.
-        wanted = {"augment": augment is not None, "split": self._fraction is not None}
-        self.seeds = {name: int(self.rng.integers(2**63)) if want else 0 for name, want in wanted.items()}
+        draws = {"augment": augment is not None, "split": self._fraction is not None}
+        self.seeds = {name: int(self.rng.integers(2**63)) if want else 0 for name, want in draws.items()}
         self.__dict__.update(self._split(self.seeds["split"]))
 
         self.train_size = len(self.train_data)
@@ -251,16 +266,16 @@ class Trainer:
         self.best_epoch, self.best_value, self.best_arrays = 0, math.nan, None
         self._gate = Interrupts()
         self._batches = Batches(self._prepare, self.iter_per_epoch)
-        self._stopped = None
+        self._stopped: str | None = None
 
         self.monitor = _monitor(monitor, self.validation_data is not None)
         self.expect_measured(self.monitor)
         self.callbacks = self._callbacks(callbacks, early_stopping, log_dir)
         self._resume(checkpoint_dir, checkpoint_every, keep, resume)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         data = {"x_train": self.train_data, "x_test": self.test_data, "validation": self.validation_data}
-        told = {name: Word(f"<{len(d)} samples>") for name, d in data.items() if d is not None}
+        told: dict[str, Any] = {name: Word(f"<{len(d)} samples>") for name, d in data.items() if d is not None}
         told = {"network": Word(f"<{type(self.network).__name__}>")} | told
         names = ("optimizer", "schedule", "average", "augment")
         told |= {"mini_batch_size": self.batch_size} | {name: getattr(self, name) for name in names}
@@ -278,35 +293,35 @@ class Trainer:
             return object.__getattribute__(self, name)  # again, for its own error: a property may have raised it
 
     @property
-    def epochs(self):
+    def epochs(self) -> int:
         return self._epochs
 
     @epochs.setter
-    def epochs(self, value):
+    def epochs(self, value: int) -> None:
         self._epochs = integer(value, "epochs", 0)
 
     @property
-    def max_iter(self):
+    def max_iter(self) -> int:
         return self.epochs * self.iter_per_epoch
 
     @property
-    def train_loss_list(self):
+    def train_loss_list(self) -> list[float]:
         return self.history.step_loss
 
     @property
-    def train_acc_list(self):
+    def train_acc_list(self) -> list[float]:
         return self.history.accuracy
 
     @property
-    def test_acc_list(self):
+    def test_acc_list(self) -> list[float]:
         return self.history.test_accuracy
 
     @property
-    def epoch_is_complete(self):
+    def epoch_is_complete(self) -> bool:
         """Whether all steps of an epoch are done that is not counted yet, as it must be measured first."""
         return self.current_iter == (self.current_epoch + 1) * self.iter_per_epoch
 
-    def measures(self):
+    def measures(self) -> list[str]:
         """Return the names of the lists in `history` that get a value in each epoch."""
         names = ["loss", "lr", "seconds"]
         if self.validation_data is not None:
@@ -317,7 +332,7 @@ class Trainer:
             names += ["test_accuracy"] * (self.test_data is not None)
         return names
 
-    def expect_measured(self, name):
+    def expect_measured(self, name: str) -> None:
         """Refuse to monitor what is not measured.
 
         Raises
@@ -329,7 +344,7 @@ class Trainer:
             known = ", ".join(known for known in self.measures() if known not in ("lr", "seconds"))
             raise ValueError(f"monitor must be one of {known}, which this trainer measures, got {name!r}")
 
-    def train_step(self):
+    def train_step(self) -> None:
         """Take one optimizer step on the next batch; at the end of an epoch, measure and record it."""
         with self._gate, self._training_mode():
             if self.epoch_is_complete:
@@ -338,7 +353,7 @@ class Trainer:
             if self.epoch_is_complete:
                 self._end_epoch()
 
-    def train(self, epochs=None):
+    def train(self, epochs: int | None = None) -> None:
         """Take all steps that are left of `epochs`; print the test accuracy at the end.
 
         Parameters
@@ -390,7 +405,7 @@ class Trainer:
             with self._gate, self._gate.held():
                 put(self.best_arrays, self._arrays())
 
-    def stop(self, reason="a callback says so"):
+    def stop(self, reason: str = "a callback says so") -> None:
         """End `train` after the step or epoch that is under way: for callbacks."""
         self._stopped = str(reason)
 
@@ -410,9 +425,15 @@ class Trainer:
             self._end_epoch(ended)
 
     def _tell(self, event):
-        with ExitStack() as stack:  # in their order; each is told, also where one before it fails
-            for callback in reversed(self.callbacks):
-                stack.callback(getattr(callback, event), self)
+        self._tell_each(iter(list(self.callbacks)), event)
+
+    def _tell_each(self, callbacks, event):
+        for callback in callbacks:
+            try:
+                getattr(callback, event)(self)
+            except BaseException:
+                self._tell_each(callbacks, event)  # each is told, also where one before it fails
+                raise
 
     # ---- steps
 
@@ -442,10 +463,12 @@ class Trainer:
     def _gradient(self, x, t, weight):
         """Return the gradients and the loss of a batch."""
         network = self.network
+        gradient = network.gradient
+        if getattr(gradient, "__func__", None) is Network.gradient:
+            gradient = network._gradient  # what a step has done to layers is undone here, with all else
         if weight is not None and not weight.any():  # nothing in this batch counts
-            grads = network.gradient(x, t)
-            return {name: np.zeros_like(grad) for name, grad in grads.items()}, 0.0
-        grads = network.gradient(x, t) if weight is None else network.gradient(x, t, sample_weight=weight)
+            return {name: np.zeros_like(grad) for name, grad in gradient(x, t).items()}, 0.0
+        grads = gradient(x, t) if weight is None else gradient(x, t, sample_weight=weight)
         loss = getattr(getattr(network, "last_layer", None), "loss", None)
         return grads, float(network.loss(x, t) if loss is None else loss)
 
@@ -464,7 +487,9 @@ class Trainer:
 
     def _trainable(self):
         """Return the parameters that have gradients."""
-        return getattr(self.network, "trainable_params", self.network.params)
+        network = self.network
+        is_ours = isinstance(network, Network)  # which makes each of them when it is asked
+        return network.trainable_params if is_ours else getattr(network, "trainable_params", network.params)
 
     def _layers(self):
         """Return what an undone step leaves as it was: the layers of the network, and its loss."""
@@ -518,7 +543,7 @@ class Trainer:
         return next((f"the gradient of {name}" for name, g in reversed(grads.items()) if not _finite(g)), None)
 
     @contextmanager
-    def trial(self):
+    def trial(self) -> Iterator[Callable[[float], float]]:
         """Return a function ``step(lr)`` that takes a step and returns the loss before it; all is undone at the end.
 
         It goes through the training data in an order of its own, and copies the optimizer as it is.
@@ -578,7 +603,7 @@ class Trainer:
     def _sums_of_weights(self):
         """Return how much each step of the epoch counts: its samples, or the sum of their weights."""
         taken = self.order[: self.iter_per_epoch * self.batch_size]
-        weights = np.ones(len(taken)) if self._weights is None else self._weights[taken]
+        weights = np.ones(len(taken)) if self._weights is None else self._weights[taken].astype(np.float64)
         sums = np.add.reduceat(weights, np.arange(0, len(taken), self.batch_size))
         return sums if sums.any() else None  # all that counts was in a batch that was left out
 
@@ -690,7 +715,11 @@ class Trainer:
         if self._fraction is not None:
             found["train_data"], found["validation_data"] = data.split(self._fraction, seed=seed)
             weights = None if weights is None else weights[found["train_data"].indices]
-        found["_weights"] = _with_class_weight(self._class_weight, weights, found["train_data"].labels)
+        weights = _with_class_weight(self._class_weight, weights, found["train_data"].labels)
+        if weights is not None and isinstance(self.network, Network):
+            # As the loss takes them: what becomes 0 there is 0 from the beginning.
+            weights, _ = sample_weights(weights, np.empty((len(weights), 1), self.network.dtype))
+        found["_weights"] = weights
         return found
 
     def _check_fit(self, rest):
@@ -716,7 +745,16 @@ class Trainer:
                 f"got {self.batch_size} of {self.train_size} samples, whose last batch has {last}: drop_last=True "
                 "leaves that out"
             )
-        sets = {"train": self.train_data, "test": self.test_data, "validation": self.validation_data}
+        if first is not None:
+            with argument("augment must return what the network takes"):
+                _check_targets(network.last_layer, network.predict(first.x), None, first.t)
+
+    def _check_sets(self):
+        """Refuse samples and targets that the network and its loss cannot take."""
+        network = self.network
+        if not isinstance(network, Network):
+            return
+        sets = {"train": self._data, "test": self.test_data, "validation": self.validation_data}
         for name, data in sets.items():
             if data is None:
                 continue
@@ -730,9 +768,6 @@ class Trainer:
                 _check_range(network, data[:CHUNK][0] if _is_in_memory(data) else x)
             with argument(f"{names[1]} must hold what the loss of the network takes"):
                 _check_targets(network.last_layer, scores, data, t)
-        if first is not None:
-            with argument("augment must return what the network takes"):
-                _check_targets(network.last_layer, network.predict(first.x), None, first.t)
 
     def _callbacks(self, callbacks, early_stopping, log_dir):
         if not isinstance(callbacks, (list, tuple)):
@@ -742,6 +777,7 @@ class Trainer:
             if not isinstance(callback, Callback):
                 got = f"the class {callback.__name__}" if isinstance(callback, type) else type(callback).__name__
                 raise TypeError(f"callbacks must hold Callback objects, got {got}")
+            self._check_events(callback)
         if early_stopping is not None:
             if not isinstance(early_stopping, EarlyStopping):
                 with argument("early_stopping must be an EarlyStopping or its patience"):
@@ -756,6 +792,23 @@ class Trainer:
             logs = (CSVLog, "history.csv"), (JSONLinesLog, "history.jsonl")
             callbacks += [log(os.path.join(folder, name)) for log, name in logs]
         return sorted(callbacks, key=lambda callback: isinstance(callback, Checkpoints))  # these come last
+
+    def _check_events(self, callback):
+        """Refuse a callback that listens to what does not happen, or that cannot be called with a trainer."""
+        kind = type(callback).__name__
+        for event in (name for name in dir(callback) if name.startswith("on_")):
+            method = getattr(callback, event)
+            if event not in EVENTS and callable(method):
+                raise TypeError(
+                    f"callbacks must listen to {', '.join(EVENTS)}, got {kind}.{event}, which is never called"
+                )
+            try:
+                inspect.signature(method).bind(self)
+            except TypeError as error:
+                got = f"{kind}.{event}, which does not: {error}"
+                raise TypeError(f"callbacks must take the trainer, got {got}") from None
+            except ValueError:  # it does not say what it takes
+                pass
 
     def _resume(self, folder, every, keep, resume):
         """Add what writes checkpoints, and go on from the latest."""
@@ -778,7 +831,7 @@ class Trainer:
 
     # ---- checkpoints
 
-    def save_checkpoint(self, file_name):
+    def save_checkpoint(self, file_name: FileName) -> None:
         """Write all that training goes on from to a safetensors file, all of it or nothing.
 
         It holds the network's parameters and what its layers accumulate beside them, the state of the optimizer, of
@@ -803,7 +856,7 @@ class Trainer:
         _checkpoint.changes(self, rest, self._arrays())  # what could not be loaded is not written
         save_checkpoint(file_name, self._arrays(), self._architecture(), rest)
 
-    def load_checkpoint(self, file_name):
+    def load_checkpoint(self, file_name: FileName) -> None:
         """Go on from a checkpoint: the steps that follow give the bits that an uninterrupted training gives.
 
         The trainer is made as it was then: for a network of the same architecture and dtype, the same data, batch
@@ -989,13 +1042,25 @@ def _weights_of_classes(class_weight, count):
 
 def _check_targets(loss, scores, data, t):
     """Refuse targets that the loss cannot take: all where they are an array of labels or rows, else the first."""
-    whole = data.t if isinstance(data, ArrayDataset) and data.t.ndim <= 2 else t
+    whole = _targets(data, t)
     loss = copy.copy(loss)
     for start in range(0, len(whole), CHUNK):
         t = whole[start : start + CHUNK]
         value = loss.forward(np.zeros((len(t), *scores.shape[1:]), scores.dtype), t)
         if t.dtype.kind == "f" and not _finite(t) and not _finite(value):  # a loss may know what NaN is to mean
             raise ValueError("t must be finite, got NaN or infinite ones")
+
+
+def _targets(data, t):
+    """Return all targets of a data set where they are an array of labels or rows, else those of its first sample."""
+    if isinstance(data, Subset):
+        inner = _targets(data.dataset, None)
+        return t if inner is None else inner[data.indices]
+    if isinstance(data, ArrayDataset):
+        return data.t if data.t.ndim <= 2 else t
+    labels = getattr(data, "labels", None)
+    are_labels = labels is not None and t is not None and t.ndim == 1 and t.dtype.kind in "iu"
+    return labels if are_labels else t
 
 
 def _check_range(network, x):

@@ -17,6 +17,7 @@ import cconv
 from cconv import augment, functional, kernels
 from cconv.functional.algorithms import names
 from cconv.geometry import padding, pair
+from cconv.networks import inference as inference_plans
 
 KINDS = {}  # name: (function of a case, how much of the time it is worth)
 EXACT = 2**24  # integers below have no rounding error in float32
@@ -261,7 +262,7 @@ class Convolution:
 
 
 # The order in which algorithms are run, which hashes of their results depend on.
-ALGORITHMS = "channels", "pixels", "scattered", "windows", "listed", "unpooled"
+ALGORITHMS = "channels", "pixels", "scattered", "windows", "listed", "unpooled", "depthwise"
 
 
 def by_algorithm(case, pass_name, argument, name, function, *arguments, **options):
@@ -482,6 +483,27 @@ def conv_pool(case):
             if got[1] is not None:
                 case.within(f"dW by {name} {wanted}", got[1], *dW, terms[1])
                 case.within(f"db by {name} {wanted}", got[2], *db, terms[1])
+
+
+@kind()
+def conv_norm(case):
+    """A convolution that normalises its output, adds a branch and applies relu: the bits of one after the other."""
+    x_shape, W_shape, settings = drawn_convolution(case)
+    x, W = case.activations("x", *x_shape), case.array("W", *W_shape)
+    b = case.array("b", W_shape[0]) if case.chance(0.3) else None
+    gamma, beta, mean = (case.array(name, W_shape[0]) for name in ("gamma", "beta", "mean"))
+    var, eps = case.array("var", W_shape[0], positive=True), case.pick([1e-6, 1e-5, 0.5])
+    plain = case.run("convolution", functional.convolution, x, W, b, **settings)
+    out = case.run("normalization", functional.batch_normalization, plain, gamma, beta, mean, var, eps=eps)
+    branch = case.array("branch", *out.shape) if case.chance(0.5) else None
+    rectify = case.chance(0.6)
+    case.say(eps=eps, relu=rectify)
+    if branch is not None:
+        out = case.run("sum", functional.add, out, branch)
+    out = case.run("relu", functional.relu, out) if rectify else out
+    joined = case.run("all in one", functional.convolution_batch_normalization, x, W, b, gamma, beta, mean, var,
+                      eps=eps, branch=branch, relu=rectify, **settings)  # fmt: skip
+    case.same("all in one", joined, out)
 
 
 @kind()
@@ -1335,6 +1357,55 @@ def network(case):
         bound = tolerance * max(terms.max(), 0.01 * scale)
         case.near(f"d{attribute} of {name}, fused", got, wanted.reshape(got.shape), bound)
         case.near(f"d{attribute} of {name}, layer by layer", slow, wanted.reshape(got.shape), bound)
+
+
+@kind()
+def inference(case):
+    """Networks with normalization, branches, depthwise and 1 x 1 convolutions: `predict` has the bits of the layers."""
+    channels, size = int(case.pick(CHANNELS)), [int(min(case.axis(40), 40)) for _ in range(2)]
+
+    def unit(channels, stride=1):
+        filters, groups = int(case.pick(CHANNELS)), 1
+        if case.chance(0.3):
+            groups = filters = channels
+        k = case.pick([1, 1, 3, 3, 5])
+        layers = [cconv.Convolution(filters=filters, size=k, stride=stride, pad="same", groups=groups,
+                                    bias=bool(case.chance(0.3)))]  # fmt: skip
+        layers += [cconv.BatchNormalization()] if case.chance(0.8) else []
+        layers += [cconv.Relu()] if case.chance(0.7) else [cconv.Tanh()] if case.chance(0.2) else []
+        return layers, filters
+
+    def block(channels):
+        body, filters = unit(channels)
+        more, filters = unit(filters)
+        more = [layer for layer in more if case.chance(0.9) or not isinstance(layer, cconv.Relu)]
+        if case.chance(0.3):
+            return [cconv.Concatenate(body + more, [])], channels + filters
+        shortcut = [] if filters == channels and case.chance(0.8) else unit(channels)[0][:1]
+        if shortcut:
+            shortcut = [cconv.Convolution(filters=filters, size=1, bias=False), cconv.BatchNormalization()]
+        return [cconv.Residual(body + more, shortcut)] + [cconv.Relu()] * case.chance(0.7), filters
+
+    shape, layers = (channels, *size), []
+    for _ in range(case.rng.integers(1, 5)):
+        more, channels = block(channels) if case.chance(0.4) else unit(channels, case.pick([1, 1, 1, 2]))
+        layers += more
+        layers += [cconv.Pooling(2, 2, stride=2, pad=1)] if case.chance(0.1) else []
+    layers += [cconv.GlobalAveragePooling()] if case.chance(0.6) else []
+    layers += [cconv.Affine(units=3), cconv.Relu(), cconv.Affine(units=2)][case.rng.integers(0, 3) :]
+    case.say(input=shape, layers=" ".join(map(str, layers)))
+    net = cconv.Network(layers, shape, dtype=case.dtype.name, seed=int(case.rng.integers(1000)))
+    for name, value in net.state_dict().items():
+        value[...] = case.rng.uniform(0.2, 2, value.shape) if "var" in name else case.rng.standard_normal(value.shape)
+    x = case.array("x", case.pick([0, 1, 2, 5, 13]), *shape)
+    out = x
+    for layer in copy.deepcopy(net).layers.values():
+        out = layer.forward(out, False) if getattr(layer, "takes_train_flg", False) else layer.forward(out)
+    case.same("predict", case.run("predict", net.predict, x), out)
+    images = case.pick([1, 2, 3])
+    case.same(f"predict, {images} at a time", case.run("batches", net.predict, x, batch_size=images), out)
+    with replaced(inference_plans, TURN_BYTES=int(10 ** case.rng.uniform(2, 6))):
+        case.same("predict in turns", case.run("turns", net.predict, x), out)
 
 
 def check_oracles():

@@ -122,6 +122,16 @@ OPERATIONS = {
     "concatenate": {"arrays": [X, X]},
     "convolution": {"x": X, "W": W, "b": B},
     "convolution_backward": {"dout": OUT, "x": X, "W": W},
+    "convolution_batch_normalization": {
+        "x": X,
+        "W": W,
+        "b": B,
+        "branch": OUT,
+        "mean": np.zeros(len(W)),
+        "var": np.ones(len(W)),
+        "gamma": np.ones(len(W)),
+        "beta": np.zeros(len(W)),
+    },
     "convolution_relu_max_pool": {"x": X, "W": W, "b": B},
     "convolution_relu_max_pool_backward": {"dout": FUSED, "out": FUSED, "argmax": FUSED_ARGMAX, "x": X, "W": W},
     "dropout": {"x": X},
@@ -479,7 +489,7 @@ def test_metrics(name, arguments):
 @pytest.mark.parametrize(("name", "arguments"), rows_of(PLOTTING))
 def test_pictures(name, arguments, monkeypatch):
     figure = pytest.importorskip("matplotlib.figure")
-    monkeypatch.setattr(figure.Figure, "savefig", lambda self, file_name, **options: open(file_name, "wb").close())
+    monkeypatch.setattr(figure.Figure, "savefig", lambda self, file, **options: file.write(b"picture"))
     draw = getattr(plotting, name)
     assert faults(name, draw, arguments, inspect.signature(draw), also=(OSError,)) == []
 

@@ -564,6 +564,7 @@ def oracles_uniform(count):
         (lambda: mixed(pictures(2, 1, 2, 2), np.eye(2), [0, 1], num_classes=3), ValueError, "t must have 3 columns"),
         (lambda: Compose(RandomFlip()), TypeError, "steps must be a sequence of augmentations, got RandomFlip"),
         (lambda: Compose([RandomFlip(), 3]), TypeError, r"steps\[1\] must be callable, got int"),
+        (lambda: Compose([RandomFlip]), TypeError, r"steps\[0\] must be callable, got the class RandomFlip"),
     ],
 )  # fmt: skip
 def test_errors_of_settings(call, error, message):
@@ -585,6 +586,7 @@ def test_errors_of_settings(call, error, message):
         ({"indices": [0]}, ValueError, r"indices must have shape \(2,\), one for each image of x, got \(1,\)"),
         ({"indices": [0.0, 1.0]}, TypeError, "indices must be integers, got float64"),
         ({"indices": [0, -1]}, ValueError, "indices must be at least 0, got -1"),
+        ({"indices": np.array([0, 2**63], np.uint64)}, ValueError, r"indices must be at most 2\*\*63 - 1, got 9223"),
         ({"seed": -1}, ValueError, "seed must be at least 0, got -1"),
         ({"seed": 1.5}, TypeError, "seed must be an integer, got 1.5"),
         ({"epoch": -1}, ValueError, "epoch must be at least 0, got -1"),

@@ -89,6 +89,124 @@ def test_every_section_runs_and_is_reported(benchmarks, contestants, needs, tmp_
     assert "training step" in benchmarks("--markdown", path)
 
 
+def test_layers_of_a_network_are_set_beside_what_bounds_them(benchmarks, tmp_path):
+    path = tmp_path / "results.json"
+    options = ("--contestants", "cconv", "FMA loop", "--section", "layers-of", "--network", "resnet8", "--json", path)
+    printed = benchmarks("--smoke", *options)
+    section = json.loads(path.read_text("utf-8"))["sections"]["layers-of"]
+    forward, both = "forward", "both"
+    conv, norm = "residual2.body.conv1 Convolution 16,32,32 -> 32,16,16, 3x3", "norm1 BatchNormalization 16,32,32 -> "
+    rows = section["rows"]
+    layers = 3 + 3 * (1 + 5 + 1) + 2 * 2 + 2  # first ones, blocks with relu, shortcuts that compute, last ones
+    for direction in (forward, both):
+        assert sum(row.endswith(f", {direction}") for row in rows) == 1 + layers
+        assert list(rows[f"ResNet-8 as a whole, {direction}"]) == ["cconv"]
+        assert list(rows[f"ResNet-8 {norm}16,32,32, {direction}"]) == ["cconv"]
+        assert list(rows[f"ResNet-8 {conv}, {direction}"]) == ["cconv", "FMA loop"]
+    least = [rows[f"ResNet-8 {conv}, {direction}"]["FMA loop"][0] for direction in (forward, both)]
+    assert least[1] == pytest.approx(3 * least[0])
+    machine, first, *lines = section["notes"]
+    assert machine.startswith("ResNet-8, of ") and machine.endswith(" GB/s of the machine:")
+    assert first.startswith("forward: ") and " layer by layer, the bounds " in first and " Convolution " in first
+    assert f"  {first}\n  {lines[0]}\n" in printed
+    assert any(line.startswith("both: ") for line in lines)
+
+
+LOSSES = """
+import numpy as np
+from benchmarks.sections import networks
+
+labels = ["a Relu 1 -> 1", "b Convolution 1 -> 1", "c Relu 1 -> 1", "d Affine 1 -> 1"]
+seconds, computing, moving = (1e-3 * np.array(v) for v in ([9, 2, 8, 1, 0.02], [0, 4, 0, 0.01], [1.5, 1, 2, 0.01]))
+print(*networks._losses("both", labels, seconds, computing, moving), sep=chr(10))
+"""
+
+
+def test_layers_that_lose_most_come_first(benchmarks):
+    assert benchmarks(code=LOSSES).splitlines() == [
+        "both: 9.00 ms as a whole, 11.02 layer by layer, the bounds 7.51; Convolution 8.00, Relu 3.00, Affine 0.02",
+        "     4.000 ms lost of    8.000:  50% of the peak,  12% of the bandwidth  b Convolution 1 -> 1",
+        "     0.500 ms lost of    2.000:   0% of the peak,  75% of the bandwidth  a Relu 1 -> 1",
+    ]  # c is quicker than memory, and d loses too little
+
+
+def test_layers_have_no_bounds_without_what_measures_them(benchmarks):
+    printed = benchmarks("--smoke", "--contestants", "cconv", "--section", "layers-of", "--network", "simple")
+    assert "\n  SimpleConvNet as a whole, both " in printed
+    assert "  the FMA loop takes no part, which measures the machine's peak and bandwidth: no bounds\n" in printed
+
+
+WATCH = """
+import itertools
+import numpy as np
+import cconv
+from benchmarks.contestants import own
+
+layers = [cconv.Convolution(filters=4, size=3, pad=1), cconv.BatchNormalization(), cconv.Relu()]
+layers += [cconv.Residual([cconv.Convolution(filters=4, size=1, bias=False)]), cconv.Pooling(2, 2, stride=2)]
+network = cconv.Network([*layers, cconv.Affine(units=2)], (3, 6, 6), seed=0)
+x, t = np.random.default_rng(0).random((5, 3, 6, 6)).astype("f"), np.array([0, 1, 0, 1, 0])
+scores = network.predict(x)
+ticks = itertools.count()
+own.time.perf_counter = lambda: next(ticks)  # a layer takes as long as it asks for the time
+watch = own.Watch(network.layers)
+assert (network.predict(x) == scores).all()
+print(*watch.labels(), sep=chr(10))
+print(*watch.seconds.values())
+print(*watch.work()[0])
+print(*watch.work()[1])
+watch.reset()
+network.gradient(x, t)
+print(*watch.seconds.values())
+print(*watch.work()[0])
+print(*watch.work()[1])
+"""
+
+
+def test_the_time_and_the_work_of_a_layer_are_its_own(benchmarks):
+    *labels, seconds, products, sizes, seconds_both, products_both, sizes_both = benchmarks(code=WATCH).splitlines()
+    assert labels == [
+        "conv1 Convolution 3,6,6 -> 4,6,6, 3x3",
+        "norm1 BatchNormalization 4,6,6 -> 4,6,6",
+        "relu1 Relu 4,6,6 -> 4,6,6",
+        "residual1 Residual 4,6,6 -> 4,6,6",
+        "residual1.body.conv1 Convolution 4,6,6 -> 4,6,6, 1x1",
+        "pool1 Pooling 4,6,6 -> 4,3,3",
+        "affine1 Affine 4,3,3 -> 2",
+    ]
+    assert numbers(seconds) == [1, 1, 1, 2, 1, 1, 1]  # of the block's 3, one is of the layer inside
+    assert numbers(seconds_both) == [2, 2, 2, 4, 2, 2, 2]
+    conv, inside, affine = 5 * 36 * 4 * 27, 5 * 36 * 4 * 4, 5 * 36 * 2
+    assert numbers(products) == [conv, 0, 0, 0, inside, 0, affine]
+    assert numbers(products_both) == [2 * conv, 0, 0, 0, 3 * inside, 0, 3 * affine]  # the images have no gradient
+    images, maps, pooled, scores = 5 * 3 * 36, 5 * 4 * 36, 5 * 36, 5 * 2
+    filters, norm, filters_inside, matrix = 4 * 27 + 4, 2 * 4, 4 * 4, 36 * 2 + 2
+    forward = [
+        images + filters + maps,
+        maps + norm + maps,
+        maps + maps,
+        3 * maps,  # two terms and their sum
+        maps + filters_inside + maps,
+        maps + pooled,
+        pooled + matrix + scores,
+    ]
+    back = [
+        maps + images + 2 * filters,
+        3 * maps + 2 * norm,
+        3 * maps,
+        3 * maps,
+        3 * maps + 2 * filters_inside,
+        pooled + maps,
+        scores + 2 * pooled + 2 * matrix,
+    ]
+    assert numbers(sizes) == [4 * values for values in forward]
+    assert numbers(sizes_both) == [4 * (there + again) for there, again in zip(forward, back, strict=True)]
+
+
+def numbers(line):
+    return [float(word) for word in line.split()]
+
+
 def test_contestants_whose_libraries_are_missing_are_named(benchmarks, tmp_path):
     for name in ("tensorflow", "openvino"):
         (tmp_path / f"{name}.py").write_text(f"raise ImportError('there is no {name}')\n")
@@ -210,8 +328,26 @@ def test_targets_are_judged_by_ratios_within_a_repeat(benchmarks, tmp_path):
     }
     section = {"title": "", "unit": "s", "notes": [], "rows": rows}
     path = tmp_path / "results.json"
-    path.write_text(json.dumps({"machine": {"threads": 2}, "sections": {"step": section}}))
+    sections = {"step": section}
+    own, other = {"cconv": [2.0] * 3}, {"cconv": [1.0] * 3, "FMA loop": [0.5] * 3}
+    found = {
+        "networks-forward": {"MobileNet, batch 1": own | {"ONNX Runtime": [1.0] * 3, "OpenVINO": [3.0] * 3}},
+        "networks-step": {"ResNet-20": own | {"PyTorch": [9.0] * 3, "TensorFlow": [5.0] * 3}},
+        "layers-of": {
+            "MobileNet conv3 Convolution 16,32,32 -> 32,32,32, 1x1, forward": other,
+            "MobileNet conv5 Convolution 32,16,16 -> 64,16,16, 1x1, forward": own | {"FMA loop": [1.0] * 3},
+            "ResNet-20 conv Convolution 32,16,16 -> 64,16,16, 1x1, forward": own | {"FMA loop": [2.0] * 3},
+        },
+        "memory": {"ResNet-20, scores of 100 images": own | {"cconv before": [1.0] * 3}},
+    }
+    sections |= {name: {"title": "", "unit": "s", "notes": [], "rows": rows} for name, rows in found.items()}
+    path.write_text(json.dumps({"machine": {"threads": 1}, "sections": sections}))
     table = benchmarks("--markdown", path)
+    assert "| forward of MobileNet, one image, the best inference engine: at least 1.00x | 0.50x | no |" in table
+    assert "| training step of ResNet-20, the best of PyTorch and TensorFlow: at least 2.00x | 2.50x | yes |" in table
+    assert "| 1 x 1 convolutions of MobileNet on one thread, share of the peak: at least 40 % | 50 % | yes |" in table
+    assert "| peak extra memory of scores of 100 images, cconv before, each: at most 1.00x | 2.00x | no |" in table
+    assert "| scores of 1 image, MobileNet | 2,000 |" in table and "| training step of ResNet-20, 3x32x32, " in table
     assert "| training step, float32, PyTorch NCHW: at least 8.00x | 9.00x | yes |" in table
     assert "| training step, float32, PyTorch's best: at least 5.00x | 4.00x | no |" in table
     assert "| training step, batch 100 | 2,000 | 18,000 | 8,000 |" in table
@@ -225,7 +361,7 @@ def older(tmp_path_factory):
     shutil.copytree(package, folder / "cconv", ignore=shutil.ignore_patterns("__pycache__", "*.pyx", "*.h"))
     (folder / "cconv" / "_version.py").write_text('__version__ = "0.0.1"\n')
     with open(folder / "cconv" / "__init__.py", "a", encoding="utf-8") as file:
-        file.write("del DeepConvNet, Lion\n")
+        file.write("del MobileNet, Lion\n")
     return folder
 
 
@@ -234,7 +370,9 @@ def test_another_cconv_takes_part_wherever_cconv_does(benchmarks, older, tmp_pat
     sections = (
         "step",
         "layer-by-layer",
-        "deep-step",
+        "networks-step",
+        "networks-forward",
+        "layers-of",
         "forward",
         "latency",
         "convolution-kinds",
@@ -243,17 +381,18 @@ def test_another_cconv_takes_part_wherever_cconv_does(benchmarks, older, tmp_pat
         "imports",
     )
     options = ("--contestants", "cconv", "--threads", 2, "--repeat", 2, "--json", path, "--section", *sections)
+    options += ("--network", "resnet8")
     printed = benchmarks("--smoke", *options, "--against", older, status=(0, 1))
     results = json.loads(path.read_text("utf-8"))
     assert results["machine"]["cconv before"] == f"0.0.1 {older / 'cconv' / '__init__.py'}"
-    assert results["absent"].keys() == {"cconv before, deep_step"}
-    assert "no attribute 'DeepConvNet'" in results["absent"]["cconv before, deep_step"]
+    assert results["absent"].keys() == {"cconv before, network_step", "cconv before, network_forward"}
+    assert all("no attribute 'MobileNet'" in reason for reason in results["absent"].values())
     changes = printed.partition("cconv before / cconv, of 2 runs; below 1 it is slower now:\n")[2].splitlines()
     for name in sections:
         section = results["sections"][name]
         assert section["rows"] or name == "memory"
         for row, values in section["rows"].items():
-            there = name != "deep-step" and row != "Lion"
+            there = not row.startswith(("MobileNet", "Lion"))
             assert list(values) == ["cconv", "cconv before"][: 1 + there], (name, row)
             lines = [line for line in changes if line.startswith(f"  {name} ") and f" {row} " in line]
             assert len(lines) == (there and section["unit"] == "s"), (name, row)
@@ -300,7 +439,11 @@ def test_what_is_slower_in_every_run_is_slower(benchmarks):
         (("--against", "."), r"--against: the cconv of . must be imported from there, got that of "),
         (("--against", ".", "--contestants", "NumPy"), "argument --against: needs the contestant cconv"),
         (("--repeat", 0), "argument --repeat: must be at least 1, got 0"),
+        (
+            ("--network", "resnet21"),
+            "argument --network: invalid choice: 'resnet21' (choose from 'simple', 'deep', 'resnet8', 'resnet20', ",
+        ),
     ],
 )
-def test_what_cannot_be_compared_is_refused(benchmarks, arguments, words):
+def test_what_cannot_be_measured_is_refused(benchmarks, arguments, words):
     assert words in benchmarks("--smoke", "--section", "step", *arguments, status=(1, 2))

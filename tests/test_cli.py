@@ -3,9 +3,11 @@
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +78,8 @@ def failed(arguments, status, capsys):
         ("train --validation 1", "argument --validation: must be a number from 0 on and below 1, got '1'"),
         ("train --seed -1", "argument --seed: must be a whole number from 0 on, got '-1'"),
         ("train --data mnits", "argument --data: must be mnist, fashion, kmnist, cifar10, cifar100, synthetic or a"),
+        ("train --data=", "argument --data: must be mnist, fashion, kmnist, cifar10, cifar100, synthetic or a"),
+        ("train --output=", "argument --output: must be the name of a folder, got ''"),
         ("train --network net.py", "argument --network: must be simple, lenet5, deep, resnet, mobilenet or FILE.py:"),
         ("train --augment flip,fold", "argument --augment: must be none or some of shift,rotate,"),
         ("train --optimizer best", "argument --optimizer: invalid choice: 'best'"),
@@ -105,14 +109,14 @@ def test_wrong_arguments_are_one_line_and_status_2(arguments, says, capsys):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ("train --data ./missing --output new", "missing: no such folder"),
+        ("train --data ./missing --output new", "missing: No such file or directory"),
         ("train --network missing.py:make --output new --data synthetic --samples 60", "missing.py: no such file of"),
         ("train --settings missing.toml", "missing.toml: No such file or directory"),
         ("train --settings text", "text is no TOML file"),
         ("train --output run", "run is there already: --resume goes on with a run, another --output begins a new one"),
         ("train --output image.png --resume", "image.png is there already: it is no run"),
         ("evaluate missing --data synthetic", "missing: No such file or directory"),
-        ("evaluate run --data ./missing", "missing: no such folder"),
+        ("evaluate run --data ./missing", "missing: No such file or directory"),
         ("evaluate text --data synthetic", "text is not a safetensors file, or it is damaged"),
         ("evaluate run --custom missing.py", "missing.py: no such file of Python code"),
         ("predict missing image.png", "missing: No such file or directory"),
@@ -169,6 +173,61 @@ def test_ctrl_c_in_training_says_how_it_goes_on(tmp_path):
     epochs = len((folder / "history.csv").read_text().splitlines()) - 1
     assert main(["train", "--resume", "--output", str(folder), "--epochs", str(epochs + 1)]) == 0
     assert (folder / "model.cconv").exists()
+
+
+# What happens to the command while it is imported, and where its signal is raised then.
+BEGIN = """
+import atexit, signal, sys
+
+moment = sys.argv.pop(1)
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == moment:
+            signal.raise_signal(signal.SIGINT)
+        if moment == "later" and name == "cconv":
+            print("begun", flush=True)
+
+sys.meta_path.insert(0, Finder())
+from cconv_command import main  # as the script `cconv` has it
+if moment == "atexit":
+    atexit.register(signal.raise_signal, signal.SIGINT)
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("moment", ["cconv", "numpy", "cconv.kernels.runtime._cpu", "cconv.cli.train", "atexit"])
+def test_ctrl_c_before_and_after_the_command_is_status_130_without_a_word(moment):
+    environment = os.environ | {"PYTHONPATH": ROOT}
+    line = [sys.executable, "-c", BEGIN, moment, "--version"]
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=60)
+    out = f"cconv {cconv.__version__}\n" if moment == "atexit" else ""
+    assert (done.returncode, done.stdout, done.stderr) == (130, out, "")
+
+
+def test_ctrl_c_that_a_shell_has_switched_off_stays_so():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which a child inherits
+    try:
+        line = [sys.executable, "-c", BEGIN, "numpy", "--version"]
+        done = subprocess.run(line, env=os.environ | {"PYTHONPATH": ROOT}, capture_output=True, text=True, timeout=60)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (done.returncode, done.stdout) == (0, f"cconv {cconv.__version__}\n")
+
+
+def test_ctrl_c_at_any_early_moment_is_at_most_one_line(tmp_path):
+    arguments = ["train", *SMALL, "--epochs", "9999", "--json", "--output", tmp_path / "new"]
+    line = [sys.executable, "-c", BEGIN, "later", *arguments]
+    for delay in (0, 0.02, 0.05, 0.1, 0.2, 0.4):
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        with subprocess.Popen(line, env=os.environ | {"PYTHONPATH": ROOT}, **pipes) as process:
+            assert process.stdout.readline() == "begun\n"
+            time.sleep(delay)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert err == "" or (err.startswith("cconv: interrupted") and err.count("\n") == 1)
+        shutil.rmtree(tmp_path / "new", ignore_errors=True)
 
 
 def test_a_closed_pipe_is_no_failure(tmp_path):
@@ -260,7 +319,7 @@ def test_evaluate_measures_what_the_network_does(capsys):
     assert [entry["samples"] for entry in found["classes"]] == np.bincount(t, minlength=10).tolist()
     assert main(["evaluate", "run/best.cconv", *SMALL]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("accuracy on 60 test images: 0.") and "\nmean " in out
+    assert out.startswith("accuracy on 60 images: 0.") and "\nmean " in out
 
 
 def test_evaluate_takes_a_network_of_scaled_and_of_flat_images(capsys):
@@ -273,7 +332,7 @@ def test_evaluate_takes_a_network_of_scaled_and_of_flat_images(capsys):
 
 def test_evaluate_on_mnist(capsys, mnist_dir):
     assert main(["evaluate", "params", "--data-dir", str(mnist_dir)]) == 0
-    assert capsys.readouterr().out.startswith("accuracy on 10,000 test images: 0.")
+    assert capsys.readouterr().out.startswith("accuracy on 10,000 images: 0.")
 
 
 def test_evaluate_finds_classes_by_their_names(tmp_path, capsys):
@@ -454,7 +513,7 @@ def test_plot(capsys):
     for path in paths:
         with Image.open(path) as picture:
             assert min(picture.size) > 50
-    for text, says in (("epoch,loss\n", "has no epochs"), ("epoch,loss,lr\n1,a,b\n", "is not the history")):
+    for text, says in (("epoch\n", "has no epochs"), ("epoch,loss,lr\n1,a,b\n", "does not hold a history")):
         Path("bad").mkdir(exist_ok=True)
         Path("bad/history.csv").write_text(text)
         assert says in failed(["plot", "bad"], 1, capsys)
@@ -479,6 +538,14 @@ def test_parts_of_a_folder_are_found():
     assert len(data.for_testing("plain", **options)) == 4
     assert len(data.for_testing("split", **options)) == 2
     assert data.for_training("split", **options, samples=2)[0].labels.tolist() == [0, 1]
+    os.mkdir("split/__MACOSX")  # what a system leaves is no class
+    assert len(data.for_testing("split", **options)) == 2
+    draw_photos("alone/train", {"red": 3, "blue": 3})
+    assert len(data.for_testing("alone", **options)) == 6
+    draw_photos("classes", {"blue": 1, "red": 1})
+    for name in ("train", "test"):  # beside others, they are classes too
+        shutil.copytree("classes/red", f"classes/{name}")
+    assert data.for_testing("classes", **options).classes == ["blue", "red", "test", "train"]
     draw_photos("split/val", {"green": 1})
     with pytest.raises(ValueError, match="must have the same classes in each part"):
         data.for_training("split", **options)

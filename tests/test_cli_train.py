@@ -8,6 +8,7 @@ import sys
 import time
 import tomllib
 import types
+from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
@@ -16,7 +17,8 @@ import pytest
 from PIL import Image
 
 import cconv
-from cconv.cli import data, main
+from cconv._files import locked
+from cconv.cli import data, main, train
 
 SMALL = ["--data", "synthetic", "--samples", "60"]
 OWN = """
@@ -43,6 +45,24 @@ def other(input_shape, classes):
 
 def fails(input_shape, classes):
     return 1 / 0
+
+def leaves(input_shape, classes):
+    raise SystemExit("usage: own.py")
+
+def two(input_shape, classes):
+    return Network([Affine(units=2)], input_shape)
+
+class Odd(Double):
+    def forward(self, x):
+        return {}["missing"]
+
+def odd(input_shape, classes):
+    return Network([Odd(), Affine(units=len(classes))], input_shape)
+
+def speaks(input_shape, classes):
+    import neighbour
+    print("a word")
+    return make(input_shape, classes)
 """
 
 
@@ -86,7 +106,7 @@ def test_a_run_holds_all_that_was_made(capsys):
 
 
 def test_the_report_is_written_last_and_is_not_needed(monkeypatch, capsys):
-    def write_report(run):
+    def write_report(run, custom):
         assert {"model.cconv", "best.cconv", "history.csv", "settings.toml"} <= set(os.listdir(run))
         written.append(run)
         if len(written) == 2:
@@ -133,12 +153,22 @@ def test_settings_of_a_run_repeat_it_and_options_win(capsys):
         ("lr = [1, 2]", "s.toml: lr must be a text or a number, got [1, 2]"),
         ("grey = 'no'", "s.toml: grey must be true or false, got 'no'"),
         ("output = 'run'", "s.toml: output is not a setting"),
+        ("seed = 2020-02-02", "s.toml: seed must be a text or a number, got datetime.date(2020, 2, 2)"),
+        ("[augment]\nshift = 1", "s.toml: augment must be a text or a number, got {'shift': 1}"),
+        ("data = ''", "s.toml: argument --data: must be mnist, fashion,"),
+        ('data = "a\\u0000b"', "s.toml: argument --data: must be"),
     ],
 )
 def test_wrong_settings_are_refused(text, says, capsys):
     Path("s.toml").write_text(text)
     assert says in failed(["train", "--settings", "s.toml", "--output", "run"], 2, capsys)
     assert not os.path.exists("run")
+
+
+@pytest.mark.parametrize("content", [b"lr = ", b"\xff", b"a = " + 9999 * b"["])
+def test_what_is_no_file_of_settings_is_one_line(content, capsys):
+    Path("s.toml").write_bytes(content)
+    assert "s.toml is no TOML file" in failed(["train", "--settings", "s.toml"], 1, capsys)
 
 
 def test_texts_in_settings_are_those_that_were_given(capsys):
@@ -218,7 +248,12 @@ def test_photos_to_a_model_that_knows_them(capsys):
     capsys.readouterr()
     assert main(["predict", "run", "new.png", "--custom", "own.py", "--top", "1"]) == 0
     assert capsys.readouterr().out.startswith("new.png: blue ")
-    assert "'custom" in failed(["predict", "run", "new.png"], 1, capsys)
+    assert "--custom FILE.py" in failed(["predict", "run", "new.png"], 1, capsys)
+    assert "all of the network" not in Path("run/report.html").read_text()  # its layers are known there
+    assert "--custom FILE.py" in failed(["plot", "run"], 1, capsys)
+    assert not os.path.exists("run/history.png")
+    assert main(["plot", "run", "--custom", "own.py", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == ["run/history.png"]
     assert main(["evaluate", "run", "--data", "photos", "--custom", "own.py", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["accuracy"] == 1
     before = Path("run/model.cconv").read_bytes()
@@ -232,7 +267,9 @@ def test_photos_to_a_model_that_knows_them(capsys):
         ("absent", "own.py must have a function absent(input_shape, classes), got none"),
         ("none", "own.py:none must return a Network, got NoneType"),
         ("other", "own.py:other must return a network for images (1, 28, 28), got (3,)"),
+        ("two", "own.py:two must return a network with a score for each of 10 classes, got (2,)"),
         ("fails", "own.py, line 24: ZeroDivisionError: division by zero"),
+        ("leaves", "own.py, line 27: SystemExit: usage: own.py"),
     ],
 )
 def test_what_is_wrong_in_code_of_ones_own_is_one_line(name, says, capsys):
@@ -241,6 +278,23 @@ def test_what_is_wrong_in_code_of_ones_own_is_one_line(name, says, capsys):
     Path("own.py").write_text("a = = 1")
     assert "own.py, line 1: SyntaxError: " in failed(["train", *SMALL, "--network", "own.py:make"], 1, capsys)
     assert not os.path.exists("run")
+
+
+def test_an_error_in_a_layer_of_ones_own_is_one_line_that_says_where(capsys):
+    Path("own.py").write_text(OWN)
+    assert main(["train", *SMALL, "--network", "own.py:odd", "--output", "run"]) == 1
+    err = capsys.readouterr().err
+    assert err == f"cconv: {os.path.abspath('own.py')}, line 34: KeyError: 'missing'\n"
+
+
+def test_code_of_ones_own_may_print_and_import_its_neighbours(capsys):
+    Path("own.py").write_text(OWN)
+    Path("neighbour.py").write_text("")
+    path = list(sys.path)
+    assert main(["train", *SMALL, "--network", "own.py:speaks", "--epochs", "1", "--output", "run", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["run"] == "run" and err == "a word\n"
+    assert sys.path == path
 
 
 # Runs that go on
@@ -260,6 +314,23 @@ def test_a_run_that_goes_on_keeps_its_settings(capsys):
     assert main(["train", *SMALL, "--epochs", "3", "--network", "lenet5", "--output", "whole"]) == 0
     assert Path("run/model.cconv").read_bytes() == Path("whole/model.cconv").read_bytes()
     assert settings("run") == settings("whole")
+    capsys.readouterr()
+    message = failed([*begin, "--resume", "--epochs", "2"], 2, capsys)
+    assert message == "cconv: --epochs must be at least the 3 that are done, got 2\n"
+    assert settings("run") == settings("whole")
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "onecycle", "step", "exponential", "plateau"])
+def test_the_epochs_that_a_schedule_goes_by_stay(schedule, capsys):
+    begin = ["train", *SMALL, "--network", "lenet5", "--schedule", schedule, "--output", "run"]
+    assert main([*begin, "--epochs", "1"]) == 0
+    capsys.readouterr()
+    more = ["train", "--output", "run", "--resume", "--epochs", "2"]
+    if schedule == "plateau":
+        assert main(more) == 0
+        return
+    message = failed(more, 2, capsys)
+    assert message == f"cconv: --epochs must be that of the run, as --schedule {schedule} goes by it, 1, got 2\n"
 
 
 def test_a_folder_that_is_not_empty_is_no_new_run(capsys):
@@ -276,6 +347,72 @@ def test_a_run_has_its_time_for_a_name(capsys):
     assert main(["train", *SMALL, "--epochs", "1"]) == 0
     (name,) = os.listdir("runs")
     time.strptime(name, "%Y-%m-%d-%H%M%S")
+
+
+def test_runs_of_one_second_have_folders_of_their_own(monkeypatch, capsys):
+    monkeypatch.setattr(time, "strftime", lambda form: "now")
+    with locked_folder("runs/now"):  # another process has just made it
+        assert main(["train", *SMALL, "--epochs", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["run"] == "runs/now-2"
+    assert os.listdir("runs/now") == []
+    for expected in ("runs/now", "runs/now-3"):
+        assert main(["train", *SMALL, "--epochs", "1", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["run"] == expected
+
+
+@contextmanager
+def locked_folder(name):
+    os.makedirs(name, exist_ok=True)
+    with locked(name):
+        yield
+
+
+def test_no_two_trainings_work_in_one_folder(capsys):
+    with locked_folder("run"):
+        assert failed(["train", *SMALL, "--output", "run"], 1, capsys) == (
+            "cconv: run is in use: another training goes on there\n"
+        )
+    assert main(["train", *SMALL, "--epochs", "1", "--output", "run", "--json"]) == 0
+    capsys.readouterr()
+    before = {name: os.stat(f"run/{name}").st_mtime_ns for name in os.listdir("run")}
+    with locked_folder("run"):
+        assert "run is in use" in failed(["train", "--output", "run", "--resume"], 1, capsys)
+    assert {name: os.stat(f"run/{name}").st_mtime_ns for name in os.listdir("run")} == before
+
+
+def test_a_training_that_cannot_begin_leaves_no_folder(capsys):
+    arguments = ["--samples", "1", "--validation", "0.5"]
+    failed(["train", *SMALL, *arguments, "--output", "a/b/run"], 1, capsys)
+    assert os.listdir() == []
+    os.makedirs("a")
+    failed(["train", *SMALL, *arguments, "--output", "a/b/run"], 1, capsys)
+    assert os.listdir("a") == []
+
+
+def test_a_long_epoch_has_checkpoints_within(monkeypatch, capsys):
+    arguments = ["train", *SMALL, "--network", "lenet5", "--epochs", "1", "--batch-size", "10"]
+    assert main([*arguments, "--output", "whole"]) == 0
+    assert os.listdir("whole/checkpoints") == ["checkpoint-000000006.safetensors"]
+    monkeypatch.setattr(train, "SECONDS", 0)
+    assert main([*arguments, "--output", "run"]) == 0
+    names = [f"checkpoint-{step:09}.safetensors" for step in (4, 5, 6)]
+    assert sorted(os.listdir("run/checkpoints")) == names
+    for path in ("model.cconv", "best.cconv", f"checkpoints/{names[2]}"):  # as if it were killed in step 6
+        os.unlink(f"run/{path}")
+    capsys.readouterr()
+    assert main([*arguments, "--output", "run", "--resume"]) == 0
+    assert "after 5 steps that are done" in capsys.readouterr().out
+    assert Path("run/model.cconv").read_bytes() == Path("whole/model.cconv").read_bytes()
+
+
+def test_names_that_settings_cannot_hold_are_refused(capsys):
+    name = os.fsdecode(b"photos\xff")
+    for color in ("red", "blue"):
+        os.makedirs(f"{name}/{color}")
+        Image.new("RGB", (9, 9), color).save(f"{name}/{color}/0.png")
+    message = failed(["train", "--data", f"./{name}", "--output", "run"], 1, capsys)
+    assert message.startswith("cconv: --data must be a name in UTF-8, as settings.toml is, got ")
+    assert not os.path.exists("run")
 
 
 def test_a_run_that_is_killed_at_any_moment_ends_with_the_same_bytes(capsys):

@@ -300,3 +300,13 @@ def test_show_config(capsys):
 def test_show_config_refuses_another_mode():
     with pytest.raises(ValueError, match="mode must be 'stdout' or 'dicts', got 'yaml'"):
         cconv.show_config(mode="yaml")
+
+
+def test_modules_are_imported_by_the_names_of_their_folders(run_python):
+    code = (
+        "import cconv.kernels.conv, cconv.kernels.im2col, cconv.kernels.pool\n"
+        "from cconv import kernels\n"
+        "kernels.conv.forward, kernels.im2col.im2col, kernels.pool.max_pool"
+    )
+    result = run_python(code)
+    assert result.returncode == 0, result.stderr

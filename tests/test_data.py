@@ -158,6 +158,7 @@ def test_classes_name_the_labels():
         (T * 0.5, ["a"], ValueError, "classes must name each class in t, got 1 names where t has other targets"),
         (T, "abc", TypeError, "classes must be a list of str, got 'abc'"),
         (T, ["a", "b", 3], TypeError, "classes must be a list of str"),
+        (T, ["a", "b", "a"], ValueError, "classes must be different names"),
     ):
         with pytest.raises(error, match=message):
             ArrayDataset(X, t, classes=classes)

@@ -174,7 +174,10 @@ class Case:
             arguments |= {key: scores for key in ("x", "y") if key in arguments}
             if "t" in arguments:
                 arguments["t"] = self.labels(self.F) if "softmax" in name else self.rng.random(scores.shape)
-        if "_normalization" in name:
+        if name == "convolution_batch_normalization":
+            arguments |= {key: self.array(self.F) for key in ("gamma", "beta", "mean")}
+            arguments["var"] = np.abs(self.array(self.F))
+        elif "_normalization" in name:
             kind = name.split("_")[0]
             if kind == "layer":
                 arguments |= {key: self.array(self.C, *self.size) for key in ("gamma", "beta") if key in arguments}

@@ -312,7 +312,7 @@ def test_no_number_tells_a_fused_pass_from_its_layers(seed, dtype, cpu_level):
 
 
 @pytest.mark.parametrize("error", [TypeError, ValueError])
-@pytest.mark.parametrize("kernel", ["conv.channels_pooled_output", "gemm.affine"])
+@pytest.mark.parametrize("kernel", ["conv.prepare_pooled", "gemm.affine"])
 def test_an_error_of_a_kernel_is_no_reason_to_run_the_layers_one_by_one(kernel, error, rng, monkeypatch):
     network = deep(rng)
 

@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from cconv.geometry import checked_size, conv_output_size, output_size, padding, pair, transposed_window, window
+from cconv.geometry import (
+    checked_size,
+    conv_output_size,
+    integer,
+    output_size,
+    padding,
+    pair,
+    transposed_window,
+    window,
+)
 
 
 def count_places(size, filter_size, stride, before, after, dilation):
@@ -152,3 +161,10 @@ def test_checked_size():
         checked_size(2**40, 2**40, itemsize=4)
     with pytest.raises(ValueError, match="more than can be addressed"):
         checked_size(0, 2**40, 2**40)
+
+
+def test_an_integer_that_is_too_large_is_shown_unless_it_is_very_long():
+    with pytest.raises(ValueError, match="^opset must be at most 28, got 99$"):
+        integer(99, "opset", 17, 28)
+    with pytest.raises(ValueError, match="^size must be at most .*, got an integer of 101 bits$"):
+        integer(2**100, "size")

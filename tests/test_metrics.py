@@ -134,6 +134,7 @@ COUNTED = (metrics.precision, metrics.recall, metrics.f1, metrics.confusion_matr
         ([0, 1, 2], np.zeros((2, 3)), ValueError, r"t must be class indices of shape \(2,\)"),
         ([], np.zeros((0, 3)), ValueError, r"a measure of no samples is not defined: y has shape \(0, 3\)"),
         (np.zeros(0, int), np.zeros(0, int), ValueError, "a measure of no samples is not defined"),
+        ([], [], ValueError, "a measure of no samples is not defined"),
     ],
 )
 def test_what_is_refused(t, y, error, message):
@@ -153,6 +154,9 @@ def test_options_that_are_refused():
             for bad, error in ((0, ValueError), (2.0, TypeError)):
                 with pytest.raises(error, match="num_classes must be"):
                     measure([0, 1], y, num_classes=bad)
+        for t, options in (([2**63 - 1], {}), ([0], {"num_classes": 2**62})):
+            with pytest.raises(ValueError, match="t, y and num_classes must leave room for a count of each class"):
+                measure(t, [0], **options)
         with pytest.raises(ValueError, match="num_classes must be 3, as y has so many columns, or None, got 4"):
             measure([0, 1], scores, num_classes=4)
         with pytest.raises(ValueError, match="y must hold class indices from 0 to 1, got 2 for sample 0"):

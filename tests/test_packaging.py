@@ -56,8 +56,11 @@ def test_everything_public_is_there():
 
 def test_import_leaves_extras_alone(run_python):
     code = (
-        "import sys, cconv\n"
-        "print([m for m in ('matplotlib', 'pooch', 'tqdm', 'torch', 'safetensors', 'PIL') if m in sys.modules])"
+        "import sys, numpy\n"
+        "before = set(sys.modules)\n"
+        "import cconv\n"
+        "names = ('matplotlib', 'pooch', 'tqdm', 'torch', 'safetensors', 'PIL', 'numpy.random')\n"
+        "print([m for m in names if m in sys.modules.keys() - before])"
     )
     result = run_python(code)
     assert result.stdout.strip() == "[]", result.stderr
@@ -69,7 +72,9 @@ def test_import_without_a_build_says_what_to_run(tmp_path):
         shutil.copy(PACKAGE.parent / name, tmp_path / name)
     result = run("-c", "import cconv", cwd=tmp_path)
     assert result.returncode != 0
-    message = "ImportError: the compiled kernels of cconv cannot be imported (No module named 'cconv.kernels.runtime._cpu')"
+    message = (
+        "ImportError: the compiled kernels of cconv cannot be imported (No module named 'cconv.kernels.runtime._cpu')"
+    )
     assert message in result.stderr
     assert "pip install -e ." in result.stderr
 
@@ -87,9 +92,11 @@ def test_stubs_describe_the_compiled_modules(tmp_path):
 
 
 def test_every_compiled_module_has_a_stub():
-    modules = {f"_{name}" for name in vars(kernels.load(kernels.LEVEL))} | {"_cpu", "_im2col", "_memory", "_threads"}
-    stubs = {path.stem for path in (PACKAGE / "kernels").rglob("_*.pyi")} - {"__init__"}
-    assert stubs == modules
+    folder = PACKAGE / "kernels"
+    once = [f"runtime/_{name}.pyi" for name in ("cpu", "memory", "threads")]
+    for name in (*vars(kernels.load(kernels.LEVEL)), "im2col"):
+        once.append(f"{name}/__init__.pyi" if (folder / name).is_dir() else f"{name}.pyi")
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*.pyi")} == {"__init__.pyi", *once}
 
 
 # Source distribution and wheel
@@ -138,6 +145,7 @@ def test_wheel_holds_modules_and_stubs_but_no_sources(serial_wheel):
     with zipfile.ZipFile(serial_wheel) as archive:
         files = set(archive.namelist())
     assert sources(".py") | sources(".pyi") | {"cconv/py.typed", "cconv/kernels/build_info.json"} <= files
+    assert "cconv_command.py" in files and not [name for name in files if name.endswith((".png", ".svg"))]
     assert not [name for name in files if name.endswith((".pyx", ".pxd", ".h", ".c")) or name.startswith("tests")]
     compiled = {name.split(".")[0] for name in files if name.endswith((".so", ".pyd"))}
     once = {f"cconv/kernels/{name}" for name in ("_im2col", "runtime/_cpu", "runtime/_memory", "runtime/_threads")}
@@ -224,6 +232,27 @@ def test_wrong_environment_is_refused(variables, message, tmp_path):
 
 
 @needs_source_tree
+def test_a_missing_compiler_is_one_line_that_says_what_to_install(tmp_path):
+    pytest.importorskip("setuptools")
+    result = run("setup.py", "build_ext", "-b", tmp_path, "-t", tmp_path, cwd=ROOT, CC="/nonexistent/cc")
+    assert result.returncode != 0
+    assert "Cythonizing" not in result.stdout  # which takes its time
+    line = result.stderr.splitlines()[-1]
+    assert line.startswith("error: building cconv needs a C compiler and Python's headers")
+    assert "/nonexistent/cc" in line and "apt install gcc libc6-dev python3-dev" in line
+    assert "Traceback" not in result.stderr
+
+
+@needs_source_tree
+def test_missing_headers_of_python_are_one_line_too(tmp_path):
+    pytest.importorskip("setuptools")
+    hidden = "-nostdinc -DPY_SSIZE_T_CLEAN"  # no header is found
+    result = run("setup.py", "build_ext", "-b", tmp_path, "-t", tmp_path, cwd=ROOT, CFLAGS=hidden)
+    assert result.returncode != 0
+    assert result.stderr.splitlines()[-1].startswith("error: building cconv needs a C compiler and Python's headers")
+
+
+@needs_source_tree
 def test_directives_in_a_source_file_are_refused(sdist, tmp_path):
     pytest.importorskip("Cython")
     tree = tmp_path / "tree"
@@ -250,7 +279,7 @@ def test_an_unknown_directive_in_setup_is_an_error(sdist, tmp_path):
 @pytest.mark.parametrize(
     ("name", "before", "after"),
     [
-        ("ONCE", 'ONCE = ("_cpu", ', 'ONCE = ("_cpu", "_missing", '),
+        ("ONCE", "ONCE = {\n", 'ONCE = {\n    "_missing": "cconv.kernels._missing",\n'),
         ("HIGHEST", "HIGHEST = {", 'HIGHEST = {"_missing": "v3", '),
         ("MODULE_FLAGS", "MODULE_FLAGS = {\n", 'MODULE_FLAGS = {\n    "_missing": ["-Os"],\n'),
     ],

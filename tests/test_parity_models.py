@@ -1,5 +1,11 @@
 """Whole models of PyTorch: their parameters in a network of the same layers give the same predictions, and back."""
 
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import parity
 import pytest
@@ -260,3 +266,20 @@ def test_modules_of_another_kind_and_settings_that_networks_lack_are_refused():
     with pytest.raises(ValueError, match="conv1"):
         cconv.torch.load_from(nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 3, 2, bias=False)), network)
     np.testing.assert_array_equal(network.params["W1"], before)
+
+
+def test_the_example_brings_a_trained_resnet_to_onnx_runtime_with_the_same_scores(tmp_path):
+    parity.require("onnx", "ONNX")
+    parity.require("onnxruntime", "ONNX Runtime")
+    example = Path(__file__).parents[1] / "examples" / "from_pytorch.py"
+    environment = os.environ | {"PYTHONPATH": str(Path(cconv.__file__).parents[1])}
+    command = [sys.executable, str(example), "--steps", "100"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    out = done.stdout
+    largest = float(re.search(r"scores up to (\S+)", out).group(1))
+    rows = re.findall(r"^(.+?)  +accuracy (\S+), from PyTorch at most (\S+)$", out, re.M)
+    assert [name for name, _, _ in rows] == ["PyTorch", "cconv", "ONNX Runtime", "cconv, from ONNX"]
+    assert len({accuracy for _, accuracy, _ in rows}) == 1 and float(rows[0][1]) > 0.3
+    assert max(float(difference) for _, _, difference in rows) <= 1e-5 * largest
+    assert (tmp_path / "resnet.onnx").is_file()

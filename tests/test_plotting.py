@@ -245,6 +245,84 @@ def test_what_cannot_be_drawn_is_refused(draw, message):
         draw()
 
 
+def test_values_that_are_not_finite_are_drawn_without_a_warning(tmp_path):
+    odd = np.array([np.nan, np.inf, -np.inf, 1.0, 2.0, 3.0, 1e38, -1e38, 0.0]).reshape(1, 1, 3, 3).repeat(3, axis=0)
+    layers = [cconv.Convolution(odd), cconv.Affine(units=4)]
+    broken = cconv.Network(layers, (1, 10, 8), seed=0, dtype="float64")
+    infinite = network(dtype="float32")
+    infinite.params["W1"][0, 0, 0, 0] = np.inf
+    curves = cconv.History()
+    for value in (np.nan, np.inf):
+        curves.record(loss=value, accuracy=value, lr=value, seconds=value)
+    draw = {
+        "filter_show": lambda: filter_show(odd),
+        "history": lambda: plotting.plot_history(curves),
+        "accuracy": lambda: plot_accuracy([np.nan], [np.inf]),
+    }
+    for number, net in enumerate((broken, infinite)):
+        x = np.full((1, 1, 10, 8), [0.5, np.inf][number], net.dtype)
+        draw[f"filters{number}"] = lambda net=net: plotting.plot_filters(net)
+        draw[f"histograms{number}"] = lambda net=net: plotting.plot_histograms(net)
+        for kind in ("plot_feature_maps", "plot_grad_cam", "plot_saliency"):
+            draw[f"{kind}{number}"] = lambda kind=kind, net=net, x=x: getattr(plotting, kind)(net, x)
+    for name, function in draw.items():
+        function().savefig(tmp_path / f"{name}.png")
+
+
+def test_an_augmentation_that_returns_something_else_is_refused():
+    for made in (3, (X[:1], T[:2]), (X[:2, 0], T[:2])):
+        with pytest.raises((TypeError, ValueError), match=r"augment\(x, t\) must"):
+            plotting.plot_augmented(lambda x, t, made=made, **options: made, X[:2], copies=2)
+
+
+def test_long_names_leave_room_for_the_matrix(tmp_path):
+    plotting.plot_confusion_matrix([0, 1], [0, 1], classes=["a" * 200, "b"]).savefig(tmp_path / "matrix.png")
+
+
+def test_names_with_dollars_are_no_formulas(tmp_path):
+    names = ["$x^$", "US$ and A$", "$$", "\\$"]
+    named = network(classes=names)
+    layers = [cconv.Convolution(filters=3, size=3), cconv.Affine(units=4)]
+    layers = cconv.Network(dict(zip(names, layers, strict=False)), (1, 10, 8), seed=0)
+    for n, figure in enumerate(
+        (
+            plotting.plot_confusion_matrix(T, T, classes=names),
+            plotting.plot_mistakes(named, X, T),
+            plotting.plot_grad_cam(named, X, target=0),
+            plotting.plot_saliency(named, X, target=1),
+            plotting.plot_feature_maps(layers, X[0]),
+            plotting.plot_filters(layers),
+            plotting.plot_histograms(layers, X),
+        )
+    ):
+        figure.savefig(tmp_path / f"{n}.png")
+
+
+@pytest.mark.parametrize("name", [*PICTURES, "filter_show"])
+def test_a_picture_is_written_whole_or_not_at_all(name, tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    def fails(figure, file, **options):
+        (file if hasattr(file, "write") else open(file, "wb")).write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", fails)
+    draw = PICTURES.get(name, lambda **options: filter_show(np.ones((2, 1, 3, 3)), **options))
+    (tmp_path / "picture.png").write_bytes(b"old")
+    with pytest.raises(OSError, match="No space left"):
+        draw(file_name=tmp_path / "picture.png")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("picture.png", b"old")]
+
+
+def test_a_picture_in_a_folder_that_is_not_there_is_an_error_and_without_an_ending_a_png(tmp_path):
+    with pytest.raises(FileNotFoundError, match="missing"):
+        plot_accuracy([1], [1], file_name=tmp_path / "missing" / "picture.png")
+    plot_accuracy([1], [1], file_name=tmp_path / "picture")
+    assert (tmp_path / "picture.png").read_bytes()[:4] == b"\x89PNG"
+    with pytest.raises(ValueError, match="'doc' is not supported"):
+        plot_accuracy([1], [1], file_name=tmp_path / "picture.doc")
+
+
 @pytest.mark.parametrize("shape", [(30, 1, 5, 5), (3, 3, 4, 2), (9, 2, 1, 1)])
 def test_filters_are_drawn_one_by_one(shape, tmp_path):
     filters = np.random.default_rng(0).standard_normal(shape)

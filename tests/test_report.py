@@ -164,6 +164,20 @@ def test_data_that_cannot_be_read_are_left_out_and_given_data_are_used(run, quic
     assert "30 samples" in found.text
 
 
+def test_images_of_a_folder_are_those_for_testing_or_else_said_to_be_trained_on(run, tmp_path):
+    from PIL import Image
+
+    for name, count in (("train", 3), ("val", 2)):
+        for digit in range(10):
+            os.makedirs(tmp_path / "split" / name / str(digit))
+            for n in range(count):
+                Image.new("L", (28, 28), 20 * digit).save(tmp_path / "split" / name / str(digit) / f"{n}.png")
+    network(classes=list("0123456789")).save(run / "best.cconv")
+    for folder, says in (("split", "for testing: 20 samples"), ("split/train", "trained on: 30 samples")):
+        (run / "settings.toml").write_text(f'data = "{tmp_path / folder}"\n')
+        assert says in Page(write_report(run)).text
+
+
 def test_of_many_images_some_are_measured(run, quick, monkeypatch):
     monkeypatch.setattr(cconv.report, "MOST", 7)
     x, t = digits()[1]
@@ -216,7 +230,9 @@ def test_what_is_no_run_is_refused(make, error, message, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("text", ["", "a,b\n", "epoch,loss\n2,0.5\n", "epoch,loss\n1,x\n", "epoch,loss\n1\n", "\0"])
+@pytest.mark.parametrize(
+    "text", ["", "a,b\n", "epoch,loss\n", "epoch,lr\n2,0.5\n", "epoch,lr\n1,x\n", "epoch,lr\n1\n", "\0"]
+)
 def test_a_file_that_holds_no_history_is_refused(text, run):
     (run / "history.csv").write_text(text)
     with pytest.raises(ValueError, match=r"history\.csv does not hold a history"):

@@ -1,14 +1,17 @@
 """Training around the step: interrupts, resuming, validation, weights, callbacks, and what is refused beforehand."""
 
 import copy
+import hashlib
 import json
 import math
 import os
 import pickle
+import select
 import signal
 import subprocess
 import sys
 import threading
+import types
 from pathlib import Path
 
 import numpy as np
@@ -413,6 +416,8 @@ def test_class_weights_multiply_sample_weights():
         ({"n": 41}, "at least 2 samples to each batch, as batch normalization needs.*drop_last=True"),
         ({"checkpoint_dir": 3}, "folder must be a str, bytes or a path"),
         ({"log_dir": 3}, "log_dir must be a str, bytes or a path"),
+        ({"checkpoint_dir": ""}, "folder must be a name that a file can have, got ''"),
+        ({"log_dir": ""}, "log_dir must be a name that a file can have, got ''"),
         ({"restore_best": "yes"}, "restore_best must be True or False"),
     ],
 )
@@ -529,6 +534,39 @@ def test_gradients_that_are_not_finite_are_seen():
     with pytest.warns(RuntimeWarning, match="step 1: the gradient of b1 is not finite"):
         run(on_nonfinite="warn").train_step()
     run(on_nonfinite="ignore").train_step()
+
+
+class Foreign:
+    """A layer that has no base, and its parameters in a dict."""
+
+    def __init__(self, gradient=1.0):
+        self.params, self.grads, self.gradient = {"scale": np.ones(4, np.float32)}, {}, gradient
+
+    def forward(self, x):
+        return x * self.params["scale"]
+
+    def backward(self, dout):
+        self.grads["scale"] = np.full(4, self.gradient, np.float32)
+        return dout
+
+
+def test_gradients_are_looked_at_wherever_their_layers_are():
+    nan = float("nan")
+    inside = [Affine(units=4), cconv.Residual([Affine(units=4), Foreign(nan)]), Affine(units=3)]
+    for layers in ([Affine(units=4), Foreign(nan), Affine(units=3)], inside):
+        run = trainer(Network(layers, (4,), seed=0))
+        before = {name: value.copy() for name, value in run.network.params.items()}
+        with pytest.raises(FloatingPointError, match="step 1: the gradient of scale1 is not finite"):
+            run.train_step()
+        assert run.current_iter == 0 and not run.optimizer.state
+        for name, value in run.network.params.items():
+            np.testing.assert_array_equal(value, before[name])
+    net = network()
+    net.gradient(*samples())
+    net.layers["affine1"].dW[...] = nan  # of a step before it was frozen
+    run = trainer(net.freeze("affine1"))
+    run.train_step()
+    assert run.current_iter == 1
 
 
 def test_scores_that_are_no_numbers_are_never_right():
@@ -1125,3 +1163,239 @@ def test_a_mapped_array_larger_than_what_is_read_is_not_read_whole(tmp_path):
     net = Network(layers, (3, 64, 64), seed=0)
     Trainer(net, x, t, validation=0.01, mini_batch_size=50, verbose=False, seed=0, callbacks=[Watch()]).train()
     assert len(most) == 20 and max(most) < 150
+
+
+def test_targets_and_weights_are_looked_at_before_anything_follows_from_them():
+    x, t = samples()
+    wrong = [np.where(np.arange(40) == 3, label, t) for label in (-1, 3, 10**12)]
+    wrong += [np.full(40, 2**64 - 1, np.uint64), t.astype(float)]
+    data = ArrayDataset(x, wrong[1])
+    for labels in wrong:
+        for options in ({"class_weight": "balanced"}, {"class_weight": {0: 2}}, {"validation": 0.2}):
+            with pytest.raises((TypeError, ValueError), match="t_train must hold what the loss of the network takes"):
+                Trainer(network(), x, labels, **options)
+    nan = np.eye(3, dtype=np.float32)[t]
+    nan[7, 1] = np.nan
+    for source, words in (((x, nan), "t must be finite"), ((data.split(0.2, seed=0)[0],), "class indices from 0 to 2")):
+        with pytest.raises(ValueError, match=f"t_train must hold .*{words}"):
+            Trainer(network(), *source, validation=0.2)
+    own = type("Labelled", (Own,), {"labels": wrong[1]})()
+    with pytest.raises(ValueError, match="t_train must hold .*class indices from 0 to 2, got 3"):
+        Trainer(network(), own)
+
+
+def test_weights_that_the_networks_dtype_does_not_hold_are_refused_or_nothing():
+    x, t = samples()
+    for weight in (1e300, 1e-40, 0):
+        with pytest.raises(ValueError, match="sample_weight must"):
+            trainer(sample_weight=np.full(40, weight))
+        with pytest.raises(ValueError, match="sample_weight must"):
+            network().gradient(x, t, sample_weight=np.full(40, weight))
+    some, none = (np.where(np.arange(40) < 12, 1, weight) for weight in (1e-40, 0))
+    runs = [trainer(sample_weight=weight, mini_batch_size=4, epochs=1) for weight in (some, none)]
+    for run in runs:
+        run.train()
+    assert state(runs[0]) == state(runs[1]) and 0.0 in runs[0].history.step_loss
+
+
+def test_callbacks_that_would_never_be_called_are_refused():
+    class Misspelt(Callback):
+        def on_epoch_finish(self, trainer):
+            pass
+
+    class Keras(Callback):
+        def on_epoch_end(self, epoch, logs):
+            pass
+
+    class Bare(Callback):
+        def on_step_end(self):
+            pass
+
+    for kind, words in (
+        (Misspelt, "callbacks must listen to on_train_begin, .*, got Misspelt.on_epoch_finish, which is never called"),
+        (Keras, "callbacks must take the trainer, got Keras.on_epoch_end, which does not: missing .*'logs'"),
+        (Bare, "callbacks must take the trainer, got Bare.on_step_end"),
+    ):
+        with pytest.raises(TypeError, match=words):
+            trainer(callbacks=[kind()])
+
+
+def test_a_checkpoint_of_another_measure_does_not_say_which_epoch_was_best(tmp_path):
+    run = trainer(epochs=2)
+    run.train()
+    run.save_checkpoint(tmp_path / "c")
+    other = trainer(network(1), monitor="accuracy")
+    before = state(other)
+    with pytest.raises(ValueError, match="monitor must be 'accuracy' as here, got 'loss'"):
+        other.load_checkpoint(tmp_path / "c")
+    assert state(other) == before
+
+
+def test_a_notebook_without_widgets_has_one_stream(monkeypatch, capsys):
+    shell = types.SimpleNamespace(config={"IPKernelApp": {}})
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    trainer(verbose=True, epochs=2).train()
+    out, err = capsys.readouterr()
+    assert err == "" and "\r  0%|" in out
+    shown = [line.rpartition("\r")[2] for line in out.splitlines()]
+    assert [line.partition(":")[0] for line in shown if line.startswith("epoch")] == ["epoch 1/2", "epoch 2/2"]
+
+
+# ---- forks
+
+
+class Fork:
+    """A fork whose child tells its parent what came of an action, or what ended it."""
+
+    def __init__(self):
+        self._reading, self._writing = os.pipe()
+        self._child = os.fork()
+        self.is_child = self._child == 0
+
+    def tell(self, action):
+        try:
+            told = str(action())
+        except BaseException as error:
+            told = repr(error)
+        os.write(self._writing, told.encode()[:1000])
+        os._exit(0)
+
+    def told(self):
+        """Return what the child tells; one that does not end is killed."""
+        os.close(self._writing)
+        with open(self._reading) as file:
+            if not select.select([file], [], [], 60)[0]:
+                os.kill(self._child, signal.SIGKILL)
+            told = file.read()
+        os.waitpid(self._child, 0)
+        return told
+
+
+def going_on(run):
+    """Train to the end; return the digest of what came of it."""
+    run.train()
+    return hashlib.sha256(state(run).encode()).hexdigest()
+
+
+class ForkAt(Callback):
+    def __init__(self, step):
+        self.step, self.fork = step, None
+
+    def on_step_end(self, trainer):
+        if trainer.current_iter == self.step and self.fork is None:
+            self.fork = Fork()
+
+
+def forks(test):
+    """Mark a test that forks, also beside threads."""
+    ignored = "ignore:.*multi-threaded.*fork:DeprecationWarning"
+    return pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")(pytest.mark.filterwarnings(ignored)(test))
+
+
+@forks
+@pytest.mark.parametrize("step", [1, 3, 4])  # the first, one within an epoch, and its last
+def test_both_sides_of_a_fork_in_the_middle_of_training_go_on_to_the_same_bits(step):
+    expected = going_on(trainer(**FULL))
+    callback = ForkAt(step)
+    run = trainer(callbacks=[callback], **FULL)
+    try:
+        found = going_on(run)
+    except BaseException as error:
+        found = repr(error)
+    if callback.fork.is_child:
+        callback.fork.tell(lambda: found)
+    assert callback.fork.told() == found == expected
+
+
+@forks
+def test_a_child_forked_by_another_thread_predicts_and_trains():
+    expected, alone = going_on(trainer(**FULL)), going_on(trainer(epochs=1))
+    x, _ = samples()
+    entered, done = threading.Event(), threading.Event()
+
+    class Wait(Callback):
+        def on_step_end(self, trainer):
+            if trainer.current_iter == 3:
+                entered.set()
+                done.wait(60)
+
+    run, told = trainer(callbacks=[Wait()], **FULL), []
+
+    def fork():
+        entered.wait(60)
+        here = run.network.predict(x)
+        actions = (
+            lambda: np.array_equal(run.network.predict(x), here),
+            lambda: going_on(trainer(epochs=1)) == alone,
+            lambda: going_on(run) == expected,
+            lambda: signal.raise_signal(signal.SIGINT),
+        )
+        for action in actions:
+            child = Fork()
+            if child.is_child:
+                child.tell(action)
+            told.append(child.told())
+        done.set()
+
+    thread = threading.Thread(target=fork)
+    thread.start()
+    assert going_on(run) == expected
+    thread.join()
+    assert told == ["True", "True", "True", "KeyboardInterrupt()"]
+
+
+@forks
+@needs_signals
+def test_a_child_forked_in_a_callback_answers_signals_at_once():
+    class Forking(Callback):
+        def on_step_end(self, trainer):
+            child = Fork()
+            if child.is_child:
+                child.tell(lambda: signal.raise_signal(signal.SIGINT))
+            assert child.told() == "KeyboardInterrupt()"
+            signal.raise_signal(signal.SIGINT)  # the parent's waits for the end of the step, as ever
+            seen.append(trainer.current_iter)
+
+    seen = []
+    with pytest.raises(KeyboardInterrupt):
+        trainer(callbacks=[Forking()]).train()
+    assert seen == [1] and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@forks
+def test_tensorboard_has_a_file_for_each_process_and_each_training(tmp_path):
+    pytest.importorskip("tensorboardX")
+    callback = ForkAt(3)
+    run = trainer(callbacks=[callback, TensorBoardLog(tmp_path / "runs")], epochs=4)  # more than what its queue holds
+    try:
+        run.train()
+    finally:
+        if callback.fork.is_child:
+            callback.fork.tell(lambda: run.current_epoch)
+    assert callback.fork.told() == "4"
+    run.train(1)
+    first, second, third = (file.read_bytes().count(b"step/loss") for file in sorted((tmp_path / "runs").iterdir()))
+    assert sorted((first, second, third)) == [5, 18, 20]
+
+
+@needs_signals
+def test_a_trainer_is_copied_and_pickled_in_the_middle_of_training(tmp_path):
+    pytest.importorskip("tensorboardX")
+    copies = []
+
+    class Copying(Callback):
+        def on_step_end(self, trainer):
+            if trainer.current_iter == 3 and not copies:
+                trainer.callbacks.remove(self)
+                copies.extend([copy.deepcopy(trainer), pickle.loads(pickle.dumps(trainer))])
+
+    options = FULL | {"average": None}
+    whole = trainer(callbacks=[Copying(), TensorBoardLog(tmp_path)], **options)
+    whole.train()
+    for other in copies:
+        with pytest.raises(KeyboardInterrupt), other._gate, other._gate.held():
+            signal.raise_signal(signal.SIGINT)
+            held = True
+        assert held
+        other.train()
+        assert state(other) == state(whole)

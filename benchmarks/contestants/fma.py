@@ -44,14 +44,16 @@ class FmaLoop:
             self._library = ctypes.CDLL(str(library))
 
     def convolution_forward(self, geometry, dtype):
-        return self._products(geometry.multiply_adds, dtype)
+        return self.products(geometry.multiply_adds, dtype)
 
     def products_of_step(self, dtype, batch):
-        return self._products(inputs.step_products(batch), dtype)
+        return self.products(inputs.step_products(batch), dtype)
 
     def traffic_of_step(self, dtype, batch):
-        """As many bytes, two thirds of them read, of as many arrays as a step goes through."""
-        count, size = inputs.step_arrays(dtype, batch)
+        return self.traffic(*inputs.step_arrays(dtype, batch), inputs.step_bytes(dtype, batch))
+
+    def traffic(self, count, size, total):
+        """As many bytes, two thirds of them read, of so many arrays of a size."""
         n = size // 4 // self._threads
         arrays = [np.ones(count * n, np.float32) for _ in range(self._threads)]
         rounds = max(1, round(LEAST_BYTES / (3 * count * size)))
@@ -61,9 +63,9 @@ class FmaLoop:
         def run():
             list(self._pool.map(lambda part: sweep(rounds, count, n, part.ctypes.data), arrays))
 
-        return Work(run, lambda: None, units=rounds * 3 * count * size / inputs.step_bytes(dtype, batch))
+        return Work(run, lambda: None, units=rounds * 3 * count * size / total)
 
-    def _products(self, count, dtype):
+    def products(self, count, dtype):
         kind, size, name = KINDS[dtype]
         loop = getattr(self._library, f"{name}_loop")
         loop.restype, loop.argtypes = kind, (ctypes.c_long, kind, kind)

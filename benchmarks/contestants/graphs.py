@@ -1,47 +1,32 @@
-"""Networks as ONNX graphs, written out node by node, for those who run such."""
+"""Networks as ONNX graphs for batches of one size, for those who run such: what cconv exports."""
 
-from onnx import TensorProto, helper, numpy_helper
+import io
 
-from .. import inputs
+import onnx
 
-TYPES = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}
+import cconv
 
-
-def simple_conv_net(dtype, x):
-    """Return SimpleConvNet for images like x."""
-    nodes = [
-        helper.make_node("Conv", ["x", "W1", "b1"], ["conv"]),
-        helper.make_node("Relu", ["conv"], ["relu1"]),
-        helper.make_node("MaxPool", ["relu1"], ["pool"], kernel_shape=[2, 2], strides=[2, 2]),
-        helper.make_node("Flatten", ["pool"], ["flat"]),
-        helper.make_node("Gemm", ["flat", "W2", "b2"], ["affine"]),
-        helper.make_node("Relu", ["affine"], ["relu2"]),
-        helper.make_node("Gemm", ["relu2", "W3", "b3"], ["out"]),
-    ]
-    return model(nodes, inputs.parameters(dtype), x, (len(x), 10))
+from . import own
 
 
-def convolution(geometry, x, w, b):
-    node = helper.make_node(
-        "Conv",
-        ["x", "w", "b"],
-        ["out"],
-        strides=inputs.pair(geometry.stride),
-        pads=2 * inputs.pair(geometry.pad),
-        dilations=inputs.pair(geometry.dilation),
-        group=geometry.groups,
-    )
-    return model([node], {"w": w, "b": b}, x, geometry.output)
+def network(name, batch):
+    return model(own.build(name), batch)
 
 
-def model(nodes, constants, x, output):
-    """Return the serialized model of a graph from `x` to `out`."""
-    kind = TYPES[x.dtype.name]
-    graph = helper.make_graph(
-        nodes,
-        "graph",
-        [helper.make_tensor_value_info("x", kind, x.shape)],
-        [helper.make_tensor_value_info("out", kind, output)],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+def simple_conv_net(dtype, batch):
+    return model(own.simple_conv_net(dtype), batch)
+
+
+def convolution(geometry):
+    x, w, b, _ = geometry.arrays("float32")
+    return model(cconv.Network([cconv.Convolution(w, b, **own.options(geometry))], x.shape[1:]), len(x))
+
+
+def model(network, batch):
+    """Return the serialized model of a network, from `input` to `scores`."""
+    file = io.BytesIO()
+    cconv.onnx.export(network, file)
+    result = onnx.load_from_string(file.getvalue())
+    for value in (*result.graph.input, *result.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = batch
+    return result.SerializeToString()

@@ -23,7 +23,14 @@ class OpenVino:
         if dtype != "float32":
             return None
         ((x, _),) = inputs.digits(dtype, batch)
-        model = self._core.read_model(model=graphs.simple_conv_net(dtype, x))
+        return self._run(graphs.simple_conv_net(dtype, batch), x)
+
+    def network_forward(self, network, batch):
+        ((x, _),) = inputs.NETWORKS[network].batches(batch)
+        return self._run(graphs.network(network, batch), x)
+
+    def _run(self, model, x):
+        model = self._core.read_model(model=model)
         request = self._core.compile_model(model, "CPU", self._options).create_infer_request()
 
         def run():

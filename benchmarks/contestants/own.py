@@ -1,8 +1,10 @@
 """cconv, as its users call it."""
 
+import functools
 import itertools
 import os
 import tempfile
+import time
 from functools import partial
 
 import numpy as np
@@ -10,6 +12,8 @@ import numpy as np
 import cconv
 from cconv import augment, callbacks, kernels
 from cconv import functional as F
+from cconv.layers import Branches
+from cconv.layers.stack import nested, param_names
 
 from .. import inputs
 from . import Work
@@ -17,9 +21,19 @@ from . import Work
 BY_OUTPUT = ("relu", "sigmoid", "tanh")  # activations whose gradient is taken from their output
 
 
+NETWORKS = {
+    "SimpleConvNet": lambda: cconv.SimpleConvNet(),
+    "DeepConvNet": lambda: cconv.DeepConvNet(seed=0),
+    "ResNet-8": lambda: cconv.ResNet((3, 32, 32), depth=8, seed=0),
+    "ResNet-20": lambda: cconv.ResNet((3, 32, 32), depth=20, seed=0),
+    "MobileNet": lambda: cconv.MobileNet((3, 32, 32), seed=0),
+}
+
+
 def load(network, values):
-    """Give a network these parameters, in order, and return it."""
-    for own, value in zip(network.params.values(), values, strict=True):
+    """Give a network these parameters and running statistics, in order, and return it."""
+    arrays = [array for name, array in network.state_dict().items() if not name.endswith(".random_state")]
+    for own, value in zip(arrays, values, strict=True):
         own[...] = value
     return network
 
@@ -28,11 +42,13 @@ def simple_conv_net(dtype):
     return load(cconv.SimpleConvNet(dtype=dtype), inputs.parameters(dtype).values())
 
 
-def deep_conv_net():
-    return load(cconv.DeepConvNet(seed=0), inputs.deep_parameters())
-
-
-NETWORKS = {"SimpleConvNet": lambda: simple_conv_net("float32"), "DeepConvNet": deep_conv_net}
+def build(name):
+    """Return a network that all contestants build, with their arrays; dropout scales in training, as theirs does."""
+    made = load(NETWORKS[name](), inputs.NETWORKS[name].arrays())
+    for layer in made.layers.values():
+        if isinstance(layer, cconv.Dropout):
+            layer.inverted = True
+    return made
 
 
 class LayerByLayer:
@@ -57,6 +73,72 @@ class LayerByLayer:
         return {name: getattr(self.owners[name[1]], "d" + name[0]) for name in self.params}
 
 
+class Watch:
+    """Measures layers in the network that they are in, each without the layers inside of it.
+
+    They have a `forward` and a `backward` of their own then, so that the network runs them one by one.
+    """
+
+    def __init__(self, layers):
+        self._layers = dict(nested(layers))
+        self._inside = 0.0  # seconds of the layers that have ended inside of the one that runs
+        for name, layer in self._layers.items():
+            for method in ("forward", "backward"):
+                setattr(layer, method, self._watched(name, method, getattr(layer, method)))
+        self.reset()
+
+    def reset(self):
+        self.seconds = dict.fromkeys(self._layers, 0.0)
+        self._shapes = {name: {} for name in self._layers}  # of what a method takes and returns
+
+    def _watched(self, name, method, run):
+        @functools.wraps(run)
+        def watched(x, *args, **options):
+            outer, self._inside = self._inside, 0.0
+            start = time.perf_counter()
+            out = run(x, *args, **options)
+            seconds = time.perf_counter() - start
+            self.seconds[name] += seconds - self._inside
+            self._inside = outer + seconds
+            self._shapes[name][method] = x.shape, None if out is None else out.shape
+            return out
+
+        return watched
+
+    def labels(self):
+        """Return what a layer is, and the shapes of a sample before and after it."""
+        return [self._label(name, layer) for name, layer in self._layers.items()]
+
+    def _label(self, name, layer):
+        before, after = (",".join(map(str, shape[1:])) for shape in self._shapes[name]["forward"])
+        text = f"{name} {type(layer).__name__} {before} -> {after}"
+        if isinstance(layer, cconv.Convolution):
+            text += f", {'x'.join(map(str, layer.W.shape[2:]))}{', depthwise' if layer.groups > 1 else ''}"
+        return text
+
+    def work(self):
+        """Return the multiply-adds of each layer in the last pass, and the bytes that it reads and writes at least.
+
+        Each array counts as often as it is read or written by a layer for whose caches it is too large: going forward
+        the input, the output and the parameters; going back the gradients of these, and once more the parameters and
+        the input, which pooling does not look at. Of a residual block the sum and the gradients' count.
+        """
+        return tuple(zip(*(self._work(name, layer) for name, layer in self._layers.items()), strict=True))
+
+    def _work(self, name, layer):
+        shapes = self._shapes[name]
+        before, after = map(np.prod, shapes["forward"])
+        values = sum(getattr(layer, own).size for own in param_names(layer) if getattr(layer, own) is not None)
+        back, goes_back = shapes.get("backward"), "backward" in shapes
+        dx = before if goes_back and back[1] is not None else 0
+        if isinstance(layer, Branches):
+            return 0, 4 * (3 * after + 3 * dx)
+        looks = 0 if "Pooling" in type(layer).__name__ else before
+        count = layer.multiply_adds(shapes["forward"][0][1:]) * shapes["forward"][0][0]
+        total = before + after + values + goes_back * (after + looks + dx + 2 * values)
+        return count * (1 + goes_back + (dx > 0)), 4 * total
+
+
 class Cconv:
     def __init__(self, threads):
         cconv.set_num_threads(threads)
@@ -71,16 +153,43 @@ class Cconv:
     def hand_built_step(self, dtype, batch):
         return self.step(dtype, batch, network=LayerByLayer(inputs.parameters(dtype)))
 
-    def deep_step(self, batch):
-        return _scored_step(deep_conv_net(), inputs.digits("float32", batch, inputs.BATCHES))
+    def network_step(self, network, batch):
+        return _scored_step(build(network), inputs.NETWORKS[network].batches(batch, inputs.BATCHES))
 
-    def resnet_step(self, batch):
-        network = cconv.ResNet((3, 32, 32), depth=20, seed=0)
-        return _scored_step(load(network, inputs.layer_parameters(inputs.resnet_layers())), inputs.pictures(batch))
+    def network_forward(self, network, batch):
+        ((x, _),), network = inputs.NETWORKS[network].batches(batch), build(network)
+        return Work(lambda: network.predict(x))
 
-    def mobilenet_step(self, batch):
-        network = cconv.MobileNet((3, 32, 32), seed=0)
-        return _scored_step(load(network, inputs.layer_parameters(inputs.mobilenet_layers())), inputs.pictures(batch))
+    def layers_of(self, network, batch, passes):
+        """Take a network through passes outside training, and in training forward and backward.
+
+        The result is what the layers are, and for both kinds of passes: the seconds of the network as it is, and behind
+        them those of each layer, run one by one; each layer's multiply-adds; its bytes. Seconds are medians.
+        """
+        plain, watched = build(network), build(network)
+        watch = Watch(watched.layers)
+        ((x, t),) = inputs.NETWORKS[network].batches(batch)
+
+        def of_pass(take):
+            def timed(network):
+                start = time.perf_counter()
+                take(network)
+                return time.perf_counter() - start
+
+            seconds = []
+            for _ in range(1 + passes):
+                whole = timed(plain)
+                watch.reset()
+                timed(watched)
+                seconds.append([whole, *watch.seconds.values()])
+            return np.median(seconds[1:], axis=0), *watch.work()  # the first pass is to warm up
+
+        def run():
+            found = of_pass(lambda network: network.predict(x)), of_pass(lambda network: network.gradient(x, t))
+            return [np.array(watch.labels()), *map(np.array, zip(*found, strict=True))]
+
+        results = []
+        return Work(lambda: results.append(run()), lambda: results[-1])
 
     def overhead(self):
         network = cconv.SimpleConvNet((1, 4, 4), inputs.LEAST, hidden_size=1, output_size=1)
@@ -122,7 +231,7 @@ class Cconv:
 
     def loop_epoch(self, network, batch, count):
         """Steps on batches that are at hand."""
-        network, optimizer = NETWORKS[network](), cconv.Adam()
+        network, optimizer = build(network), cconv.Adam()
         batches = inputs.digits("float32", batch, count)
 
         def run():
@@ -144,7 +253,7 @@ class Cconv:
         options = {"optimizer": "Adam", "evaluate_sample_num_per_epoch": 1, "verbose": False, "seed": 0}
         options |= {"callbacks": listening, "mini_batch_size": batch}
         options["augment"] = augment.Compose([augment.RandomShift(0.1), augment.RandomRotation(10)])
-        trainer = cconv.Trainer(NETWORKS[network](), x, t, **options)
+        trainer = cconv.Trainer(build(network), x, t, **options)
 
         def run(_=folder):  # which is there as long as this is
             trainer.train(1)
@@ -155,15 +264,15 @@ class Cconv:
     def convolution_forward(self, geometry, dtype):
         x, w, b, _ = geometry.arrays(dtype)
         if geometry.transposed:
-            return Work(lambda: F.transposed_convolution(x, w, b, **_options(geometry)))
-        return Work(lambda: F.convolution(x, w, b, **_options(geometry)))
+            return Work(lambda: F.transposed_convolution(x, w, b, **options(geometry)))
+        return Work(lambda: F.convolution(x, w, b, **options(geometry)))
 
     def convolution_backward(self, geometry, dtype, input_gradient=True):
         x, w, _, dout = geometry.arrays(dtype)
-        options = _options(geometry) | {"input_gradient": input_gradient}
+        settings = options(geometry) | {"input_gradient": input_gradient}
         if geometry.transposed:
-            return Work(lambda: F.transposed_convolution_backward(dout, x, w, **options))
-        return Work(lambda: F.convolution_backward(dout, x, w, **options))
+            return Work(lambda: F.transposed_convolution_backward(dout, x, w, **settings))
+        return Work(lambda: F.convolution_backward(dout, x, w, **settings))
 
     def convolution(self, geometry, dtype):
         """Forward and backward."""
@@ -299,6 +408,6 @@ def _scored_step(network, batches):
     return _step(network, batches)._replace(outputs=scores)
 
 
-def _options(geometry):
+def options(geometry):
     names = ("stride", "pad", "dilation", "groups")
     return {name: getattr(geometry, name) for name in names}

@@ -25,6 +25,13 @@ ACTIVATIONS = {  # cconv's names: the function of x, and its gradient of dout, x
     "hard_swish": (F.hardswish, lambda dout, x, y: aten.hardswish_backward(dout, x)),
 }
 
+SIMPLE = {  # modules that have no arrays, by the kinds of `inputs.resnet_layers`
+    "relu": lambda: torch.nn.ReLU(inplace=True),
+    "pool": lambda: torch.nn.MaxPool2d(2),
+    "flatten": torch.nn.Flatten,
+    "dropout": torch.nn.Dropout,
+}
+
 
 class Residual(torch.nn.Module):
     def __init__(self, body, shortcut):
@@ -51,33 +58,32 @@ class PyTorch:
 
     hand_built_step = step
 
-    def deep_step(self, batch):
-        layers, channels = [], 1
-        for filters, pad in ((16, 1), (32, 2), (64, 1)):
-            layers += [torch.nn.Conv2d(channels, filters, 3, padding=1), torch.nn.ReLU()]
-            layers += [torch.nn.Conv2d(filters, filters, 3, padding=pad), torch.nn.ReLU(), torch.nn.MaxPool2d(2)]
-            channels = filters
-        layers += [torch.nn.Flatten(), torch.nn.Linear(1024, 50), torch.nn.ReLU(), torch.nn.Dropout(0.5)]
-        layers += [torch.nn.Linear(50, 10), torch.nn.Dropout(0.5)]
-        model = torch.nn.Sequential(*layers)
-        with torch.no_grad():
-            for own, value in zip(model.parameters(), map(torch.from_numpy, inputs.deep_parameters()), strict=True):
-                own.copy_(value.T if value.ndim == 2 else value)
-        work = self._step(self._laid_out(model), "float32", batch)
-        ((x, _),) = inputs.digits("float32", batch)
-        return work._replace(outputs=lambda: model[:-3](self._tensor(x)))
+    def network_step(self, network, batch):
+        """Training; what the layers before the first dropout return is compared."""
+        plain, batches = self._build(network), inputs.NETWORKS[network].batches(batch, inputs.BATCHES)
+        work, x = self._training(self._laid_out(plain), batches), self._tensor(batches[0][0])
+        kinds = [type(module) for module in plain]
+        before = plain[: kinds.index(torch.nn.Dropout)] if torch.nn.Dropout in kinds else plain
+        scored = self._laid_out(before)
+        return work._replace(outputs=lambda: scored(x))
 
-    def resnet_step(self, batch):
-        return self._described_step(inputs.resnet_layers(), batch)
+    def network_forward(self, network, batch):
+        ((x, _),) = inputs.NETWORKS[network].batches(batch)
+        return self._inference(self._laid_out(self._build(network).eval()), x)
 
-    def mobilenet_step(self, batch):
-        return self._described_step(inputs.mobilenet_layers(), batch)
+    @staticmethod
+    def _build(network):
+        network = inputs.NETWORKS[network]
+        return _described(network.layers, iter(network.arrays()))
 
-    def _described_step(self, layers, batch):
-        values = inputs.layer_parameters(layers)
-        model, _ = _described(layers, 3, iter(values))
-        model, batches = self._laid_out(model), inputs.pictures(batch)
-        return self._training(model, batches)._replace(outputs=lambda: model(self._tensor(batches[0][0])))
+    def _inference(self, model, x):
+        x = self._tensor(x)
+
+        @torch.inference_mode()
+        def run():
+            return model(x)
+
+        return Work(run)
 
     def _step(self, model, dtype, batch, scale=1.0, lr=0.001):
         return self._training(model, inputs.digits(dtype, batch, inputs.BATCHES, scale), lr)
@@ -111,15 +117,8 @@ class PyTorch:
         return Work(run)
 
     def forward(self, dtype, batch):
-        model = self._network(dtype)
         ((x, _),) = inputs.digits(dtype, batch)
-        x = self._tensor(x)
-
-        @torch.inference_mode()
-        def run():
-            return model(x)
-
-        return Work(run)
+        return self._inference(self._network(dtype), x)
 
     def epoch(self, x_train, t_train, x_test, t_test):
         model = self._network("float32")
@@ -305,22 +304,7 @@ class PyTorch:
         return Work(step, change)
 
     def _network(self, dtype):
-        p = {name: torch.from_numpy(value) for name, value in inputs.parameters(dtype).items()}
-        model = torch.nn.Sequential(
-            torch.nn.Conv2d(1, 30, 5),
-            torch.nn.ReLU(),
-            torch.nn.MaxPool2d(2),
-            torch.nn.Flatten(),
-            torch.nn.Linear(4320, 100),
-            torch.nn.ReLU(),
-            torch.nn.Linear(100, 10),
-        ).to(p["W1"].dtype)
-        with torch.no_grad():
-            for layer, number in ((0, 1), (4, 2), (6, 3)):
-                W = p[f"W{number}"]
-                model[layer].weight.copy_(W if W.ndim == 4 else W.T)
-                model[layer].bias.copy_(p[f"b{number}"])
-        return self._laid_out(model)
+        return self._laid_out(_described(inputs.simple_layers(), iter(inputs.parameters(dtype).values())))
 
     def _laid_out(self, model):
         if self._variant == "channels_last":
@@ -340,36 +324,36 @@ class PyTorch:
         return self._tensor(*inputs.draw(dtype, shape))
 
 
-def _described(layers, channels, values):
-    """Return the modules of `inputs.resnet_layers`, with the next of these values, and how many channels they give."""
+def _described(layers, values):
+    """Return a module of layers that are told as in `inputs.resnet_layers`, with the next of these arrays."""
     modules = []
     for kind, *sizes in layers:
+        arrays = [torch.from_numpy(next(values)) for _ in range(inputs.ARRAYS.get(kind, 0))]
         if kind in ("conv", "depthwise"):
-            size, stride = sizes[-2:]
-            filters, groups = (sizes[0], 1) if kind == "conv" else (channels, channels)
+            filters, channels, size, _ = arrays[0].shape
+            stride, groups = sizes[-1], filters if kind == "depthwise" else 1
             if size > 1 and stride == 2:  # the odd one of the padding belongs to the bottom and to the right
                 modules.append(torch.nn.ZeroPad2d((0, 1, 0, 1)))
             pad = size // 2 if stride == 1 else 0
-            modules.append(torch.nn.Conv2d(channels, filters, size, stride, pad, groups=groups, bias=False))
-            channels = filters
+            modules.append(torch.nn.Conv2d(channels * groups, filters, size, stride, pad, groups=groups, bias=False))
+        elif kind == "biased_conv":
+            filters, channels, size, _ = arrays[0].shape
+            modules.append(torch.nn.Conv2d(channels, filters, size, padding=sizes[-1]))
+        elif kind == "affine":
+            modules.append(torch.nn.Linear(*arrays[0].shape))
         elif kind == "norm":
-            modules.append(torch.nn.BatchNorm2d(channels, eps=1e-6))
-        elif kind == "relu":
-            modules.append(torch.nn.ReLU(inplace=True))
+            modules.append(torch.nn.BatchNorm2d(len(arrays[0]), eps=1e-6))
         elif kind == "residual":
-            (body, after), (shortcut, _) = (_described(branch, channels, values) for branch in sizes)
-            modules.append(Residual(body, shortcut))
-            channels = after
+            modules.append(Residual(*(_described(branch, values) for branch in sizes)))
         elif kind == "mean":
             modules += [torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()]
         else:
-            modules.append(torch.nn.Linear(channels, *sizes))
-        if kind != "residual":
-            with torch.no_grad():
-                for own in modules[-1].parameters():
-                    value = torch.from_numpy(next(values))
-                    own.copy_(value.T if value.ndim == 2 else value)
-    return torch.nn.Sequential(*modules), channels
+            modules.append(SIMPLE[kind]())
+        if arrays:
+            module = modules[-1].to(arrays[0].dtype)
+            for own, value in zip(module.state_dict().values(), arrays, strict=False):  # it counts batches at last
+                own.copy_(value.T if value.ndim == 2 else value)
+    return torch.nn.Sequential(*modules)
 
 
 def _options(geometry):

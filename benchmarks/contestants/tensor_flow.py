@@ -16,12 +16,6 @@ import tensorflow as tf
 from .. import inputs
 from . import Unavailable, Work
 
-# As `inputs.resnet_layers` tells them; a biased_conv has filters, a size and a pad.
-SIMPLE = [("biased_conv", 30, 5, 0), ("relu",), ("pool",), ("flatten",), ("affine", 100), ("relu",), ("affine", 10)]
-DEEP = []
-for filters, pad in ((16, 1), (32, 2), (64, 1)):
-    DEEP += [("biased_conv", filters, 3, 1), ("relu",), ("biased_conv", filters, 3, pad), ("relu",), ("pool",)]
-DEEP += [("flatten",), ("affine", 50), ("relu",), ("dropout",), ("affine", 10), ("dropout",)]
 FILTERS, DEPTHWISE = (2, 3, 1, 0), (2, 3, 0, 1)  # the axes of filters (FN, C, FH, FW) in TensorFlow's order
 
 
@@ -37,37 +31,34 @@ class TensorFlow:
                 raise Unavailable(f"XLA does not work here: {error}") from error
 
     def step(self, dtype, batch, scale=1.0, lr=0.001):
-        network = Network(SIMPLE, inputs.parameters(dtype).values(), (28, 28, 1))
+        network = Network(inputs.simple_layers(), inputs.parameters(dtype).values(), (1, 28, 28))
         return self._step(network, inputs.digits(dtype, batch, inputs.BATCHES, scale), lr)
 
     hand_built_step = step
 
-    def deep_step(self, batch):
-        network = Network(DEEP, inputs.deep_parameters(), (28, 28, 1))
-        batches = inputs.digits("float32", batch, inputs.BATCHES)
-        features = DEEP.index(("dropout",))
+    def network_step(self, network, batch):
+        """Training; what the layers before the first dropout return is compared."""
+        told = inputs.NETWORKS[network]
+        network, batches = Network(told.layers, told.arrays(), told.shape), told.batches(batch, inputs.BATCHES)
+        features = told.layers.index(("dropout",)) if ("dropout",) in told.layers else None
         x = _nhwc(batches[0][0])
         return self._step(network, batches)._replace(outputs=lambda: network(x, features))
 
-    def resnet_step(self, batch):
-        return self._described_step(inputs.resnet_layers(), batch)
-
-    def mobilenet_step(self, batch):
-        return self._described_step(inputs.mobilenet_layers(), batch)
+    def network_forward(self, network, batch):
+        told = inputs.NETWORKS[network]
+        ((x, _),) = told.batches(batch)
+        return self._inference(told.layers, told.arrays(), told.shape, x)
 
     def forward(self, dtype, batch):
         ((x, _),) = inputs.digits(dtype, batch)
+        return self._inference(inputs.simple_layers(), inputs.parameters(dtype).values(), (1, 28, 28), x)
+
+    def _inference(self, layers, values, shape, x):
         x = _nhwc(x)
-        # Constants, which a graph may have in the order in which its kernels read them.
-        network = Network(SIMPLE, inputs.parameters(dtype).values(), (28, 28, 1), tf.constant)
+        network = Network(layers, values, shape, training=False)
         scores = tf.function(network, input_signature=[tf.TensorSpec(x.shape, x.dtype)], **self._options)
         scores = scores.get_concrete_function()
         return Work(lambda: scores(x))
-
-    def _described_step(self, layers, batch):
-        network, batches = Network(layers, inputs.layer_parameters(layers), (32, 32, 3)), inputs.pictures(batch)
-        x = _nhwc(batches[0][0])
-        return self._step(network, batches)._replace(outputs=lambda: network(x))
 
     def _step(self, network, batches, lr=0.001):
         batches = [(_nhwc(x), tf.constant(t, tf.int32)) for x, t in batches]
@@ -125,14 +116,14 @@ class Network:
     values : iterable of ndarray
         The parameters in order, in the layouts of the other contestants.
     shape : (int, int, int)
-        Height, width and channels of an image.
-    kind : callable
-        `tf.Variable`, or `tf.constant` where nothing is to be learnt.
+        Channels, height and width of an image.
+    training : bool
+        Outside training the parameters become constants of a graph, whose kernels may have them in their own order.
     """
 
-    def __init__(self, layers, values, shape, kind=tf.Variable):
-        self.variables, self._inverses, self._values, self._kind = [], [], iter(values), kind
-        self._functions, _ = self._build(layers, shape)
+    def __init__(self, layers, values, shape, training=True):
+        self.variables, self._inverses, self._values, self._training = [], [], iter(values), training
+        self._functions, _ = self._build(layers, (*shape[1:], shape[0]))
 
     def __call__(self, x, count=None):
         """Return what the first `count` layers make of images, all when not given."""
@@ -143,7 +134,10 @@ class Network:
         return [inverse(np.asarray(array)) for inverse, array in zip(self._inverses, arrays, strict=True)]
 
     def _parameter(self, there=lambda value: value, back=lambda value: value):
-        self.variables.append(self._kind(np.ascontiguousarray(there(next(self._values)))))
+        value = np.ascontiguousarray(there(next(self._values)))
+        if not self._training:
+            return value
+        self.variables.append(tf.Variable(value))
         self._inverses.append(back)
         return self.variables[-1]
 
@@ -167,7 +161,7 @@ class Network:
                 shape = (*(-(-n // stride) for n in shape[:2]), shape[2])
                 functions.append(_depthwise(self._filters(DEPTHWISE), stride))
             elif kind == "norm":
-                functions.append(_norm(self._parameter(), self._parameter()))
+                functions.append(self._norm())
             elif kind == "residual":
                 branches = [self._build(branch, shape) for branch in sizes]
                 functions.append(_residual(*(branch for branch, _ in branches)))
@@ -185,8 +179,16 @@ class Network:
                 functions.append(_affine(self._rows_of(maps) if maps else self._parameter(), self._parameter()))
                 maps = None
             else:
-                functions.append({"relu": tf.nn.relu, "dropout": lambda x: tf.nn.dropout(x, 0.5)}[kind])
+                functions.append({"relu": tf.nn.relu, "dropout": self._dropout}[kind])
         return functions, shape
+
+    def _dropout(self, x):
+        return tf.nn.dropout(x, 0.5) if self._training else x
+
+    def _norm(self):
+        gamma, beta = self._parameter(), self._parameter()
+        mean, variance = next(self._values), next(self._values)
+        return (_norm if self._training else _known_norm)(gamma, beta, mean, variance)
 
     def _rows_of(self, maps):
         """Return the next parameter, a matrix whose rows are of the pixels of (C, H, W), in the order of (H, W, C)."""
@@ -223,8 +225,8 @@ def _residual(body, shortcut):
     return lambda x: _run(body, x) + _run(shortcut, x)
 
 
-def _norm(gamma, beta):
-    mean, variance = tf.Variable(tf.zeros_like(gamma)), tf.Variable(tf.ones_like(gamma))
+def _norm(gamma, beta, mean, variance):
+    mean, variance = tf.Variable(mean), tf.Variable(variance)
 
     def run(x):
         # tf.nn's function raises epsilon to 1e-5.
@@ -236,6 +238,12 @@ def _norm(gamma, beta):
         return out
 
     return run
+
+
+def _known_norm(gamma, beta, mean, variance):
+    return lambda x: tf.raw_ops.FusedBatchNormV3(
+        x=x, scale=gamma, offset=beta, mean=mean, variance=variance, epsilon=1e-6, is_training=False
+    )[0]
 
 
 def _nhwc(x):

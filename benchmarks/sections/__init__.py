@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from ..arena import Arena
 from ..contestants import BEFORE, CONTESTANTS
+from ..inputs import NETWORKS
 
 
 @dataclass
@@ -19,6 +20,7 @@ class Bench:
     smoke: bool = False
     wheel: str | None = None
     seconds: float = 0.0  # that a contestant takes steps beside companions, at least
+    networks: list[str] = field(default_factory=lambda: list(NETWORKS))  # whose layers are looked at
     notes: list[str] = field(default_factory=list)  # what a section has to say beside its rows
 
     def first(self, rows, quick=4):

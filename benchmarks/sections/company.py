@@ -11,9 +11,9 @@ AUTOGROUP = Path("/proc/sys/kernel/sched_autogroup_enabled")
 AMONG = ("cconv", "PyTorch", "PyTorch channels_last", "TensorFlow")
 NETWORKS = {  # name: kind of work, its arguments beside the batch
     "SimpleConvNet": ("step", {"dtype": "float32"}),
-    "DeepConvNet": ("deep_step", {}),
-    "ResNet": ("resnet_step", {}),
-    "MobileNet": ("mobilenet_step", {}),
+    "DeepConvNet": ("network_step", {"network": "DeepConvNet"}),
+    "ResNet": ("network_step", {"network": "ResNet-20"}),
+    "MobileNet": ("network_step", {"network": "MobileNet"}),
 }
 BUSY, NICE = Company("busy"), 19
 COMPANIES = {

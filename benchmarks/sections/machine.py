@@ -38,7 +38,7 @@ def imports(bench):
 
 @section(unit="B")
 def memory(bench):
-    """Memory of a convolution's forward and backward at its peak, beyond inputs, outputs and gradients, float32."""
+    """Memory at its peak beyond inputs, outputs and gradients, float32: of a convolution both ways, and of scores."""
     if platform.system() != "Linux":
         bench.notes.append("measured on Linux only")
         return
@@ -47,6 +47,11 @@ def memory(bench):
     with bench.fresh_arena() as arena:
         among = ("cconv", "NumPy", "PyTorch", "PyTorch channels_last")
         yield str(large), arena.memory("convolution", small, {"geometry": large, "dtype": "float32"}, among=among)
+    for network in bench.first(("MobileNet", "ResNet-20")):
+        one, many = ({"network": network, "batch": batch} for batch in (1, bench.images(100)))
+        with bench.fresh_arena() as arena:
+            row = f"{network}, scores of {many['batch']} images"
+            yield row, arena.memory("network_forward", one, many, among=among)
 
 
 @section(unit="B")

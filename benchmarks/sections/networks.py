@@ -4,11 +4,20 @@ from statistics import median
 
 import numpy as np
 
-from ..inputs import Convolution, dataset
+from ..contestants import CONTESTANTS
+from ..inputs import NAMES, Convolution, dataset
 from . import section
 
 # Neither NumPy, which takes long, nor torch.compile, which compiles for every size.
 QUICK_ONES = ("cconv", "PyTorch", "PyTorch channels_last")
+# Compilers take minutes for networks of many layers.
+UNCOMPILED = (*QUICK_ONES, "TensorFlow", "ONNX Runtime", "OpenVINO")
+NETWORKS = {
+    "MobileNet": UNCOMPILED,
+    "ResNet-20": UNCOMPILED,
+    "DeepConvNet": tuple(CONTESTANTS),
+    "SimpleConvNet": tuple(CONTESTANTS),
+}
 
 
 @section()
@@ -35,16 +44,86 @@ def layer_by_layer(bench):
 
 
 @section()
-def deep_step(bench):
-    """One training step of DeepConvNet, gradients and Adam, batch 100, float32."""
-    yield "float32", bench.compare("deep_step", batch=bench.images(100))
-
-
-@section()
 def forward(bench):
     """Scores of SimpleConvNet, float32."""
     for batch in bench.first((1, 16, 100, 1000)):
         yield f"batch {batch}", bench.compare("forward", dtype="float32", batch=batch)
+
+
+@section()
+def networks_step(bench):
+    """One training step of a network, gradients and Adam, batch 100, float32."""
+    for network, among in bench.first(list(NETWORKS.items())):
+        yield network, bench.compare("network_step", network=network, batch=bench.images(100), among=among)
+
+
+@section()
+def networks_forward(bench):
+    """Scores of a network, float32."""
+    for network, among in NETWORKS.items():
+        for batch in bench.first((1, 100)):
+            times = bench.compare("network_forward", network=network, batch=batch, among=among)
+            yield f"{network}, batch {batch}", times
+
+
+@section()
+def layers_of(bench):
+    """Each layer of a network, one by one, batch 100, float32: forward outside training, or in training both ways."""
+
+    def limit(kind, **arguments):
+        return bench.compare(kind, among=("FMA loop",), **arguments).get("FMA loop")
+
+    per_product = limit("products", count=1, dtype="float32")
+    if per_product is None:
+        bench.notes.append("the FMA loop takes no part, which measures the machine's peak and bandwidth: no bounds")
+    for network in bench.first(bench.networks, len(NAMES)):
+        passes = 1 if bench.smoke else 3 if bench.quick else 10
+        arguments = {"network": network, "batch": bench.images(100), "passes": passes}
+        found = bench.arena.once("layers_of", arguments, among=("cconv",))
+        if not found:
+            continue  # cconv takes no part
+        (_, (labels, _, products, sizes)), *_ = found["cconv"]
+        taken = {who: np.array([outputs[1] for _, outputs in turns]) for who, turns in found.items()}
+        if per_product:
+            # As many arrays as there are layers, of their outputs' mean size.
+            byte = median(limit("traffic", count=len(labels), size=int(sizes[0].mean() / 2), total=1))
+            product = median(per_product)
+            bench.notes.append(f"{network}, of {2e-9 / product:.0f} GFLOP/s and {1e-9 / byte:.0f} GB/s of the machine:")
+        for number, direction in enumerate(("forward", "both")):
+            row = f"{network} as a whole, {direction}"
+            yield row, {who: seconds[:, number, 0].tolist() for who, seconds in taken.items()}
+            for place, label in enumerate(labels):
+                values = {who: seconds[:, number, 1 + place].tolist() for who, seconds in taken.items()}
+                if per_product and products[number, place]:
+                    values["FMA loop"] = [float(products[number, place] * seconds) for seconds in per_product]
+                yield f"{network} {label}, {direction}", values
+            if per_product:
+                seconds = np.median(taken["cconv"], axis=0)[number]
+                bench.notes += _losses(direction, labels, seconds, products[number] * product, sizes[number] * byte)
+
+
+def _losses(direction, labels, seconds, computing, moving):
+    """Yield lines about a network, and about what its layers take beyond their bounds: those that lose most first.
+
+    `seconds` begins with those of the whole network, run as it is.
+    """
+    whole, seconds = seconds[0], seconds[1:]
+    bounds = np.maximum(computing, moving)
+    kinds = np.array([label.split()[1] for label in labels])
+    shares = {kind: seconds[kinds == kind].sum() for kind in dict.fromkeys(kinds)}
+    ordered = sorted(shares.items(), key=lambda item: -item[1])
+    yield (
+        f"{direction}: {whole * 1e3:.2f} ms as a whole, {seconds.sum() * 1e3:.2f} layer by layer, the bounds "
+        f"{bounds.sum() * 1e3:.2f}; " + ", ".join(f"{kind} {taken * 1e3:.2f}" for kind, taken in ordered)
+    )
+    lost = seconds - bounds
+    for place in np.argsort(-lost):
+        if lost[place] >= 0.01 * seconds.sum():
+            yield (
+                f"  {lost[place] * 1e3:8.3f} ms lost of {seconds[place] * 1e3:8.3f}: "
+                f"{computing[place] / seconds[place]:4.0%} of the peak, {moving[place] / seconds[place]:4.0%} of the "
+                f"bandwidth  {labels[place]}"
+            )
 
 
 @section()

@@ -1,12 +1,22 @@
 """What all callbacks share."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 from .._showing import shown
+
+if TYPE_CHECKING:
+    from ..trainer import Trainer
 
 __all__ = ["Callback"]
 
 
 class Callback:
     """Listen to a training: each method is called with the `Trainer`, and does nothing unless it is overridden.
+
+    A Trainer refuses one with a method ``on_...`` that is none of these, or that cannot be called so.
 
     Callbacks are called in their order; `Checkpoints` come last, so that a checkpoint holds what the others know by
     then. One that keeps something between the calls that a training which is resumed must know returns it from
@@ -25,32 +35,32 @@ class Callback:
     epoch 2: 4 steps
     """
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return shown(self)
 
-    def on_train_begin(self, trainer):
+    def on_train_begin(self, trainer: Trainer) -> None:
         """Called when `train` begins, also when it goes on."""
 
-    def on_epoch_begin(self, trainer):
+    def on_epoch_begin(self, trainer: Trainer) -> None:
         """Called before the first step of an epoch, and of what is left of one that was begun before."""
 
-    def on_step_end(self, trainer):
+    def on_step_end(self, trainer: Trainer) -> None:
         """Called after each step: its loss is ``trainer.history.step_loss[-1]``."""
 
-    def on_epoch_end(self, trainer):
+    def on_epoch_end(self, trainer: Trainer) -> None:
         """Called after an epoch's measures were recorded: they are in `trainer.history`."""
 
-    def on_train_end(self, trainer):
+    def on_train_end(self, trainer: Trainer) -> None:
         """Called when `train` has come to its end, or was told to stop."""
 
-    def on_interrupt(self, trainer):
+    def on_interrupt(self, trainer: Trainer) -> None:
         """Called in place of `on_train_end` when an exception, Ctrl-C among them, ends `train`."""
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """Return what a training that is resumed needs, as a dict of JSON values, arrays and dicts of these."""
         return {}
 
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take back what `state_dict` returned.
 
         Raises

@@ -1,12 +1,19 @@
 """Checkpoints of a training in a folder, of which the latest are kept."""
 
+from __future__ import annotations
+
 import os
 import re
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from .._files import expect_writable, path_of, remove_leftovers
+from .._typing import FileName
 from ..geometry import integer
 from .callback import Callback
+
+if TYPE_CHECKING:
+    from ..trainer import Trainer
 
 __all__ = ["Checkpoints"]
 
@@ -40,36 +47,36 @@ class Checkpoints(Callback):
     True
     """
 
-    def __init__(self, folder, *, every=None, keep=3):
+    def __init__(self, folder: FileName, *, every: int | None = None, keep: int = 3) -> None:
         self.folder = path_of(folder, "folder")
         self.every = every if every is None else integer(every, "every", 1)
         self.keep = integer(keep, "keep", 1)
 
-    def latest(self):
+    def latest(self) -> str | None:
         """Return the path of the checkpoint with the most steps, None where there is none."""
         steps = self._steps()
         return self._path(steps[-1]) if steps else None
 
-    def on_train_begin(self, trainer):
+    def on_train_begin(self, trainer: Trainer) -> None:
         os.makedirs(self.folder, exist_ok=True)
         expect_writable(self._path(trainer.current_iter))
         remove_leftovers(self.folder)
 
-    def on_step_end(self, trainer):
+    def on_step_end(self, trainer: Trainer) -> None:
         # At the end of an epoch on_epoch_end follows, and knows more.
         if self.every is not None and trainer.current_iter % self.every == 0 and not trainer.epoch_is_complete:
             self.save(trainer)
 
-    def on_epoch_end(self, trainer):
+    def on_epoch_end(self, trainer: Trainer) -> None:
         is_best = trainer.best_epoch == trainer.current_epoch
         if self.every is None or trainer.current_iter % self.every == 0 or is_best:
             self.save(trainer)
 
-    def on_interrupt(self, trainer):
+    def on_interrupt(self, trainer: Trainer) -> None:
         if trainer.current_iter and not os.path.exists(self._path(trainer.current_iter)):
             self.save(trainer)
 
-    def save(self, trainer):
+    def save(self, trainer: Trainer) -> None:
         """Write a checkpoint, and remove those that are not kept any more."""
         trainer.save_checkpoint(self._path(trainer.current_iter))
         best = trainer.best_epoch * trainer.iter_per_epoch

@@ -1,10 +1,17 @@
 """Stop when a measure has not become better for a while."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 from .._checks import checked_dict, choice, nonnegative
 from ..geometry import integer
 from .callback import Callback
+
+if TYPE_CHECKING:
+    from ..trainer import Trainer
 
 __all__ = ["EarlyStopping"]
 
@@ -42,26 +49,33 @@ class EarlyStopping(Callback):
     3
     """
 
-    def __init__(self, patience=10, *, monitor=None, min_delta=0.0, mode=None):
+    def __init__(
+        self,
+        patience: int = 10,
+        *,
+        monitor: str | None = None,
+        min_delta: float = 0.0,
+        mode: Literal["min", "max"] | None = None,
+    ) -> None:
         self.patience = integer(patience, "patience", 0)
         self.monitor = monitor if monitor is None else measure(monitor)
         self.min_delta = nonnegative(min_delta, "min_delta")
         self.mode = mode if mode is None else choice(mode, "mode", ("min", "max"))
         self.reset()
 
-    def reset(self):
+    def reset(self) -> None:
         """Forget what was measured, so that a training that was stopped can go on."""
         self.best = math.nan
         self.best_epoch = 0
         self.waited = 0
 
-    def on_train_begin(self, trainer):
+    def on_train_begin(self, trainer: Trainer) -> None:
         if not trainer.current_iter:  # what it knows is of another training
             self.reset()
         trainer.expect_measured(self._monitored(trainer))
         self._judge(trainer)
 
-    def on_epoch_end(self, trainer):
+    def on_epoch_end(self, trainer: Trainer) -> None:
         name = self._monitored(trainer)
         value = trainer.history.last(name)
         if is_better(value, self.best, self.mode or direction(name), self.min_delta):
@@ -80,10 +94,10 @@ class EarlyStopping(Callback):
     def _monitored(self, trainer):
         return self.monitor or trainer.monitor
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "best_epoch": self.best_epoch, "waited": self.waited}
 
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         found = checked_dict(state_dict, "state_dict", {"best": float, "best_epoch": int, "waited": int})
         for name in ("best_epoch", "waited"):
             integer(found[name], name, 0)

@@ -1,9 +1,16 @@
 """Stop after some time."""
 
+from __future__ import annotations
+
 import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from .._checks import checked_dict, nonnegative, positive
 from .callback import Callback
+
+if TYPE_CHECKING:
+    from ..trainer import Trainer
 
 __all__ = ["TimeLimit"]
 
@@ -32,25 +39,25 @@ class TimeLimit(Callback):
     1
     """
 
-    def __init__(self, seconds):
+    def __init__(self, seconds: float) -> None:
         self.seconds = positive(seconds, "seconds")
         self._before = 0.0
-        self._begun = None
+        self._begun: float | None = None
 
-    def elapsed(self):
+    def elapsed(self) -> float:
         """Return how many seconds of training there were."""
         return self._before + (0.0 if self._begun is None else time.monotonic() - self._begun)
 
-    def on_train_begin(self, trainer):
+    def on_train_begin(self, trainer: Trainer) -> None:
         if not trainer.current_iter:  # what has passed was of another training
             self._before = 0.0
         self._judge(trainer)
         self._begun = time.monotonic()
 
-    def on_step_end(self, trainer):
+    def on_step_end(self, trainer: Trainer) -> None:
         self._judge(trainer)
 
-    def on_train_end(self, trainer):
+    def on_train_end(self, trainer: Trainer) -> None:
         self._before, self._begun = self.elapsed(), None
 
     on_interrupt = on_train_end
@@ -59,10 +66,10 @@ class TimeLimit(Callback):
         if self.elapsed() >= self.seconds:
             trainer.stop(f"the time limit of {self.seconds:g} s is reached")
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         return {"elapsed": self.elapsed()}
 
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         found = checked_dict(state_dict, "state_dict", {"elapsed": float})
         self._before = nonnegative(found["elapsed"], "elapsed")
         self._begun = None

@@ -8,6 +8,7 @@ from .._version import __version__
 from . import bench, convert, evaluate, info, inspect, plot, predict, train
 from .arguments import Parser, UsageError, described
 from .messages import complain, one_line
+from .networks import place_of
 
 __all__ = ["main"]
 
@@ -75,8 +76,13 @@ def _status(argv):
         return 130
     except BrokenPipeError:
         return 0
-    except FAILURES as error:
-        complain(one_line(error))
+    except Exception as error:
+        if place := place_of(error):
+            complain(f"{place}: {type(error).__name__}: {one_line(error)}")
+        elif isinstance(error, FAILURES):
+            complain(one_line(error))
+        else:
+            raise
         return 1
 
 

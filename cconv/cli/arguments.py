@@ -11,12 +11,14 @@ from .networks import NETWORKS
 __all__ = [
     "Parser",
     "UsageError",
+    "add_custom",
     "add_data",
     "add_json",
     "add_model",
     "add_threads",
     "data",
     "described",
+    "folder_name",
     "fraction",
     "natural",
     "network",
@@ -62,12 +64,18 @@ def add_data(parser, default):
     names = ", ".join(NAMES)
     text = f"{names}, or a folder with a folder of images for each class (default: {default})"
     parser.add_argument("--data", type=data, help=text)
-    parser.add_argument("--data-dir", metavar="FOLDER", help="where files of data sets are looked for first")
+    parser.add_argument(
+        "--data-dir", type=folder_name, metavar="FOLDER", help="where files of data sets are looked for first"
+    )
     parser.add_argument("--samples", type=whole, metavar="N", help="use so many images at most")
 
 
 def add_model(parser):
     parser.add_argument("model", metavar="MODEL", help="a model, a checkpoint, or the folder of a run")
+    add_custom(parser)
+
+
+def add_custom(parser):
     parser.add_argument("--custom", metavar="FILE.py", help="Python code with the classes of layers of your own")
 
 
@@ -133,12 +141,19 @@ def shape(text):
     return tuple(map(int, text.split(",")))
 
 
+def folder_name(text):
+    """Return the name of a folder, which is not empty, as an unset variable of a shell is."""
+    if not text:
+        raise argparse.ArgumentTypeError("must be the name of a folder, got ''")
+    return text
+
+
 def data(text):
     """Return the name of a data set, or the absolute path of a folder."""
     if text in NAMES:
         return text
     path = os.path.abspath(os.path.expanduser(text))
-    if os.sep not in text and not os.path.isdir(path):
+    if not text or (os.sep not in text and not os.path.isdir(path)):
         raise argparse.ArgumentTypeError(f"must be {', '.join(NAMES)} or a folder of images, got {text!r}")
     return path
 

@@ -8,7 +8,7 @@ from .. import kernels
 from ..kernels.runtime._cpu import get_num_threads, set_num_threads
 from ..optimizers import Adam
 from .arguments import add_json, add_threads, described, positive, shape, whole
-from .messages import print_json, table
+from .messages import print_json, show, table
 from .networks import NETWORKS
 
 __all__ = ["add_to"]
@@ -44,12 +44,12 @@ def run(options):
     if options.json:
         print_json(machine | {"networks": rows})
         return
-    print(f"CPU level {machine['level']}, threads {machine['threads']}, float32, batches of {options.batch_size}")
+    show(f"CPU level {machine['level']}, threads {machine['threads']}, float32, batches of {options.batch_size}")
     lines = [("network", "step", "images/s", "prediction", "images/s")]
     for row in rows:
         cells = (text for key in ("step", "prediction") for text in _texts(row[key], options.batch_size))
         lines.append((row["network"], *cells))
-    print(table(lines))
+    show(table(lines))
 
 
 def _texts(seconds, batch_size):

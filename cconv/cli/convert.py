@@ -4,9 +4,9 @@ import os
 import pickle
 
 from .._files import write
-from .arguments import UsageError, add_json, described, network, shape, whole
+from .arguments import UsageError, add_custom, add_json, described, network, shape, whole
 from .inspect import PICKLE, TENSORS, contents
-from .messages import complain, print_json
+from .messages import complain, print_json, show
 from .networks import NETWORKS, named, saved
 
 __all__ = ["add_to"]
@@ -35,7 +35,7 @@ def add_to(commands):
         "--input-shape", type=shape, default=(1, 28, 28), metavar="C,H,W", help="of one image (default: 1,28,28)"
     )
     parser.add_argument("--outputs", type=whole, default=10, metavar="N", help="of scores (default: 10)")
-    parser.add_argument("--custom", metavar="FILE.py", help="Python code with the classes of layers of your own")
+    add_custom(parser)
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -51,7 +51,7 @@ def run(options):
     if options.json:
         print_json({"file": options.target, "parameters": parameters})
     else:
-        print(f"{options.target}: {parameters:,} parameters")
+        show(f"{options.target}: {parameters:,} parameters")
 
 
 def _read(options):

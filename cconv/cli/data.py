@@ -1,11 +1,11 @@
 """Data sets by name, and folders of images, as images of uint8."""
 
-import os
 from functools import partial
 
 import numpy as np
 
 from ..data import ArrayDataset, ImageFolder
+from ..data.image_folder import training_and_testing
 from ..datasets import LOADERS
 
 __all__ = ["NAMES", "for_testing", "for_training"]
@@ -29,7 +29,6 @@ NAMES = {
     "synthetic": (LOADERS["synthetic"], DIGITS),
 }
 SYNTHETIC = 10_000, 2_000  # images for training and testing
-PARTS = ("train", "test", "val", "valid", "validation")  # folders that are parts of a data set, and not classes
 
 
 def for_training(name, *, size, color, samples=None, data_dir=None):
@@ -38,8 +37,7 @@ def for_training(name, *, size, color, samples=None, data_dir=None):
     Parameters
     ----------
     name : str
-        Out of `NAMES`, or the path of a folder: of class folders, or of a folder ``train`` of these, beside which there
-        may be one for testing, the first that is there of ``test``, ``val``, ``valid`` and ``validation``.
+        Out of `NAMES`, or the path of a folder: of class folders, or of parts, as `training_and_testing` finds them.
     size : (int, int)
         To which the images of a folder are brought.
     color : {'rgb', 'grey'}
@@ -52,12 +50,12 @@ def for_training(name, *, size, color, samples=None, data_dir=None):
     if name in NAMES:
         return _by_name(name, samples, data_dir)
     read = partial(ImageFolder, size=size, color=color)
-    parts = _parts(name)
-    train, test = read(parts.pop("train", name)), None
+    training, testing = training_and_testing(name)
+    train, test = read(training), None
     if len(train.classes) < 2:
         raise ValueError(f"{name} must have a folder for each of two or more classes, got {train.classes} alone")
-    if parts:
-        test = read(next(iter(parts.values())))
+    if testing is not None:
+        test = read(testing)
         if test.classes != train.classes:
             raise ValueError(f"{name} must have the same classes in each part, got {train.classes} and {test.classes}")
     return _some(train, samples), None if test is None else _some(test, samples)
@@ -67,9 +65,8 @@ def for_testing(name, *, size, color, samples=None, data_dir=None):
     """Return the data for testing; of a folder without such a part, all of it."""
     if name in NAMES:
         return _by_name(name, samples, data_dir)[1]
-    parts = _parts(name)
-    parts.pop("train", None)
-    return _some(ImageFolder(next(iter(parts.values()), name), size=size, color=color), samples)
+    training, testing = training_and_testing(name)
+    return _some(ImageFolder(testing or training, size=size, color=color), samples)
 
 
 def _by_name(name, samples, data_dir):
@@ -81,15 +78,6 @@ def _by_name(name, samples, data_dir):
     else:
         pairs = function(**options, data_dir=data_dir)
     return [_some(ArrayDataset(x, t, classes=classes.split()), samples) for x, t in pairs]
-
-
-def _parts(path):
-    """Return the folders of the parts into which the data in a folder are split, by their names."""
-    if not os.path.isdir(path):
-        raise NotADirectoryError(f"{path}: no such folder")
-    there = {name: os.path.join(path, name) for name in PARTS if os.path.isdir(os.path.join(path, name))}
-    others = [entry for entry in os.scandir(path) if entry.is_dir() and entry.name not in PARTS]
-    return {} if others or "train" not in there else there
 
 
 def _some(data, samples):

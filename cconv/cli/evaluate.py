@@ -8,7 +8,7 @@ from .. import metrics
 from ..kernels.runtime._cpu import set_num_threads
 from .arguments import add_data, add_json, add_model, add_threads, described
 from .data import NAMES, for_testing
-from .messages import print_json, table
+from .messages import print_json, show, table
 from .networks import prepared, saved
 
 __all__ = ["add_to", "color_of"]
@@ -58,7 +58,7 @@ def run(options):
     if options.json:
         print_json(found)
     else:
-        print("\n".join(_lines(found)))
+        show("\n".join(_lines(found)))
 
 
 def _measured(network, data):
@@ -105,7 +105,7 @@ def _labels(network, data, count):
 
 
 def _lines(found):
-    yield f"accuracy on {found['samples']:,} test images: {found['accuracy']:.4f}"
+    yield f"accuracy on {found['samples']:,} images: {found['accuracy']:.4f}"
     yield f"loss {found['loss']:.4f}"
     yield ""
     rows = [("class", "images", "precision", "recall", "F1")]

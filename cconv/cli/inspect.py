@@ -6,7 +6,7 @@ import math
 from .. import _pickle
 from ..serialization import CHECKPOINT, PARAMS, PICKLE_STARTS, VERSION, read_arrays, read_head
 from .arguments import add_json, described
-from .messages import one_line, print_json, table
+from .messages import one_line, print_json, show, table
 
 __all__ = ["PICKLE", "TENSORS", "add_to", "contents"]
 
@@ -37,7 +37,7 @@ def run(options):
     if options.json:
         print_json(found)
     else:
-        print("\n".join(_lines(found)))
+        show("\n".join(_lines(found)))
 
 
 def contents(path):

@@ -5,7 +5,7 @@ import math
 import os
 import sys
 
-__all__ = ["complain", "one_line", "print_json", "say", "table"]
+__all__ = ["complain", "one_line", "print_json", "say", "show", "table"]
 
 
 def complain(text):
@@ -17,11 +17,18 @@ def complain(text):
         pass
 
 
+def show(text):
+    """Print a result on the standard output; what that cannot encode, as bytes of a file's name, is escaped."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
 def say(text):
-    """Print a line on the standard output at once; that nobody reads it is no reason to end what is going on."""
+    """Show a line at once; that nobody reads it is no reason to end what is going on."""
     try:
-        print(text, flush=True)
-    except (OSError, ValueError):
+        show(text)
+        sys.stdout.flush()
+    except (AttributeError, OSError, ValueError):
         pass
 
 
@@ -43,8 +50,8 @@ def one_line(error):
 
 
 def print_json(value):
-    """Print a value as JSON; a number that is not finite becomes null."""
-    print(json.dumps(_finite(value), ensure_ascii=False, indent=2))
+    """Print a value as JSON, in ASCII, which any output takes; a number that is not finite becomes null."""
+    print(json.dumps(_finite(value), indent=2))
 
 
 def _finite(value):

@@ -1,5 +1,6 @@
 """Networks by name, out of files of Python code, and out of files that were saved."""
 
+import contextlib
 import importlib.util
 import itertools
 import os
@@ -11,9 +12,10 @@ import numpy as np
 from ..layers import Scale
 from ..networks import DeepConvNet, LeNet5, MobileNet, Network, ResNet, SimpleConvNet, load
 
-__all__ = ["NETWORKS", "make", "named", "prepared", "saved"]
+__all__ = ["NETWORKS", "make", "named", "place_of", "prepared", "saved"]
 
 NETWORKS = {"simple": SimpleConvNet, "lenet5": LeNet5, "deep": DeepConvNet, "resnet": ResNet, "mobilenet": MobileNet}
+FILES: set[str] = set()  # of Python code of the user's own that was run
 
 
 def make(name, input_shape, classes, seed):
@@ -30,6 +32,9 @@ def make(name, input_shape, classes, seed):
     network = named(name, input_shape, classes, seed)
     if network.input_shape != tuple(input_shape):
         raise ValueError(f"{name} must return a network for images {tuple(input_shape)}, got {network.input_shape}")
+    outputs = next(reversed(network.output_shapes.values()), network.input_shape)
+    if outputs != (len(classes),):
+        raise ValueError(f"{name} must return a network with a score for each of {len(classes)} classes, got {outputs}")
     if not network.takes_integers:
         scale, names = Scale(), (f"scale{n}" for n in itertools.count(1))
         scale.build(network.input_shape, None, network.dtype)
@@ -64,11 +69,18 @@ def named(name, input_shape, classes, seed):
 def saved(path, custom=None):
     """Return the network in a file, or that of a run; `custom` is a file of Python code with classes of layers."""
     if os.path.isdir(path):
-        path = os.path.join(path, "model.cconv")
+        folder, path = path, os.path.join(path, "model.cconv")
+        if not os.path.exists(path) and os.path.exists(best := os.path.join(folder, "best.cconv")):
+            raise FileNotFoundError(f"{folder} has no model.cconv, as its training is not done; so far there is {best}")
     kinds = {}
     if custom is not None:
         kinds = {name: value for name, value in vars(_module(custom)).items() if isinstance(value, type)}
-    return load(path, custom=kinds)
+    try:
+        return load(path, custom=kinds)
+    except ValueError as error:
+        if "custom={" not in str(error):
+            raise
+        raise ValueError(f"{error}; --custom FILE.py names the code that has it") from None
 
 
 def prepared(network, x):
@@ -80,6 +92,13 @@ def prepared(network, x):
     return x if network.takes_integers else x.astype(np.float32) / 255
 
 
+def place_of(error):
+    """Return where in Python code of the user's own an error was raised, an empty text if it was not there."""
+    places = [(error.filename, error.lineno)] if isinstance(error, SyntaxError) else []
+    places += [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    return next((f"{path}, line {line}" for path, line in reversed(places) if path in FILES), "")
+
+
 def _module(path):
     """Return the module in a file of Python code, which may import its neighbours."""
     path = os.path.abspath(path)
@@ -88,20 +107,20 @@ def _module(path):
     spec = importlib.util.spec_from_file_location(f"cconv_custom_{os.path.basename(path)[:-3]}", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    sys.path.insert(0, os.path.dirname(path))
-    try:
-        _run(path, lambda: spec.loader.exec_module(module))
-    finally:
-        sys.path.pop(0)
+    _run(path, lambda: spec.loader.exec_module(module))
     return module
 
 
 def _run(path, function):
-    """Return what code out of a file returns; an error in it is a ValueError that says where."""
+    """Return what code out of a file returns; an error in it is a ValueError that says where. Prints are no results."""
+    FILES.add(path)
+    folder = os.path.dirname(path)
+    sys.path.insert(0, folder)
     try:
-        return function()
-    except Exception as error:
-        lines = [error.lineno] if isinstance(error, SyntaxError) else []
-        lines += [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
-        place = f", line {lines[-1]}" if lines else ""
-        raise ValueError(f"{path}{place}: {type(error).__name__}: {error}") from error
+        with contextlib.redirect_stdout(sys.stderr):
+            return function()
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"{place_of(error) or path}: {type(error).__name__}: {error}") from error
+    finally:
+        with contextlib.suppress(ValueError):  # the code has removed it
+            sys.path.remove(folder)

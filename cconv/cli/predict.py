@@ -8,7 +8,7 @@ from ..kernels.runtime._cpu import set_num_threads
 from ..layers import SigmoidWithLoss
 from .arguments import add_json, add_model, add_threads, described, whole
 from .evaluate import color_of
-from .messages import print_json
+from .messages import print_json, show
 from .networks import prepared, saved
 
 __all__ = ["add_to"]
@@ -55,7 +55,7 @@ def run(options):
         print_json(found)
         return
     for entry in found:
-        print(f"{entry['image']}: " + ", ".join(f"{c['class']} {c['probability']:.1%}" for c in entry["classes"]))
+        show(f"{entry['image']}: " + ", ".join(f"{c['class']} {c['probability']:.1%}" for c in entry["classes"]))
 
 
 def _read(path, size, color):

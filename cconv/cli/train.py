@@ -1,14 +1,18 @@
 """`cconv train`: from data to a model, in a folder from which a training that was ended at any moment goes on."""
 
 import argparse
+import itertools
 import os
 import shlex
+import time
+from contextlib import ExitStack, suppress
 
 from .. import augment as augmentations
-from .._files import write
-from ..callbacks import Callback, CSVLog
+from .._files import locked, write
+from ..callbacks import Callback, Checkpoints, CSVLog
 from ..datasets import DatasetNotFoundError
 from ..kernels.runtime._cpu import set_num_threads
+from ..layers.stack import nested
 from ..schedules import CosineDecay, ExponentialDecay, OneCycle, ReduceOnPlateau, StepDecay
 from ..trainer import OPTIMIZERS, Trainer
 from .arguments import (
@@ -18,6 +22,7 @@ from .arguments import (
     add_json,
     add_threads,
     described,
+    folder_name,
     fraction,
     natural,
     network,
@@ -56,6 +61,7 @@ DEFAULTS = {
     "image-size": "64x64",
 }
 QUICK = {"epochs": 5}
+SECONDS = 15  # between checkpoints within an epoch
 MEASURED = 10_000  # images of training and test data on which accuracy is measured after an epoch
 FREE = ("epochs", "threads", "data-dir")  # what may be another one when a run goes on
 AUGMENTATIONS = {
@@ -71,6 +77,7 @@ AUGMENTATIONS = {
     "erase": lambda classes: augmentations.RandomErasing(),
     "mixup": lambda classes: augmentations.Mixup(num_classes=classes),
 }
+STEADY = ("constant", "plateau")  # schedules that do not go by the number of epochs
 # What makes a schedule of an optimizer, for so many epochs of so many steps.
 SCHEDULES = {
     "constant": None,
@@ -85,7 +92,7 @@ SCHEDULES = {
 def add_to(commands):
     options = described("Train a network on images.", EXAMPLES)
     parser = commands.add_parser("train", help="train a network", parents=[_settings_parser("")], **options)
-    parser.add_argument("--output", metavar="RUN", help="the run's folder (default: runs/DATE-TIME)")
+    parser.add_argument("--output", type=folder_name, metavar="RUN", help="the run's folder (default: runs/DATE-TIME)")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --output, if it was begun")
     parser.add_argument("--settings", metavar="FILE.toml", help="options by their names; those given here win")
     add_json(parser)
@@ -137,20 +144,24 @@ def run(options):
         set_num_threads(settings["threads"])
     train, test = _data(settings, can_be_other=is_new and "quick" in given and "data" not in given)
     net = make(settings["network"], train[:1][0].shape[1:], train.classes, settings["seed"])
-    trainer = _trainer(net, train, test, settings, folder, verbose=not options.json)
-    os.makedirs(folder, exist_ok=True)
-    write(os.path.join(folder, "settings.toml"), _toml(settings).encode())
-    if not options.json:
-        done = f", after {trainer.current_iter} steps that are done" if trainer.current_iter else ""
-        say(f"training {settings['network']} on {len(trainer.train_data):,} images of {settings['data']}{done}")
-    try:
-        if trainer.current_epoch < trainer.epochs:
-            trainer.train()
-        net.save(os.path.join(folder, "model.cconv"))
-        trainer.history.to_csv(os.path.join(folder, "history.csv"))
-        _report(folder)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f": cconv train --resume --output {shlex.quote(folder)} goes on") from None
+    toml = _toml(settings)
+    with ExitStack() as stack:
+        folder = _claimed(stack, folder, is_new, is_named=options.output is not None)
+        trainer = _trainer(net, train, test, settings, folder, verbose=not options.json)
+        if (done := trainer.current_epoch) > trainer.epochs:
+            raise UsageError(f"--epochs must be at least the {done} that are done, got {trainer.epochs}")
+        write(os.path.join(folder, "settings.toml"), toml)
+        if not options.json:
+            done = f", after {trainer.current_iter} steps that are done" if trainer.current_iter else ""
+            say(f"training {settings['network']} on {len(trainer.train_data):,} images of {settings['data']}{done}")
+        try:
+            if trainer.current_epoch < trainer.epochs:
+                trainer.train()
+            net.save(os.path.join(folder, "model.cconv"))
+            trainer.history.to_csv(os.path.join(folder, "history.csv"))
+            _report(folder, net)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f": cconv train --resume --output {shlex.quote(folder)} goes on") from None
     result = {
         "run": folder,
         "settings": settings,
@@ -179,6 +190,8 @@ def _read(path):
             found = tomllib.load(file)
         except ValueError as error:
             raise ValueError(f"{path} is no TOML file: {error}") from None
+        except RecursionError:
+            raise ValueError(f"{path} is no TOML file of settings: it is nested too deeply") from None
     parser = _settings_parser(path)
     actions = {action.option_strings[0][2:]: action for action in parser._actions}
     arguments = []
@@ -205,17 +218,45 @@ def _folder(options):
     if options.output is None:
         if options.resume:
             raise UsageError("--resume needs the folder of a run: --output RUN")
-        import time
-
-        folder = os.path.join("runs", time.strftime("%Y-%m-%d-%H%M%S"))
-    else:
-        folder = os.path.expanduser(options.output)
+        return os.path.join("runs", time.strftime("%Y-%m-%d-%H%M%S")), True
+    folder = os.path.expanduser(options.output)
     if options.resume and os.path.exists(os.path.join(folder, "settings.toml")):
         return folder, False
     if os.path.lexists(folder) and not _is_empty(folder):
         hint = "it is no run" if options.resume else "--resume goes on with a run, another --output begins a new one"
         raise FileExistsError(f"{folder} is there already: {hint}")
     return folder, True
+
+
+def _claimed(stack, folder, is_new, is_named):
+    """Make the folder of a run and keep it from other trainings until `stack` is left; then return it.
+
+    Where the user has not named it, one that another training was faster with gives way to one with a number.
+    """
+    for name in itertools.chain([folder], (f"{folder}-{number}" for number in itertools.count(2))):
+        missing, path = [], name
+        while path and not os.path.lexists(path):
+            missing.append(path)
+            path = os.path.dirname(path)
+        for path in reversed(missing):
+            with suppress(FileExistsError):
+                os.mkdir(path)
+                stack.callback(_remove_if_empty, path)
+        try:
+            stack.enter_context(locked(name))
+        except BlockingIOError:
+            reason = "is in use: another training goes on there"
+        else:
+            if not is_new or _is_empty(name):
+                return name
+            reason = "was begun by another training meanwhile"
+        if is_named:
+            raise FileExistsError(f"{name} {reason}")
+
+
+def _remove_if_empty(folder):
+    with suppress(OSError):
+        os.rmdir(folder)
 
 
 def _is_empty(folder):
@@ -234,8 +275,10 @@ def _resumed(folder, given):
     """Return the settings of a run that goes on."""
     stored = DEFAULTS | _read(os.path.join(folder, "settings.toml"))
     for name, value in given.items():
-        if name not in (*FREE, "quick") and value != stored.get(name):
-            raise UsageError(f"--{name} must be that of the run, {stored.get(name, 'not given')}, got {value}")
+        by_epochs = name == "epochs" and stored["schedule"] not in STEADY
+        if (by_epochs or name not in (*FREE, "quick")) and value != stored.get(name):
+            why = f", as --schedule {stored['schedule']} goes by it" if by_epochs else ""
+            raise UsageError(f"--{name} must be that of the run{why}, {stored.get(name, 'not given')}, got {value}")
     return stored | {name: given[name] for name in FREE if name in given}
 
 
@@ -280,7 +323,11 @@ def _trainer(net, train, test, settings, folder, verbose):
         schedule=None if schedule is None else lambda optimizer: schedule(optimizer, epochs, steps),
         validation=settings["validation"] or None,
         augment=augmentations.Compose(steps_of_images) if names else None,
-        callbacks=[_Best(os.path.join(folder, "best.cconv")), CSVLog(os.path.join(folder, "history.csv"))],
+        callbacks=[
+            _Best(os.path.join(folder, "best.cconv")),
+            CSVLog(os.path.join(folder, "history.csv")),
+            _Often(os.path.join(folder, "checkpoints")),
+        ],
         checkpoint_dir=os.path.join(folder, "checkpoints"),
         resume=True,
         drop_last=drop_last,
@@ -298,22 +345,45 @@ class _Best(Callback):
             trainer.network.save(self.path)
 
 
-def _report(folder):
+class _Often(Checkpoints):
+    """Writes a checkpoint within an epoch too, where the last one is some seconds old."""
+
+    def on_train_begin(self, trainer):
+        self.written = time.monotonic()
+
+    def on_step_end(self, trainer):
+        if time.monotonic() - self.written >= SECONDS and not trainer.epoch_is_complete:
+            self.save(trainer)
+            self.written = time.monotonic()
+
+    def on_epoch_end(self, trainer):  # the trainer's own callback writes one then
+        self.written = time.monotonic()
+
+    def on_interrupt(self, trainer):
+        pass
+
+
+def _report(folder, net):
     """Write report.html, where what it needs is installed."""
     from ..report import write_report
 
+    things = [net, net.last_layer, *(layer for _, layer in nested(net.layers))]
     try:
-        write_report(folder)
+        write_report(folder, custom={type(thing).__name__: type(thing) for thing in things})
     except ImportError as error:
         complain(f"warning: report.html was not written: {one_line(error)}")
 
 
 def _toml(settings):
-    """Return settings as TOML."""
+    """Return settings as the content of a TOML file."""
     import json
 
-    def text(value):
+    lines = []
+    for name, value in settings.items():
         # JSON escapes in a text all that TOML wants escaped but the control character DEL.
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-    return "".join(f"{name} = {text(value)}\n" for name, value in settings.items())
+        text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        try:
+            lines.append(f"{name} = {text}\n".encode())
+        except UnicodeEncodeError:
+            raise ValueError(f"--{name} must be a name in UTF-8, as settings.toml is, got {value!r}") from None
+    return b"".join(lines)

@@ -1,13 +1,18 @@
 """Data sets of arrays, parts of data sets, and what makes a data set of what a caller has."""
 
-from collections.abc import Mapping
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._arrays import as_array, number
 from .._checks import flag
 from .._random import generator
+from .._typing import Array, DatasetLike
 from ..geometry import integer
 
 __all__ = ["ArrayDataset", "Dataset", "Subset", "as_dataset"]
@@ -43,20 +48,20 @@ class Dataset:
     (7, 3)
     """
 
-    labels = None
-    classes = None
+    labels: Any = None
+    classes: Any = None
 
-    def __len__(self):
+    def __len__(self) -> int:
         raise NotImplementedError
 
-    def __getitem__(self, indices):
+    def __getitem__(self, indices: Any) -> tuple[Array, Array]:
         raise NotImplementedError
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         classes = "" if self.classes is None else f", {len(self.classes)} classes"
         return f"{type(self).__name__}({len(self)} samples{classes})"
 
-    def split(self, fraction, *, seed=None, stratify=True):
+    def split(self, fraction: float, *, seed: int | None = None, stratify: bool = True) -> tuple[Subset, Subset]:
         """Split the samples at random in two, as for training and validation.
 
         Parameters
@@ -141,7 +146,7 @@ class ArrayDataset(Dataset):
            [0., 1.]]))
     """
 
-    def __init__(self, x, t, *, classes=None):
+    def __init__(self, x: ArrayLike, t: ArrayLike, *, classes: Sequence[str] | None = None) -> None:
         self.x, self.t = _samples(x, t, ("x", "t"))
         if classes is not None:
             self.classes = _checked_classes(classes)
@@ -149,15 +154,15 @@ class ArrayDataset(Dataset):
                 has = "other targets" if self.labels is None else f"class index {self.labels.max()}"
                 raise ValueError(f"classes must name each class in t, got {len(self.classes)} names where t has {has}")
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.x)
 
-    def __getitem__(self, indices):
+    def __getitem__(self, indices: Any) -> tuple[Array, Array]:
         indices = _places(indices, len(self))
         return self.x[indices], self.t[indices]
 
     @cached_property
-    def labels(self):
+    def labels(self) -> Array | None:
         t = self.t
         if t.dtype.kind in "iub" and t.shape in ((len(t),), (len(t), 1)):
             labels = np.asarray(t).reshape(len(t))
@@ -198,7 +203,7 @@ class Subset(Dataset):
     (array([3., 1.]), array([3, 1]))
     """
 
-    def __init__(self, dataset, indices):
+    def __init__(self, dataset: DatasetLike, indices: Any) -> None:
         if not _is_dataset(dataset):
             raise TypeError(f"dataset must be a data set, got {type(dataset).__name__}")
         self.dataset = as_dataset(dataset, None, ("dataset", "t"))
@@ -207,10 +212,10 @@ class Subset(Dataset):
             raise ValueError(f"indices must be 1-D, one or more, got shape {indices.shape}")
         self.indices = _places(indices, len(self.dataset))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, indices):
+    def __getitem__(self, indices: Any) -> tuple[Array, Array]:
         places = self.indices[_places(indices, len(self))]
         if places.ndim == 0:
             x, t = self.dataset[places[None]]
@@ -218,12 +223,12 @@ class Subset(Dataset):
         return self.dataset[places]
 
     @cached_property
-    def labels(self):
+    def labels(self) -> Array | None:
         labels = _checked_labels(self.dataset.labels, len(self.dataset), "labels")
         return None if labels is None else labels[self.indices]
 
     @property
-    def classes(self):
+    def classes(self) -> list[str] | None:
         return self.dataset.classes
 
 
@@ -247,7 +252,7 @@ class _Wrapped(Dataset):
         return (x, t) if places.ndim else (x[0], t[0])
 
 
-def as_dataset(x, t, names=("x_train", "t_train")):
+def as_dataset(x: Any, t: Any, names: tuple[str, str] = ("x_train", "t_train")) -> Dataset:
     """Return a data set of arrays, or of what is one already.
 
     Parameters
@@ -353,11 +358,13 @@ def _places(indices, n):
             f"indices must be a slice, an integer or a 1-D array of integers, got {indices.dtype} of shape "
             f"{indices.shape}"
         )
-    if indices.size and not (-n <= indices.min() and indices.max() < n):
-        wrong = indices.max() if indices.max() >= n else indices.min()
-        raise IndexError(f"indices must be from {-n} to {n - 1}, got {wrong}")
+    if indices.size == 0:
+        return indices.astype(np.int64)
+    lowest, highest = indices.min(), indices.max()
+    if not (-n <= lowest and highest < n):
+        raise IndexError(f"indices must be from {-n} to {n - 1}, got {highest if highest >= n else lowest}")
     indices = indices.astype(np.int64)
-    return np.where(indices < 0, indices + n, indices)
+    return indices if lowest >= 0 else np.where(indices < 0, indices + n, indices)
 
 
 def _checked_labels(labels, n, name):
@@ -375,6 +382,8 @@ def _checked_labels(labels, n, name):
 def _checked_classes(classes, name="classes"):
     if not isinstance(classes, (list, tuple)) or not all(isinstance(label, str) for label in classes):
         raise TypeError(f"{name} must be a list of str, got {classes!r}")
+    if len(set(classes)) != len(classes):
+        raise ValueError(f"{name} must be different names, got {list(classes)}")
     return list(classes)
 
 

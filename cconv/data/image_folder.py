@@ -1,8 +1,11 @@
 """Photographs in a folder for each class, read into one array of small images."""
 
+from __future__ import annotations
+
 import os
 import stat
 import warnings
+from typing import Literal
 
 import numpy as np
 
@@ -10,6 +13,7 @@ from .._bars import progress_bar
 from .._checks import choice
 from .._extras import require
 from .._files import path_of, replacing
+from .._typing import FileName, IntPair
 from ..geometry import pair
 from .dataset import ArrayDataset
 
@@ -25,6 +29,7 @@ _MODES = {"rgb": ("RGB", 3), "grey": ("L", 1)}  # Pillow's name, and channels
 _NOT_OF_THE_USER = ("thumbs.db", "desktop.ini", "__macosx")  # what systems leave beside what is hidden by a dot
 _LARGEST = 1 << 14  # pixels along a side
 _SHOWN = 10  # files that a warning names
+_TESTING = ("test", "val", "valid", "validation")
 _MARK = "cconv.ImageFolder"  # in a cache
 _VERSION = 1  # of how images are read and kept
 
@@ -98,7 +103,18 @@ class ImageFolder(ArrayDataset):
            [  0,   0, 255]], dtype=uint8)
     """
 
-    def __init__(self, path, *, size, color="rgb", cache=None, on_error="warn"):
+    files: list[str]
+    unreadable: dict[str, str]
+
+    def __init__(
+        self,
+        path: FileName,
+        *,
+        size: IntPair,
+        color: Literal["rgb", "grey"] = "rgb",
+        cache: FileName | None = None,
+        on_error: Literal["warn", "raise"] = "warn",
+    ) -> None:
         path = os.path.expanduser(path_of(path, "path"))
         height, width = pair(size, "size", 1)
         if max(height, width) > _LARGEST:
@@ -131,6 +147,29 @@ class ImageFolder(ArrayDataset):
                 shown.append(f"\n  and {len(self.unreadable) - _SHOWN} more, which are in `unreadable`")
             count = f"{len(self.unreadable)} file{'s' if len(self.unreadable) > 1 else ''}"
             warnings.warn(f"{path}: left out {count}:{''.join(shown)}", stacklevel=2)
+
+
+def training_and_testing(path):
+    """Return the folder of class folders for training in a folder, and the one for testing, None where there is none.
+
+    A folder is split where it has a folder ``train`` and beside it nothing but some of ``test``, ``val``, ``valid`` and
+    ``validation``, of which the first that is there is for testing; else its folders are classes.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp())
+    >>> for name in ("train", "val"):
+    ...     (path / name).mkdir()
+    >>> [os.path.relpath(part, path) for part in training_and_testing(path)]
+    ['train', 'val']
+    """
+    with os.scandir(path) as entries:
+        names = {entry.name for entry in entries if entry.is_dir() and not _is_hidden(entry.name)}
+    if "train" not in names or names - {"train", *_TESTING}:
+        return path, None
+    testing = next((os.path.join(path, name) for name in _TESTING if name in names), None)
+    return os.path.join(path, "train"), testing
 
 
 class _Reading:

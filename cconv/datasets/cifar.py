@@ -1,11 +1,14 @@
 """CIFAR-10 and CIFAR-100 in their binary versions, from a folder of yours, the cache, or a download that is checked."""
 
+from __future__ import annotations
+
 import os
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from .._checks import choice
+from .._typing import FileName, FourArrays
 from ._places import File, Source, check_counts, obtain, user_folders
 from ._presentation import present, present_flags
 
@@ -55,7 +58,9 @@ _CIFAR100 = _set(
 )
 
 
-def load_cifar10(normalize=True, flatten=True, one_hot_label=False, *, data_dir=None):
+def load_cifar10(
+    normalize: bool = True, flatten: bool = True, one_hot_label: bool = False, *, data_dir: FileName | None = None
+) -> FourArrays:
     """Load CIFAR-10, photographs in colour: 50,000 training and 10,000 test images of 3x32x32.
 
     The classes are airplane, automobile, bird, cat, deer, dog, frog, horse, ship and truck.
@@ -105,7 +110,14 @@ def load_cifar10(normalize=True, flatten=True, one_hot_label=False, *, data_dir=
     return _load(_CIFAR10, 0, normalize, flatten, one_hot_label, data_dir)
 
 
-def load_cifar100(normalize=True, flatten=True, one_hot_label=False, *, label="fine", data_dir=None):
+def load_cifar100(
+    normalize: bool = True,
+    flatten: bool = True,
+    one_hot_label: bool = False,
+    *,
+    label: Literal["fine", "coarse"] = "fine",
+    data_dir: FileName | None = None,
+) -> FourArrays:
     """Load CIFAR-100, photographs in colour: 50,000 training and 10,000 test images of 3x32x32, in 100 classes.
 
     Everything is as in `load_cifar10`, but that the two files, whose names say little, are first looked for in

@@ -4,11 +4,14 @@ An IDX file is a four-byte magic number (two zeros, a type code, the number of d
 32-bit size per dimension, and the values, big-endian, in C order. It may be compressed with gzip.
 """
 
+from __future__ import annotations
+
 import math
 
 import numpy as np
 
 from .._files import path_of
+from .._typing import Array, FileName
 from ..geometry import integer
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -16,7 +19,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _CHUNK = 1 << 20
 
 
-def read_idx(path, *, max_bytes=1 << 32):
+def read_idx(path: FileName, *, max_bytes: int = 1 << 32) -> Array:
     """Read one IDX file, plain or compressed with gzip.
 
     The file is untrusted: nothing is read, decompressed or allocated beyond the size that its header
@@ -110,7 +113,7 @@ def _read(stream, path, max_bytes):
     return array.astype(dtype.newbyteorder("="), copy=False)
 
 
-def read_idx_pair(images_path, labels_path, *, num_classes=10):
+def read_idx_pair(images_path: FileName, labels_path: FileName, *, num_classes: int = 10) -> tuple[Array, Array]:
     """Read a file of images and the file of their labels, and check that they belong together.
 
     Parameters

@@ -1,7 +1,10 @@
 """MNIST and the two data sets made like it, from a folder of yours, the cache, or a download that is checked."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
+from .._typing import FileName, FourArrays
 from ._places import File, Source, check_counts, obtain, user_folders
 from ._presentation import present, present_flags
 from .idx import check_pair, read_idx
@@ -91,7 +94,9 @@ _KMNIST = _set(
 )
 
 
-def load_mnist(normalize=True, flatten=True, one_hot_label=False, *, data_dir=None):
+def load_mnist(
+    normalize: bool = True, flatten: bool = True, one_hot_label: bool = False, *, data_dir: FileName | None = None
+) -> FourArrays:
     """Load the MNIST handwritten digits: 60,000 training and 10,000 test images of 28x28.
 
     Each of the four files is looked for in `data_dir`, then in the folder that the environment variable
@@ -143,7 +148,9 @@ def load_mnist(normalize=True, flatten=True, one_hot_label=False, *, data_dir=No
     return _load(_MNIST, normalize, flatten, one_hot_label, data_dir)
 
 
-def load_fashion_mnist(normalize=True, flatten=True, one_hot_label=False, *, data_dir=None):
+def load_fashion_mnist(
+    normalize: bool = True, flatten: bool = True, one_hot_label: bool = False, *, data_dir: FileName | None = None
+) -> FourArrays:
     """Load Fashion-MNIST, photographs of clothes: 60,000 training and 10,000 test images of 28x28.
 
     The classes are T-shirt or top, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag and ankle boot.
@@ -187,7 +194,9 @@ def load_fashion_mnist(normalize=True, flatten=True, one_hot_label=False, *, dat
     return _load(_FASHION, normalize, flatten, one_hot_label, data_dir)
 
 
-def load_kmnist(normalize=True, flatten=True, one_hot_label=False, *, data_dir=None):
+def load_kmnist(
+    normalize: bool = True, flatten: bool = True, one_hot_label: bool = False, *, data_dir: FileName | None = None
+) -> FourArrays:
     """Load Kuzushiji-MNIST, characters of old Japanese books: 60,000 training and 10,000 test images of 28x28.
 
     The classes are the hiragana o, ki, su, tsu, na, ha, ma, ya, re and wo.

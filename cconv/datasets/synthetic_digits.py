@@ -5,6 +5,8 @@ inside. Sampling that field at distorted positions and asking where it exceeds a
 rotated, sheared, bent and in any stroke width, anti-aliased, with one gather per pixel.
 """
 
+from __future__ import annotations
+
 import functools
 import os
 
@@ -13,6 +15,7 @@ import numpy as np
 from .._checks import nonnegative
 from .._extras import require
 from .._random import checked_seed
+from .._typing import FourArrays
 from ..geometry import checked_size, integer
 from ._presentation import present, present_flags
 
@@ -42,16 +45,16 @@ _BLOCK = 250  # images drawn at a time, each block from its own generator
 
 
 def load_synthetic_digits(
-    n_train=10000,
-    n_test=2000,
+    n_train: int = 10000,
+    n_test: int = 2000,
     *,
-    seed=0,
-    normalize=True,
-    flatten=True,
-    one_hot_label=False,
-    distortion=1.0,
-    noise=0.04,
-):
+    seed: int = 0,
+    normalize: bool = True,
+    flatten: bool = True,
+    one_hot_label: bool = False,
+    distortion: float = 1.0,
+    noise: float = 0.04,
+) -> FourArrays:
     """Draw a data set of digits like MNIST's from the fonts that matplotlib brings.
 
     Every image is one digit of one of 20 fonts, under a random rotation, scaling, shear and shift, an elastic
@@ -107,7 +110,7 @@ def load_synthetic_digits(
             raise ValueError(f"{name} must be at most {_MOST}, got {value}")
     fields = _distance_fields()
     for pair, sequence in zip(pairs, sequences, strict=True):
-        _draw(*pair, sequence, fields, distortion, noise, flags)
+        _draw(pair[0], pair[1], sequence, fields, distortion, noise, flags)
     return tuple(pairs)
 
 

@@ -24,7 +24,11 @@ from .activation import (
 from .affine import affine, affine_backward
 from .convolution import convolution, convolution_backward
 from .dropout import dropout
-from .fused import convolution_relu_max_pool, convolution_relu_max_pool_backward
+from .fused import (
+    convolution_batch_normalization,
+    convolution_relu_max_pool,
+    convolution_relu_max_pool_backward,
+)
 from .joining import add, concatenate
 from .loss import (
     huber,
@@ -71,6 +75,7 @@ __all__ = [
     "concatenate",
     "convolution",
     "convolution_backward",
+    "convolution_batch_normalization",
     "convolution_relu_max_pool",
     "convolution_relu_max_pool_backward",
     "dropout",

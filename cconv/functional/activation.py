@@ -1,10 +1,16 @@
 """The activations and their gradients, and softmax, checked at the door and computed by compiled kernels."""
 
+from __future__ import annotations
+
+from typing import Literal, overload
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .. import kernels
 from .._arrays import as_array, as_input, number, promote
 from .._checks import choice, flag
+from .._typing import Array, Floats
 
 __all__ = [
     "elu",
@@ -54,7 +60,11 @@ def _gradient(kernel, dout, kept, name, cost, *settings):
     return dx
 
 
-def relu(x, *, return_mask=False):
+@overload
+def relu(x: ArrayLike, *, return_mask: Literal[False] = False) -> Floats: ...
+@overload
+def relu(x: ArrayLike, *, return_mask: Literal[True]) -> tuple[Floats, Array]: ...
+def relu(x: ArrayLike, *, return_mask: bool = False) -> Floats | tuple[Floats, Array]:
     r"""Replace negative values by 0.
 
     .. math:: out = \max(x, 0)
@@ -90,7 +100,7 @@ def relu(x, *, return_mask=False):
     return _values(kernels.elementwise.relu_masked, x, COST, mask), mask
 
 
-def relu_backward(dout, y=None, *, mask=None):
+def relu_backward(dout: ArrayLike, y: ArrayLike | None = None, *, mask: Array | None = None) -> Floats:
     """Return the gradient of `relu`: `dout` where relu's output (or input) `y` is positive or NaN, else 0.
 
     Parameters
@@ -129,7 +139,7 @@ def relu_backward(dout, y=None, *, mask=None):
     return _values(kernels.elementwise.relu_masked_backward, dout, COST, np.ascontiguousarray(mask, UINT64))
 
 
-def leaky_relu(x, negative_slope=0.01):
+def leaky_relu(x: ArrayLike, negative_slope: float = 0.01) -> Floats:
     r"""Multiply negative values by a small slope.
 
     .. math:: out = \max(x, 0) + slope \cdot \min(x, 0)
@@ -161,7 +171,7 @@ def leaky_relu(x, negative_slope=0.01):
     return _values(kernels.elementwise.leaky_relu, x, COST, slope)
 
 
-def leaky_relu_backward(dout, x, negative_slope=0.01):
+def leaky_relu_backward(dout: ArrayLike, x: ArrayLike, negative_slope: float = 0.01) -> Floats:
     """Return the gradient of `leaky_relu`: `dout` where its input `x` is positive, else `negative_slope` times `dout`.
 
     Parameters
@@ -188,7 +198,7 @@ def leaky_relu_backward(dout, x, negative_slope=0.01):
     return _gradient(kernels.elementwise.leaky_relu_backward, dout, x, "x", COST, slope)
 
 
-def elu(x, alpha=1.0):
+def elu(x: ArrayLike, alpha: float = 1.0) -> Floats:
     r"""Bend negative values towards minus alpha.
 
     .. math:: out = x \text{ where } x > 0, \qquad out = \alpha (e^x - 1) \text{ elsewhere}
@@ -219,7 +229,7 @@ def elu(x, alpha=1.0):
     return _values(kernels.elementwise.elu, x, EXP_COST, number(alpha, "alpha"))
 
 
-def elu_backward(dout, x, alpha=1.0):
+def elu_backward(dout: ArrayLike, x: ArrayLike, alpha: float = 1.0) -> Floats:
     """Return the gradient of `elu`: `dout` where its input `x` is positive, else alpha * exp(x) times `dout`.
 
     Parameters
@@ -245,7 +255,7 @@ def elu_backward(dout, x, alpha=1.0):
     return _gradient(kernels.elementwise.elu_backward, dout, x, "x", EXP_COST, number(alpha, "alpha"))
 
 
-def gelu(x, approximate="none"):
+def gelu(x: ArrayLike, approximate: Literal["none", "tanh"] = "none") -> Floats:
     r"""Weigh each value with the share of the standard normal distribution below it.
 
     .. math:: out = x \, \Phi(x) = \frac{x}{2} \left(1 + \operatorname{erf} \frac{x}{\sqrt 2}\right)
@@ -277,7 +287,7 @@ def gelu(x, approximate="none"):
     return _values(kernels.elementwise.gelu, x, EXP_COST, _by_tanh(approximate))
 
 
-def gelu_backward(dout, x, approximate="none"):
+def gelu_backward(dout: ArrayLike, x: ArrayLike, approximate: Literal["none", "tanh"] = "none") -> Floats:
     """Return the gradient of `gelu` at its input `x`; NaN where x is infinite.
 
     Parameters
@@ -308,7 +318,7 @@ def _by_tanh(approximate):
     return choice(approximate, "approximate", ("none", "tanh")) == "tanh"
 
 
-def silu(x):
+def silu(x: ArrayLike) -> Floats:
     r"""Weigh each value with its own sigmoid; also known as swish.
 
     .. math:: out = x \, \sigma(x) = \frac{x}{1 + e^{-x}}
@@ -338,7 +348,7 @@ def silu(x):
     return _values(kernels.elementwise.silu, x, EXP_COST)
 
 
-def silu_backward(dout, x):
+def silu_backward(dout: ArrayLike, x: ArrayLike) -> Floats:
     """Return the gradient of `silu` at its input `x`; NaN where x is infinite.
 
     Parameters
@@ -363,7 +373,7 @@ def silu_backward(dout, x):
     return _gradient(kernels.elementwise.silu_backward, dout, x, "x", EXP_COST)
 
 
-def sigmoid(x):
+def sigmoid(x: ArrayLike) -> Floats:
     r"""Return the logistic function.
 
     .. math:: out = \frac{1}{1 + e^{-x}}
@@ -394,7 +404,7 @@ def sigmoid(x):
     return _values(kernels.elementwise.sigmoid, x, EXP_COST)
 
 
-def sigmoid_backward(dout, y):
+def sigmoid_backward(dout: ArrayLike, y: ArrayLike) -> Floats:
     """Return the gradient of `sigmoid`, y * (1 - y) times `dout`, where `y` is its output.
 
     Parameters
@@ -419,7 +429,7 @@ def sigmoid_backward(dout, y):
     return _gradient(kernels.elementwise.sigmoid_backward, dout, y, "y", EXP_COST)
 
 
-def tanh(x):
+def tanh(x: ArrayLike) -> Floats:
     r"""Return the hyperbolic tangent.
 
     .. math:: out = \frac{e^x - e^{-x}}{e^x + e^{-x}}
@@ -447,7 +457,7 @@ def tanh(x):
     return _values(kernels.elementwise.tanh, x, EXP_COST)
 
 
-def tanh_backward(dout, y):
+def tanh_backward(dout: ArrayLike, y: ArrayLike) -> Floats:
     """Return the gradient of `tanh`, 1 - y**2 times `dout`, where `y` is its output.
 
     Parameters
@@ -472,7 +482,7 @@ def tanh_backward(dout, y):
     return _gradient(kernels.elementwise.tanh_backward, dout, y, "y", EXP_COST)
 
 
-def softplus(x, beta=1.0, threshold=20.0):
+def softplus(x: ArrayLike, beta: float = 1.0, threshold: float = 20.0) -> Floats:
     r"""Return a smooth version of relu.
 
     .. math:: out = \frac{\log(1 + e^{\beta x})}{\beta}, \qquad out = x \text{ where } \beta x > threshold
@@ -506,7 +516,7 @@ def softplus(x, beta=1.0, threshold=20.0):
     return _values(kernels.elementwise.softplus, x, EXP_COST, *settings)
 
 
-def softplus_backward(dout, x, beta=1.0, threshold=20.0):
+def softplus_backward(dout: ArrayLike, x: ArrayLike, beta: float = 1.0, threshold: float = 20.0) -> Floats:
     """Return the gradient of `softplus` at its input `x`: sigmoid(beta * x) times `dout`.
 
     Parameters
@@ -535,7 +545,7 @@ def softplus_backward(dout, x, beta=1.0, threshold=20.0):
     return _gradient(kernels.elementwise.softplus_backward, dout, x, "x", EXP_COST, *settings)
 
 
-def hard_swish(x):
+def hard_swish(x: ArrayLike) -> Floats:
     r"""Weigh each value with a piecewise linear sigmoid.
 
     .. math:: out = x \, \frac{\min(\max(x + 3, 0), 6)}{6}
@@ -565,7 +575,7 @@ def hard_swish(x):
     return _values(kernels.elementwise.hard_swish, x, COST)
 
 
-def hard_swish_backward(dout, x):
+def hard_swish_backward(dout: ArrayLike, x: ArrayLike) -> Floats:
     """Return the gradient of `hard_swish` at its input `x`: 0 up to -3, x / 3 + 1/2, and 1 from 3 on.
 
     Parameters
@@ -590,7 +600,7 @@ def hard_swish_backward(dout, x):
     return _gradient(kernels.elementwise.hard_swish_backward, dout, x, "x", COST)
 
 
-def softmax(x):
+def softmax(x: ArrayLike) -> Floats:
     r"""Return the exponentials of `x`, scaled so that they add up to 1 along the last axis.
 
     .. math:: out_m = \frac{e^{x_m - \max_k x_k}}{\sum_j e^{x_j - \max_k x_k}}

@@ -1,10 +1,15 @@
 """The affine map x W + b and its gradients, checked at the door and computed by `cconv.kernels.gemm`."""
 
+from __future__ import annotations
+
 from functools import lru_cache
+
+from numpy.typing import ArrayLike
 
 from .. import kernels
 from .._arrays import as_input, in_dtype_of, promote, with_weights
 from .._checks import flag, wanted_gradients
+from .._typing import Floats, Gradients
 from ..geometry import checked_size
 
 __all__ = ["affine", "affine_backward"]
@@ -27,7 +32,7 @@ def _sizes(x_shape, W_shape, b_shape, itemsize):
     return N, D, M
 
 
-def affine(x, W, b=None, *, relu=False):
+def affine(x: ArrayLike, W: ArrayLike, b: ArrayLike | None = None, *, relu: bool = False) -> Floats:
     r"""Multiply rows by a matrix and add a bias.
 
     .. math:: out_{n,m} = b_m + \sum_d x_{n,d} W_{d,m}
@@ -66,7 +71,15 @@ def affine(x, W, b=None, *, relu=False):
     return out
 
 
-def affine_backward(dout, x, W, *, bias=True, input_gradient=True, parameter_gradient=True):
+def affine_backward(
+    dout: ArrayLike,
+    x: ArrayLike,
+    W: ArrayLike,
+    *,
+    bias: bool = True,
+    input_gradient: bool = True,
+    parameter_gradient: bool = True,
+) -> Gradients:
     r"""Return the gradients of `affine` (without relu).
 
     .. math:: dx = dout\, W^T, \quad dW = x^T dout, \quad db_m = \sum_n dout_{n,m}

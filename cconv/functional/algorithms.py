@@ -21,6 +21,8 @@ PIXEL_STORE = 3  # to store one,
 PIXEL_COPY = 2  # and to copy one of the source:
 PIXEL_STRIDES = {1: 1, 2: 4}  # so many times that with a column stride of 1, of 2,
 PIXEL_STRIDE = 12  # or of more
+ROW_CHANNELS = 64  # no more of them are summed by filters of one tap where lanes of pixels are faster,
+ROW_VECTORS = 8  # over planes of so many vectors and more
 SCATTER_PRODUCT = 1.1  # a multiply-add of a tile of few taps,
 SCATTER_ADD = 10  # and to add its sums to those of other taps
 SCATTER_CHANNELS = 3  # to so many channels and no more, gradients are scattered,
@@ -154,6 +156,10 @@ def pixels_preferred(backward=False, weights=False):
         if own == 1 < plan.groups:
             return Reason("depthwise: a vector of channels would hold a single filter")
         if FH * FW == 1:  # a product of matrices, where nothing pays for a copy
+            _, height, width = plan.outputs
+            few = own <= ROW_CHANNELS and height * width >= ROW_VECTORS * plan.lanes
+            if plan.one_row and few and not (backward or weights):
+                return Reason(f"few channels, {own}, are summed over a plane read as one row")
             return None
         sums = FN * (own * FH * FW + 1) * kernels.conv.VECTOR_BYTES
         if weights and sums > kernels.conv.GRADIENT_BYTES:
@@ -262,6 +268,12 @@ def weight_kernel(name):
 # ---- the tables
 
 OUTPUT = (
+    Algorithm(
+        "depthwise",
+        run=lambda plan, x, W, b, out, threads: kernels.conv.depthwise_output(plan, x, W, b, out, threads),
+        preferred=lambda plan: None if plan.depthwise_refused else Reason("each channel by itself, read where it is"),
+        refused=lambda plan: plan.depthwise_refused,
+    ),
     Algorithm(
         "pixels",
         run=lambda plan, x, W, b, out, threads: kernels.conv.pixels_output(plan, x, W, b, out, threads),

@@ -1,13 +1,18 @@
 """Convolution and its gradients, checked at the door and computed by `cconv.kernels`."""
 
+from __future__ import annotations
+
 import sys
 from functools import lru_cache
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .. import kernels
 from .._arrays import as_input, in_dtype_of, promote, with_weights
 from .._checks import wanted_gradients
+from .._typing import Array, Floats, Gradients, IntPair, Pad
 from ..geometry import checked_size, hashable, integer, window
 from .algorithms import Values, choose
 
@@ -50,7 +55,7 @@ def plan_for(conv, image, W_shape, b_shape, itemsize, stride, pad, dilation, gro
     return conv.Plan(image, W_shape, (filters, out_h, out_w), steps, groups, itemsize)
 
 
-def padded(x, W, plan):
+def padded(x: Array, W: Array, plan: Any) -> tuple[Array, Any]:
     """Return x and its plan for filters that are not all finite: with padding written out, where there is any.
 
     Kernels leave out taps that lie in the padding. An infinite weight times a zero of it is not a number.
@@ -62,7 +67,17 @@ def padded(x, W, plan):
     return x, kernels.conv.Plan(x.shape[1:], W.shape, plan.outputs, steps, plan.groups, x.itemsize)
 
 
-def convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1, algorithm=None):
+def convolution(
+    x: ArrayLike,
+    W: ArrayLike,
+    b: ArrayLike | None = None,
+    *,
+    stride: IntPair = 1,
+    pad: Pad = 0,
+    dilation: IntPair = 1,
+    groups: int = 1,
+    algorithm: Literal["channels", "pixels"] | None = None,
+) -> Floats:
     r"""Cross-correlate images with filters.
 
     .. math:: out_{n,f,y,z} = b_f + \sum_{c,i,j} W_{f,c,i,j}\; x_{n,\,c,\,y s_h - p_t + i d_h,\,z s_w - p_l + j d_w}
@@ -130,20 +145,20 @@ def convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1, algorith
 
 
 def convolution_backward(
-    dout,
-    x,
-    W,
+    dout: ArrayLike,
+    x: ArrayLike,
+    W: ArrayLike,
     *,
-    stride=1,
-    pad=0,
-    dilation=1,
-    groups=1,
-    bias=True,
-    input_gradient=True,
-    parameter_gradient=True,
-    input_algorithm=None,
-    weight_algorithm=None,
-):
+    stride: IntPair = 1,
+    pad: Pad = 0,
+    dilation: IntPair = 1,
+    groups: int = 1,
+    bias: bool = True,
+    input_gradient: bool = True,
+    parameter_gradient: bool = True,
+    input_algorithm: Literal["channels", "pixels", "scattered", "listed"] | None = None,
+    weight_algorithm: Literal["channels", "pixels", "windows", "listed"] | None = None,
+) -> Gradients:
     r"""Return the gradients of `convolution`.
 
     .. math::

@@ -1,10 +1,15 @@
 """Random zeros, the same for the same numbers, checked at the door and drawn by `cconv.kernels`."""
 
+from __future__ import annotations
+
 import math
+
+from numpy.typing import ArrayLike
 
 from .. import kernels
 from .._arrays import as_input, number
 from .._checks import flag, fraction
+from .._typing import Floats
 from ..geometry import integer
 
 __all__ = ["dropout"]
@@ -16,7 +21,9 @@ WORD_COST = 1.0
 WORDS = 2**32  # values of a random word
 
 
-def dropout(x, dropout_ratio=0.5, *, key=0, draw=0, scale=1.0, spatial=False):
+def dropout(
+    x: ArrayLike, dropout_ratio: float = 0.5, *, key: int = 0, draw: int = 0, scale: float = 1.0, spatial: bool = False
+) -> Floats:
     r"""Set values to 0 at random and scale the others (Srivastava et al., JMLR 15, 2014).
 
     .. math:: out = scale \cdot x \cdot mask

@@ -1,26 +1,227 @@
 """Operations that networks run as one kernel, checked at the door and computed by `cconv.kernels.conv`."""
 
+from __future__ import annotations
+
+from typing import Literal, overload
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .. import kernels
 from .._arrays import as_input, in_dtype_of, promote, with_weights
-from .._checks import flag, wanted_gradients
+from .._checks import flag, positive, wanted_gradients
+from .._typing import Array, Floats, Gradients, IntPair, Pad
 from ..geometry import checked_size
 from .activation import relu_backward
 from .algorithms import Values, choose
 from .convolution import COST, LARGE, convolution_backward, padded, plan_of
+from .normalization import normalization_table
 from .pooling import as_places, max_pool_backward
 
-__all__ = ["convolution_relu_max_pool", "convolution_relu_max_pool_backward"]
+__all__ = ["convolution_batch_normalization", "convolution_relu_max_pool", "convolution_relu_max_pool_backward"]
 
 # Nanoseconds that one thread takes for one pooled value and one row of taps, roughly.
 WINDOW_COST = 0.3
 UINT8 = np.dtype(np.uint8)
 
 
+def expect_windows(height, width):
+    """Refuse an output that has no window of 2 x 2."""
+    if height < 2 or width < 2:
+        raise ValueError(f"x must be large enough for an output of 2 x 2 before pooling, got {height} x {width}")
+
+
+class PreparedConvolution:
+    """A convolution of images of one shape, and what follows it, prepared for any number of batches.
+
+    Its filters are packed once; where they change in place, `refresh` packs them again.
+
+    Parameters
+    ----------
+    shape : (int, int, int)
+        Channels, height and width of the images.
+    W, b : ndarray of one dtype, b may be None
+        As `convolution` takes them, and as `as_input` returns them.
+    table : ndarray of their dtype, shape (3, FN), optional
+        With what the output is normalised: see `normalization_table`.
+    pooled : bool
+        Whether relu and the maxima of 2 x 2 windows follow, as in `convolution_relu_max_pool`.
+    stride, pad, dilation, groups
+        As `convolution`.
+
+    Attributes
+    ----------
+    shape : (int, int, int)
+        Of an output.
+    cost : float
+        Nanoseconds that one thread takes for an image, roughly.
+    run : object
+        The kernel, which a program of `cconv.kernels.program` takes.
+    pads : bool
+        Whether images have to be padded before the kernel: an infinite weight times a zero is not a number.
+    pooled, table
+        What was given. New values may be written into the table.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `convolution`, and if an output is smaller than the window of `pooled`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> run = PreparedConvolution((1, 3, 3), np.ones((1, 1, 2, 2)), np.array([-5.0]))
+    >>> run(np.ones((1, 1, 3, 3)), relu=True)
+    array([[[[0., 0.],
+             [0., 0.]]]])
+    """
+
+    def __init__(self, shape, W, b=None, *, table=None, pooled=False, stride=1, pad=0, dilation=1, groups=1):
+        x = kernels.memory.empty((1, *shape), W.dtype)  # stands for a batch of one
+        plan = plan_of(x, W, b, stride, pad, dilation, groups)
+        self.shape = plan.outputs
+        if pooled:
+            expect_windows(*self.shape[1:])
+            self.shape = self.shape[0], self.shape[1] // 2, self.shape[2] // 2
+        self.cost = COST * plan.multiply_adds
+        self._around = plan.around
+        self._W = W if plan.around else None  # of which it matters whether they are finite
+        self.pads = bool(plan.around) and not kernels.conv.finite(W)
+        if self.pads:
+            _, plan = padded(x, W, plan)
+        algorithm = choose(plan, "pooled_output" if pooled else "output").name
+        self.run = kernels.conv.Prepared(plan, algorithm, W, b, table, pooled)
+        self.pooled = pooled
+        self.table = table
+        self._dtype = W.dtype
+
+    def refresh(self):
+        """Take in what the filters are now; return whether that will do, or a new one is to be prepared."""
+        if self._W is not None and kernels.conv.finite(self._W) is self.pads:
+            return False
+        self.run.pack()
+        return True
+
+    def __call__(self, x, branch=None, relu=False):
+        """Return the output for a batch (N, C, H, W) of the filters' dtype, plus `branch`, an array of its shape."""
+        if self.pads:
+            x = np.pad(x, self._around)
+        count = len(x)
+        out = kernels.memory.empty((count, *self.shape), self._dtype)
+        self.run(x, branch, relu, out, kernels.cpu.threads_for(self.cost * count))
+        return out
+
+
+def convolution_batch_normalization(
+    x: ArrayLike,
+    W: ArrayLike,
+    b: ArrayLike | None,
+    gamma: ArrayLike,
+    beta: ArrayLike,
+    mean: ArrayLike,
+    var: ArrayLike,
+    *,
+    eps: float = 10e-7,
+    branch: ArrayLike | None = None,
+    relu: bool = False,
+    stride: IntPair = 1,
+    pad: Pad = 0,
+    dilation: IntPair = 1,
+    groups: int = 1,
+) -> Floats:
+    r"""Normalise the output of `convolution` with given statistics, add a branch and apply relu, in one kernel.
+
+    .. math:: out = \max\left(\gamma \frac{conv(x) - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta + branch,\ 0\right)
+
+    Parameters
+    ----------
+    x, W, b
+        As `convolution`; b may be None.
+    gamma, beta, mean, var : ndarray, shape (FN,)
+        As `batch_normalization`, for each channel of the output.
+    eps : float, default 10e-7
+        Above 0.
+    branch : ndarray of the output's shape, optional
+        What is added: the other branch of a residual block.
+    relu : bool, default False
+        Whether negative results become 0.
+    stride, pad, dilation, groups
+        As `convolution`.
+
+    Returns
+    -------
+    ndarray, shape (N, FN, OH, OW)
+        The very bits of the operations one by one. float32 when all arguments but mean and var are, else float64.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `convolution` and `batch_normalization`, and if `branch` does not have the output's shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x, W, one = np.ones((1, 1, 3, 3)), np.ones((1, 1, 2, 2)), np.ones(1)
+    >>> convolution_batch_normalization(x, W, None, 2 * one, one, 3 * one, one, eps=1e-12)
+    array([[[[3., 3.],
+             [3., 3.]]]])
+    """
+    relu, eps = flag(relu, "relu"), positive(eps, "eps")
+    x, W, b = with_weights(x, W, b, 4)
+    gamma, beta = as_input(gamma, "gamma", 1), as_input(beta, "beta", 1)
+    for name, array in (("gamma", gamma), ("beta", beta)):
+        if array.shape != W.shape[:1]:
+            raise ValueError(f"{name} must have one value for each of the {len(W)} filters, got shape {array.shape}")
+    added = None if branch is None else as_input(branch, "branch", 4)
+    x, W, gamma, beta, *rest = promote(x, W, gamma, beta, *(array for array in (b, added) if array is not None))
+    b = None if b is None else rest[0]
+    table = normalization_table(gamma, beta, mean, var, eps)
+    run = PreparedConvolution(x.shape[1:], W, b, table=table, stride=stride, pad=pad, dilation=dilation, groups=groups)
+    if added is not None:
+        added = rest[-1]
+        if added.shape != (len(x), *run.shape):
+            raise ValueError(f"branch must have the output's shape {(len(x), *run.shape)}, got {added.shape}")
+    return run(x, added, relu)
+
+
+@overload
 def convolution_relu_max_pool(
-    x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1, return_argmax=False, algorithm=None
-):
+    x: ArrayLike,
+    W: ArrayLike,
+    b: ArrayLike | None = None,
+    *,
+    stride: IntPair = 1,
+    pad: Pad = 0,
+    dilation: IntPair = 1,
+    groups: int = 1,
+    return_argmax: Literal[False] = False,
+    algorithm: Literal["channels"] | None = None,
+) -> Floats: ...
+@overload
+def convolution_relu_max_pool(
+    x: ArrayLike,
+    W: ArrayLike,
+    b: ArrayLike | None = None,
+    *,
+    stride: IntPair = 1,
+    pad: Pad = 0,
+    dilation: IntPair = 1,
+    groups: int = 1,
+    return_argmax: Literal[True],
+    algorithm: Literal["channels"] | None = None,
+) -> tuple[Floats, Array]: ...
+def convolution_relu_max_pool(
+    x: ArrayLike,
+    W: ArrayLike,
+    b: ArrayLike | None = None,
+    *,
+    stride: IntPair = 1,
+    pad: Pad = 0,
+    dilation: IntPair = 1,
+    groups: int = 1,
+    return_argmax: bool = False,
+    algorithm: Literal["channels"] | None = None,
+) -> Floats | tuple[Floats, Array]:
     r"""Compute ``max_pool(relu(convolution(x, W, b)), 2)`` without ever holding the convolution's output of the batch.
 
     .. math:: out_{n,f,y,z} = \max_{i,j \in \{0, 1\}} \max(conv_{n,f,2y+i,2z+j}, 0)
@@ -59,8 +260,7 @@ def convolution_relu_max_pool(
     plan = plan_of(x, W, b, stride, pad, dilation, groups)
     run = choose(plan, "pooled_output", algorithm).run
     filters, out_h, out_w = plan.outputs
-    if out_h < 2 or out_w < 2:
-        raise ValueError(f"x must be large enough for an output of 2 x 2 before pooling, got {out_h} x {out_w}")
+    expect_windows(out_h, out_w)
     shape = len(x), filters, out_h // 2, out_w // 2
     work = len(x) * plan.multiply_adds
     if work > LARGE:
@@ -73,21 +273,21 @@ def convolution_relu_max_pool(
 
 
 def convolution_relu_max_pool_backward(
-    dout,
-    out,
-    argmax,
-    x,
-    W,
+    dout: ArrayLike,
+    out: ArrayLike,
+    argmax: Array,
+    x: ArrayLike,
+    W: ArrayLike,
     *,
-    stride=1,
-    pad=0,
-    dilation=1,
-    groups=1,
-    bias=True,
-    input_gradient=True,
-    parameter_gradient=True,
-    algorithm=None,
-):
+    stride: IntPair = 1,
+    pad: Pad = 0,
+    dilation: IntPair = 1,
+    groups: int = 1,
+    bias: bool = True,
+    input_gradient: bool = True,
+    parameter_gradient: bool = True,
+    algorithm: Literal["windows", "listed", "unpooled"] | None = None,
+) -> Gradients:
     """Return the gradients of `convolution_relu_max_pool`.
 
     They are those of its three operations one after the other. Three values in four of the convolution's own gradient

@@ -1,10 +1,16 @@
 """The losses and their gradients, checked at the door and computed by `cconv.kernels.loss`."""
 
+from __future__ import annotations
+
+from typing import Any, Literal
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .. import kernels
 from .._arrays import as_array, as_float, as_input, as_labels, number
 from .._checks import positive, share
+from .._typing import Array, Floats
 from ..geometry import integer
 
 __all__ = [
@@ -26,7 +32,15 @@ RESIDUAL_COST = 0.2
 REDUCTIONS = ("mean", "sum", "half_sum")
 
 
-def softmax_cross_entropy(x, t, *, label_smoothing=0.0, class_weight=None, ignore_index=None, sample_weight=None):
+def softmax_cross_entropy(
+    x: ArrayLike,
+    t: ArrayLike,
+    *,
+    label_smoothing: float = 0.0,
+    class_weight: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    sample_weight: ArrayLike | None = None,
+) -> tuple[float, Floats]:
     r"""Return the mean cross-entropy of the softmax of `x` against the targets `t`, and the softmax itself.
 
     .. math:: loss = -\frac1N \sum_n \log y_{n,t_n}, \qquad y_{n,m} = \frac{e^{x_{n,m}}}{\sum_k e^{x_{n,k}}}
@@ -84,8 +98,15 @@ def softmax_cross_entropy(x, t, *, label_smoothing=0.0, class_weight=None, ignor
 
 
 def softmax_cross_entropy_backward(
-    y, t, dout=1, *, label_smoothing=0.0, class_weight=None, ignore_index=None, sample_weight=None
-):
+    y: ArrayLike,
+    t: ArrayLike,
+    dout: float = 1,
+    *,
+    label_smoothing: float = 0.0,
+    class_weight: ArrayLike | None = None,
+    ignore_index: int | None = None,
+    sample_weight: ArrayLike | None = None,
+) -> Floats:
     r"""Return the gradient of `softmax_cross_entropy` with respect to the scores.
 
     .. math:: dx_{n,m} = \frac{dout}{N} (y_{n,m} - [m = t_n])
@@ -121,8 +142,10 @@ def softmax_cross_entropy_backward(
     array([[ 0.5, -0.5]])
     """
     y = as_input(y, "y", 2)
-    targets = class_targets(t, y, label_smoothing, class_weight, ignore_index, sample_weight, "y")
-    return mean_cross_entropy_backward(y, *targets, dout)
+    targets, weights, total = class_targets(
+        t, y, label_smoothing, class_weight, ignore_index, sample_weight, "y"
+    )
+    return mean_cross_entropy_backward(y, targets, weights, total, dout)
 
 
 def mean_cross_entropy(x, targets, weights, total):
@@ -142,7 +165,9 @@ def mean_cross_entropy_backward(y, targets, weights, total, dout):
     return dx
 
 
-def class_labels(t, num_samples, num_classes, ignore_index, name="x"):
+def class_labels(
+    t: Any, num_samples: int, num_classes: int, ignore_index: int | None, name: str = "x"
+) -> tuple[Array, Array]:
     """Return what `as_labels` does, and a mask of the samples that are of the class to ignore; theirs becomes 0."""
     ignored = np.zeros(num_samples, bool)
     if ignore_index is not None:
@@ -210,7 +235,9 @@ def value_weights(sample_weight, x, name="x"):
     return weights, (x.size if weights is None else total * (x.size // max(len(weights), 1))) or 1
 
 
-def sigmoid_cross_entropy(x, t, *, pos_weight=None, sample_weight=None):
+def sigmoid_cross_entropy(
+    x: ArrayLike, t: ArrayLike, *, pos_weight: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+) -> tuple[float, Floats]:
     r"""Return the mean cross-entropy of the sigmoid of `x` against targets from 0 to 1, and the sigmoid itself.
 
     .. math:: loss = -\frac1K \sum_k p_k t_k \log y_k + (1 - t_k) \log (1 - y_k), \qquad y_k = \frac{1}{1 + e^{-x_k}}
@@ -255,7 +282,14 @@ def sigmoid_cross_entropy(x, t, *, pos_weight=None, sample_weight=None):
     return total / divisor, y
 
 
-def sigmoid_cross_entropy_backward(y, t, dout=1, *, pos_weight=None, sample_weight=None):
+def sigmoid_cross_entropy_backward(
+    y: ArrayLike,
+    t: ArrayLike,
+    dout: float = 1,
+    *,
+    pos_weight: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+) -> Floats:
     r"""Return the gradient of `sigmoid_cross_entropy` with respect to the scores.
 
     .. math:: dx_k = \frac{dout}{K} ((p_k t_k + 1 - t_k)\, y_k - p_k t_k)
@@ -299,16 +333,20 @@ def sigmoid_cross_entropy_backward(y, t, dout=1, *, pos_weight=None, sample_weig
 
 
 def checked_weights(weight, name, dtype=None):
-    """Return weights as floats, of a dtype if it is given; they must be finite there and not negative."""
+    """Return weights as floats, of a dtype if it is given; they must be finite there and not negative.
+
+    Those that are less than the least normal number of that dtype are 0, as they are to the kernels.
+    """
     weight = as_float(weight, name)
     if dtype is not None:
         weight = weight.astype(dtype, copy=False)
+        weight = np.where((weight > 0) & (weight < np.finfo(dtype).tiny), 0, weight).astype(dtype, copy=False)
     if not (np.isfinite(weight) & (weight >= 0)).all():
         raise ValueError(f"{name} must hold finite numbers that are not negative, got {weight}")
     return weight
 
 
-def _weighted_targets(t, scores, pos_weight, name="x"):
+def _weighted_targets(t: Any, scores: Array, pos_weight: Any, name: str = "x") -> tuple[Array, Any]:
     """Return the targets, and the targets times their weight."""
     t = value_targets(t, scores, name)
     if t.size and (t.min() < 0 or t.max() > 1):
@@ -323,7 +361,13 @@ def _weighted_targets(t, scores, pos_weight, name="x"):
     return t, np.ascontiguousarray(t * weight, t.dtype).reshape(t.shape)
 
 
-def squared_error(x, t, *, reduction="mean", sample_weight=None):
+def squared_error(
+    x: ArrayLike,
+    t: ArrayLike,
+    *,
+    reduction: Literal["mean", "sum", "half_sum"] = "mean",
+    sample_weight: ArrayLike | None = None,
+) -> float:
     r"""Return the mean squared error.
 
     .. math:: loss = \frac1K \sum_k (x_k - t_k)^2
@@ -364,7 +408,14 @@ def squared_error(x, t, *, reduction="mean", sample_weight=None):
     return factor * kernels.loss.squared_error(x, t, weights, kernels.cpu.threads_for(RESIDUAL_COST * x.size))
 
 
-def squared_error_backward(x, t, dout=1, *, reduction="mean", sample_weight=None):
+def squared_error_backward(
+    x: ArrayLike,
+    t: ArrayLike,
+    dout: float = 1,
+    *,
+    reduction: Literal["mean", "sum", "half_sum"] = "mean",
+    sample_weight: ArrayLike | None = None,
+) -> Floats:
     r"""Return the gradient of `squared_error` with respect to `x`.
 
     .. math:: dx_k = \frac{2\, dout}{K} (x_k - t_k)
@@ -405,7 +456,7 @@ def squared_error_backward(x, t, dout=1, *, reduction="mean", sample_weight=None
     return dx
 
 
-def huber(x, t, *, delta=1.0, sample_weight=None):
+def huber(x: ArrayLike, t: ArrayLike, *, delta: float = 1.0, sample_weight: ArrayLike | None = None) -> float:
     r"""Return Huber's loss: quadratic near the target, linear beyond `delta` (Ann. Math. Statist. 35, 1964).
 
     .. math:: loss = \frac1K \sum_k \begin{cases} \frac12 r_k^2 & |r_k| \le \delta \\
@@ -446,7 +497,9 @@ def huber(x, t, *, delta=1.0, sample_weight=None):
     return kernels.loss.huber(x, t, weights, delta, kernels.cpu.threads_for(RESIDUAL_COST * x.size)) / divisor
 
 
-def huber_backward(x, t, dout=1, *, delta=1.0, sample_weight=None):
+def huber_backward(
+    x: ArrayLike, t: ArrayLike, dout: float = 1, *, delta: float = 1.0, sample_weight: ArrayLike | None = None
+) -> Floats:
     r"""Return the gradient of `huber` with respect to `x`.
 
     .. math:: dx_k = \frac{dout}{K} \min(\max(x_k - t_k, -\delta), \delta)
@@ -487,7 +540,7 @@ def huber_backward(x, t, dout=1, *, delta=1.0, sample_weight=None):
     return dx
 
 
-def value_targets(t, x, name="x"):
+def value_targets(t: Any, x: Array, name: str = "x") -> Array:
     """Return targets in the shape and the dtype of x, which an error calls by its name."""
     t = as_float(t, "t")
     if t.shape != x.shape:

@@ -1,12 +1,17 @@
 """Batch, layer and group normalization and their gradients, checked at the door, computed by `cconv.kernels.norm`."""
 
+from __future__ import annotations
+
 import math
+from typing import Literal, overload
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .. import kernels
 from .._arrays import as_input, in_dtype_of, promote
 from .._checks import flag, nonnegative, positive
+from .._typing import Floats, Gradients
 from ..geometry import integer
 
 __all__ = [
@@ -22,7 +27,38 @@ __all__ = [
 COST = 0.4
 
 
-def batch_normalization(x, gamma, beta, mean=None, var=None, *, eps=10e-7, return_statistics=False):
+@overload
+def batch_normalization(
+    x: ArrayLike,
+    gamma: ArrayLike,
+    beta: ArrayLike,
+    mean: ArrayLike | None = None,
+    var: ArrayLike | None = None,
+    *,
+    eps: float = 10e-7,
+    return_statistics: Literal[False] = False,
+) -> Floats: ...
+@overload
+def batch_normalization(
+    x: ArrayLike,
+    gamma: ArrayLike,
+    beta: ArrayLike,
+    mean: ArrayLike | None = None,
+    var: ArrayLike | None = None,
+    *,
+    eps: float = 10e-7,
+    return_statistics: Literal[True],
+) -> tuple[Floats, Floats, Floats]: ...
+def batch_normalization(
+    x: ArrayLike,
+    gamma: ArrayLike,
+    beta: ArrayLike,
+    mean: ArrayLike | None = None,
+    var: ArrayLike | None = None,
+    *,
+    eps: float = 10e-7,
+    return_statistics: bool = False,
+) -> Floats | tuple[Floats, Floats, Floats]:
     r"""Normalise each feature over the batch (Ioffe and Szegedy, arXiv 1502.03167).
 
     .. math:: out = \gamma \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta
@@ -71,7 +107,17 @@ def batch_normalization(x, gamma, beta, mean=None, var=None, *, eps=10e-7, retur
     return _forward(kernel, door, x, gamma, beta, (mean, var) if fixed else None, return_statistics)
 
 
-def batch_normalization_backward(dout, x, gamma, mean, var, *, eps=10e-7, fixed=False, input_gradient=True):
+def batch_normalization_backward(
+    dout: ArrayLike,
+    x: ArrayLike,
+    gamma: ArrayLike,
+    mean: ArrayLike,
+    var: ArrayLike,
+    *,
+    eps: float = 10e-7,
+    fixed: bool = False,
+    input_gradient: bool = True,
+) -> Gradients:
     r"""Return the gradients of `batch_normalization`.
 
     With y the normalised x and M the number of values per feature,
@@ -117,7 +163,17 @@ def batch_normalization_backward(dout, x, gamma, mean, var, *, eps=10e-7, fixed=
     return _backward(kernel, door, dout, x, gamma, mean, var, input_gradient)
 
 
-def layer_normalization(x, gamma, beta, *, eps=1e-5, return_statistics=False):
+@overload
+def layer_normalization(
+    x: ArrayLike, gamma: ArrayLike, beta: ArrayLike, *, eps: float = 1e-5, return_statistics: Literal[False] = False
+) -> Floats: ...
+@overload
+def layer_normalization(
+    x: ArrayLike, gamma: ArrayLike, beta: ArrayLike, *, eps: float = 1e-5, return_statistics: Literal[True]
+) -> tuple[Floats, Floats, Floats]: ...
+def layer_normalization(
+    x: ArrayLike, gamma: ArrayLike, beta: ArrayLike, *, eps: float = 1e-5, return_statistics: bool = False
+) -> Floats | tuple[Floats, Floats, Floats]:
     r"""Normalise each sample over its last axes (Ba, Kiros and Hinton, arXiv 1607.06450).
 
     .. math:: out = \gamma \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta
@@ -153,7 +209,16 @@ def layer_normalization(x, gamma, beta, *, eps=1e-5, return_statistics=False):
     return _forward(kernels.norm.group_norm, _layer_door(eps), x, gamma, beta, None, return_statistics)
 
 
-def layer_normalization_backward(dout, x, gamma, mean, var, *, eps=1e-5, input_gradient=True):
+def layer_normalization_backward(
+    dout: ArrayLike,
+    x: ArrayLike,
+    gamma: ArrayLike,
+    mean: ArrayLike,
+    var: ArrayLike,
+    *,
+    eps: float = 1e-5,
+    input_gradient: bool = True,
+) -> Gradients:
     r"""Return the gradients of `layer_normalization`.
 
     With y the normalised x, g = dout * gamma and means over the normalised axes,
@@ -196,7 +261,23 @@ def layer_normalization_backward(dout, x, gamma, mean, var, *, eps=1e-5, input_g
     return _backward(kernels.norm.group_norm_backward, _layer_door(eps), dout, x, gamma, mean, var, input_gradient)
 
 
-def group_normalization(x, gamma, beta, groups, *, eps=1e-5, return_statistics=False):
+@overload
+def group_normalization(
+    x: ArrayLike,
+    gamma: ArrayLike,
+    beta: ArrayLike,
+    groups: int,
+    *,
+    eps: float = 1e-5,
+    return_statistics: Literal[False] = False,
+) -> Floats: ...
+@overload
+def group_normalization(
+    x: ArrayLike, gamma: ArrayLike, beta: ArrayLike, groups: int, *, eps: float = 1e-5, return_statistics: Literal[True]
+) -> tuple[Floats, Floats, Floats]: ...
+def group_normalization(
+    x: ArrayLike, gamma: ArrayLike, beta: ArrayLike, groups: int, *, eps: float = 1e-5, return_statistics: bool = False
+) -> Floats | tuple[Floats, Floats, Floats]:
     r"""Normalise each sample over groups of neighbouring channels (Wu and He, arXiv 1803.08494).
 
     .. math:: out = \gamma_c \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta_c
@@ -235,7 +316,17 @@ def group_normalization(x, gamma, beta, groups, *, eps=1e-5, return_statistics=F
     return _forward(kernels.norm.group_norm, _group_door(eps, groups), x, gamma, beta, None, return_statistics)
 
 
-def group_normalization_backward(dout, x, gamma, mean, var, groups, *, eps=1e-5, input_gradient=True):
+def group_normalization_backward(
+    dout: ArrayLike,
+    x: ArrayLike,
+    gamma: ArrayLike,
+    mean: ArrayLike,
+    var: ArrayLike,
+    groups: int,
+    *,
+    eps: float = 1e-5,
+    input_gradient: bool = True,
+) -> Gradients:
     r"""Return the gradients of `group_normalization`: those of `layer_normalization_backward`, within each group.
 
     Parameters
@@ -365,3 +456,15 @@ def _statistics(mean, var, shape):
         if array.size != math.prod(shape):
             raise ValueError(f"{name} must have {math.prod(shape)} values, got shape {array.shape}")
     return [array.astype(np.float64, copy=False) for array in arrays]
+
+
+def normalization_table(gamma, beta, mean, var, eps):
+    """Return (3, F): with what is subtracted, multiplied and added where `batch_normalization` is given mean and var.
+
+    A convolution that normalises its own output takes it (`cconv.functional.fused`). gamma and beta are of the output's
+    dtype.
+    """
+    mean, var = _statistics(mean, var, gamma.shape)
+    table = np.empty((3, gamma.size), gamma.dtype)
+    kernels.norm.batch_norm_table(mean, var, gamma, beta, eps, table)
+    return table

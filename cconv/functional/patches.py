@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from .. import kernels
 from .._arrays import as_input
-from ..geometry import Pad, checked_size, image_shape, integer, window
+from .._typing import Array, IntPair, Pad, Shape
+from ..geometry import checked_size, image_shape, integer, window
 
 __all__ = ["col2im", "im2col"]
 
@@ -20,11 +19,11 @@ def im2col(
     input_data: ArrayLike,
     filter_h: int,
     filter_w: int,
-    stride: int | tuple[int, int] = 1,
+    stride: IntPair = 1,
     pad: Pad = 0,
     *,
-    dilation: int | tuple[int, int] = 1,
-) -> NDArray[Any]:
+    dilation: IntPair = 1,
+) -> Array:
     r"""Write the window of every output pixel as a row.
 
     .. math:: col_{(n,y,z),\,(c,i,j)} = x_{n,\,c,\,y s_h - p_t + i d_h,\,z s_w - p_l + j d_w}
@@ -69,14 +68,14 @@ def im2col(
 
 def col2im(
     col: ArrayLike,
-    input_shape: tuple[int, ...],
+    input_shape: Shape,
     filter_h: int,
     filter_w: int,
-    stride: int | tuple[int, int] = 1,
+    stride: IntPair = 1,
     pad: Pad = 0,
     *,
-    dilation: int | tuple[int, int] = 1,
-) -> NDArray[Any]:
+    dilation: IntPair = 1,
+) -> Array:
     """Add every value of `col` to the pixel that `im2col` read it from.
 
     This is im2col's adjoint (its transpose as a linear map), not its inverse: where windows overlap, values add.

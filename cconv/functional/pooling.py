@@ -1,11 +1,17 @@
 """Max and average pooling and their gradients, checked at the door and computed by `cconv.kernels.pool`."""
 
+from __future__ import annotations
+
+from typing import Literal, overload
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .. import kernels
 from .._arrays import as_input, required
 from .._checks import flag
-from ..geometry import checked_size, image_shape, padding, pair, window
+from .._typing import Array, Floats, IntPair, Pad, PadSides, Shape
+from ..geometry import Window, checked_size, image_shape, padding, pair, window
 
 __all__ = [
     "adaptive_average_pool",
@@ -22,15 +28,48 @@ COST = 0.15
 LARGEST = 2**31 - 1  # positions in a window are int32
 
 
-def _place(shape, size, stride, pad, dilation, ceil_mode):
+def _place(
+    shape: Shape, size: IntPair, stride: IntPair | None, pad: Pad, dilation: IntPair, ceil_mode: bool
+) -> tuple[tuple[int, int], Window]:
     """Return the window's (fh, fw) and its `Window` over images of `shape`."""
     size = pair(size, "window", 1)
     ceil_mode = flag(ceil_mode, "ceil_mode")
     stride = size if stride is None else stride
-    return size, window(*shape[2:], *size, stride, pad, dilation, ceil_mode=ceil_mode, pooling=True)
+    return size, window(shape[2], shape[3], *size, stride, pad, dilation, ceil_mode=ceil_mode, pooling=True)
 
 
-def max_pool(x, window, *, stride=None, pad=0, dilation=1, ceil_mode=False, return_argmax=False):
+@overload
+def max_pool(
+    x: ArrayLike,
+    window: IntPair,
+    *,
+    stride: IntPair | None = None,
+    pad: PadSides = 0,
+    dilation: IntPair = 1,
+    ceil_mode: bool = False,
+    return_argmax: Literal[False] = False,
+) -> Floats: ...
+@overload
+def max_pool(
+    x: ArrayLike,
+    window: IntPair,
+    *,
+    stride: IntPair | None = None,
+    pad: PadSides = 0,
+    dilation: IntPair = 1,
+    ceil_mode: bool = False,
+    return_argmax: Literal[True],
+) -> tuple[Floats, Array]: ...
+def max_pool(
+    x: ArrayLike,
+    window: IntPair,
+    *,
+    stride: IntPair | None = None,
+    pad: PadSides = 0,
+    dilation: IntPair = 1,
+    ceil_mode: bool = False,
+    return_argmax: bool = False,
+) -> Floats | tuple[Floats, Array]:
     r"""Take the maximum of each window.
 
     .. math:: out_{n,c,y,z} = \max_{i,j} x_{n,\,c,\,y s_h - p_t + i d_h,\,z s_w - p_l + j d_w}
@@ -83,7 +122,7 @@ def max_pool(x, window, *, stride=None, pad=0, dilation=1, ceil_mode=False, retu
     argmax = kernels.memory.empty(shape, _place_dtype(area)) if return_argmax else None
     threads = kernels.cpu.threads_for(COST * out.size * area)
     kernels.pool.max_pool(x, out, argmax, *size, *place.steps, threads)
-    return (out, argmax) if return_argmax else out
+    return out if argmax is None else (out, argmax)
 
 
 def as_places(argmax, shape, area):
@@ -109,7 +148,17 @@ def _place_dtype(area):
     return np.dtype(np.uint8 if area <= 255 else np.int32)
 
 
-def max_pool_backward(dout, argmax, input_shape, window, *, stride=None, pad=0, dilation=1, ceil_mode=False):
+def max_pool_backward(
+    dout: ArrayLike,
+    argmax: Array,
+    input_shape: Shape,
+    window: IntPair,
+    *,
+    stride: IntPair | None = None,
+    pad: PadSides = 0,
+    dilation: IntPair = 1,
+    ceil_mode: bool = False,
+) -> Floats:
     """Return the gradient of `max_pool`: each value of `dout` goes to its window's maximum; overlapping windows add.
 
     Parameters
@@ -156,7 +205,15 @@ def max_pool_backward(dout, argmax, input_shape, window, *, stride=None, pad=0, 
     return dx
 
 
-def average_pool(x, window, *, stride=None, pad=0, ceil_mode=False, count_include_pad=True):
+def average_pool(
+    x: ArrayLike,
+    window: IntPair,
+    *,
+    stride: IntPair | None = None,
+    pad: PadSides = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Floats:
     r"""Take the mean of each window.
 
     .. math:: out_{n,c,y,z} = \frac{1}{size} \sum_{i,j} x_{n,\,c,\,y s_h - p_t + i,\,z s_w - p_l + j}
@@ -196,7 +253,16 @@ def average_pool(x, window, *, stride=None, pad=0, ceil_mode=False, count_includ
     return out
 
 
-def average_pool_backward(dout, input_shape, window, *, stride=None, pad=0, ceil_mode=False, count_include_pad=True):
+def average_pool_backward(
+    dout: ArrayLike,
+    input_shape: Shape,
+    window: IntPair,
+    *,
+    stride: IntPair | None = None,
+    pad: PadSides = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Floats:
     """Return the gradient of `average_pool`: each value of `dout`, divided by its window's size, for the whole window.
 
     Parameters
@@ -238,7 +304,7 @@ def average_pool_backward(dout, input_shape, window, *, stride=None, pad=0, ceil
     return dx
 
 
-def adaptive_average_pool(x, output_size):
+def adaptive_average_pool(x: ArrayLike, output_size: IntPair) -> Floats:
     r"""Take means over windows that cut the image into `output_size` parts, as near to equal as they can be.
 
     .. math:: rows\ of\ y = \lfloor y H / OH \rfloor \ldots \lceil (y + 1) H / OH \rceil - 1
@@ -274,7 +340,7 @@ def adaptive_average_pool(x, output_size):
     return out
 
 
-def adaptive_average_pool_backward(dout, input_shape, output_size):
+def adaptive_average_pool_backward(dout: ArrayLike, input_shape: Shape, output_size: IntPair) -> Floats:
     """Return the gradient of `adaptive_average_pool`: each value of `dout`, spread evenly over its window.
 
     Parameters

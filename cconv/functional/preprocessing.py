@@ -1,11 +1,16 @@
 """What is done to images before a network sees them, checked at the door, computed by `cconv.kernels.elementwise`."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from .. import kernels
 from .._arrays import UINT8, as_float, as_pixels, named_dtype
+from .._typing import Array, Floats
 
 __all__ = ["rescale"]
 
@@ -13,7 +18,9 @@ __all__ = ["rescale"]
 COST = 0.2
 
 
-def rescale(x, shift=0.0, factor=1.0, *, dtype="float32"):
+def rescale(
+    x: ArrayLike, shift: ArrayLike = 0.0, factor: ArrayLike = 1.0, *, dtype: DTypeLike = "float32"
+) -> Floats:
     r"""Shift and scale the values of each channel; integers from 0 to 255 become floats in the same pass.
 
     .. math:: out_{n,c,...} = (x_{n,c,...} - shift_c) \cdot factor_c
@@ -64,7 +71,7 @@ def rescale(x, shift=0.0, factor=1.0, *, dtype="float32"):
     return out
 
 
-def per_channel(value, name):
+def per_channel(value: Any, name: str) -> Array:
     """Return a finite number, or one for each channel, as an array of float64 of no or one dimension.
 
     Examples

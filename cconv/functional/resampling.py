@@ -1,12 +1,17 @@
 """Upsampling and zero padding, checked at the door and computed by `cconv.kernels.resample`."""
 
+from __future__ import annotations
+
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .. import kernels
 from .._arrays import as_input
 from .._checks import choice, flag
+from .._typing import Floats, PadSides, Shape
 from ..geometry import LONGEST, checked_size, image_shape, padding, scale_pair, scaled_size
 
 __all__ = ["upsample", "upsample_backward", "zero_pad", "zero_pad_backward"]
@@ -18,7 +23,13 @@ COPY_COST = 0.15
 KEPT = 4096  # outputs of an axis, at most, whose table is kept for the next call
 
 
-def upsample(x, scale, *, mode="nearest", align_corners=False):
+def upsample(
+    x: ArrayLike,
+    scale: float | tuple[float, float],
+    *,
+    mode: Literal["nearest", "bilinear"] = "nearest",
+    align_corners: bool = False,
+) -> Floats:
     r"""Enlarge images, repeating or interpolating their pixels.
 
     As ``torch.nn.functional.interpolate`` does with its `scale_factor`. Output y of an axis stands at s of the input:
@@ -64,12 +75,19 @@ def upsample(x, scale, *, mode="nearest", align_corners=False):
     checked_size(*shape, itemsize=8)
     out = kernels.memory.empty(shape, x.dtype)
     if out.size:
-        tables = _tables(x.shape[2:], size, scale, mode, align_corners)
-        kernels.resample.upsample(x, out, *tables, kernels.cpu.threads_for(COST * out.size))
+        rows, columns = _tables(x.shape[2:], size, scale, mode, align_corners)
+        kernels.resample.upsample(x, out, rows, columns, kernels.cpu.threads_for(COST * out.size))
     return out
 
 
-def upsample_backward(dout, input_shape, scale, *, mode="nearest", align_corners=False):
+def upsample_backward(
+    dout: ArrayLike,
+    input_shape: Shape,
+    scale: float | tuple[float, float],
+    *,
+    mode: Literal["nearest", "bilinear"] = "nearest",
+    align_corners: bool = False,
+) -> Floats:
     """Return the gradient of `upsample`: each value of `dout` goes to the pixels it was made of, by their weights.
 
     Parameters
@@ -104,12 +122,12 @@ def upsample_backward(dout, input_shape, scale, *, mode="nearest", align_corners
         raise ValueError(f"dout must have the output's shape {shape}, for scale {scale!r}, got {dout.shape}")
     dx = kernels.memory.empty(input_shape, dout.dtype)
     if dout.size:
-        tables = _tables(input_shape[2:], size, scale, mode, align_corners)
-        kernels.resample.upsample_backward(dout, dx, *tables, kernels.cpu.threads_for(COST * dout.size))
+        rows, columns = _tables(input_shape[2:], size, scale, mode, align_corners)
+        kernels.resample.upsample_backward(dout, dx, rows, columns, kernels.cpu.threads_for(COST * dout.size))
     return dx
 
 
-def zero_pad(x, pad):
+def zero_pad(x: ArrayLike, pad: PadSides) -> Floats:
     """Surround each image with zeros.
 
     Parameters
@@ -140,7 +158,7 @@ def zero_pad(x, pad):
     return out
 
 
-def zero_pad_backward(dout, pad):
+def zero_pad_backward(dout: ArrayLike, pad: PadSides) -> Floats:
     """Return the gradient of `zero_pad`: `dout` without its border.
 
     Parameters

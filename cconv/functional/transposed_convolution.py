@@ -1,10 +1,16 @@
 """Transposed convolution and its gradients: a convolution's passes with their roles exchanged."""
 
+from __future__ import annotations
+
 from functools import lru_cache
+from typing import Any, Literal
+
+from numpy.typing import ArrayLike
 
 from .. import kernels
 from .._arrays import as_input, in_dtype_of, promote
 from .._checks import wanted_gradients
+from .._typing import Array, Floats, Gradients, IntPair, Pad
 from ..geometry import checked_size, hashable, integer, pair, transposed_window
 from .algorithms import Values, choose
 from .convolution import COST
@@ -12,7 +18,7 @@ from .convolution import COST
 __all__ = ["transposed_convolution", "transposed_convolution_backward"]
 
 
-def _door(x, W, groups):
+def _door(x: Any, W: Any, groups: Any) -> tuple[Array, Array, int]:
     """Check what every pass needs; return x, W in one dtype."""
     x, W = promote(as_input(x, "x", 4), as_input(W, "W", 4))
     groups = integer(groups, "groups", 1)
@@ -43,7 +49,18 @@ def transposed_plan_for(conv, image, W_shape, itemsize, stride, pad, dilation, g
     return conv.Plan(out, W_shape, image, place.steps, groups, itemsize)
 
 
-def transposed_convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1, output_padding=0, algorithm=None):
+def transposed_convolution(
+    x: ArrayLike,
+    W: ArrayLike,
+    b: ArrayLike | None = None,
+    *,
+    stride: IntPair = 1,
+    pad: Pad = 0,
+    dilation: IntPair = 1,
+    groups: int = 1,
+    output_padding: IntPair = 0,
+    algorithm: Literal["channels", "pixels", "scattered"] | None = None,
+) -> Floats:
     r"""Spread images with filters: the adjoint of `convolution` with the same settings, plus a bias.
 
     .. math:: out_{n,f,\,y s_h - p_t + i d_h,\,z s_w - p_l + j d_w} = b_f + \sum x_{n,c,y,z}\; W_{c,f,i,j}
@@ -116,21 +133,21 @@ def transposed_convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=
 
 
 def transposed_convolution_backward(
-    dout,
-    x,
-    W,
+    dout: ArrayLike,
+    x: ArrayLike,
+    W: ArrayLike,
     *,
-    stride=1,
-    pad=0,
-    dilation=1,
-    groups=1,
-    output_padding=0,
-    bias=True,
-    input_gradient=True,
-    parameter_gradient=True,
-    input_algorithm=None,
-    weight_algorithm=None,
-):
+    stride: IntPair = 1,
+    pad: Pad = 0,
+    dilation: IntPair = 1,
+    groups: int = 1,
+    output_padding: IntPair = 0,
+    bias: bool = True,
+    input_gradient: bool = True,
+    parameter_gradient: bool = True,
+    input_algorithm: Literal["channels", "pixels"] | None = None,
+    weight_algorithm: Literal["channels", "pixels"] | None = None,
+) -> Gradients:
     r"""Return the gradients of `transposed_convolution`.
 
     .. math::

@@ -1,17 +1,18 @@
 from types import SimpleNamespace
 
-from . import _augment as augment
-from . import _conv as conv
+from . import augment as augment
+from . import conv as conv
+from . import elementwise as elementwise
+from . import gemm as gemm
+from . import im2col as im2col
+from . import loss as loss
+from . import norm as norm
+from . import optimize as optimize
+from . import pool as pool
+from . import resample as resample
 from .runtime import _cpu as cpu
-from . import _elementwise as elementwise
-from . import _gemm as gemm
-from . import _im2col as im2col
-from . import _loss as loss
 from .runtime import _memory as memory
-from . import _norm as norm
-from . import _optimize as optimize
-from . import _pool as pool
-from . import _resample as resample
+from .runtime import _program as program
 from .runtime import _threads as threads
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "norm",
     "optimize",
     "pool",
+    "program",
     "resample",
     "threads",
 ]

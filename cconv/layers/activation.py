@@ -1,10 +1,15 @@
 """What the activations share."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from numpy.typing import ArrayLike
+
 from .._arrays import as_input
 from .._checks import flag
+from .._typing import Floats, MaybeFloats
 from .layer import Layer
 
 __all__ = ["Activation"]
@@ -28,13 +33,13 @@ class Activation(Layer):
     gradient: ClassVar[Callable[..., Any]]
     keeps_output = False
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Floats:
         x = as_input(x, "x")
         out = self.operation(x, **self.describe())
         self._saved = out if self.keeps_output else x
         return out
 
-    def backward(self, dout, *, input_gradient=True):
+    def backward(self, dout: ArrayLike, *, input_gradient: bool = True) -> MaybeFloats:
         kept = self._recall()
         if not flag(input_gradient, "input_gradient"):
             return None

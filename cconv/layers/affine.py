@@ -1,12 +1,17 @@
 """The fully connected layer."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .. import initializers, kernels
 from .._arrays import as_input, as_parameter, in_dtype_of
 from .._checks import flag
+from .._typing import Array, DType, Floats, Init, MaybeFloats, Rng, Shape
 from ..functional import affine, affine_backward
 from ..geometry import integer
 from .layer import Layer, expect_bias, given_once, parameter_shape
@@ -65,8 +70,21 @@ class Affine(Layer):
     """
 
     param_names = ("W", "b")
+    units: int | Any  # None where W is given
+    W: MaybeFloats
+    b: MaybeFloats
+    dW: MaybeFloats
+    db: MaybeFloats
 
-    def __init__(self, W=None, b=None, *, units=None, bias=True, init="he"):
+    def __init__(
+        self,
+        W: Array | None = None,
+        b: Array | None = None,
+        *,
+        units: int | None = None,
+        bias: bool = True,
+        init: Init = "he",
+    ) -> None:
         given_once(W, units is not None, "units")
         self.units = None if units is None else integer(units, "units", 1)
         self.bias = flag(bias, "bias")
@@ -76,7 +94,7 @@ class Affine(Layer):
         self.dW = None
         self.db = None
 
-    def build(self, input_shape, rng, dtype):
+    def build(self, input_shape: Shape, rng: Rng, dtype: DType) -> Shape:
         shape = self.output_shape(input_shape)
         if self.W is None:
             features = math.prod(input_shape)
@@ -84,7 +102,7 @@ class Affine(Layer):
             self.b = np.zeros(self.units, dtype) if self.bias else None
         return shape
 
-    def output_shape(self, input_shape):
+    def output_shape(self, input_shape: Shape) -> Shape:
         if self.W is None and self.units is not None:
             return (self.units,)
         self._expect_arrays()
@@ -94,15 +112,15 @@ class Affine(Layer):
             raise ValueError(f"expects {expected} features, gets {features}")
         return (units,)
 
-    def multiply_adds(self, input_shape):
+    def multiply_adds(self, input_shape: Shape) -> int:
         return self.W.size
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         if self.W is None:
             return {"units": self.units, "bias": self.bias}
         return {"units": np.shape(self.W)[1], "bias": self.b is not None}
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Floats:
         x = as_input(x, "x")
         self._expect_arrays()
         rows = as_rows(x)
@@ -110,7 +128,7 @@ class Affine(Layer):
         self._saved = rows, x.shape
         return out
 
-    def backward(self, dout, *, input_gradient=True):
+    def backward(self, dout: ArrayLike, *, input_gradient: bool = True) -> MaybeFloats:
         rows, shape = self._recall()
         wanted = {"input_gradient": input_gradient, "parameter_gradient": not self.frozen}
         dx, self.dW, db = affine_backward(dout, rows, self.W, bias=self.b is not None, **wanted)

@@ -1,11 +1,16 @@
 """Batch normalization."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._arrays import as_input, in_dtype_of, shape_of
 from .._checks import flag, positive, share
+from .._typing import Array, DType, Floats, MaybeFloats, Rng, Shape
 from ..functional import batch_normalization, batch_normalization_backward
 from .layer import expect_channels
 from .normalization import Normalization
@@ -55,8 +60,19 @@ class BatchNormalization(Normalization):
 
     buffer_names = ("running_mean", "running_var")
     takes_train_flg = True
+    running_mean: MaybeFloats
+    running_var: MaybeFloats
 
-    def __init__(self, gamma=None, beta=None, momentum=0.9, running_mean=None, running_var=None, *, eps=10e-7):
+    def __init__(
+        self,
+        gamma: Array | None = None,
+        beta: Array | None = None,
+        momentum: float = 0.9,
+        running_mean: Array | None = None,
+        running_var: Array | None = None,
+        *,
+        eps: float = 10e-7,
+    ) -> None:
         super().__init__(gamma, beta, positive(eps, "eps"))
         self.momentum = share(momentum, "momentum")
         self.running_mean = running_mean
@@ -70,13 +86,13 @@ class BatchNormalization(Normalization):
             if getattr(self, name) is None:
                 setattr(self, name, np.zeros_like(self.gamma))
 
-    def build(self, input_shape, rng, dtype):
+    def build(self, input_shape: Shape, rng: Rng, dtype: DType) -> Shape:
         shape = self.output_shape(input_shape)
         self._begin(input_shape[0], dtype)
         self._begin_running()
         return shape
 
-    def output_shape(self, input_shape):
+    def output_shape(self, input_shape: Shape) -> Shape:
         self._expect_alike()
         for name in self.buffer_names:
             if self.gamma is not None and getattr(self, name) is not None:
@@ -86,12 +102,12 @@ class BatchNormalization(Normalization):
             raise ValueError(f"expects {size} channels or activations, gets {tuple(input_shape)}")
         return tuple(input_shape)
 
-    def smallest_batch(self, input_shape):
+    def smallest_batch(self, input_shape: Shape) -> int:
         # Fewer than two values per feature have no variance.
         alone = math.prod(input_shape) == np.size(self.gamma)
         return 2 if alone and not self.frozen else 1
 
-    def forward(self, x, train_flg=None):
+    def forward(self, x: ArrayLike, train_flg: bool | None = None) -> Floats:
         if train_flg is None:
             train_flg = self.training
         train_flg = flag(train_flg, "train_flg") and not self.frozen
@@ -105,7 +121,7 @@ class BatchNormalization(Normalization):
         self._saved = x, mean, var, not train_flg
         return out
 
-    def backward(self, dout, *, input_gradient=True):
+    def backward(self, dout: ArrayLike, *, input_gradient: bool = True) -> MaybeFloats:
         x, mean, var, fixed = self._recall()
         dx, self.dgamma, dbeta = batch_normalization_backward(
             dout, x, self.gamma, mean, var, eps=self.eps, fixed=fixed, input_gradient=input_gradient
@@ -113,7 +129,7 @@ class BatchNormalization(Normalization):
         self.dbeta = in_dtype_of(self.beta, dbeta)
         return dx
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         return {"momentum": self.momentum, **super().describe()}
 
     def _running(self):

@@ -1,10 +1,17 @@
 """Stacks of layers side by side over one input: what Residual and Concatenate share."""
 
+from __future__ import annotations
+
 from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
+
+from numpy.typing import ArrayLike
 
 from .._arrays import as_input
 from .._checks import flag, mapping
 from .._showing import in_lines
+from .._typing import DType, Floats, LayerLike, Layers, MaybeFloats, Rng, Shape
 from ..functional import add
 from .layer import Layer
 from .stack import (
@@ -49,37 +56,38 @@ class Branches(Layer):
     """
 
     takes_train_flg = True
+    branches: dict[str, OrderedDict[str, LayerLike]]
 
-    def __init__(self, branches):
+    def __init__(self, branches: Mapping[str, Layers]) -> None:
         self.branches = {
             name: named(layers, f"branches[{name!r}]") for name, layers in mapping(branches, "branches").items()
         }
 
     @property
-    def layers(self):
+    def layers(self) -> OrderedDict[str, LayerLike]:
         return OrderedDict(
             (f"{branch}.{name}", layer) for branch, layers in self.branches.items() for name, layer in layers.items()
         )
 
-    def join(self, outs):
+    def join(self, outs: Sequence[Floats]) -> Floats:
         """Return the branches' outputs made into one."""
         raise NotImplementedError(f"{type(self).__name__} must define join(outs)")
 
-    def split(self, dout, shapes):
+    def split(self, dout: Floats, shapes: Sequence[Shape]) -> Sequence[Floats]:
         """Return the gradients of the branches' outputs, which had these shapes."""
         raise NotImplementedError(f"{type(self).__name__} must define split(dout, shapes)")
 
-    def join_shapes(self, shapes):
+    def join_shapes(self, shapes: Sequence[Shape]) -> Shape:
         """Return the shape of what `join` makes of outputs of these shapes, all without the batch."""
         raise NotImplementedError(f"{type(self).__name__} must define join_shapes(shapes)")
 
-    def build(self, input_shape, rng, dtype):
+    def build(self, input_shape: Shape, rng: Rng, dtype: DType) -> Shape:
         def built():
             return self._joined(input_shape, lambda layers: build(layers, input_shape, rng, dtype))
 
         return undone([layer for _, layer in nested(self.layers)], built, rng)
 
-    def output_shape(self, input_shape):
+    def output_shape(self, input_shape: Shape) -> Shape:
         return self._joined(input_shape, lambda layers: output_shapes(layers, input_shape))
 
     def _joined(self, input_shape, through):
@@ -92,13 +100,13 @@ class Branches(Layer):
                 raise error.inside(branch) from None
         return self.join_shapes(shapes)
 
-    def multiply_adds(self, input_shape):
+    def multiply_adds(self, input_shape: Shape) -> int:
         return sum(multiply_adds(layers, input_shape) for layers in self.branches.values())
 
-    def smallest_batch(self, input_shape):
+    def smallest_batch(self, input_shape: Shape) -> int:
         return max((smallest_batch(layers, input_shape) for layers in self.branches.values()), default=1)
 
-    def forward(self, x, train_flg=None, *, run=forward):
+    def forward(self, x: ArrayLike, train_flg: bool | None = None, *, run: Callable[..., Any] = forward) -> Floats:
         """Return what the branches make of x.
 
         Parameters
@@ -128,7 +136,7 @@ class Branches(Layer):
         self._saved = [steps for _, steps in results], [out.shape for out in outs], joined.shape, x.dtype
         return joined
 
-    def backward(self, dout, *, input_gradient=True):
+    def backward(self, dout: ArrayLike, *, input_gradient: bool = True) -> MaybeFloats:
         input_gradient = flag(input_gradient, "input_gradient")
         stacks, shapes, shape, dtype = self._recall()
         dout = as_input(dout, "dout")
@@ -141,17 +149,17 @@ class Branches(Layer):
                 total = dx if total is None else add(total, dx)
         return None if total is None else total.astype(dtype, copy=False)
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         return {"branches": [[name, describe(layers)] for name, layers in self.branches.items()]}
 
-    def __repr__(self):
-        lines = []
+    def __repr__(self) -> str:
+        lines: list[tuple[str, str]] = []
         for branch, layers in self.branches.items():
             lines += lines_of(layers, f"{branch}.") or [(branch, "its input")]
         return in_lines(type(self).__name__, lines)
 
     @classmethod
-    def from_description(cls, settings, make_layers):
+    def from_description(cls, settings: dict[str, Any], make_layers: Callable[..., Any]) -> Self:
         return cls._of({name: make_layers(layers) for name, layers in settings["branches"]})
 
     @classmethod

@@ -1,7 +1,11 @@
 """Branches side by side."""
 
-import itertools
+from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+
+from .._typing import Floats, Layers, Shape
 from ..functional import concatenate
 from .branches import Branches
 from .layer import expect_channels
@@ -38,7 +42,7 @@ class Concatenate(Branches):
     array([[-1.,  2.,  0.,  2.]])
     """
 
-    def __init__(self, *branches):
+    def __init__(self, *branches: Layers) -> None:
         if not branches:
             raise ValueError("branches must be at least one list of layers, got none")
         super().__init__({f"branch{number}": layers for number, layers in enumerate(branches, 1)})
@@ -47,17 +51,17 @@ class Concatenate(Branches):
     def _of(cls, branches):
         return cls(*branches.values())
 
-    def join(self, outs):
+    def join(self, outs: Sequence[Floats]) -> Floats:
         if any(out.ndim < 2 for out in outs):
             shapes = ", ".join(str(out.shape) for out in outs)
             raise ValueError(f"x must give each branch an output of 2 dimensions or more, got shapes {shapes}")
         return concatenate(outs)
 
-    def split(self, dout, shapes):
+    def split(self, dout: Floats, shapes: Sequence[Shape]) -> Sequence[Floats]:
         ends = list(itertools.accumulate(shape[1] for shape in shapes))
         return [dout[:, start:end] for start, end in itertools.pairwise([0, *ends])]
 
-    def join_shapes(self, shapes):
+    def join_shapes(self, shapes: Sequence[Shape]) -> Shape:
         if any(shape[1:] != shapes[0][1:] for shape in shapes):
             words = " and ".join(map(str, shapes))
             raise ValueError(f"expects branches of one shape beside their channels, gets {words}")

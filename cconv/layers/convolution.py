@@ -1,11 +1,16 @@
 """The convolutional layer."""
 
+from __future__ import annotations
+
 import math
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._arrays import as_input, in_dtype_of, promote
 from .._checks import choice, wanted_gradients
+from .._typing import Array, DType, Floats, Init, IntPair, MaybeFloats, Pad, Rng, Shape
 from ..functional import col2im, convolution, convolution_backward, im2col
 from ..functional.algorithms import names
 from ..geometry import window
@@ -69,25 +74,25 @@ class Convolution(Filters):
 
     def __init__(
         self,
-        W=None,
-        b=None,
-        stride=1,
-        pad=0,
+        W: Array | None = None,
+        b: Array | None = None,
+        stride: IntPair = 1,
+        pad: Pad = 0,
         *,
-        filters=None,
-        size=None,
-        bias=True,
-        init="he",
-        dilation=1,
-        groups=1,
-        algorithm="direct",
-    ):
+        filters: int | None = None,
+        size: IntPair | None = None,
+        bias: bool = True,
+        init: Init = "he",
+        dilation: IntPair = 1,
+        groups: int = 1,
+        algorithm: Literal["direct", "im2col"] = "direct",
+    ) -> None:
         super().__init__(
             W, b, stride, pad, filters=filters, size=size, bias=bias, init=init, dilation=dilation, groups=groups
         )
         self.algorithm = choice(algorithm, "algorithm", ALGORITHMS)
 
-    def build(self, input_shape, rng, dtype):
+    def build(self, input_shape: Shape, rng: Rng, dtype: DType) -> Shape:
         out = self.output_shape(input_shape)
         if self.W is None:
             shape = self._shape(input_shape[0])
@@ -95,7 +100,7 @@ class Convolution(Filters):
             self._begin(shape, shape[1] * area, self.filters // self.groups * area, rng, dtype)
         return out
 
-    def output_shape(self, input_shape):
+    def output_shape(self, input_shape: Shape) -> Shape:
         channels, height, width = expect_images(input_shape)
         filters, own, filter_h, filter_w = self._shape(channels)
         if own * self.groups != channels:
@@ -111,13 +116,13 @@ class Convolution(Filters):
     def _outputs(self):
         return np.shape(self.W)[0]
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         return {**super().describe(), "algorithm": self.algorithm}
 
-    def multiply_adds(self, input_shape):
+    def multiply_adds(self, input_shape: Shape) -> int:
         return self.W.size * math.prod(self.output_shape(input_shape)[1:])
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Floats:
         x = as_input(x, "x", 4)
         self._expect_arrays()
         if self.algorithm == "im2col":
@@ -127,7 +132,7 @@ class Convolution(Filters):
         self._saved = x
         return out
 
-    def backward(self, dout, *, input_gradient=True):
+    def backward(self, dout: ArrayLike, *, input_gradient: bool = True) -> MaybeFloats:
         x = self._recall()
         wanted = {
             "bias": self.b is not None,

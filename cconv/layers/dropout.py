@@ -1,11 +1,18 @@
 """Dropout."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Self
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._arrays import as_input
 from .._checks import flag, fraction
 from .._random import generator
-from ..functional import dropout
+from .._typing import Array, DType, Floats, MaybeFloats, Rng, Shape
+from ..functional.dropout import dropout
 from .layer import Layer, expect_images
 
 __all__ = ["Dropout"]
@@ -48,8 +55,17 @@ class Dropout(Layer):
 
     buffer_names = ("random_state",)
     takes_train_flg = True
+    random_state: Array | Any
 
-    def __init__(self, dropout_ratio=0.5, *, inverted=False, spatial=False, rng=None, seed=None):
+    def __init__(
+        self,
+        dropout_ratio: float = 0.5,
+        *,
+        inverted: bool = False,
+        spatial: bool = False,
+        rng: Rng | None = None,
+        seed: int | None = None,
+    ) -> None:
         self.dropout_ratio = fraction(dropout_ratio, "dropout_ratio")
         self.inverted = flag(inverted, "inverted")
         self.spatial = flag(spatial, "spatial")
@@ -59,19 +75,19 @@ class Dropout(Layer):
     def _seed(self, rng):
         self.random_state = np.array([rng.integers(2**64, dtype=np.uint64), 0], np.uint64)
 
-    def build(self, input_shape, rng, dtype):
+    def build(self, input_shape: Shape, rng: Rng, dtype: DType) -> Shape:
         shape = self.output_shape(input_shape)
         if not self._seeded and rng is not None:
             self._seed(rng)
             self._seeded = True
         return shape
 
-    def output_shape(self, input_shape):
+    def output_shape(self, input_shape: Shape) -> Shape:
         if self.spatial:
             expect_images(input_shape)
         return tuple(input_shape)
 
-    def forward(self, x, train_flg=None):
+    def forward(self, x: ArrayLike, train_flg: bool | None = None) -> Floats:
         if train_flg is None:
             train_flg = self.training
         train_flg = flag(train_flg, "train_flg")
@@ -79,8 +95,8 @@ class Dropout(Layer):
         kept = 1 - self.dropout_ratio
         if train_flg:
             key, draw = self.random_state.tolist()
-            settings = {"dropout_ratio": self.dropout_ratio, "key": key, "draw": draw, "spatial": self.spatial}
-            settings["scale"] = 1 / kept if self.inverted else 1.0
+            settings: dict[str, Any] = {"dropout_ratio": self.dropout_ratio, "key": key, "draw": draw}
+            settings |= {"spatial": self.spatial, "scale": 1 / kept if self.inverted else 1.0}
         else:
             settings = {"dropout_ratio": 0.0, "scale": 1.0 if self.inverted else kept}
         out = dropout(x, **settings)
@@ -89,7 +105,7 @@ class Dropout(Layer):
         self._saved = settings, x.shape, x.dtype
         return out
 
-    def backward(self, dout, *, input_gradient=True):
+    def backward(self, dout: ArrayLike, *, input_gradient: bool = True) -> MaybeFloats:
         settings, shape, dtype = self._recall()
         if not flag(input_gradient, "input_gradient"):
             return None
@@ -99,8 +115,8 @@ class Dropout(Layer):
         return dropout(dout, **settings).astype(dtype, copy=False)
 
     @classmethod
-    def from_description(cls, settings, make_layers):
+    def from_description(cls, settings: dict[str, Any], make_layers: Callable[..., Any]) -> Self:
         return cls(**settings, seed=0)  # the state of the masks is in the file
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         return {"dropout_ratio": self.dropout_ratio, "inverted": self.inverted, "spatial": self.spatial}

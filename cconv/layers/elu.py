@@ -1,5 +1,9 @@
 """The exponential linear unit."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from .._arrays import number
 from ..functional import elu, elu_backward
 from .activation import Activation
@@ -36,8 +40,8 @@ class Elu(Activation):
     operation = staticmethod(elu)
     gradient = staticmethod(elu_backward)
 
-    def __init__(self, alpha=1.0):
+    def __init__(self, alpha: float = 1.0) -> None:
         self.alpha = number(alpha, "alpha")
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         return {"alpha": self.alpha}

@@ -1,10 +1,15 @@
 """What the layers with filters share."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
 from .. import initializers, kernels
 from .._arrays import as_parameter
 from .._checks import flag
+from .._typing import Array, Init, IntPair, MaybeFloats, Pad
 from ..geometry import integer, pair, window_settings
 from .layer import Layer, expect_bias, given_once, parameter_shape
 
@@ -18,8 +23,27 @@ class Filters(Layer):
     """
 
     param_names = ("W", "b")
+    filters: int | Any  # None where W is given
+    size: tuple[int, int] | Any
+    W: MaybeFloats
+    b: MaybeFloats
+    dW: MaybeFloats
+    db: MaybeFloats
 
-    def __init__(self, W, b, stride, pad, *, filters, size, bias, init, dilation, groups):
+    def __init__(
+        self,
+        W: Array | None,
+        b: Array | None,
+        stride: IntPair,
+        pad: Pad,
+        *,
+        filters: int | None,
+        size: IntPair | None,
+        bias: bool,
+        init: Init,
+        dilation: IntPair,
+        groups: int,
+    ) -> None:
         window_settings(stride, pad, dilation)
         given_once(W, filters is not None and size is not None, "filters and size")
         self.filters = None if filters is None else integer(filters, "filters", 1)
@@ -66,7 +90,7 @@ class Filters(Layer):
         """Return the number of output channels, as W says it."""
         raise NotImplementedError(f"{type(self).__name__} must define _outputs()")
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         if self.W is None:
             sizes = {"filters": self.filters, "size": self.size, "bias": self.bias}
         else:

@@ -1,5 +1,9 @@
 """Images to rows."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from .reshape import Reshape
 
 __all__ = ["Flatten"]
@@ -14,8 +18,8 @@ class Flatten(Reshape):
     (2, 48)
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(-1)
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         return {}

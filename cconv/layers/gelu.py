@@ -1,5 +1,9 @@
 """The Gaussian error linear unit."""
 
+from __future__ import annotations
+
+from typing import Any, Literal
+
 from .._checks import choice
 from ..functional import gelu, gelu_backward
 from .activation import Activation
@@ -35,8 +39,8 @@ class Gelu(Activation):
     operation = staticmethod(gelu)
     gradient = staticmethod(gelu_backward)
 
-    def __init__(self, approximate="none"):
+    def __init__(self, approximate: Literal["none", "tanh"] = "none") -> None:
         self.approximate = choice(approximate, "approximate", ("none", "tanh"))
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         return {"approximate": self.approximate}

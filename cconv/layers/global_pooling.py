@@ -1,7 +1,14 @@
 """Pooling whose output size is fixed, whatever the size of the image."""
 
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import ArrayLike
+
 from .._arrays import as_input
 from .._checks import flag
+from .._typing import Floats, IntPair, MaybeFloats, Shape
 from ..functional import adaptive_average_pool, adaptive_average_pool_backward, max_pool, max_pool_backward
 from ..geometry import pair
 from .layer import Layer, expect_images
@@ -31,25 +38,25 @@ class AdaptiveAveragePooling(Layer):
     [[[[1.5, 3.5]]]]
     """
 
-    def __init__(self, output_size):
+    def __init__(self, output_size: IntPair) -> None:
         self.output_size = pair(output_size, "output_size", 1)
 
-    def output_shape(self, input_shape):
+    def output_shape(self, input_shape: Shape) -> Shape:
         return (expect_images(input_shape)[0], *self.output_size)
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Floats:
         x = as_input(x, "x", 4)
         out = adaptive_average_pool(x, self.output_size)
         self._saved = x.shape, x.dtype
         return out
 
-    def backward(self, dout, *, input_gradient=True):
+    def backward(self, dout: ArrayLike, *, input_gradient: bool = True) -> MaybeFloats:
         shape, dtype = self._recall()
         if not flag(input_gradient, "input_gradient"):
             return None
         return adaptive_average_pool_backward(dout, shape, self.output_size).astype(dtype, copy=False)
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         return {"output_size": self.output_size}
 
 
@@ -66,10 +73,10 @@ class GlobalAveragePooling(AdaptiveAveragePooling):
     array([[[[2.5]]]])
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(1)
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         return {}
 
 
@@ -89,16 +96,16 @@ class GlobalMaxPooling(Layer):
     [[[[0.0, 0.0], [1.0, 0.0]]]]
     """
 
-    def output_shape(self, input_shape):
+    def output_shape(self, input_shape: Shape) -> Shape:
         return expect_images(input_shape)[0], 1, 1
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Floats:
         x = as_input(x, "x", 4)
         out, argmax = max_pool(x, x.shape[2:], stride=1, return_argmax=True)
         self._saved = argmax, x.shape, x.dtype
         return out
 
-    def backward(self, dout, *, input_gradient=True):
+    def backward(self, dout: ArrayLike, *, input_gradient: bool = True) -> MaybeFloats:
         argmax, shape, dtype = self._recall()
         if not flag(input_gradient, "input_gradient"):
             return None

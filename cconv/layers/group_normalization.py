@@ -1,8 +1,14 @@
 """Group normalization."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._arrays import in_dtype_of
+from .._typing import Array, DType, Floats, MaybeFloats, Rng, Shape
 from ..functional import group_normalization, group_normalization_backward
 from ..geometry import integer
 from .layer import expect_channels
@@ -45,16 +51,18 @@ class GroupNormalization(Normalization):
     array([[-1.,  1., -1.,  1.]])
     """
 
-    def __init__(self, groups, gamma=None, beta=None, *, eps=1e-5):
+    def __init__(
+        self, groups: int, gamma: Array | None = None, beta: Array | None = None, *, eps: float = 1e-5
+    ) -> None:
         super().__init__(gamma, beta, eps)
         self.groups = integer(groups, "groups", 1)
 
-    def build(self, input_shape, rng, dtype):
+    def build(self, input_shape: Shape, rng: Rng, dtype: DType) -> Shape:
         shape = self.output_shape(input_shape)
         self._begin(input_shape[0], dtype)
         return shape
 
-    def output_shape(self, input_shape):
+    def output_shape(self, input_shape: Shape) -> Shape:
         self._expect_alike()
         channels = expect_channels(input_shape)
         if channels % self.groups:
@@ -63,7 +71,7 @@ class GroupNormalization(Normalization):
             raise ValueError(f"expects {np.size(self.gamma)} channels, gets {channels}")
         return tuple(input_shape)
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Floats:
         self._expect_arrays()
         out, mean, var = group_normalization(
             x, self.gamma, self.beta, self.groups, eps=self.eps, return_statistics=True
@@ -71,7 +79,7 @@ class GroupNormalization(Normalization):
         self._saved = x, mean, var
         return out
 
-    def backward(self, dout, *, input_gradient=True):
+    def backward(self, dout: ArrayLike, *, input_gradient: bool = True) -> MaybeFloats:
         x, mean, var = self._recall()
         dx, self.dgamma, dbeta = group_normalization_backward(
             dout, x, self.gamma, mean, var, self.groups, eps=self.eps, input_gradient=input_gradient
@@ -79,5 +87,5 @@ class GroupNormalization(Normalization):
         self.dbeta = in_dtype_of(self.beta, dbeta)
         return dx
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         return {"groups": self.groups, **super().describe()}

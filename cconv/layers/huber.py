@@ -1,5 +1,9 @@
 """Huber's loss: a regression that outliers do not dominate."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from .._checks import positive
 from ..functional import huber, huber_backward
 from .regression import Regression
@@ -48,9 +52,9 @@ class Huber(Regression):
     operation = staticmethod(huber)
     gradient = staticmethod(huber_backward)
 
-    def __init__(self, delta=1.0):
+    def __init__(self, delta: float = 1.0) -> None:
         super().__init__()
         self.delta = positive(delta, "delta")
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         return {"delta": self.delta}

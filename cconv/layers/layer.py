@@ -1,9 +1,16 @@
 """What all layers share."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from contextvars import ContextVar, copy_context
+from typing import Any, Self
+
+from numpy.typing import ArrayLike
 
 from .._arrays import as_parameter, is_parameter, shape_of
 from .._showing import shown
+from .._typing import DType, Floats, MaybeFloats, Rng, Shape
 from ..geometry import image_shape
 
 __all__ = ["Layer"]
@@ -119,15 +126,15 @@ class Layer:
 
     _saved = Saved()
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Floats:
         """Return the layer's output for x, and keep what `backward` needs."""
         raise NotImplementedError(f"{type(self).__name__} must define forward(x)")
 
-    def backward(self, dout, *, input_gradient=True):
+    def backward(self, dout: ArrayLike, *, input_gradient: bool = True) -> MaybeFloats:
         """Return the gradient with respect to the last forward's input, None when `input_gradient` is False."""
         raise NotImplementedError(f"{type(self).__name__} must define backward(dout)")
 
-    def build(self, input_shape, rng, dtype):
+    def build(self, input_shape: Shape, rng: Rng, dtype: DType) -> Shape:
         """Make the arrays that are missing, for inputs of this shape; return the output's shape.
 
         Parameters
@@ -146,7 +153,7 @@ class Layer:
         """
         return self.output_shape(input_shape)
 
-    def output_shape(self, input_shape):
+    def output_shape(self, input_shape: Shape) -> Shape:
         """Return the output's shape for inputs of this shape, both without the batch; nothing changes.
 
         Raises
@@ -156,15 +163,15 @@ class Layer:
         """
         return tuple(input_shape)
 
-    def multiply_adds(self, input_shape):
+    def multiply_adds(self, input_shape: Shape) -> int:
         """Return how many multiply-adds the forward of one input takes; only products of matrices count."""
         return 0
 
-    def smallest_batch(self, input_shape):
+    def smallest_batch(self, input_shape: Shape) -> int:
         """Return how many inputs of this shape a forward in training takes at least."""
         return 1
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         """Return the settings that make the layer what it is, beside its arrays, as a dict of JSON values.
 
         They are the keyword arguments that make such a layer again, one without arrays yet: what a file holds of it.
@@ -172,7 +179,7 @@ class Layer:
         return {}
 
     @classmethod
-    def from_description(cls, settings, make_layers):
+    def from_description(cls, settings: dict[str, Any], make_layers: Callable[..., Any]) -> Self:
         """Return the layer that `describe` described, without arrays and without drawing random numbers.
 
         Parameters
@@ -200,10 +207,10 @@ class Layer:
             raise RuntimeError(f"{type(self).__name__}.backward was called before forward")
         return self._saved
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return shown(self, self.describe())
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         state.pop("_saved", None)
         return state

@@ -1,8 +1,14 @@
 """Layer normalization."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._arrays import in_dtype_of
+from .._typing import Array, DType, Floats, MaybeFloats, Rng, Shape
 from ..functional import layer_normalization, layer_normalization_backward
 from ..geometry import integer
 from .normalization import Normalization
@@ -45,19 +51,21 @@ class LayerNormalization(Normalization):
            [-1.,  1.]])
     """
 
-    def __init__(self, gamma=None, beta=None, *, axes=None, eps=1e-5):
+    def __init__(
+        self, gamma: Array | None = None, beta: Array | None = None, *, axes: int | None = None, eps: float = 1e-5
+    ) -> None:
         super().__init__(gamma, beta, eps)
         if gamma is not None and axes is not None:
             raise TypeError("give either gamma and beta or axes, got both")
         self.axes = None if axes is None else integer(axes, "axes", 1)
 
-    def build(self, input_shape, rng, dtype):
+    def build(self, input_shape: Shape, rng: Rng, dtype: DType) -> Shape:
         shape = self.output_shape(input_shape)
         axes = len(shape) if self.axes is None else self.axes
         self._begin(shape[len(shape) - axes :], dtype)
         return shape
 
-    def output_shape(self, input_shape):
+    def output_shape(self, input_shape: Shape) -> Shape:
         self._expect_alike()
         if self.axes is not None and self.axes > len(input_shape):
             raise ValueError(f"expects inputs of {self.axes} axes or more, gets {tuple(input_shape)}")
@@ -66,16 +74,16 @@ class LayerNormalization(Normalization):
             raise ValueError(f"expects inputs whose last axes are {shape}, gets {tuple(input_shape)}")
         return tuple(input_shape)
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         return {"axes": self.axes if self.gamma is None else np.ndim(self.gamma), **super().describe()}
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Floats:
         self._expect_arrays()
         out, mean, var = layer_normalization(x, self.gamma, self.beta, eps=self.eps, return_statistics=True)
         self._saved = x, mean, var
         return out
 
-    def backward(self, dout, *, input_gradient=True):
+    def backward(self, dout: ArrayLike, *, input_gradient: bool = True) -> MaybeFloats:
         x, mean, var = self._recall()
         dx, self.dgamma, dbeta = layer_normalization_backward(
             dout, x, self.gamma, mean, var, eps=self.eps, input_gradient=input_gradient

@@ -1,5 +1,9 @@
 """The leaky rectified linear unit."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from .._arrays import number
 from ..functional import leaky_relu, leaky_relu_backward
 from .activation import Activation
@@ -36,8 +40,8 @@ class LeakyRelu(Activation):
     operation = staticmethod(leaky_relu)
     gradient = staticmethod(leaky_relu_backward)
 
-    def __init__(self, negative_slope=0.01):
+    def __init__(self, negative_slope: float = 0.01) -> None:
         self.negative_slope = number(negative_slope, "negative_slope")
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         return {"negative_slope": self.negative_slope}

@@ -1,5 +1,9 @@
 """The mean squared error: the end of a regression."""
 
+from __future__ import annotations
+
+from typing import Any, Literal
+
 from ..functional import squared_error, squared_error_backward
 from ..functional.loss import checked_reduction
 from .regression import Regression
@@ -47,9 +51,9 @@ class MeanSquaredError(Regression):
     operation = staticmethod(squared_error)
     gradient = staticmethod(squared_error_backward)
 
-    def __init__(self, *, reduction="mean"):
+    def __init__(self, *, reduction: Literal["mean", "sum", "half_sum"] = "mean") -> None:
         super().__init__()
         self.reduction = checked_reduction(reduction)
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         return {"reduction": self.reduction}

@@ -1,9 +1,14 @@
 """What batch, layer and group normalization share."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
 from .._arrays import as_parameter, shape_of
 from .._checks import nonnegative
+from .._typing import Array, MaybeFloats
 from .layer import Layer
 
 __all__ = ["Normalization"]
@@ -19,8 +24,12 @@ class Normalization(Layer):
     """
 
     param_names = ("gamma", "beta")
+    gamma: MaybeFloats
+    beta: MaybeFloats
+    dgamma: MaybeFloats
+    dbeta: MaybeFloats
 
-    def __init__(self, gamma, beta, eps):
+    def __init__(self, gamma: Array | None, beta: Array | None, eps: float) -> None:
         if (gamma is None) != (beta is None):
             raise TypeError("give gamma and beta, or neither, got one of them")
         self.gamma = gamma
@@ -43,5 +52,5 @@ class Normalization(Layer):
             self.gamma = np.ones(shape, dtype)
             self.beta = np.zeros(shape, dtype)
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         return {"eps": self.eps}

@@ -1,7 +1,13 @@
 """Pixels less their mean, in units of their deviation, both known beforehand."""
 
-import numpy as np
+from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .._typing import Shape
 from ..functional.preprocessing import per_channel
 from .layer import expect_channels
 from .preprocessing import Preprocessing
@@ -49,7 +55,7 @@ class Normalize(Preprocessing):
     array([[1., 3.]])
     """
 
-    def __init__(self, mean, std):
+    def __init__(self, mean: ArrayLike, std: ArrayLike) -> None:
         self.mean = per_channel(mean, "mean").copy()
         self.std = per_channel(std, "std").copy()
         if not (self.std >= SMALLEST).all():
@@ -57,7 +63,7 @@ class Normalize(Preprocessing):
         if self.mean.ndim and self.std.ndim and self.mean.size != self.std.size:
             raise ValueError(f"std must be a number, or have {self.mean.size} as mean has, got {self.std.size}")
 
-    def output_shape(self, input_shape):
+    def output_shape(self, input_shape: Shape) -> Shape:
         channels = expect_channels(input_shape)
         for values in (self.mean, self.std):
             if np.ndim(values) and np.size(values) != channels:
@@ -67,5 +73,5 @@ class Normalize(Preprocessing):
     def _numbers(self):
         return self.mean, 1 / np.asarray(self.std)
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         return {"mean": np.asarray(self.mean).tolist(), "std": np.asarray(self.std).tolist()}

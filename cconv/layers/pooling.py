@@ -1,7 +1,14 @@
 """Max pooling and average pooling."""
 
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import ArrayLike
+
 from .._arrays import as_input
 from .._checks import flag
+from .._typing import Floats, IntPair, MaybeFloats, PadSides, Shape
 from ..functional import average_pool, average_pool_backward, max_pool, max_pool_backward
 from ..geometry import integer, pair, window, window_settings
 from .layer import Layer, expect_images
@@ -12,9 +19,9 @@ __all__ = ["AveragePooling", "Pooling"]
 class _Window(Layer):
     """What both kinds of pooling are given."""
 
-    dilation = 1
+    dilation: IntPair = 1
 
-    def __init__(self, pool_h, pool_w, stride, pad, ceil_mode):
+    def __init__(self, pool_h: int, pool_w: int, stride: IntPair, pad: PadSides, ceil_mode: bool) -> None:
         self.pool_h = integer(pool_h, "pool_h", 1)
         self.pool_w = integer(pool_w, "pool_w", 1)
         window_settings(stride, pad)
@@ -22,7 +29,7 @@ class _Window(Layer):
         self.pad = pad
         self.ceil_mode = flag(ceil_mode, "ceil_mode")
 
-    def output_shape(self, input_shape):
+    def output_shape(self, input_shape: Shape) -> Shape:
         channels, height, width = expect_images(input_shape)
         try:
             place = window(
@@ -43,7 +50,7 @@ class _Window(Layer):
             ) from None
         return channels, place.out_h, place.out_w
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         settings = {"pool_h": self.pool_h, "pool_w": self.pool_w, "ceil_mode": self.ceil_mode}
         moves = window_settings(self.stride, self.pad)
         return {**settings, "stride": moves["stride"], "pad": moves["pad"]}
@@ -82,7 +89,16 @@ class Pooling(_Window):
     [[[[0.0, 0.0], [1.0, 0.0]]]]
     """
 
-    def __init__(self, pool_h, pool_w, stride=1, pad=0, *, dilation=1, ceil_mode=False):
+    def __init__(
+        self,
+        pool_h: int,
+        pool_w: int,
+        stride: IntPair = 1,
+        pad: PadSides = 0,
+        *,
+        dilation: IntPair = 1,
+        ceil_mode: bool = False,
+    ) -> None:
         super().__init__(pool_h, pool_w, stride, pad, ceil_mode)
         window_settings(stride, pad, dilation)
         self.dilation = dilation
@@ -90,16 +106,16 @@ class Pooling(_Window):
     def _options(self):
         return {"stride": self.stride, "pad": self.pad, "dilation": self.dilation, "ceil_mode": self.ceil_mode}
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         return {**super().describe(), "dilation": pair(self.dilation, "dilation", 1)}
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Floats:
         x = as_input(x, "x", 4)
         out, argmax = max_pool(x, (self.pool_h, self.pool_w), **self._options(), return_argmax=True)
         self._saved = argmax, x.shape, x.dtype
         return out
 
-    def backward(self, dout, *, input_gradient=True):
+    def backward(self, dout: ArrayLike, *, input_gradient: bool = True) -> MaybeFloats:
         argmax, shape, dtype = self._recall()
         if not flag(input_gradient, "input_gradient"):
             return None
@@ -135,7 +151,16 @@ class AveragePooling(_Window):
     array([[[[2.5]]]])
     """
 
-    def __init__(self, pool_h, pool_w, stride=1, pad=0, *, ceil_mode=False, count_include_pad=True):
+    def __init__(
+        self,
+        pool_h: int,
+        pool_w: int,
+        stride: IntPair = 1,
+        pad: PadSides = 0,
+        *,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+    ) -> None:
         super().__init__(pool_h, pool_w, stride, pad, ceil_mode)
         self.count_include_pad = flag(count_include_pad, "count_include_pad")
 
@@ -143,16 +168,16 @@ class AveragePooling(_Window):
         include = self.count_include_pad
         return {"stride": self.stride, "pad": self.pad, "ceil_mode": self.ceil_mode, "count_include_pad": include}
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         return {**super().describe(), "count_include_pad": self.count_include_pad}
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Floats:
         x = as_input(x, "x", 4)
         out = average_pool(x, (self.pool_h, self.pool_w), **self._options())
         self._saved = x.shape, x.dtype
         return out
 
-    def backward(self, dout, *, input_gradient=True):
+    def backward(self, dout: ArrayLike, *, input_gradient: bool = True) -> MaybeFloats:
         shape, dtype = self._recall()
         if not flag(input_gradient, "input_gradient"):
             return None

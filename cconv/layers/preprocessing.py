@@ -1,9 +1,13 @@
 """What the layers share that images go through before all others."""
 
+from __future__ import annotations
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._arrays import as_input, as_pixels
 from .._checks import flag
+from .._typing import DType, Floats, MaybeFloats, Rng, Shape
 from ..functional import rescale
 from .layer import Layer
 
@@ -28,19 +32,19 @@ class Preprocessing(Layer):
         """Return the shift and the factor of each channel."""
         raise NotImplementedError(f"{type(self).__name__} must define _numbers()")
 
-    def build(self, input_shape, rng, dtype):
+    def build(self, input_shape: Shape, rng: Rng, dtype: DType) -> Shape:
         shape = self.output_shape(input_shape)
         self.dtype = np.dtype(dtype)
         return shape
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Floats:
         x = as_pixels(x, "x")
         shift, factor = self._numbers()
         out = rescale(x, shift, factor, dtype=self.dtype)
         self._saved = factor, x.shape, out.dtype
         return out
 
-    def backward(self, dout, *, input_gradient=True):
+    def backward(self, dout: ArrayLike, *, input_gradient: bool = True) -> MaybeFloats:
         factor, shape, dtype = self._recall()
         if not flag(input_gradient, "input_gradient"):
             return None

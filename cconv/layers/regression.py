@@ -1,10 +1,15 @@
 """What the losses of regression share."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from numpy.typing import ArrayLike
+
 from .._arrays import as_input
 from .._checks import flag
+from .._typing import MaybeFloats
 from .layer import Layer
 
 __all__ = ["Regression"]
@@ -31,20 +36,27 @@ class Regression(Layer):
     operation: ClassVar[Callable[..., Any]]
     gradient: ClassVar[Callable[..., Any]]
     accuracy = None  # what a number would have to be near to is not for a loss to say
+    loss: float | Any
+    y: MaybeFloats
+    t: Any
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.loss = None
         self.y = None
         self.t = None
 
-    def forward(self, x, t, *, sample_weight=None):
+    def forward(  # type: ignore[override]  # a loss ends a network: no layer stands in its place
+        self, x: ArrayLike, t: ArrayLike, *, sample_weight: ArrayLike | None = None
+    ) -> float:
         x = as_input(x, "x")
         self.loss = self.operation(x, t, **self.describe(), sample_weight=sample_weight)
         self.y, self.t = x, t
         self._saved = x, t, sample_weight
         return self.loss
 
-    def backward(self, dout=1, *, input_gradient=True):
+    def backward(  # type: ignore[override]
+        self, dout: float = 1, *, input_gradient: bool = True
+    ) -> MaybeFloats:
         x, t, weight = self._recall()
         if not flag(input_gradient, "input_gradient"):
             return None

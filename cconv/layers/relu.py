@@ -1,7 +1,12 @@
 """The rectified linear unit."""
 
+from __future__ import annotations
+
+from numpy.typing import ArrayLike
+
 from .._arrays import as_input
 from .._checks import flag
+from .._typing import Floats, MaybeFloats
 from ..functional import relu, relu_backward
 from .layer import Layer
 
@@ -28,13 +33,13 @@ class Relu(Layer):
     array([0., 0., 1.])
     """
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Floats:
         x = as_input(x, "x")
         out, mask = relu(x, return_mask=True)
         self._saved = mask, x.shape, x.dtype
         return out
 
-    def backward(self, dout, *, input_gradient=True):
+    def backward(self, dout: ArrayLike, *, input_gradient: bool = True) -> MaybeFloats:
         mask, shape, dtype = self._recall()
         if not flag(input_gradient, "input_gradient"):
             return None

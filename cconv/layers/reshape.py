@@ -1,7 +1,14 @@
 """Another shape for each sample."""
 
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import ArrayLike
+
 from .._arrays import as_input
 from .._checks import flag
+from .._typing import Floats, MaybeFloats, Shape
 from ..geometry import integer, reshaped
 from .layer import Layer
 
@@ -27,17 +34,17 @@ class Reshape(Layer):
     (5, 2, 3, 2)
     """
 
-    def __init__(self, shape):
+    def __init__(self, shape: int | Shape) -> None:
         if not isinstance(shape, (tuple, list)):
             shape = (shape,)
         self.shape = tuple(integer(length, "shape", -1) for length in shape)
         if self.shape.count(-1) > 1:
             raise ValueError(f"shape must have at most one -1, got {self.shape}")
 
-    def output_shape(self, input_shape):
+    def output_shape(self, input_shape: Shape) -> Shape:
         return reshaped(input_shape, self.shape)
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Floats:
         x = as_input(x, "x")
         if x.ndim < 1:
             raise ValueError("x must have at least 1 dimension, got a single number")
@@ -45,12 +52,12 @@ class Reshape(Layer):
         self._saved = x.shape, out.shape, x.dtype
         return out
 
-    def backward(self, dout, *, input_gradient=True):
+    def backward(self, dout: ArrayLike, *, input_gradient: bool = True) -> MaybeFloats:
         before, after, dtype = self._recall()
         dout = as_input(dout, "dout")
         if dout.shape != after:
             raise ValueError(f"dout must have the output's shape {after}, got {dout.shape}")
         return dout.reshape(before).astype(dtype, copy=False) if flag(input_gradient, "input_gradient") else None
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         return {"shape": self.shape}

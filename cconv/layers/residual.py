@@ -1,5 +1,11 @@
 """The sum of two branches."""
 
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from .._typing import Floats, LayerLike, Layers, Shape
 from ..functional import add
 from .branches import Branches
 
@@ -34,31 +40,31 @@ class Residual(Branches):
     array([[-1.,  4.]])
     """
 
-    def __init__(self, body, shortcut=()):
+    def __init__(self, body: Layers, shortcut: Layers = ()) -> None:
         super().__init__({"body": body, "shortcut": shortcut})
 
     @property
-    def body(self):
+    def body(self) -> OrderedDict[str, LayerLike]:
         return self.branches["body"]
 
     @property
-    def shortcut(self):
+    def shortcut(self) -> OrderedDict[str, LayerLike]:
         return self.branches["shortcut"]
 
     @classmethod
     def _of(cls, branches):
         return cls(**branches)
 
-    def join(self, outs):
+    def join(self, outs: Sequence[Floats]) -> Floats:
         body, shortcut = outs
         if body.shape != shortcut.shape:
             raise ValueError(f"body and shortcut must give one shape, got {body.shape} and {shortcut.shape}")
         return add(body, shortcut)
 
-    def split(self, dout, shapes):
+    def split(self, dout: Floats, shapes: Sequence[Shape]) -> Sequence[Floats]:
         return dout, dout
 
-    def join_shapes(self, shapes):
+    def join_shapes(self, shapes: Sequence[Shape]) -> Shape:
         if shapes[0] != shapes[1]:
             raise ValueError(f"expects branches of one shape, gets {shapes[0]} and {shapes[1]}")
         return shapes[0]

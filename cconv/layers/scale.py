@@ -1,5 +1,9 @@
 """Pixels times a number."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from .._arrays import number
 from .preprocessing import Preprocessing
 
@@ -42,7 +46,7 @@ class Scale(Preprocessing):
     (True, (5, 3))
     """
 
-    def __init__(self, factor=1 / 255):
+    def __init__(self, factor: float = 1 / 255) -> None:
         self.factor = number(factor, "factor")
         if self.factor == 0:
             raise ValueError("factor must be another number than 0")
@@ -50,5 +54,5 @@ class Scale(Preprocessing):
     def _numbers(self):
         return 0.0, self.factor
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         return {"factor": self.factor}

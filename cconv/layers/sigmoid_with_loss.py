@@ -1,9 +1,15 @@
 """Sigmoid and cross-entropy in one layer: the end of a network that answers yes or no."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._arrays import as_input
 from .._checks import flag
+from .._typing import MaybeFloats
 from ..functional import sigmoid_cross_entropy, sigmoid_cross_entropy_backward
 from ..functional.loss import checked_weights, value_targets
 from .layer import Layer
@@ -49,28 +55,36 @@ class SigmoidWithLoss(Layer):
            [-0.25]])
     """
 
-    def __init__(self, *, pos_weight=None):
+    loss: float | Any
+    y: MaybeFloats
+    t: Any
+
+    def __init__(self, *, pos_weight: ArrayLike | None = None) -> None:
         self.pos_weight = None if pos_weight is None else checked_weights(pos_weight, "pos_weight")
         self.loss = None
         self.y = None
         self.t = None
 
-    def forward(self, x, t, *, sample_weight=None):
+    def forward(  # type: ignore[override]  # a loss ends a network: no layer stands in its place
+        self, x: ArrayLike, t: ArrayLike, *, sample_weight: ArrayLike | None = None
+    ) -> float:
         self.loss, self.y = sigmoid_cross_entropy(x, t, pos_weight=self.pos_weight, sample_weight=sample_weight)
         self.t = t
         self._saved = self.y, t, sample_weight
         return self.loss
 
-    def backward(self, dout=1, *, input_gradient=True):
+    def backward(  # type: ignore[override]
+        self, dout: float = 1, *, input_gradient: bool = True
+    ) -> MaybeFloats:
         y, t, weight = self._recall()
         if not flag(input_gradient, "input_gradient"):
             return None
         return sigmoid_cross_entropy_backward(y, t, dout, pos_weight=self.pos_weight, sample_weight=weight)
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         return {"pos_weight": None if self.pos_weight is None else self.pos_weight.tolist()}
 
-    def accuracy(self, scores, t):
+    def accuracy(self, scores: ArrayLike, t: ArrayLike) -> float:
         """Return the share of values on the right side: positive where t is above 1/2, and only there. A NaN is not."""
         scores = as_input(scores, "scores")
         right = (scores > 0) == (value_targets(t, scores, "scores") > 0.5)

@@ -1,9 +1,15 @@
 """Softmax and cross-entropy in one layer: the end of a classifier."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._arrays import as_input
 from .._checks import flag, share
+from .._typing import MaybeFloats
 from ..functional.loss import (
     checked_weights,
     class_labels,
@@ -57,7 +63,13 @@ class SoftmaxWithLoss(Layer):
     array([[ 0.25,  0.25, -0.75,  0.25]])
     """
 
-    def __init__(self, *, label_smoothing=0.0, class_weight=None, ignore_index=None):
+    loss: float | Any
+    y: MaybeFloats
+    t: Any
+
+    def __init__(
+        self, *, label_smoothing: float = 0.0, class_weight: ArrayLike | None = None, ignore_index: int | None = None
+    ) -> None:
         self.label_smoothing = share(label_smoothing, "label_smoothing")
         self.class_weight = None if class_weight is None else checked_weights(class_weight, "class_weight")
         self.ignore_index = None if ignore_index is None else integer(ignore_index, "ignore_index")
@@ -65,7 +77,9 @@ class SoftmaxWithLoss(Layer):
         self.y = None
         self.t = None
 
-    def forward(self, x, t, *, sample_weight=None):
+    def forward(  # type: ignore[override]  # a loss ends a network: no layer stands in its place
+        self, x: ArrayLike, t: ArrayLike, *, sample_weight: ArrayLike | None = None
+    ) -> float:
         x = as_input(x, "x")
         if x.ndim not in (1, 2):
             raise ValueError(f"x must have 1 or 2 dimensions, got {x.ndim} (shape {x.shape})")
@@ -79,17 +93,19 @@ class SoftmaxWithLoss(Layer):
         self._saved = y, targets.copy(), weights, total, x.shape
         return loss
 
-    def backward(self, dout=1, *, input_gradient=True):
+    def backward(  # type: ignore[override]
+        self, dout: float = 1, *, input_gradient: bool = True
+    ) -> MaybeFloats:
         y, targets, weights, total, shape = self._recall()
         if not flag(input_gradient, "input_gradient"):
             return None
         return mean_cross_entropy_backward(y, targets, weights, total, dout).reshape(shape)
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         weight = None if self.class_weight is None else self.class_weight.tolist()
         return {"label_smoothing": self.label_smoothing, "class_weight": weight, "ignore_index": self.ignore_index}
 
-    def accuracy(self, scores, t):
+    def accuracy(self, scores: ArrayLike, t: ArrayLike) -> float:
         """Return the share of samples whose highest score is that of their class; ignored ones do not count.
 
         Where t gives each class a probability, the class of a sample is the one of the highest. A sample whose scores
@@ -101,9 +117,9 @@ class SoftmaxWithLoss(Layer):
             If the targets do not fit the scores, or all are ignored.
         """
         scores = as_input(scores, "scores", 2)
-        t, ignored = class_labels(t, *scores.shape, self.ignore_index, "scores")
+        labels, ignored = class_labels(t, len(scores), scores.shape[1], self.ignore_index, "scores")
         if ignored.all():
             raise ValueError(f"the accuracy of no samples is not defined: all {len(scores)} are ignored")
-        if t.ndim == 2:
-            t = t.argmax(axis=1)
-        return float(np.mean((predicted_classes(scores) == t)[~ignored]))
+        if labels.ndim == 2:
+            labels = labels.argmax(axis=1)
+        return float(np.mean((predicted_classes(scores) == labels)[~ignored]))

@@ -1,5 +1,9 @@
 """The smooth rectified linear unit."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from .._arrays import number
 from ..functional import softplus, softplus_backward
 from .activation import Activation
@@ -37,9 +41,9 @@ class Softplus(Activation):
     operation = staticmethod(softplus)
     gradient = staticmethod(softplus_backward)
 
-    def __init__(self, beta=1.0, threshold=20.0):
+    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
         self.beta = number(beta, "beta", positive=True)
         self.threshold = number(threshold, "threshold")
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         return {"beta": self.beta, "threshold": self.threshold}

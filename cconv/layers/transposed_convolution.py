@@ -1,10 +1,15 @@
 """The transposed convolutional layer."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._arrays import as_input, in_dtype_of
+from .._typing import Array, DType, Floats, Init, IntPair, MaybeFloats, Pad, Rng, Shape
 from ..functional import transposed_convolution, transposed_convolution_backward
 from ..geometry import pair, transposed_window
 from .filters import Filters
@@ -66,25 +71,25 @@ class TransposedConvolution(Filters):
 
     def __init__(
         self,
-        W=None,
-        b=None,
-        stride=1,
-        pad=0,
+        W: Array | None = None,
+        b: Array | None = None,
+        stride: IntPair = 1,
+        pad: Pad = 0,
         *,
-        output_padding=0,
-        filters=None,
-        size=None,
-        bias=True,
-        init="he",
-        dilation=1,
-        groups=1,
-    ):
+        output_padding: IntPair = 0,
+        filters: int | None = None,
+        size: IntPair | None = None,
+        bias: bool = True,
+        init: Init = "he",
+        dilation: IntPair = 1,
+        groups: int = 1,
+    ) -> None:
         super().__init__(
             W, b, stride, pad, filters=filters, size=size, bias=bias, init=init, dilation=dilation, groups=groups
         )
         self.output_padding = pair(output_padding, "output_padding", 0)
 
-    def build(self, input_shape, rng, dtype):
+    def build(self, input_shape: Shape, rng: Rng, dtype: DType) -> Shape:
         out = self.output_shape(input_shape)
         if self.W is None:
             channels, area = input_shape[0], math.prod(self.size)
@@ -93,7 +98,7 @@ class TransposedConvolution(Filters):
             self._begin(shape, fan_in, shape[1] * area, rng, dtype)
         return out
 
-    def output_shape(self, input_shape):
+    def output_shape(self, input_shape: Shape) -> Shape:
         channels, height, width = expect_images(input_shape)
         expected, own, filter_h, filter_w = self._shape(channels, transposed=True)
         if expected != channels:
@@ -103,17 +108,17 @@ class TransposedConvolution(Filters):
         )
         return own * self.groups, place.out_h, place.out_w
 
-    def multiply_adds(self, input_shape):
+    def multiply_adds(self, input_shape: Shape) -> int:
         return self.W.size * math.prod(input_shape[1:])
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Floats:
         x = as_input(x, "x", 4)
         self._expect_arrays()
         out = transposed_convolution(x, self.W, self.b, **self._settings())
         self._saved = x
         return out
 
-    def backward(self, dout, *, input_gradient=True):
+    def backward(self, dout: ArrayLike, *, input_gradient: bool = True) -> MaybeFloats:
         x = self._recall()
         dx, self.dW, db = transposed_convolution_backward(
             dout,
@@ -130,7 +135,7 @@ class TransposedConvolution(Filters):
     def _outputs(self):
         return np.shape(self.W)[1] * self.groups
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         return {**super().describe(), "output_padding": self.output_padding}
 
     def _settings(self):

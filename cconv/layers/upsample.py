@@ -1,7 +1,14 @@
 """Upsampling by repetition or interpolation."""
 
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from numpy.typing import ArrayLike
+
 from .._arrays import as_input
 from .._checks import choice, flag
+from .._typing import Floats, MaybeFloats, Shape
 from ..functional import upsample, upsample_backward
 from ..geometry import scale_pair, scaled_size
 from .layer import Layer, expect_images
@@ -36,29 +43,34 @@ class Upsample(Layer):
     [[[[4.0, 4.0]]]]
     """
 
-    def __init__(self, scale, mode="nearest", align_corners=False):
+    def __init__(
+        self,
+        scale: float | tuple[float, float],
+        mode: Literal["nearest", "bilinear"] = "nearest",
+        align_corners: bool = False,
+    ) -> None:
         self.mode = choice(mode, "mode", ("nearest", "bilinear"))
         self.align_corners = flag(align_corners, "align_corners")
         if align_corners and mode == "nearest":
             raise ValueError("align_corners is for mode='bilinear', got mode='nearest'")
         self.scale = scale_pair(scale)
 
-    def output_shape(self, input_shape):
+    def output_shape(self, input_shape: Shape) -> Shape:
         channels, *size = expect_images(input_shape)
         return (channels, *scaled_size(size, self.scale))
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Floats:
         x = as_input(x, "x", 4)
         out = upsample(x, self.scale, mode=self.mode, align_corners=self.align_corners)
         self._saved = x.shape, x.dtype
         return out
 
-    def backward(self, dout, *, input_gradient=True):
+    def backward(self, dout: ArrayLike, *, input_gradient: bool = True) -> MaybeFloats:
         shape, dtype = self._recall()
         if not flag(input_gradient, "input_gradient"):
             return None
         dx = upsample_backward(dout, shape, self.scale, mode=self.mode, align_corners=self.align_corners)
         return dx.astype(dtype, copy=False)
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         return {"scale": self.scale, "mode": self.mode, "align_corners": self.align_corners}

@@ -1,7 +1,14 @@
 """Zero padding."""
 
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import ArrayLike
+
 from .._arrays import as_input
 from .._checks import flag
+from .._typing import Floats, MaybeFloats, PadSides, Shape
 from ..functional import zero_pad, zero_pad_backward
 from ..geometry import padding
 from .layer import Layer, expect_images
@@ -27,20 +34,20 @@ class ZeroPad(Layer):
     [[[[0.0, 1.0, 1.0], [0.0, 0.0, 0.0]]]]
     """
 
-    def __init__(self, pad):
+    def __init__(self, pad: PadSides) -> None:
         self.pad = padding(pad)
 
-    def output_shape(self, input_shape):
+    def output_shape(self, input_shape: Shape) -> Shape:
         channels, height, width = expect_images(input_shape)
         return channels, height + sum(self.pad[0]), width + sum(self.pad[1])
 
-    def forward(self, x):
+    def forward(self, x: ArrayLike) -> Floats:
         x = as_input(x, "x", 4)
         out = zero_pad(x, self.pad)
         self._saved = out.shape, x.dtype
         return out
 
-    def backward(self, dout, *, input_gradient=True):
+    def backward(self, dout: ArrayLike, *, input_gradient: bool = True) -> MaybeFloats:
         shape, dtype = self._recall()
         if not flag(input_gradient, "input_gradient"):
             return None
@@ -49,5 +56,5 @@ class ZeroPad(Layer):
             raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
         return zero_pad_backward(dout, self.pad).astype(dtype, copy=False)
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         return {"pad": self.pad}

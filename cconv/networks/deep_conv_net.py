@@ -1,5 +1,13 @@
 """The book's deeper network for MNIST."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import DTypeLike
+
+from .._typing import Rng
 from ..geometry import image_shape, integer
 from ..layers import Affine, Convolution, Dropout, Pooling, Relu
 from .network import Network
@@ -34,21 +42,21 @@ class DeepConvNet(Network):
 
     def __init__(
         self,
-        input_dim=(1, 28, 28),
-        hidden_size=50,
-        output_size=10,
+        input_dim: tuple[int, int, int] = (1, 28, 28),
+        hidden_size: int = 50,
+        output_size: int = 10,
         *,
-        dropout_ratio=0.5,
-        dtype="float32",
-        rng=None,
-        seed=None,
-        classes=None,
-    ):
+        dropout_ratio: float = 0.5,
+        dtype: DTypeLike = "float32",
+        rng: Rng | None = None,
+        seed: int | None = None,
+        classes: Sequence[str] | None = None,
+    ) -> None:
         layers = []
         for filters, pad in ((16, 1), (32, 2), (64, 1)):
             layers += [Convolution(filters=filters, size=3, pad=1), Relu()]
             layers += [Convolution(filters=filters, size=3, pad=pad), Relu(), Pooling(2, 2, stride=2)]
         layers += [Affine(units=integer(hidden_size, "hidden_size", 1)), Relu(), Dropout(dropout_ratio)]
         layers += [Affine(units=integer(output_size, "output_size", 1)), Dropout(dropout_ratio)]
-        options = {"dtype": dtype, "rng": rng, "seed": seed, "classes": classes}
+        options: dict[str, Any] = {"dtype": dtype, "rng": rng, "seed": seed, "classes": classes}
         super().__init__(layers, image_shape(input_dim, "input_dim", 3), **options)

@@ -1,5 +1,13 @@
 """LeNet-5, with relu and max-pooling in place of the original's scaled tanh and trainable averages."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import DTypeLike
+
+from .._typing import Rng
 from ..geometry import image_shape, integer
 from ..layers import Affine, Convolution, Pooling, Relu
 from .network import Network
@@ -30,7 +38,16 @@ class LeNet5(Network):
     61706
     """
 
-    def __init__(self, input_dim=(1, 28, 28), output_size=10, *, dtype="float32", rng=None, seed=None, classes=None):
+    def __init__(
+        self,
+        input_dim: tuple[int, int, int] = (1, 28, 28),
+        output_size: int = 10,
+        *,
+        dtype: DTypeLike = "float32",
+        rng: Rng | None = None,
+        seed: int | None = None,
+        classes: Sequence[str] | None = None,
+    ) -> None:
         layers = [
             Convolution(filters=6, size=5, pad=2),
             Relu(),
@@ -44,5 +61,5 @@ class LeNet5(Network):
             Relu(),
             Affine(units=integer(output_size, "output_size", 1)),
         ]
-        options = {"dtype": dtype, "rng": rng, "seed": seed, "classes": classes}
+        options: dict[str, Any] = {"dtype": dtype, "rng": rng, "seed": seed, "classes": classes}
         super().__init__(layers, image_shape(input_dim, "input_dim", 3), **options)

@@ -1,11 +1,14 @@
 """Networks out of files: made of kinds that are known, and looked at before anything is allocated."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
 
 import numpy as np
 
 from .. import kernels
+from .._typing import File
 from ..layers.stack import CUSTOM, array_names, array_of, kind_of, known_kinds, named, nested, set_array
 from ..serialization import differences, read_network
 from .network import Network
@@ -13,7 +16,7 @@ from .network import Network
 __all__ = ["load"]
 
 
-def load(file, *, custom=None):
+def load(file: File, *, custom: Mapping[str, type] | None = None) -> Network:
     """Return the network that `Network.save` wrote, of its own class, with the parameters and all else in the file.
 
     No code comes from a file: its layers are of cconv's kinds, or of those that `custom` names. The kinds, settings and

@@ -1,6 +1,14 @@
 """A network of depthwise-separable convolutions."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import DTypeLike
+
 from .._checks import positive
+from .._typing import Rng
 from ..geometry import image_shape, integer
 from ..layers import Affine, BatchNormalization, Convolution, GlobalAveragePooling, Relu
 from .network import Network
@@ -39,8 +47,16 @@ class MobileNet(Network):
     """
 
     def __init__(
-        self, input_dim=(1, 28, 28), width=1.0, output_size=10, *, dtype="float32", rng=None, seed=None, classes=None
-    ):
+        self,
+        input_dim: tuple[int, int, int] = (1, 28, 28),
+        width: float = 1.0,
+        output_size: int = 10,
+        *,
+        dtype: DTypeLike = "float32",
+        rng: Rng | None = None,
+        seed: int | None = None,
+        classes: Sequence[str] | None = None,
+    ) -> None:
         width = positive(width, "width")
         channels = _scaled(16, width)
         layers = _unit(filters=channels, size=3)
@@ -49,7 +65,7 @@ class MobileNet(Network):
             channels = _scaled(filters, width)
             layers += _unit(filters=channels, size=1)
         layers += [GlobalAveragePooling(), Affine(units=integer(output_size, "output_size", 1))]
-        options = {"dtype": dtype, "rng": rng, "seed": seed, "classes": classes}
+        options: dict[str, Any] = {"dtype": dtype, "rng": rng, "seed": seed, "classes": classes}
         super().__init__(layers, image_shape(input_dim, "input_dim", 3), **options)
 
 

@@ -1,12 +1,17 @@
 """What every network does: run its layers in order, forwards and backwards."""
 
+from __future__ import annotations
+
 import copy
 import inspect
 import math
 import warnings
-from typing import TYPE_CHECKING
+from collections import OrderedDict, deque
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from .. import kernels
 from .._arrays import as_array, as_input, as_pixels, named_dtype, taken_dtype
@@ -14,6 +19,7 @@ from .._checks import flag
 from .._hints import METHODS, use
 from .._random import generator
 from .._showing import SHORT, in_lines
+from .._typing import ArrayDict, DType, File, Floats, LayerLike, Layers, Rng, Shape
 from ..geometry import integer
 from ..gradient import numerical_gradient
 from ..layers import SoftmaxWithLoss
@@ -36,8 +42,8 @@ from ..layers.stack import (
     text_of,
     undone,
 )
-from ..serialization import load_params, load_state, save_params
-from . import fusion, summary
+from ..serialization import NotLoaded, load_params, load_state, save_params
+from . import fusion, inference, summary
 from .parameters import Parameters
 
 __all__ = ["Network"]
@@ -98,9 +104,26 @@ class Network:
     (3, 10)
     """
 
+    __slots__ = ("__dict__", "__weakref__", "_plans")  # plans of a pass outside training are no attributes of a network
     _classes = None
+    layers: OrderedDict[str, LayerLike]
+    last_layer: LayerLike
+    input_shape: Shape
+    output_shapes: OrderedDict[str, Shape]
+    dtype: DType
+    training: bool
 
-    def __init__(self, layers, input_shape, *, dtype="float32", rng=None, seed=None, last_layer=None, classes=None):
+    def __init__(
+        self,
+        layers: Layers,
+        input_shape: Sequence[int],
+        *,
+        dtype: DTypeLike = "float32",
+        rng: Rng | None = None,
+        seed: int | None = None,
+        last_layer: LayerLike | None = None,
+        classes: Sequence[str] | None = None,
+    ) -> None:
         self.layers = named(layers)
         self.last_layer = SoftmaxWithLoss() if last_layer is None else last_layer
         if not callable(getattr(self.last_layer, "forward", None)):
@@ -137,11 +160,11 @@ class Network:
             return object.__getattribute__(self, name)  # again, for its own error: a property may have raised it
 
     @property
-    def classes(self):
+    def classes(self) -> list[str] | None:
         return None if self._classes is None else list(self._classes)
 
     @classes.setter
-    def classes(self, value):
+    def classes(self, value: Sequence[str] | None) -> None:
         self._classes = None if value is None else self._checked_classes(_names(value))
 
     def _checked_classes(self, names):
@@ -153,27 +176,27 @@ class Network:
         return names
 
     @property
-    def params(self):
+    def params(self) -> Parameters:
         # Made anew each time, from whatever layers there are now.
         return Parameters(self.layers)
 
     @property
-    def trainable_params(self):
+    def trainable_params(self) -> Parameters:
         """The parameters without those of frozen layers: what `gradient` has gradients of."""
         return Parameters(self.layers, frozen=False)
 
     @property
-    def takes_integers(self):
+    def takes_integers(self) -> bool:
         """Whether x may be images of uint8: the first layer is then a Scale, a Normalize or one that says so itself."""
         first = next(iter(self.layers.values()), None)
         return bool(getattr(first, "takes_integers", False))
 
     @property
-    def smallest_batch(self):
+    def smallest_batch(self) -> int:
         """How many samples a step in training takes at least: 2 where batch normalization would see single values."""
         return smallest_batch(self.layers, self.input_shape)
 
-    def predict(self, x, *, batch_size=100):
+    def predict(self, x: ArrayLike, *, batch_size: int = 100) -> Floats:
         """Return the scores of each class (before the softmax), outside training.
 
         A batch at a time, so that memory is that of one batch and of the scores, however many images there are. No
@@ -195,12 +218,13 @@ class Network:
         TypeError, ValueError
             If x holds integers (scale them first, or put Scale() first) or images of another shape.
         """
-        nested(self.layers)
         batch_size = integer(batch_size, "batch_size", 1)
         x = self._samples(x)
         return keeping_nothing(lambda: self._scores(x, batch_size))
 
-    def loss(self, x, t, *, batch_size=100, sample_weight=None):
+    def loss(
+        self, x: ArrayLike, t: ArrayLike, *, batch_size: int = 100, sample_weight: ArrayLike | None = None
+    ) -> float:
         """Return the loss of the scores of x against targets t, outside training.
 
         It is that of all scores at once, whatever the batches. To go back by hand, call the layers by hand: as in
@@ -228,7 +252,7 @@ class Network:
         scores = self.predict(x, batch_size=batch_size)
         return keeping_nothing(lambda: self._loss(scores, t, sample_weight))
 
-    def accuracy(self, x, t, batch_size=100):
+    def accuracy(self, x: ArrayLike, t: ArrayLike, batch_size: int = 100) -> float:
         """Return the share of right answers, outside training: what that is, the loss at the end says.
 
         After a softmax, images whose highest score is that of their class; after a sigmoid, scores on their target's
@@ -260,7 +284,7 @@ class Network:
             raise ValueError(f"the accuracy of no images is not defined: x has shape {np.shape(x)}")
         return measure(scores, t)
 
-    def gradient(self, x, t, *, sample_weight=None):
+    def gradient(self, x: ArrayLike, t: ArrayLike, *, sample_weight: ArrayLike | None = None) -> ArrayDict:
         """Return the gradient of the loss with respect to each parameter, by backpropagation.
 
         The forward pass is one in training; its loss is `last_layer.loss` afterwards. The way back ends at the first
@@ -288,18 +312,17 @@ class Network:
             running statistics, and what dropout has drawn.
         """
         layers = [layer for _, layer in nested(self.layers)]
-        x = self._batch(self._samples(x))
+        return undone([*layers, self.last_layer], lambda: self._gradient(x, t, sample_weight))
 
-        def step():
-            scores, steps = fusion.forward(self.layers, x, self.training)
-            self._loss(scores, t, sample_weight)
-            backward(steps, self.last_layer.backward())
-            forget([*self.layers.values(), self.last_layer])
-            return self.trainable_params.gradients()
+    def _gradient(self, x, t, sample_weight=None):
+        """Return what `gradient` does, for a caller who undoes a step that is ended early himself."""
+        scores, steps = fusion.forward(self.layers, self._batch(self._samples(x)), self.training)
+        self._loss(scores, t, sample_weight)
+        backward(steps, self.last_layer.backward())
+        forget([*self.layers.values(), self.last_layer])
+        return self.trainable_params.gradients()
 
-        return undone([*layers, self.last_layer], step)
-
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> Self:
         """Put all layers into training (the state a network begins in): dropout drops, batch statistics count.
 
         `predict`, `accuracy` and `loss` always run outside training; `gradient`, and layers that are called by hand,
@@ -311,11 +334,11 @@ class Network:
             layer.training = self.training
         return self
 
-    def eval(self):
+    def eval(self) -> Self:
         """Take all layers out of training, for a gradient with fixed statistics and no dropout."""
         return self.train(False)
 
-    def freeze(self, *names):
+    def freeze(self, *names: str) -> Self:
         """Leave these layers (all when none is named) as they are: `gradient` has nothing for their parameters.
 
         A block is frozen with all that is inside of it. Batch normalization that is frozen uses its running
@@ -328,7 +351,7 @@ class Network:
         """
         return self._set_frozen(names, True)
 
-    def unfreeze(self, *names):
+    def unfreeze(self, *names: str) -> Self:
         """Undo `freeze`.
 
         Raises
@@ -348,7 +371,7 @@ class Network:
                 layer.frozen = frozen
         return self
 
-    def summary(self):
+    def summary(self) -> str:
         """Return a table of the layers: output shapes, parameters, multiply-adds and memory for one image.
 
         Memory is that of a layer's output and of its parameters; a layer that works on its input's memory (Flatten)
@@ -366,13 +389,16 @@ class Network:
         nested(self.layers)
         return summary.table(self.layers, self.input_shape, self.dtype)
 
-    def __sklearn_clone__(self):
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__.copy()  # without a plan, which is of this very object
+
+    def __sklearn_clone__(self) -> NoReturn:
         raise TypeError(
             "a network is no estimator of scikit-learn: copy.deepcopy(network) copies it, and "
             "cconv.sklearn.ConvNetClassifier and ConvNetRegressor are estimators that make and train one"
         )
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         settings = {"input_shape": self.input_shape, "dtype": self.dtype.name}
         if self.dtype == np.float32:
             del settings["dtype"]
@@ -384,7 +410,9 @@ class Network:
     def _repr_html_(self):
         return summary.html(type(self).__name__, self.layers, self.input_shape, self.dtype)
 
-    def numerical_gradient(self, x, t, *, sample_weight=None):
+    def numerical_gradient(
+        self, x: ArrayLike, t: ArrayLike, *, sample_weight: ArrayLike | None = None
+    ) -> ArrayDict:
         """Return the same by central differences, computed on a float64 copy of the network: slow, and independent."""
         twin = copy.deepcopy(self)
         twin.dtype = np.dtype(np.float64)
@@ -406,7 +434,7 @@ class Network:
 
         return {name: numerical_gradient(loss, value) for name, value in twin.trainable_params.items()}
 
-    def save(self, file):
+    def save(self, file: File) -> None:
         """Write the whole network to a file, as safetensors, all of it or nothing: `cconv.load` gives it back.
 
         The file holds the arrays (`state_dict`) and what `architecture` returns: kinds, settings and names of the
@@ -437,7 +465,7 @@ class Network:
         """
         save_params(file, self.state_dict(), self.architecture(), name="file")
 
-    def save_params(self, file_name="params.pkl"):
+    def save_params(self, file_name: File = "params.pkl") -> None:
         """Write the parameters, and all else that `save` writes, to `file_name`, whatever its ending.
 
         Parameters
@@ -451,7 +479,7 @@ class Network:
         """
         save_params(file_name, self.state_dict(), self.architecture())
 
-    def load_params(self, file_name="params.pkl", *, strict=True):
+    def load_params(self, file_name: File = "params.pkl", *, strict: bool = True) -> NotLoaded:
         """Read parameters that `save_params`, `save` or a `Trainer` wrote, or a pickle of the chapter's, in place.
 
         A pickle is read without running anything that it holds: it must be a dict of float arrays, by the names of
@@ -485,7 +513,7 @@ class Network:
         """
         return load_params(file_name, self.state_dict(), self.architecture(), strict=strict)
 
-    def state_dict(self):
+    def state_dict(self) -> ArrayDict:
         """Return all arrays that belong to the network's state, by the names of their layers and their own.
 
         They are the very arrays that the layers hold: the parameters and what layers accumulate beside them. A step of
@@ -517,7 +545,7 @@ class Network:
                 state[full_name] = array
         return state
 
-    def load_state_dict(self, state, *, strict=True):
+    def load_state_dict(self, state: Mapping[str, ArrayLike], *, strict: bool = True) -> NotLoaded:
         """Write arrays into those of `state_dict`, in place.
 
         Parameters
@@ -546,7 +574,7 @@ class Network:
         """
         return load_state(state, self.state_dict(), strict=strict)
 
-    def architecture(self):
+    def architecture(self) -> dict[str, Any]:
         """Return what a file says of the network beside its arrays, as a dict of JSON values.
 
         To load parameters from a file, a network must agree in `input_shape`, `layers` and `loss`; to go on from a
@@ -589,10 +617,30 @@ class Network:
 
     def _scores(self, x, batch_size):
         """Return the scores of samples, a batch at a time."""
+        kept = self._kept_plans()
+        plan = inference.plan(self.layers, self._batch(x[:1]), kept)
+        scores = self._batches(x, batch_size, plan or self._unplanned)
+        if plan is not None:
+            kept.append(plan)
+        return scores
+
+    def _kept_plans(self):
+        """The plan of the last pass, for the next: of a pass that another thread makes meanwhile there is none."""
+        try:
+            return self._plans
+        except AttributeError:  # a new network, or a copy
+            self._plans = deque(maxlen=1)
+            return self._plans
+
+    def _unplanned(self, x):
+        return fusion.forward(self.layers, x, False, keep=False)[0]
+
+    def _batches(self, x, batch_size, run):
+        """Return what `run` makes of samples, a batch at a time."""
         scores = None
         for n in range(0, max(len(x), 1), batch_size):
             batch = self._batch(x[n : n + batch_size])
-            some = fusion.forward(self.layers, batch, False, keep=False)[0]
+            some = run(batch)
             if len(x) <= batch_size:
                 return some
             some = as_array(some, "the output of the last layer")

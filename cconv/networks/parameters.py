@@ -1,8 +1,12 @@
 """The parameters of a network, seen under the network's names."""
 
-from collections.abc import Mapping
+from __future__ import annotations
+
+from collections.abc import Iterator, KeysView, Mapping
+from typing import Any
 
 from .._arrays import as_parameter
+from .._typing import Array, ArrayDict, NamedLayers
 from ..layers import Layer
 from ..layers.stack import nested, param_names
 
@@ -34,10 +38,11 @@ class Parameters(Mapping):
         The parameters that weight decay leaves out: those that their layers name in `no_decay_names`.
     """
 
-    def __init__(self, layers, *, frozen=True):
+    def __init__(self, layers: NamedLayers, *, frozen: bool = True) -> None:
+        self._places: dict[str, Any]
         self._places = places = {}  # a layer, the parameter's name there, and whether that is an attribute's
-        self.full_names = {}
-        counts = {}
+        self.full_names: dict[str, str] = {}
+        counts: dict[str, int] = {}
         for layer_name, layer in nested(layers):
             names = getattr(layer, "param_names", ())
             is_attribute = bool(names)
@@ -50,14 +55,14 @@ class Parameters(Mapping):
                     places[f"{name}{count}"] = layer, name, is_attribute
                     self.full_names[f"{name}{count}"] = f"{layer_name}.{name}"
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> Array:
         layer, name, is_attribute = self._places[name]
         return getattr(layer, name) if is_attribute else layer.params[name]
 
-    def __setitem__(self, name, value):
+    def __setitem__(self, name: str, value: Array) -> None:
         self.update({name: value})
 
-    def update(self, values):
+    def update(self, values: Mapping[str, Array]) -> None:
         """Assign the arrays of a mapping, all of them or, if one does not fit, none."""
         values = dict(values)
         for name, value in values.items():
@@ -75,31 +80,31 @@ class Parameters(Mapping):
                 layer.params[name] = value
 
     @property
-    def no_decay(self):
+    def no_decay(self) -> frozenset[str]:
         return frozenset(
             key
             for key, (layer, name, _) in self._places.items()
             if name in getattr(layer, "no_decay_names", Layer.no_decay_names)
         )
 
-    def keys(self):
+    def keys(self) -> KeysView[str]:
         return self._places.keys()
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self._places)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._places)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         lines = (f"{name!r}: {value.dtype} array of shape {value.shape}" for name, value in self.items())
         return f"{{{', '.join(lines)}}}"
 
-    def copy(self):
+    def copy(self) -> ArrayDict:
         """Return a plain dict of the arrays themselves."""
         return dict(self)
 
-    def gradients(self):
+    def gradients(self) -> ArrayDict:
         """Return a dict of the gradient that lies beside each array in its layer."""
         return {
             key: getattr(layer, "d" + name) if is_attribute else layer.grads[name]

@@ -1,5 +1,13 @@
 """A residual network in the manner of CIFAR-10's."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import DTypeLike
+
+from .._typing import Rng
 from ..geometry import image_shape, integer
 from ..layers import Affine, BatchNormalization, Convolution, GlobalAveragePooling, Relu, Residual
 from .network import Network
@@ -37,16 +45,16 @@ class ResNet(Network):
 
     def __init__(
         self,
-        input_dim=(1, 28, 28),
-        depth=8,
-        filters=16,
-        output_size=10,
+        input_dim: tuple[int, int, int] = (1, 28, 28),
+        depth: int = 8,
+        filters: int = 16,
+        output_size: int = 10,
         *,
-        dtype="float32",
-        rng=None,
-        seed=None,
-        classes=None,
-    ):
+        dtype: DTypeLike = "float32",
+        rng: Rng | None = None,
+        seed: int | None = None,
+        classes: Sequence[str] | None = None,
+    ) -> None:
         depth = integer(depth, "depth", 8)
         if depth % 6 != 2:
             raise ValueError(f"depth must be 6n + 2 (8, 14, 20, ...), got {depth}")
@@ -59,7 +67,7 @@ class ResNet(Network):
                 shortcut = [] if stride == 1 else [_conv(width, 1, stride), BatchNormalization()]
                 layers += [Residual(body, shortcut), Relu()]
         layers += [GlobalAveragePooling(), Affine(units=integer(output_size, "output_size", 1))]
-        options = {"dtype": dtype, "rng": rng, "seed": seed, "classes": classes}
+        options: dict[str, Any] = {"dtype": dtype, "rng": rng, "seed": seed, "classes": classes}
         super().__init__(layers, image_shape(input_dim, "input_dim", 3), **options)
 
 

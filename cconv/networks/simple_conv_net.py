@@ -1,8 +1,14 @@
 """The chapter's network: one convolution, two fully connected layers."""
 
-from collections.abc import Mapping
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from numpy.typing import DTypeLike
 
 from .._checks import nonnegative
+from .._typing import Rng
 from ..geometry import image_shape, integer, pair
 from ..initializers import He, Normal, Xavier
 from ..layers import Affine, Convolution, Pooling, Relu
@@ -56,17 +62,17 @@ class SimpleConvNet(Network):
 
     def __init__(
         self,
-        input_dim=(1, 28, 28),
-        conv_param=CONV_PARAM,
-        hidden_size=100,
-        output_size=10,
-        weight_init_std=0.01,
+        input_dim: tuple[int, int, int] = (1, 28, 28),
+        conv_param: Mapping[str, Any] = CONV_PARAM,
+        hidden_size: int = 100,
+        output_size: int = 10,
+        weight_init_std: float | str = 0.01,
         *,
-        dtype="float32",
-        rng=None,
-        seed=None,
-        classes=None,
-    ):
+        dtype: DTypeLike = "float32",
+        rng: Rng | None = None,
+        seed: int | None = None,
+        classes: Sequence[str] | None = None,
+    ) -> None:
         if not isinstance(conv_param, Mapping):
             raise TypeError(f"conv_param must be a dict, got {conv_param!r}")
         unknown = ", ".join(repr(key) for key in conv_param if key not in CONV_PARAM)

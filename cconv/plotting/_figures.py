@@ -1,10 +1,11 @@
 """Figures: where they are drawn, shown and saved; matplotlib is imported when the first one is drawn."""
 
+import os
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 from .._extras import require
-from .._files import path_of
+from .._files import path_of, write
 
 __all__ = ["begin", "begin_axes", "figure_of", "finish", "headless", "inline", "present"]
 
@@ -38,7 +39,7 @@ def figure_of(width, height, file_name, purpose):
 def present(figure, file_name, dpi, purpose):
     """Save the figure, or show it if it has a window."""
     if file_name is not None:
-        figure.savefig(file_name, dpi=dpi)
+        _save(figure, file_name, dpi)
     elif figure.canvas.required_interactive_framework:
         require("matplotlib.pyplot", purpose).show()
     return figure
@@ -71,8 +72,22 @@ def finish(drawn, given, file_name, purpose, dpi=120):
     if given is None:
         return present(root, file_name, dpi, purpose)
     if file_name is not None:
-        root.savefig(file_name, dpi=dpi)
+        _save(root, file_name, dpi)
     return root
+
+
+def _save(figure, file_name, dpi):
+    """Write the picture into a file, all of it or nothing, in the format of the file's ending."""
+    import io
+
+    kind = os.path.splitext(file_name)[1][1:].lower()
+    if not kind:
+        kind = require("matplotlib", "a picture").rcParams["savefig.format"]
+        if os.path.basename(file_name):
+            file_name = f"{file_name.rstrip('.')}.{kind}"  # as matplotlib has it
+    file = io.BytesIO()
+    figure.savefig(file, format=kind, dpi=dpi)
+    write(file_name, file.getvalue())
 
 
 def inline(figure, alt, kind="png", dpi=110):

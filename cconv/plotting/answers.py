@@ -1,10 +1,16 @@
 """What a classifier answers: right, wrong, and how wrong."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._checks import argument
+from .._typing import DatasetLike, FileName
 from ..data import as_dataset
 from ..functions import sigmoid, softmax
 from ..geometry import integer
@@ -13,9 +19,16 @@ from ..networks import Network
 from ._figures import begin, begin_axes, finish
 from ._images import MOST, grid, show
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from ..networks import Network
+
 __all__ = ["plot_confusion_matrix", "plot_mistakes"]
 
 CHUNK = 1000  # images that are read and predicted at a time
+LONGEST = 24  # letters of a name beside a matrix
 NUMBERS = 20  # classes up to which a matrix has its numbers written into it
 
 
@@ -36,7 +49,14 @@ def answers(network, scores):
     return labels, np.take_along_axis(softmax(scores), labels[:, None], axis=1)[:, 0], scores.shape[1]
 
 
-def plot_confusion_matrix(t, y, *, classes=None, file_name=None, ax=None):
+def plot_confusion_matrix(
+    t: ArrayLike,
+    y: ArrayLike,
+    *,
+    classes: Sequence[str] | None = None,
+    file_name: FileName | None = None,
+    ax: Axes | None = None,
+) -> Figure:
     """Draw how many samples of each true class were taken for each class.
 
     The colour of a cell is its share of its row, which are the samples of one true class; up to 20 classes, its number
@@ -86,8 +106,9 @@ def plot_confusion_matrix(t, y, *, classes=None, file_name=None, ax=None):
     every = -(-len(names) // 40)  # names that do not run into each other
     places = range(0, len(names), every)
     is_long = max(map(len, names)) > 2
-    axes.set_xticks(places, [names[place] for place in places], rotation=90 if is_long else 0)
-    axes.set_yticks(places, [names[place] for place in places])
+    shown = [names[place] if len(names[place]) <= LONGEST else f"{names[place][:LONGEST]}…" for place in places]
+    axes.set_xticks(places, shown, rotation=90 if is_long else 0, parse_math=False)
+    axes.set_yticks(places, shown, parse_math=False)
     if len(names) <= NUMBERS:
         size = 9 if counts.max() < 1000 else 7
         for (row, column), count in np.ndenumerate(counts):
@@ -96,7 +117,15 @@ def plot_confusion_matrix(t, y, *, classes=None, file_name=None, ax=None):
     return finish(axes, ax, file_name, "plot_confusion_matrix")
 
 
-def plot_mistakes(network, x, t=None, *, count=24, file_name=None, figure=None):
+def plot_mistakes(
+    network: Network,
+    x: ArrayLike | DatasetLike,
+    t: ArrayLike | None = None,
+    *,
+    count: int = 24,
+    file_name: FileName | None = None,
+    figure: Figure | None = None,
+) -> Figure:
     """Draw the images that a network gets wrong, those first of whose wrong answer it is most certain.
 
     Above each stand the answer with its probability, and the true class.

@@ -1,10 +1,15 @@
 """Where in an image the reasons for an answer lie."""
 
+from __future__ import annotations
+
 import copy
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._arrays import as_array
+from .._typing import FileName
 from ..layers.convolution import Convolution
 from ..layers.stack import backward, forward, nested
 from ..networks import Network
@@ -12,10 +17,23 @@ from ._figures import begin, finish
 from ._images import few_images, grid, picture, show
 from .answers import answers, class_names, said
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ..networks import Network
+
 __all__ = ["plot_grad_cam", "plot_saliency"]
 
 
-def plot_grad_cam(network, x, target=None, *, layer=None, file_name=None, figure=None):
+def plot_grad_cam(
+    network: Network,
+    x: ArrayLike,
+    target: ArrayLike | None = None,
+    *,
+    layer: str | None = None,
+    file_name: FileName | None = None,
+    figure: Figure | None = None,
+) -> Figure:
     r"""Draw over images which of their parts speak for a class (Grad-CAM; Selvaraju et al., arXiv 1610.02391).
 
     .. math:: L = \mathrm{relu}\Big(\sum_k \alpha_k A^k\Big), \qquad
@@ -62,14 +80,21 @@ def plot_grad_cam(network, x, target=None, *, layer=None, file_name=None, figure
     def draw(axes, image, heat, title):
         show(axes, image, title)
         height, width = x.shape[2:]
-        heat = heat / heat.max() if heat.max() > 0 else heat
+        heat = _from_zero(heat)
         extent = (-0.5, width - 0.5, height - 0.5, -0.5)
         axes.imshow(heat, cmap="inferno", alpha=0.55, vmin=0, vmax=1, extent=extent, interpolation="bilinear")
 
     return _grid("plot_grad_cam", x, maps, titles, draw, file_name, figure)
 
 
-def plot_saliency(network, x, target=None, *, file_name=None, figure=None):
+def plot_saliency(
+    network: Network,
+    x: ArrayLike,
+    target: ArrayLike | None = None,
+    *,
+    file_name: FileName | None = None,
+    figure: Figure | None = None,
+) -> Figure:
     r"""Draw how much each pixel of an image changes the score of a class (Simonyan et al., arXiv 1312.6034).
 
     .. math:: M_{i,j} = \max_c \left| \frac{\partial y_t}{\partial x_{c,i,j}} \right|
@@ -112,11 +137,11 @@ def plot_saliency(network, x, target=None, *, file_name=None, figure=None):
     def draw(axes, image, heat, title):
         image = picture(image)
         image = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
-        heat = heat / heat.max() if heat.max() > 0 else heat
+        heat = _from_zero(heat)
         gap = np.ones((len(image), max(image.shape[1] // 14, 1), 3))
         axes.imshow(np.hstack([image, gap, np.repeat(heat[..., None], 3, axis=2)]), interpolation="nearest")
         axes.set_axis_off()
-        axes.set_title(title, fontsize=9)
+        axes.set_title(title, fontsize=9, parse_math=False)
 
     return _grid("plot_saliency", x, maps, titles, draw, file_name, figure, columns=4, wide=2)
 
@@ -145,6 +170,12 @@ def saliency(network, x, target=None):
     scores, steps = forward(twin.layers, twin._batch(x), False)
     dout, titles = _asked(network, scores, target)
     return np.abs(backward(steps, dout, input_gradient=True)).max(axis=1), titles, x
+
+
+def _from_zero(heat):
+    """Return a map of values that are not negative from 0 to 1, its largest finite one; 0 for a NaN."""
+    largest = heat.max(where=np.isfinite(heat), initial=0.0)
+    return np.nan_to_num(np.minimum(heat, largest)) / (largest or 1.0)
 
 
 def _twin(network, x):

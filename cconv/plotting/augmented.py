@@ -1,17 +1,37 @@
 """Images as augmentation changes them."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._arrays import as_array
 from .._random import checked_seed
+from .._typing import FileName
+from ..data.dataset import checked_batch
 from ..geometry import integer
 from ._figures import begin, finish
 from ._images import MOST, few, show
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 __all__ = ["plot_augmented"]
 
 
-def plot_augmented(augment, x, t=None, *, copies=7, seed=0, file_name=None, figure=None):
+def plot_augmented(
+    augment: Callable[..., Any],
+    x: ArrayLike,
+    t: ArrayLike | None = None,
+    *,
+    copies: int = 7,
+    seed: int = 0,
+    file_name: FileName | None = None,
+    figure: Figure | None = None,
+) -> Figure:
     """Draw images, and beside each what an augmentation makes of it in one epoch after the other.
 
     Parameters
@@ -58,7 +78,12 @@ def plot_augmented(augment, x, t=None, *, copies=7, seed=0, file_name=None, figu
         raise ValueError(f"copies must leave at most {MOST} pictures, got {copies} of each of {len(x)} images")
     t = np.zeros(len(x), np.int64) if t is None else as_array(t, "t")
     indices = np.arange(len(x))
-    changed = [augment(x, t, seed=seed, epoch=epoch, indices=indices)[0] for epoch in range(copies)]
+    changed = []
+    for epoch in range(copies):
+        images, _ = checked_batch(augment(x, t, seed=seed, epoch=epoch, indices=indices), len(x), "augment(x, t)")
+        if images.ndim != 4:
+            raise ValueError(f"augment(x, t) must return images of shape (N, C, H, W), got {images.shape}")
+        changed.append(images)
     columns = [("the image", x), *((f"epoch {number}", images) for number, images in enumerate(changed, 1))]
     size = 1.3 * len(columns), 1.4 * len(x) + 0.3
     drawn, file_name = begin("plot_augmented", size, file_name, figure)

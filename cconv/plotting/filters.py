@@ -1,14 +1,27 @@
 """Filters of convolutions as pictures."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._arrays import as_float
 from .._files import path_of
+from .._typing import FileName
 from ..geometry import integer
 from ..layers import Convolution
 from ..layers.stack import nested
 from ..networks import Network
 from ._figures import begin_axes, figure_of, finish, present
+from ._images import stretched
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from ..networks import Network
 
 __all__ = ["filter_show", "plot_filters"]
 
@@ -17,7 +30,9 @@ LONGEST = 2**16 - 1  # pixels that matplotlib draws
 MOST = 32  # filters, and channels of each, that are drawn where each channel is a picture
 
 
-def filter_show(filters, nx=8, margin=3, scale=10, *, file_name=None):
+def filter_show(
+    filters: ArrayLike, nx: int = 8, margin: int = 3, scale: int = 10, *, file_name: FileName | None = None
+) -> Figure:
     """Draw the filters of a convolution, one picture each.
 
     Parameters
@@ -68,8 +83,7 @@ def filter_show(filters, nx=8, margin=3, scale=10, *, file_name=None):
     canvas = np.ones((rows * tall, nx * wide, 3))
     for f, values in enumerate(filters.astype(np.float64)):
         values = values if C == 3 else np.repeat(values[:1], 3, axis=0)
-        low, high = values.min(), values.max()
-        values = (values - low) / (high - low) if high > low else np.full_like(values, 0.5)
+        values = stretched(values)
         top, left = f // nx * tall + margin, f % nx * wide + margin
         frame = min(margin, 1)  # a thin line around each filter, whose own edge may be white
         bottom, right = top + FH * scale, left + FW * scale
@@ -82,7 +96,9 @@ def filter_show(filters, nx=8, margin=3, scale=10, *, file_name=None):
     return present(figure, file_name, 100, "filter_show")
 
 
-def plot_filters(network, layer=None, *, file_name=None, ax=None):
+def plot_filters(
+    network: Network, layer: str | None = None, *, file_name: FileName | None = None, ax: Axes | None = None
+) -> Figure:
     """Draw the filters of a layer: one picture for each, or for each a row of its channels.
 
     Filters over images of 3 channels are drawn in colour, those of one channel in grey, one beside the other. Of
@@ -125,9 +141,7 @@ def plot_filters(network, layer=None, *, file_name=None, ax=None):
         raise ValueError(f"layer must be one of the convolutions {', '.join(convolutions)}, got {layer!r}")
     W = as_float(convolutions[name].W, "W").astype(np.float64)
     FN, C, FH, FW = W.shape
-    low, high = W.min(axis=(1, 2, 3), keepdims=True), W.max(axis=(1, 2, 3), keepdims=True)
-    flat = high == low
-    tiles = np.where(flat, 0.5, (W - low) / np.where(flat, 1.0, high - low))
+    tiles = np.stack([stretched(values) for values in W])
     if C in (1, 3):
         columns = min(FN, 8)
         tiles = tiles.transpose(0, 2, 3, 1)
@@ -142,7 +156,7 @@ def plot_filters(network, layer=None, *, file_name=None, ax=None):
     axes.imshow(picture, interpolation="nearest")
     axes.set_axis_off()
     part = f"; the first {min(FN, MOST)} × {min(C, MOST)} of them" if C not in (1, 3) and max(FN, C) > MOST else ""
-    axes.set_title(f"{name}: {FN} filters of {C} × {FH} × {FW}{part}", fontsize=10)
+    axes.set_title(f"{name}: {FN} filters of {C} × {FH} × {FW}{part}", fontsize=10, parse_math=False)
     return finish(axes, ax, file_name, "plot_filters")
 
 

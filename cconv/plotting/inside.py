@@ -1,13 +1,25 @@
 """What is inside of a network: the outputs of its layers, and the values of both."""
 
-import numpy as np
+from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .._typing import FileName
 from ..layers.layer import keeping_nothing
 from ..layers.stack import call
 from ..networks import Network
 from ._figures import begin, finish
-from ._images import MOST, few_images, grid, picture
+from ._images import MOST, few_images, grid, picture, stretched
 from .filters import mosaic
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ..networks import Network
 
 __all__ = ["plot_feature_maps", "plot_histograms"]
 
@@ -15,7 +27,14 @@ MAPS = 16  # of each layer
 BINS = 60
 
 
-def plot_feature_maps(network, x, layers=None, *, file_name=None, figure=None):
+def plot_feature_maps(
+    network: Network,
+    x: ArrayLike,
+    layers: str | Sequence[str] | None = None,
+    *,
+    file_name: FileName | None = None,
+    figure: Figure | None = None,
+) -> Figure:
     """Draw what the layers of a network make of an image: a row for each layer, a picture for each channel.
 
     Up to 16 channels of each are drawn, each layer from its smallest value (black) to its largest.
@@ -57,7 +76,7 @@ def plot_feature_maps(network, x, layers=None, *, file_name=None, figure=None):
     if layers is None:
         names = [name for name, out in found.items() if out.ndim == 4 and out.shape[2] * out.shape[3] > 1]
     else:
-        names = [layers] if isinstance(layers, str) else layers
+        names = [layers] if isinstance(layers, str) else layers  # type: ignore[assignment]
         if not isinstance(names, (list, tuple)) or not all(isinstance(n, str) and n in found for n in names):
             raise ValueError(f"layers must be names out of {', '.join(found)}, got {layers!r}")
         for name in names:
@@ -67,21 +86,23 @@ def plot_feature_maps(network, x, layers=None, *, file_name=None, figure=None):
     for name in names:
         maps = found[name][0].astype(np.float64)
         low, high = maps.min(), maps.max()
-        tiles = (maps[:MAPS] - low) / (high - low) if high > low else np.full_like(maps[:MAPS], 0.5)
+        tiles = stretched(maps)[:MAPS]
         count = f", the first {MAPS}" if len(maps) > MAPS else ""
         title = f"{name}: {' × '.join(map(str, maps.shape))}{count}; {low:.2g} to {high:.2g}"
-        rows.append((title, mosaic(np.nan_to_num(tiles)[..., None], MAPS)))
+        rows.append((title, mosaic(tiles[..., None], MAPS)))
     drawn, file_name = begin("plot_feature_maps", (10.0, 1.0 * len(rows) + 0.2), file_name, figure)
     for place, (title, image) in enumerate(rows, 1):
         axes = drawn.add_subplot(len(rows), 1, place)
         axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         axes.set_axis_off()
         axes.set_anchor("W")
-        axes.set_title(title, fontsize=8, loc="left")
+        axes.set_title(title, fontsize=8, loc="left", parse_math=False)
     return finish(drawn, figure, file_name, "plot_feature_maps")
 
 
-def plot_histograms(network, x=None, *, file_name=None, figure=None):
+def plot_histograms(
+    network: Network, x: ArrayLike | None = None, *, file_name: FileName | None = None, figure: Figure | None = None
+) -> Figure:
     """Draw how the values of each parameter are distributed, and, given inputs, those of each layer's output.
 
     There are 100 pictures at most: where there would be more, those of one dimension are left out, then the last ones.
@@ -117,10 +138,10 @@ def plot_histograms(network, x=None, *, file_name=None, figure=None):
     params = _network(network).params
     found = [(params.full_names[name], value, "C0") for name, value in params.items()]
     if x is not None:
-        x = network._samples(x)
-        if not len(x):
+        inputs = network._samples(x)
+        if not len(inputs):
             raise ValueError("x must hold inputs, got none")
-        found += [(f"output of {name}", out, "C1") for name, out in outputs(network, x).items()]
+        found += [(f"output of {name}", out, "C1") for name, out in outputs(network, inputs).items()]
     if not found:
         raise ValueError("network must have parameters where no x is given, got one without")
     total = len(found)
@@ -138,7 +159,7 @@ def plot_histograms(network, x=None, *, file_name=None, figure=None):
         if len(finite):
             axes.hist(finite, BINS, color=colour)
             lost = f"\nmean {finite.mean():.2g}, deviation {finite.std():.2g}{lost}"
-        axes.set_title(f"{name}, {'×'.join(map(str, values.shape))}{lost}", fontsize=8)
+        axes.set_title(f"{name}, {'×'.join(map(str, values.shape))}{lost}", fontsize=8, parse_math=False)
         axes.tick_params(labelsize=7)
         axes.ticklabel_format(axis="x", style="sci", scilimits=(-3, 4))
         axes.locator_params(axis="x", nbins=4)  # whose labels do not run into each other

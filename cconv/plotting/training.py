@@ -1,8 +1,20 @@
 """The course of a training as curves."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from .._arrays import as_float
+from .._typing import FileName
 from ..history import History
 from ._figures import begin, begin_axes, finish
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from ..history import History
 
 __all__ = ["plot_accuracy", "plot_history"]
 
@@ -14,7 +26,13 @@ def curve(axes, values, marker, label):
     axes.grid(alpha=0.3)
 
 
-def plot_accuracy(train_acc_list, test_acc_list, *, file_name=None, ax=None):
+def plot_accuracy(
+    train_acc_list: Sequence[float],
+    test_acc_list: Sequence[float],
+    *,
+    file_name: FileName | None = None,
+    ax: Axes | None = None,
+) -> Figure:
     """Draw training and test accuracy per epoch.
 
     Parameters
@@ -48,13 +66,13 @@ def plot_accuracy(train_acc_list, test_acc_list, *, file_name=None, ax=None):
             raise ValueError(f"{name} must be a sequence of numbers, got shape {lists[-1].shape}")
     labels = {"xlabel": "epoch", "ylabel": "accuracy"}
     axes, file_name = begin_axes("plot_accuracy", (6.4, 4.0), file_name, ax, **labels)
-    for values, marker, label in zip(lists, "os", ("train", "test"), strict=True):
-        curve(axes, values, marker, label)
+    for found, marker, label in zip(lists, "os", ("train", "test"), strict=True):
+        curve(axes, found, marker, label)
     axes.legend(loc="lower right")
     return finish(axes, ax, file_name, "plot_accuracy")
 
 
-def plot_history(history, *, file_name=None, figure=None):
+def plot_history(history: History, *, file_name: FileName | None = None, figure: Figure | None = None) -> Figure:
     """Draw the losses of a training, and its accuracies where it has some, epoch by epoch.
 
     Parameters

@@ -22,19 +22,23 @@
 cimport numpy as cnp
 from libc.stdint cimport uint8_t
 
-from cconv.kernels.conv.channels cimport ChannelJob, packed_values, run_channels
+from cconv.kernels.conv.channels cimport ChannelJob, pack_filters, packed_values, run_channels
+from cconv.kernels.conv.depthwise cimport DepthJob, run_depthwise
 from cconv.kernels.conv.describe cimport describe_channels, describe_pixels, describe_weights, describe_windows
+from cconv.kernels.conv.finish cimport Finish
 from cconv.kernels.conv.list cimport ListJob, run_list
-from cconv.kernels.conv.pixels cimport PixelJob, PixelWeightJob, run_pixel_weights, run_pixels
+from cconv.kernels.conv.pixels cimport PixelJob, PixelWeightJob, flip_filters, run_pixel_weights, run_pixels
 from cconv.kernels.conv.plan cimport (
-    ALIGNMENT, CACHE_LINE as LINE, GRADIENT_BYTES as BYTES, WINDOW_BYTES as TAP_BYTES, ChannelPlan, Geometry, ListPlan,
-    PixelPlan, ScatterPlan, WeightPlan, WindowPlan, addressable, list_refused, list_values, make_channels, make_list,
-    make_pixels, make_scatter, make_weights, make_windows, tile_width, weight_scratch, windows_refused
+    ALIGNMENT, CACHE_LINE as LINE, GRADIENT_BYTES as BYTES, WINDOW_BYTES as TAP_BYTES, ChannelPlan, DepthPlan, Geometry,
+    ListPlan, PixelPlan, ScatterPlan, WeightPlan, WindowPlan, addressable, as_one_row, depthwise_refused, is_one_row,
+    list_refused, list_values, make_channels, make_depthwise, make_list, make_pixels, make_scatter, make_weights,
+    make_windows, tile_width, weight_scratch, windows_refused
 )
 from cconv.kernels.conv.scatter cimport ScatterJob, run_scatter
 from cconv.kernels.conv.weights cimport WeightJob, run_weights
 from cconv.kernels.conv.windows cimport WindowJob, run_windows
 from cconv.kernels.runtime.arrays cimport data
+from cconv.kernels.runtime.calls cimport Call
 from cconv.kernels.runtime.division cimport ceil_div, round_up
 from cconv.kernels.runtime.compiler cimport PLANS_CHECKED
 from cconv.kernels.runtime.denormals cimport cconv_ftz_on, cconv_ftz_restore
@@ -58,13 +62,15 @@ GRADIENT_BYTES = BYTES  # for the sums of sets of images
 
 
 cdef enum Kind:
-    CHANNEL_OUTPUT, CHANNEL_POOLED, CHANNEL_INPUT, CHANNEL_WEIGHTS, PIXEL_OUTPUT, PIXEL_INPUT, SCATTER, WINDOW,
+    CHANNEL_OUTPUT, CHANNEL_POOLED, CHANNEL_INPUT, CHANNEL_WEIGHTS, PIXEL_OUTPUT, PIXEL_ROW_OUTPUT, PIXEL_INPUT,
+    DEPTHWISE, SCATTER, WINDOW,
     POOLED_WINDOW, LIST, POOLED_LIST, KINDS
 
 # Which plan an algorithm takes for a pass.
 cdef dict KIND_OF = {
     ("output", "channels"): CHANNEL_OUTPUT,
-    ("output", "pixels"): PIXEL_OUTPUT,
+    ("output", "pixels"): PIXEL_OUTPUT,  # or PIXEL_ROW_OUTPUT
+    ("output", "depthwise"): DEPTHWISE,
     ("pooled_output", "channels"): CHANNEL_POOLED,
     ("input_gradient", "channels"): CHANNEL_INPUT,
     ("input_gradient", "pixels"): PIXEL_INPUT,
@@ -99,6 +105,8 @@ cdef class Plan:
     cdef readonly tuple around  # padding that the filters reach, as np.pad takes it; () where there is none
     cdef readonly str windows_refused  # why the weight gradient cannot come from windows, or '',
     cdef readonly str list_refused  # and both gradients from a list
+    cdef readonly str depthwise_refused  # why outputs cannot be depthwise ones, or ''
+    cdef readonly bint one_row  # whether a plane of an image is one row, to filters of one tap
     cdef readonly double list_bytes  # of an image with its channels last, each in whole lines of the cache,
     cdef readonly object filter_bytes  # and of the filters, likewise
     cdef readonly dict choices  # what has been chosen by this plan; see algorithms.py
@@ -120,6 +128,8 @@ cdef class Plan:
         self.around = ((0, 0), (0, 0), (g.pt, bottom), (g.pl, right)) if g.pt or g.pl or bottom or right else ()
         self.windows_refused = windows_refused(g)
         self.list_refused = list_refused(g)
+        self.depthwise_refused = depthwise_refused(g)
+        self.one_row = is_one_row(g)
         pixel = round_up(g.C * itemsize, LINE)
         self.list_bytes = list_values(g) // round_up(g.C, g.lanes) * pixel
         self.filter_bytes = math.prod(filters) // g.C * pixel
@@ -133,12 +143,19 @@ cdef class Plan:
             self.made[kind] = tables
         return (<Tables>tables).plan
 
+    cdef Kind kind_of(self, str which, str algorithm) except *:
+        """Which plan an algorithm takes for a pass of this geometry."""
+        if which == "output" and algorithm == "pixels" and self.one_row:
+            return PIXEL_ROW_OUTPUT
+        return KIND_OF[which, algorithm]
+
     cdef Tables make(self, Kind kind):
         cdef Geometry* g = &self.g
+        cdef Geometry row
         cdef Tables tables = Tables()
         cdef bytearray memory = bytearray(
             max(sizeof(ChannelPlan), sizeof(WeightPlan), sizeof(WindowPlan), sizeof(ListPlan), sizeof(ScatterPlan),
-                sizeof(PixelPlan))
+                sizeof(PixelPlan), sizeof(DepthPlan))
         )
         cdef void* plan = <char*>memory
         if kind in (CHANNEL_OUTPUT, CHANNEL_POOLED, CHANNEL_INPUT):
@@ -147,6 +164,11 @@ cdef class Plan:
             owned = make_weights(<WeightPlan*>plan, g)
         elif kind in (PIXEL_OUTPUT, PIXEL_INPUT):
             owned = make_pixels(<PixelPlan*>plan, g, kind == PIXEL_INPUT)
+        elif kind == PIXEL_ROW_OUTPUT:
+            row = as_one_row(g)
+            owned = make_pixels(<PixelPlan*>plan, &row, False)
+        elif kind == DEPTHWISE:
+            owned = make_depthwise(<DepthPlan*>plan, g)
         elif kind == SCATTER:
             owned = make_scatter(<ScatterPlan*>plan, g)
         elif kind in (WINDOW, POOLED_WINDOW):
@@ -156,8 +178,8 @@ cdef class Plan:
         tables.plan = plan
         tables.owned = [memory, *owned]
         if PLANS_CHECKED:
-            for (which, algorithm), other in KIND_OF.items():
-                if other == kind:
+            for which, algorithm in KIND_OF:
+                if self.kind_of(which, algorithm) == kind:
                     self.check(which, algorithm, tables)
         return tables
 
@@ -171,24 +193,27 @@ cdef class Plan:
         """The plan of a pass by an algorithm as a dict of numbers and arrays, or None where none describes it."""
         if (which, algorithm) not in KIND_OF:
             raise ValueError(f"pass and algorithm must be one of {list(KIND_OF)}, got {(which, algorithm)}")
-        self.find(KIND_OF[which, algorithm])
-        return self.described(which, algorithm, self.made[KIND_OF[which, algorithm]])
+        kind = self.kind_of(which, algorithm)
+        self.find(kind)
+        return self.described(which, algorithm, self.made[kind])
 
     cdef dict described(self, str which, str algorithm, Tables tables):
-        cdef Kind kind = KIND_OF[which, algorithm]
+        cdef Kind kind = self.kind_of(which, algorithm)
         if kind == CHANNEL_WEIGHTS:
             made = describe_weights(<WeightPlan*>tables.plan)
         elif kind in (CHANNEL_OUTPUT, CHANNEL_POOLED, CHANNEL_INPUT):
             made = describe_channels(<ChannelPlan*>tables.plan, kind == CHANNEL_POOLED)
         elif kind in (WINDOW, POOLED_WINDOW):
             made = describe_windows(<WindowPlan*>tables.plan, self.g.lanes)
-        elif kind in (PIXEL_OUTPUT, PIXEL_INPUT):
+        elif kind in (PIXEL_OUTPUT, PIXEL_ROW_OUTPUT, PIXEL_INPUT):
             made = describe_pixels(<PixelPlan*>tables.plan, self.g.lanes)
         else:
             return None
         source, target = self.image, self.outputs
         if which == "input_gradient":
             source, target = target, source
+        if kind == PIXEL_ROW_OUTPUT:
+            source, target = ((channels, 1, H * W) for channels, H, W in (source, target))
         return {
             "pass": which, "algorithm": algorithm, "source": source, "filters": self.filters, "target": target,
             "steps": self.steps, "groups": self.groups, "itemsize": self.itemsize, **made,
@@ -238,13 +263,30 @@ cdef object run_channel_pass(Plan plan, Kind kind, cnp.ndarray source, cnp.ndarr
     cdef Py_ssize_t packed = packed_values(g)
     cdef cnp.ndarray scratch
     cdef ChannelJob job
+    cdef void* bias = data(b)
     if target.shape[0] == 0:
         return
+    if kind == CHANNEL_POOLED:
+        bias = NULL  # it is packed
     scratch = scratch_of(W, packed, g.private, num_threads)
-    job = ChannelJob(is_single(W), kind == CHANNEL_POOLED, data(source), data(W), data(b), data(target),
+    job = ChannelJob(is_single(W), kind == CHANNEL_POOLED, data(source),
+                     Finish(bias, NULL, 0, NULL, False), data(target),
                      <uint8_t*>data(argmax), g, source.shape[0], 1, data(scratch), behind(scratch, packed))
+    pack_for(g, W, b, kind == CHANNEL_POOLED, data(scratch))
     with nogil:
         run_channels(&job, num_threads)
+
+
+cdef void pack_for(const ChannelPlan* g, cnp.ndarray W, object b, bint pooled, void* packed):
+    """Pack the filters of a plan, and the bias of pooled outputs."""
+    cdef const void* filters = data(W)
+    cdef const void* bias = data(b)
+    cdef bint single = is_single(W)
+    with nogil:
+        if single:
+            pack_filters(<const float*>filters, <const float*>bias, g, pooled, <float*>packed)
+        else:
+            pack_filters(<const double*>filters, <const double*>bias, g, pooled, <double*>packed)
 
 
 def channels_output(Plan plan, cnp.ndarray x, cnp.ndarray W, object b, cnp.ndarray out, int num_threads, /):
@@ -292,20 +334,27 @@ cdef object run_pixel_pass(Plan plan, Kind kind, cnp.ndarray source, cnp.ndarray
     cdef Py_ssize_t flipped = round_up(W.size, ALIGNMENT) if kind == PIXEL_INPUT else 0
     cdef cnp.ndarray scratch
     cdef PixelJob job
-    cdef void* filters
+    cdef const void* filters = data(W)
+    cdef const void* read = filters
     if target.size == 0:
         return
     scratch = scratch_of(W, flipped, g.private, num_threads)
-    filters = data(scratch) if flipped > 0 else NULL
-    job = PixelJob(is_single(W), data(source), data(W), data(b), data(target), g, source.shape[0], 1,
+    if flipped > 0:
+        read = data(scratch)
+    job = PixelJob(is_single(W), data(source), read,
+                   Finish(data(b), NULL, 0, NULL, False), data(target), g, source.shape[0], 1,
                    behind(scratch, flipped))
     with nogil:
-        run_pixels(&job, filters, num_threads)
+        if flipped > 0 and job.single:
+            flip_filters(<const float*>filters, g, <float*>job.W)
+        elif flipped > 0:
+            flip_filters(<const double*>filters, g, <double*>job.W)
+        run_pixels(&job, num_threads)
 
 
 def pixels_output(Plan plan, cnp.ndarray x, cnp.ndarray W, object b, cnp.ndarray out, int num_threads, /):
     """Write the convolution of x with W, plus b, into out."""
-    run_pixel_pass(plan, PIXEL_OUTPUT, x, W, b, out, num_threads)
+    run_pixel_pass(plan, PIXEL_ROW_OUTPUT if plan.one_row else PIXEL_OUTPUT, x, W, b, out, num_threads)
 
 
 def pixels_input_gradient(Plan plan, cnp.ndarray dout, cnp.ndarray W, object b, cnp.ndarray dx, int num_threads, /):
@@ -322,6 +371,116 @@ def pixels_weight_gradient(Plan plan, cnp.ndarray dout, cnp.ndarray x, cnp.ndarr
                                              sets, data(scratch), behind(scratch, summed))
     with nogil:
         run_pixel_weights(&job, num_threads)
+
+
+# ---- depthwise
+
+
+def depthwise_output(Plan plan, cnp.ndarray x, cnp.ndarray W, object b, cnp.ndarray out, int num_threads, /):
+    """Write the convolution of x with W, plus b, into out."""
+    cdef DepthPlan* g = <DepthPlan*>plan.find(DEPTHWISE)
+    cdef cnp.ndarray scratch
+    cdef DepthJob job
+    if out.size == 0:
+        return
+    scratch = scratch_of(W, 0, g.private, num_threads)
+    job = DepthJob(is_single(W), data(x), data(W), Finish(data(b), NULL, 0, NULL, False), data(out), g, x.shape[0],
+                   data(scratch))
+    with nogil:
+        run_depthwise(&job, num_threads)
+
+
+# ---- outputs prepared for many batches, with what follows
+
+
+cdef struct Output:
+    Kind kind
+    void* g
+    bint single
+    const void* filters  # packed, for lanes of channels
+    const void* bias
+    const void* norm
+    Py_ssize_t channels
+
+
+cdef void run_output(void* given, const void* x, const void* branch, bint relu, void* out, Py_ssize_t N, void* scratch,
+                     int num_threads) noexcept nogil:
+    cdef Output* output = <Output*>given
+    cdef Finish after = Finish(output.bias, output.norm, output.channels, branch, relu)
+    cdef ChannelJob channels
+    cdef PixelJob pixels
+    cdef DepthJob depth
+    if output.kind in (CHANNEL_OUTPUT, CHANNEL_POOLED):
+        channels = ChannelJob(output.single, output.kind == CHANNEL_POOLED, x, after, out, NULL,
+                              <ChannelPlan*>output.g, N, 1, output.filters, scratch)
+        run_channels(&channels, num_threads)
+    elif output.kind == DEPTHWISE:
+        depth = DepthJob(output.single, x, output.filters, after, out, <DepthPlan*>output.g, N, scratch)
+        run_depthwise(&depth, num_threads)
+    else:
+        pixels = PixelJob(output.single, x, output.filters, after, out, <PixelPlan*>output.g, N, 1, scratch)
+        run_pixels(&pixels, num_threads)
+
+
+cdef class Prepared:
+    """An output pass with its filters packed: what does not change from one batch to the next.
+
+    `algorithm` is one of those of the pass; `pooled` has relu and 2 x 2 maxima follow. `norm` is None or (3, FN): what
+    is subtracted from each channel, multiplied and added. W, b and norm may change in place: `pack` takes that in.
+    """
+
+    cdef Plan plan
+    cdef cnp.ndarray W
+    cdef object b
+    cdef object norm
+    cdef cnp.ndarray packed
+    cdef Output output
+    cdef Call shown
+
+    def __init__(self, Plan plan, str algorithm, cnp.ndarray W, object b, object norm, bint pooled, /):
+        cdef Kind kind = plan.kind_of("pooled_output" if pooled else "output", algorithm)
+        cdef void* g = plan.find(kind)
+        cdef Py_ssize_t private, itemsize = plan.itemsize
+        cdef Py_ssize_t area = plan.g.OH // 2 * (plan.g.OW // 2) if pooled else plan.g.OH * plan.g.OW
+        self.plan, self.W, self.b, self.norm, self.packed = plan, W, b, norm, W
+        if kind in (CHANNEL_OUTPUT, CHANNEL_POOLED):
+            private = (<ChannelPlan*>g).private
+            self.packed = empty((packed_values(<ChannelPlan*>g),), W.dtype)
+        elif kind == DEPTHWISE:
+            private = (<DepthPlan*>g).private
+        else:
+            private = (<PixelPlan*>g).private
+        self.output = Output(kind, g, is_single(W), data(self.packed), data(b), data(norm), plan.g.groups * plan.g.F)
+        if pooled:
+            self.output.bias = NULL  # it is packed
+        self.shown = Call(run_output, &self.output, private * itemsize,
+                          plan.g.groups * plan.g.C * plan.g.H * plan.g.W * itemsize,
+                          plan.g.groups * plan.g.F * area * itemsize)
+        self.pack()
+
+    @property
+    def call(self):
+        """Where its `Call` is, for programs (`cconv.kernels.program`)."""
+        return <size_t>&self.shown
+
+    def pack(self):
+        """Pack the filters, where lanes are channels."""
+        if self.output.kind in (CHANNEL_OUTPUT, CHANNEL_POOLED):
+            pack_for(<ChannelPlan*>self.output.g, self.W, self.b, self.output.kind == CHANNEL_POOLED, data(self.packed))
+
+    def __call__(self, cnp.ndarray x, object branch, bint relu, cnp.ndarray out, int num_threads, /):
+        """Write the outputs of a batch into out; `branch`, of its shape, is added unless None, and relu applied."""
+        cdef cnp.ndarray scratch
+        cdef const void* source = data(x)
+        cdef const void* added = data(branch)
+        cdef void* target = data(out)
+        cdef void* work
+        if out.size == 0:
+            return
+        scratch = scratch_of(self.W, 0, self.shown.scratch // self.plan.itemsize, num_threads)
+        work = data(scratch)
+        with nogil:
+            run_output(&self.output, source, added, relu, target, x.shape[0], work, num_threads)
 
 
 # ---- from dout to the input, and over listed outputs

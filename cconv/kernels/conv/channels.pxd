@@ -28,11 +28,12 @@ from cython cimport floating
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
+from cconv.kernels.conv.finish cimport Finish, finish_outputs
 from cconv.kernels.conv.padding cimport pad_image
 from cconv.kernels.conv.plan cimport ALIGNMENT, STRIP, ChannelPlan, Phase, Source, most_outputs
 from cconv.kernels.runtime._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.runtime.division cimport ceil_div, deal, quotient, round_up
-from cconv.kernels.vector.layout cimport pad, transpose_biased, transpose_padded
+from cconv.kernels.vector.layout cimport pad, transpose_padded
 from cconv.kernels.vector.prefetch cimport Prefetch, next_prefetch, plan_prefetch, prefetch_read, prefetch_write
 from cconv.kernels.vector.register_tile cimport tile, tile_product, tile_run
 
@@ -50,14 +51,13 @@ cdef struct ChannelJob:
     bint single  # float32; else float64
     bint pooled  # relu and 2 x 2 maxima follow
     const void* x  # IN, (N, groups * C, H, W) of the source
-    const void* W  # IN
-    void* bias  # IN, (groups * F,), or NULL
+    Finish after  # what follows the sums; of pooled outputs nothing: their biases are packed
     void* out  # OUT, (N, groups * F) planes of outputs, or of their maxima
     uint8_t* argmax  # OUT, the positions of the maxima, 0 to 3, or NULL
     ChannelPlan* g
     Py_ssize_t N
     Py_ssize_t parts  # into which the rows of an image are cut: each is a piece of work
-    void* packed  # weights of all groups; if pooled, then biases with zeros for the lanes beyond F
+    const void* packed  # IN, weights of all groups; if pooled, then biases with zeros for the lanes beyond F
     void* scratch  # g.private values for each thread
 
 cdef struct Part:  # of one image's outputs, or with maxima of theirs: some rows of one group
@@ -126,14 +126,14 @@ cdef inline void pack_group(const floating* W, const ChannelPlan* g, Py_ssize_t 
                     to += NR * lanes
 
 
-cdef inline void pack(const floating* W, floating* bias, floating* packed, const ChannelJob* job) noexcept nogil:
-    """Pack the filters of all groups, and if maxima follow the biases."""
-    cdef const ChannelPlan* g = job.g
+cdef inline void pack_filters(const floating* W, const floating* bias, const ChannelPlan* g, bint pooled,
+                              floating* packed) noexcept nogil:
+    """Pack the filters of all groups, and if maxima follow the biases, of which there may be none."""
     cdef Py_ssize_t group, f, F = g.result.F
     cdef floating* biases = packed + g.groups * g.weights
     for group in range(g.groups):
         pack_group(W, g, group, packed)
-    if job.pooled:
+    if pooled:
         memset(biases, 0, g.groups * g.biases * sizeof(floating))
         if bias != NULL:
             for f in range(g.groups * F):
@@ -247,7 +247,6 @@ cdef inline void compute_strip(const floating* image, floating* out, const Chann
     cdef int MR = 0, larger = 0
     cdef const floating* coming = <const floating*>strip.coming
     cdef const floating* packed = <const floating*>job.packed + strip.group * g.weights
-    cdef floating* bias = <floating*>job.bias
     cdef floating* compact = scratch + g.strips
     cdef floating* to
     cdef Row row
@@ -285,7 +284,8 @@ cdef inline void compute_strip(const floating* image, floating* out, const Chann
                 row.z1 = strip.z0 + k
                 compute_row(image, packed, g, &row, scratch + n * row.NR * lanes, ahead)
             n += k
-        transpose_biased(scratch, row.NR * lanes, n, F, NULL if bias == NULL else bias + f, to, area)
+        finish_outputs(<const floating*>scratch, row.NR * lanes, n, F, &job.after, f, <floating*>job.out,
+                       to - <floating*>job.out, area)
 
 
 cdef inline void compute_rows(const floating* image, const floating* next_image, floating* out, const ChannelJob* job,
@@ -388,7 +388,7 @@ cdef inline void compute_pooled(const floating* image, const floating* next_imag
                 max_of_rows(<const floating*>rows, <const floating*>rows + 2 * columns * step, columns, step,
                             bias + row.v * lanes, strip + n * step, positions, n)
                 n += columns
-            transpose_biased(strip, step, n, F, <const floating*>NULL, out + f * area + first * columns, area)
+            finish_outputs(<const floating*>strip, step, n, F, &job.after, f, out, f * area + first * columns, area)
             if argmax != NULL:
                 transpose_argmax(positions, step, n, F, argmax + f * area + first * columns, area)
 
@@ -441,13 +441,9 @@ cdef inline Py_ssize_t packed_values(const ChannelPlan* g) noexcept nogil:
 
 
 cdef inline void run_channels(ChannelJob* job, int num_threads) noexcept nogil:
-    """Fill in `parts` of a job, and run it."""
+    """Fill in `parts` of a job, whose filters are packed, and run it."""
     cdef const ChannelPlan* g = job.g
     cdef Py_ssize_t parts
-    if job.single:
-        pack(<const float*>job.W, <float*>job.bias, <float*>job.packed, job)
-    else:
-        pack(<const double*>job.W, <double*>job.bias, <double*>job.packed, job)
     # Threads begin with the same images in every call, and with few images the same parts of each: what a core wrote
     # in one call it finds in its cache in the next, and from another core's cache it comes slowly.
     parts = 1 if num_threads == 1 or job.N >= 4 * num_threads else ceil_div(4 * num_threads, job.N)

@@ -27,6 +27,7 @@
 from cython cimport floating
 from libc.string cimport memcpy, memset
 
+from cconv.kernels.conv.finish cimport Finish, finish_plane, is_plain
 from cconv.kernels.conv.plan cimport ALIGNMENT, PIXELS_MR, PixelPhase, PixelPlan, Split, pixel_vectors
 from cconv.kernels.runtime._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.runtime.division cimport ceil_div, deal, quotient, round_up
@@ -59,7 +60,7 @@ cdef struct PixelJob:  # outputs and input gradients
     bint single
     const void* x  # IN
     const void* W  # IN; for an input gradient the flipped filters
-    void* bias  # IN, or NULL
+    Finish after  # what follows the sums
     void* out  # OUT
     PixelPlan* g
     Py_ssize_t N
@@ -103,7 +104,7 @@ cdef struct FilterTile:  # some filters at some vectors of outputs
 
 
 cdef inline void filter_pixels(const FilterTile* tile, const floating* image, const PixelPlan* g, const floating* W,
-                               floating* bias, floating* out) noexcept nogil:
+                               const floating* bias, floating* out) noexcept nogil:
     cdef const PixelPhase* p = tile.phase
     cdef Py_ssize_t W_step = g.C * p.taps
     if floating is float:
@@ -147,7 +148,37 @@ cdef inline Py_ssize_t first_filter(const PixelPlan* g, Py_ssize_t block, Py_ssi
     return quotient(block * g.F, blocks) if block < blocks else g.F
 
 
-cdef inline void filter_group(const floating* x, floating* bias, floating* out, const PixelJob* job, Py_ssize_t item,
+cdef inline void filter_plane(const floating* image, floating* outs, const PixelJob* job, Py_ssize_t c, Py_ssize_t at,
+                              Py_ssize_t first, Py_ssize_t end) noexcept nogil:
+    """Compute blocks of filters of one tap: what a tile reads of all channels stays in the first cache for all of them.
+
+    c   the first channel of the group
+    at  where its outputs begin
+    """
+    cdef const PixelPlan* g = job.g
+    cdef const Finish* after = &job.after
+    cdef const floating* W = <const floating*>job.W
+    cdef const floating* bias = <const floating*>after.bias
+    cdef Py_ssize_t area = g.H * g.W, blocks = ceil_div(g.F, PIXELS_MR), b, f, i
+    cdef int larger = 0, wide = 0
+    cdef FilterTile tile
+    tile.phase = g.phase
+    tile.out_step = area
+    tile.first = 0
+    for i in range(deal(g.phase.vectors, pixel_vectors(<int>ceil_div(g.F, blocks)), &wide, &larger)):
+        tile.NR = wide + (i < larger)
+        for b in range(first, end):
+            f = first_filter(g, b, blocks)
+            tile.MR = <int>(first_filter(g, b + 1, blocks) - f)
+            filter_pixels(&tile, image, g, W + (c + f) * g.C, NULL if bias == NULL else bias + c + f,
+                          outs + at + f * area)
+        tile.first += tile.NR
+    if not is_plain(after):
+        for f in range(first_filter(g, first, blocks), first_filter(g, end, blocks)):
+            finish_plane(outs, area, after, c + f, at + f * area)
+
+
+cdef inline void filter_group(const floating* x, floating* outs, const PixelJob* job, Py_ssize_t item,
                               floating* mine) noexcept nogil:
     """Compute some blocks of filters of one group of one image: piece of work `item`."""
     cdef const PixelPlan* g = job.g
@@ -156,16 +187,23 @@ cdef inline void filter_group(const floating* x, floating* bias, floating* out, 
     cdef Py_ssize_t group = image_group - quotient(image_group, g.groups) * g.groups, b, f, l, s, i
     cdef int larger, wide
     cdef const floating* W = <const floating*>job.W
+    cdef Py_ssize_t c = group * g.F, at = image_group * g.F * area  # its first channel, and where that begins
+    cdef const Finish* after = &job.after
+    cdef const floating* bias = <const floating*>after.bias
     cdef const floating* image = x + image_group * size
+    cdef floating* out = outs + at
     cdef floating* strips = mine
     cdef FilterTile tile
-    out += image_group * g.F * area
     if bias != NULL:
-        bias += group * g.F
+        bias = bias + c
     if not g.in_place:
         split(image, x + job.N * g.groups * size, g, mine)
         image = mine
         strips = mine + round_up(g.C * g.plane, ALIGNMENT) + ALIGNMENT
+    if g.taps == 1 and g.in_rows and g.phases == 1:
+        filter_plane(image, outs, job, c, at, quotient(part * blocks, job.parts),
+                     quotient((part + 1) * blocks, job.parts))
+        return
     for b in range(quotient(part * blocks, job.parts), quotient((part + 1) * blocks, job.parts)):
         f = first_filter(g, b, blocks)
         tile.MR = <int>(first_filter(g, b + 1, blocks) - f)
@@ -177,45 +215,42 @@ cdef inline void filter_group(const floating* x, floating* bias, floating* out, 
             tile.first = wide = larger = 0
             for i in range(deal(tile.phase.vectors, pixel_vectors(tile.MR), &wide, &larger)):
                 tile.NR = wide + (i < larger)
-                filter_pixels(&tile, image, g, W + tile.phase.weights + (group * g.F + f) * g.C * tile.phase.taps,
+                filter_pixels(&tile, image, g, W + tile.phase.weights + (c + f) * g.C * tile.phase.taps,
                               NULL if bias == NULL else bias + f,
                               out + f * area if g.in_rows else strips + s * tile.MR * g.strip)
                 tile.first += tile.NR
         if not g.in_rows:
             for l in range(tile.MR):
                 merge(strips + l * g.strip, tile.MR * g.strip, g, out + (f + l) * area)
+        if not is_plain(after):  # while they are in the first cache
+            for l in range(tile.MR):
+                finish_plane(outs, area, after, c + f + l, at + (f + l) * area)
 
 
-cdef inline void filter_pieces(const floating* x, floating* bias, floating* out, const PixelJob* job, Pieces* pieces,
+cdef inline void filter_pieces(const floating* x, floating* out, const PixelJob* job, Pieces* pieces,
                                int slot) noexcept nogil:
     cdef floating* mine = <floating*>job.scratch + slot * job.g.private
     cdef Py_ssize_t item
     memset(mine, 0, job.g.private * sizeof(floating))
     while (item := take_piece(pieces, slot)) >= 0:
-        filter_group(x, bias, out, job, item, mine)
+        filter_group(x, out, job, item, mine)
 
 
 cdef inline void pixel_pieces(void* given, Pieces* pieces, int slot) noexcept nogil:
     cdef PixelJob* job = <PixelJob*>given
     if job.single:
-        filter_pieces(<const float*>job.x, <float*>job.bias, <float*>job.out, job, pieces, slot)
+        filter_pieces(<const float*>job.x, <float*>job.out, job, pieces, slot)
     else:
-        filter_pieces(<const double*>job.x, <double*>job.bias, <double*>job.out, job, pieces, slot)
+        filter_pieces(<const double*>job.x, <double*>job.out, job, pieces, slot)
 
 
-cdef inline void run_pixels(PixelJob* job, void* flipped, int num_threads) noexcept nogil:
-    """Run a job; an input gradient flips its filters first, into memory that it is given."""
+cdef inline void run_pixels(PixelJob* job, int num_threads) noexcept nogil:
+    """Fill in `parts` of a job, and run it; the filters of an input gradient are flipped."""
     cdef const PixelPlan* g = job.g
     job.parts = 1
     # With few pieces of work, threads share one; each splits the image for itself.
     if num_threads > 1:
         job.parts = max(min(ceil_div(4 * num_threads, job.N * g.groups), ceil_div(g.F, PIXELS_MR)), 1)
-    if flipped != NULL:
-        if job.single:
-            flip_filters(<const float*>job.W, g, <float*>flipped)
-        else:
-            flip_filters(<const double*>job.W, g, <double*>flipped)
-        job.W = flipped
     run_job(pixel_pieces, job, job.N * g.groups * job.parts, num_threads)
 
 

@@ -28,6 +28,11 @@ from cconv.kernels.vector.register_tile cimport (
 )
 from cconv.kernels.vector.vector cimport VECTOR_BYTES
 
+cdef extern from "conv/depthwise.h" nogil:
+    const int DEPTH_COLUMNS
+    ctypedef struct Depth "depth_geometry":
+        Py_ssize_t H, W, OH, OW, FH, FW, sh, sw, pt, pl, dh
+
 cdef extern from "conv/list.h" nogil:
     const int LIST_MR
     int list_vectors(int MR) noexcept
@@ -215,6 +220,14 @@ cdef struct PixelPlan:  # all passes whose lanes are pixels: pixels.pxd
     Py_ssize_t sums  # values of the sums of one set of images,
     Py_ssize_t blocks, sets  # blocks of groups, and the most sets
     Py_ssize_t private
+
+
+cdef struct DepthPlan:  # depthwise outputs: depthwise.pxd
+    Depth size
+    Py_ssize_t groups, F  # channels of the image, and filters for each of them
+    Py_ssize_t behind  # values that are read behind a row; size.pl values are read before one
+    Py_ssize_t lines, zeros  # values that pointers to an image's rows take, and a row of zeros
+    Py_ssize_t private  # values of scratch for each thread
 
 
 # ---- memory
@@ -927,3 +940,43 @@ cdef inline int set_pixel_scratch(PixelPlan* g, const Geometry* c, bint backward
         g.private = max(g.private, image + g.F * g.H * g.W + 2 * ALIGNMENT)
     g.private = round_up(g.private, ALIGNMENT)
     return 0
+
+
+# ---- depthwise
+
+
+cdef inline str depthwise_refused(const Geometry* c):
+    """Why outputs cannot be those of depthwise.pxd, or ''."""
+    if c.C != 1:
+        return "groups must have one channel each"
+    if c.dw != 1 or c.sw > 2:
+        return "the dilation of columns must be 1, and their stride 1 or 2"
+    return "" if c.FW <= DEPTH_COLUMNS else f"filters must have at most {DEPTH_COLUMNS} columns"
+
+
+cdef inline list make_depthwise(DepthPlan* g, const Geometry* c):
+    """Plan depthwise outputs; there are no tables."""
+    cdef Py_ssize_t rows = (c.OH - 1) * c.sh + (c.FH - 1) * c.dh + 1  # of an image with its padding
+    cdef Py_ssize_t last = (max(c.OW - c.lanes, 0)) * c.sw - c.pl  # the column where the last vector of a row begins
+    g.size = Depth(c.H, c.W, c.OH, c.OW, c.FH, c.FW, c.sh, c.sw, c.pt, c.pl, c.dh)
+    g.groups, g.F = c.groups, c.F
+    g.behind = max(last + c.FW - 1 + c.lanes * c.sw - c.W, 0)
+    g.lines = round_up(rows * <Py_ssize_t>sizeof(void*) // c.itemsize, ALIGNMENT)
+    g.zeros = round_up(c.pl + c.W + g.behind, ALIGNMENT)
+    g.private = round_up(addressable(<double>g.lines + g.zeros + c.pl + <double>c.H * c.W + g.behind), ALIGNMENT)
+    return []
+
+
+# ---- images as one row
+
+
+cdef inline bint is_one_row(const Geometry* c) noexcept nogil:
+    """Whether an output's pixel is that of the image, for filters of one tap: planes are rows without gaps."""
+    return c.FH == c.FW == c.sh == c.sw == 1 and c.pt == c.pl == 0 and c.OH == c.H and c.OW == c.W
+
+
+cdef inline Geometry as_one_row(const Geometry* c) noexcept nogil:
+    cdef Geometry row = c[0]
+    row.W = row.OW = c.H * c.W
+    row.H = row.OH = 1
+    return row

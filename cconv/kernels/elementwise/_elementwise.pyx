@@ -90,6 +90,13 @@ cdef struct Rescaling:
     const double* factor
     Py_ssize_t size, channels, inner
 
+cdef struct Sum:
+    bint single
+    const void* first
+    const void* second
+    void* out
+    Py_ssize_t size
+
 # What rescaling reads; it writes a floating.
 ctypedef fused value_t:
     uint8_t
@@ -460,3 +467,27 @@ def rescale(cnp.ndarray x, cnp.ndarray out, cnp.ndarray shift, cnp.ndarray facto
     )
     with nogil:
         run_job(rescale_pieces, &job, (job.size + CHUNK - 1) // CHUNK, num_threads)
+
+
+cdef void some_sums(const floating* first, const floating* second, floating* out, Sum* job, Pieces* pieces,
+                    int slot) noexcept nogil:
+    cdef Py_ssize_t piece, i
+    while (piece := take_piece(pieces, slot)) >= 0:
+        for i in range(piece * CHUNK, min((piece + 1) * CHUNK, job.size)):
+            out[i] = first[i] + second[i]
+
+
+cdef void sum_pieces(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef Sum* job = <Sum*>given
+    if job.single:
+        some_sums(<const float*>job.first, <const float*>job.second, <float*>job.out, job, pieces, slot)
+    else:
+        some_sums(<const double*>job.first, <const double*>job.second, <double*>job.out, job, pieces, slot)
+
+
+def add(cnp.ndarray first, cnp.ndarray second, cnp.ndarray out, int num_threads, /):
+    """Write first + second, three arrays of one size and dtype, into out."""
+    cdef Sum job = Sum(cnp.PyArray_TYPE(out) == cnp.NPY_FLOAT, cnp.PyArray_DATA(first), cnp.PyArray_DATA(second),
+                       cnp.PyArray_DATA(out), cnp.PyArray_SIZE(out))
+    with nogil:
+        run_job(sum_pieces, &job, (job.size + CHUNK - 1) // CHUNK, num_threads)

@@ -58,8 +58,13 @@ cdef struct Job:
     void* sums
     double* scratch      # NORM_ROOM for each thread
 
+cdef extern from "runtime/denormals.h" nogil:
+    unsigned cconv_ftz_on() noexcept
+    void cconv_ftz_restore(unsigned) noexcept
+
 cdef extern from "norm/norm.h" nogil:
     const int NORM_ROOM
+    double norm_scale(double var, double eps) noexcept
     Py_ssize_t piece_float(Py_ssize_t P) noexcept
     Py_ssize_t piece_double(Py_ssize_t P) noexcept
     void measure_float(const float* x, Py_ssize_t N, Py_ssize_t pitch, Py_ssize_t features, Py_ssize_t P, double* mean,
@@ -259,6 +264,39 @@ def batch_norm(cnp.ndarray x, cnp.ndarray out, cnp.ndarray mean, cnp.ndarray var
     job.beta, job.scratch = cnp.PyArray_DATA(beta), <double*>cnp.PyArray_DATA(scratch)
     with nogil:
         run_job(features, &job, (job.F + job.piece - 1) // job.piece, num_threads)
+
+
+cdef inline double number(cnp.ndarray values, Py_ssize_t i) noexcept:
+    if cnp.PyArray_TYPE(values) == cnp.NPY_FLOAT:
+        return (<const float*>cnp.PyArray_DATA(values))[i]
+    return (<const double*>cnp.PyArray_DATA(values))[i]
+
+
+cdef void fill_table(cnp.ndarray mean, cnp.ndarray var, const floating* gamma, const floating* beta, Py_ssize_t F,
+                     double eps, floating* table) noexcept:
+    cdef Py_ssize_t f
+    for f in range(F):
+        table[f] = <floating>number(mean, f)
+        table[F + f] = <floating>(gamma[f] * norm_scale(number(var, f), eps))
+        table[2 * F + f] = beta[f]
+
+
+def batch_norm_table(cnp.ndarray mean, cnp.ndarray var, cnp.ndarray gamma, cnp.ndarray beta, double eps,
+                     cnp.ndarray table, /):
+    """Write what `batch_norm` computes with, for a mean and a variance that are fixed, into table (3, F).
+
+    out = (x - table[0]) * table[1] + table[2]: a convolution that normalises its own output has its bits. gamma, beta
+    and table are of one dtype, mean and var of any.
+    """
+    cdef Py_ssize_t F = cnp.PyArray_SIZE(gamma)
+    cdef unsigned state = cconv_ftz_on()
+    if cnp.PyArray_TYPE(table) == cnp.NPY_FLOAT:
+        fill_table(mean, var, <float*>cnp.PyArray_DATA(gamma), <float*>cnp.PyArray_DATA(beta), F, eps,
+                   <float*>cnp.PyArray_DATA(table))
+    else:
+        fill_table(mean, var, <double*>cnp.PyArray_DATA(gamma), <double*>cnp.PyArray_DATA(beta), F, eps,
+                   <double*>cnp.PyArray_DATA(table))
+    cconv_ftz_restore(state)
 
 
 def batch_norm_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray mean, cnp.ndarray var, cnp.ndarray gamma,

@@ -2,7 +2,6 @@
  *
  *     transpose_matrix      rows become columns
  *     transpose_padded      the same, filled up with zeros to whole vectors: packs filters and gradients
- *     transpose_biased      the same, with a bias per column: unpacks the sums of a strip of outputs
  *     pad                   rows of an image, with the padding written out
  *     pad_split             the same, with the columns split by their phase: neighbours of a stride become neighbours
  *     add_shifted           adds a row to another one, moved sideways
@@ -70,37 +69,6 @@ static void NAME(transpose_padded)(const T *from, ptrdiff_t from_step, ptrdiff_t
             }
         }
     }
-}
-
-/* The same from a strip of whole vectors, plus bias[l] unless that is NULL. The strip may be read up to a whole vector
- * of rows. The last vector of rows overlaps the one before it, where there is one.
- *
- *     from      IN, (rows, columns in whole vectors), rows from_step apart
- *     bias      IN, (columns,), or NULL
- *     to        OUT, (columns, rows), rows to_step apart
- */
-static void NAME(transpose_biased)(const T *from, ptrdiff_t from_step, ptrdiff_t rows, ptrdiff_t columns, const T *bias,
-                                   T *to, ptrdiff_t to_step)
-{
-    for (ptrdiff_t l = 0; l < columns; l += LANES)
-        for (ptrdiff_t k = 0; k < rows; k += LANES) {
-            const ptrdiff_t i = k > 0 && rows - k < LANES ? rows - LANES : k;
-            const ptrdiff_t m = columns - l < LANES ? columns - l : LANES;
-            NAME(vec) block[LANES];
-            CCONV_UNROLL
-            for (int r = 0; r < LANES; r++) block[r] = NAME(load)(from + (i + r) * from_step + l);
-            NAME(transpose)(block);
-            T *const target = to + l * to_step + i;
-            CCONV_UNROLL
-            for (int r = 0; r < LANES; r++) {
-                if (r == m) break;
-                const NAME(vec) line = bias ? NAME(add)(block[r], NAME(broadcast)(bias[l + r])) : block[r];
-                if (rows >= LANES)
-                    NAME(store)(target + r * to_step, line);
-                else
-                    memcpy(target + r * to_step, &line, (size_t)rows * sizeof(T));
-            }
-        }
 }
 
 /* Write rows y0 to before y1 of a padded image.

@@ -8,10 +8,6 @@ cdef extern from "vector/layout.h" nogil:
     void transpose_matrix_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*, Py_ssize_t) noexcept
     void transpose_padded_float(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, float*, Py_ssize_t) noexcept
     void transpose_padded_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, double*, Py_ssize_t) noexcept
-    void transpose_biased_float(const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, const float*, float*,
-                                Py_ssize_t) noexcept
-    void transpose_biased_double(const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double*, double*,
-                                 Py_ssize_t) noexcept
     void pad_float(const float*, const float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
                    Py_ssize_t, float*) noexcept
     void pad_double(const double*, const double*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t,
@@ -40,14 +36,6 @@ cdef inline void transpose_padded(const floating* a, Py_ssize_t a_step, Py_ssize
         transpose_padded_float(a, a_step, rows, columns, to, to_step)
     else:
         transpose_padded_double(a, a_step, rows, columns, to, to_step)
-
-
-cdef inline void transpose_biased(const floating* a, Py_ssize_t a_step, Py_ssize_t rows, Py_ssize_t columns,
-                                  const floating* bias, floating* to, Py_ssize_t to_step) noexcept nogil:
-    if floating is float:
-        transpose_biased_float(a, a_step, rows, columns, bias, to, to_step)
-    else:
-        transpose_biased_double(a, a_step, rows, columns, bias, to, to_step)
 
 
 cdef inline void pad(const floating* x, const floating* end, Py_ssize_t H, Py_ssize_t W, Py_ssize_t top,

@@ -41,6 +41,10 @@ class Plan:
     @property
     def list_refused(self) -> str: ...
     @property
+    def depthwise_refused(self) -> str: ...
+    @property
+    def one_row(self) -> bool: ...
+    @property
     def list_bytes(self) -> float: ...
     @property
     def filter_bytes(self) -> int: ...
@@ -49,7 +53,40 @@ class Plan:
     def describe(self, which: str, algorithm: str, /) -> dict[str, Any] | None: ...
     def tile_work(self, which: str, /) -> float: ...
 
+class Prepared:
+    def __init__(
+        self,
+        plan: Plan,
+        algorithm: str,
+        W: NDArray[Any],
+        b: NDArray[Any] | None,
+        norm: NDArray[Any] | None,
+        pooled: bool,
+        /,
+    ) -> None: ...
+    @property
+    def call(self) -> int: ...
+    def pack(self) -> None: ...
+    def __call__(
+        self,
+        x: NDArray[Any],
+        branch: NDArray[Any] | None,
+        relu: bool,
+        out: NDArray[Any],
+        num_threads: int,
+        /,
+    ) -> None: ...
+
 def channels_output(
+    plan: Plan,
+    x: NDArray[Any],
+    W: NDArray[Any],
+    b: NDArray[Any] | None,
+    out: NDArray[Any],
+    num_threads: int,
+    /,
+) -> None: ...
+def depthwise_output(
     plan: Plan,
     x: NDArray[Any],
     W: NDArray[Any],

@@ -15,6 +15,15 @@ def batch_norm(
     num_threads: int,
     /,
 ) -> None: ...
+def batch_norm_table(
+    mean: NDArray[Any],
+    var: NDArray[Any],
+    gamma: NDArray[Any],
+    beta: NDArray[Any],
+    eps: float,
+    table: NDArray[Any],
+    /,
+) -> None: ...
 def batch_norm_backward(
     dout: NDArray[Any],
     x: NDArray[Any],

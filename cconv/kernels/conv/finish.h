@@ -1,0 +1,103 @@
+/* What follows the sums of a convolution before they are stored: its bias, and outside training what the next layers do.
+ *
+ *     out = sum + bias                           where there is one,
+ *     out = (out - centre) * scale + shift       normalization with given statistics; one value of each per channel,
+ *     out = out + branch                         the other branch of a residual block,
+ *     out = 0 where out <= 0                     relu; not a number stays
+ *
+ * in this order and with the formulas of norm.h, relu.h and NumPy's addition: the bits are those of the layers one by
+ * one. `finish_outputs` takes strips [output][channel] from registers of channels and transposes them, `finish_plane`
+ * takes outputs that are stored already.
+ *
+ * The body is compiled twice, for float and for double, by including this file into itself.
+ */
+#ifndef CCONV_CONV_FINISH_H
+#define CCONV_CONV_FINISH_H
+
+#include "vector/vector.h"
+
+/* Arrays of T; each may be NULL. */
+typedef struct {
+    const void *bias;   /* one value for each channel */
+    const void *norm;   /* centre, scale and shift, one after the other, each with `channels` values */
+    ptrdiff_t channels; /* of the output, over all groups */
+    const void *branch; /* of the output's shape */
+    int relu;
+} conv_finish;
+
+#define BODY "conv/finish.h"
+#include "vector/both_dtypes.h"
+
+#elif defined(T)
+
+CCONV_INLINE NAME(vec) NAME(normalized)(NAME(vec) x, NAME(vec) centre, NAME(vec) scale, NAME(vec) shift)
+{
+    return NAME(fma)(NAME(sub)(x, centre), scale, shift);
+}
+
+CCONV_INLINE NAME(vec) NAME(rectified)(NAME(vec) x)
+{
+#if defined(__GNUC__)
+    return NAME(mask_and)(x, ~(x <= NAME(broadcast)(0)));
+#else
+    T lane[LANES];
+    NAME(store)(lane, x);
+    for (int l = 0; l < LANES; l++) lane[l] = lane[l] <= 0 ? 0 : lane[l];
+    return NAME(load)(lane);
+#endif
+}
+
+/* Finish a vector of outputs of channel c, of which the first `count` count; the first is output `at` of the array. */
+CCONV_INLINE NAME(vec) NAME(finished)(NAME(vec) x, const conv_finish *after, ptrdiff_t c, ptrdiff_t at, ptrdiff_t count)
+{
+    const T *const norm = (const T *)after->norm + c, *const branch = (const T *)after->branch + at;
+    const ptrdiff_t channels = after->channels;
+    if (after->norm)
+        x = NAME(normalized)(x, NAME(broadcast)(norm[0]), NAME(broadcast)(norm[channels]), NAME(broadcast)(norm[2 * channels]));
+    if (after->branch) x = NAME(add)(x, NAME(load_until)(branch, branch + count));
+    return after->relu ? NAME(rectified)(x) : x;
+}
+
+/* out[at + l * to_step + i] = from[i * from_step + l], finished, for i < rows and l < columns; l = 0 is channel c. `from`
+ * may be read up to a whole vector of rows. The last vector of rows overlaps the one before it, where there is one. */
+static void NAME(finish_outputs)(const T *from, ptrdiff_t from_step, ptrdiff_t rows, ptrdiff_t columns,
+                                 const conv_finish *after, ptrdiff_t c, T *out, ptrdiff_t at, ptrdiff_t to_step)
+{
+    const T *const bias = (const T *)after->bias;
+    const int plain = !after->norm && !after->branch && !after->relu;
+    for (ptrdiff_t l = 0; l < columns; l += LANES)
+        for (ptrdiff_t k = 0; k < rows; k += LANES) {
+            const ptrdiff_t i = k > 0 && rows - k < LANES ? rows - LANES : k;
+            const ptrdiff_t m = columns - l < LANES ? columns - l : LANES;
+            NAME(vec) block[LANES];
+            CCONV_UNROLL
+            for (int r = 0; r < LANES; r++) block[r] = NAME(load)(from + (i + r) * from_step + l);
+            NAME(transpose)(block);
+            CCONV_UNROLL
+            for (int r = 0; r < LANES; r++) {
+                if (r == m) break;
+                const ptrdiff_t to = at + (l + r) * to_step + i;
+                NAME(vec) line = bias ? NAME(add)(block[r], NAME(broadcast)(bias[c + l + r])) : block[r];
+                if (!plain) line = NAME(finished)(line, after, c + l + r, to, rows);
+                if (rows >= LANES)
+                    NAME(store)(out + to, line);
+                else
+                    memcpy(out + to, &line, (size_t)rows * sizeof(T));
+            }
+        }
+}
+
+/* Finish `count` outputs of channel c from out[at] on, which have their bias. */
+static void NAME(finish_plane)(T *out, ptrdiff_t count, const conv_finish *after, ptrdiff_t c, ptrdiff_t at)
+{
+    ptrdiff_t k = 0;
+    for (; count - k >= LANES; k += LANES)
+        NAME(store)(out + at + k, NAME(finished)(NAME(load)(out + at + k), after, c, at + k, LANES));
+    if (k < count) {
+        NAME(vec) rest = NAME(load_until)(out + at + k, out + at + count);
+        rest = NAME(finished)(rest, after, c, at + k, count - k);
+        memcpy(out + at + k, &rest, (size_t)(count - k) * sizeof(T));
+    }
+}
+
+#endif

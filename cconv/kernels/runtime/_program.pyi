@@ -1,0 +1,9 @@
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+class Program:
+    size: int
+    def __new__(cls, steps: Sequence[tuple[Any, int, int, int, bool]], /) -> Program: ...
+    def __call__(self, x: NDArray[Any], out: NDArray[Any], turns: int, threads: int | Sequence[int], /) -> None: ...

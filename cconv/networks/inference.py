@@ -1,0 +1,304 @@
+"""A pass outside training, planned once and run on any number of batches.
+
+Outside training a sample's scores do not depend on its batch. So a plan takes a few images through all convolutions
+before the next few, while what one wrote is still in the cache for the next; and each thread takes images of its own,
+and does not wait for the others at every layer.
+
+A plan is a list of what is called with a batch. Layers that follow each other are one operation where a kernel runs
+them together, and operations that follow each other one program (`cconv.kernels.program`); their bits are those of the
+layers one by one:
+
+    Convolution, BatchNormalization, Relu       either of the last two may be missing
+    Residual that ends with such an operation   the shortcut is added there, and relu applied if it follows
+    Convolution, Relu, Pooling(2, 2, stride=2)
+    Affine, Relu
+
+There is a plan only where each layer is one of cconv's own, with the forward it came with. That is looked at in each
+call of a network; a plan is made again where a layer or a setting has changed. What arrays hold may change in place.
+"""
+
+from functools import partial
+from operator import is_
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import kernels
+from .._arrays import as_input, is_ready
+from ..functional import affine
+from ..functional.fused import PreparedConvolution
+from ..functional.normalization import normalization_table
+from ..layers import Affine, BatchNormalization, Concatenate, Convolution, Pooling, Relu, Residual
+from ..layers.affine import as_rows
+from ..layers.branches import Branches
+from ..layers.stack import call, known_kinds, nested
+
+__all__ = ["Plan", "plan"]
+
+# Bytes that the images of one turn may take in a program's buffers: a quarter of a second cache of 2 MiB. A fit.
+TURN_BYTES = 1 << 19
+
+FORWARDS = {kind: kind.forward for kind in known_kinds().values()}
+HALVING = Pooling(2, 2, stride=2).describe()
+
+
+def _own(layer):
+    """Say whether a layer is one of cconv's, with the forward it came with."""
+    kind = type(layer)
+    return kind in FORWARDS and kind.forward is FORWARDS[kind] and "forward" not in layer.__dict__
+
+
+class Operation(NamedTuple):
+    """One kernel of a program: the values it reads, adds (or -1) and writes, of which the program's input is 0."""
+
+    prepared: PreparedConvolution
+    source: int
+    branch: int
+    target: int
+    relu: bool
+    norm: tuple | None  # of what its table is made: gamma, beta, mean, variance and eps
+
+    def refresh(self):
+        """Take in what arrays hold now; return whether that will do."""
+        if self.norm is not None:
+            gamma, beta, mean, var, eps = self.norm
+            kernels.norm.batch_norm_table(mean, var, gamma, beta, eps, self.prepared.table)
+        return self.prepared.refresh()
+
+
+class Step(NamedTuple):
+    """What one layer, or several, do with a batch."""
+
+    out: object  # like its output for a batch of one
+    run: object = None  # of a batch, or
+    operations: tuple = ()  # which have their output as the last target
+    refreshes: tuple = ()  # what takes in what arrays hold now, and says whether that will do
+
+
+class Program:
+    """Operations that follow each other, run in turns of a few images."""
+
+    def __init__(self, operations, out):
+        self._run = kernels.program.Program([(op.prepared.run, *op[1:5]) for op in operations])
+        self._costs = [op.prepared.cost for op in operations]
+        self._images = max(TURN_BYTES // max(self._run.size, 1), 1)
+        self._shape, self._dtype = out.shape[1:], out.dtype
+
+    def __call__(self, x):
+        count, threads_for = len(x), kernels.cpu.threads_for
+        out = kernels.memory.empty((count, *self._shape), self._dtype)
+        if count > 1 and len(self._costs) > 1:
+            threads = min(threads_for(sum(self._costs) * count), count)
+            # As many turns for each thread, of nearly as many images.
+            turns = min(-(-count // (self._images * threads)) * threads, count)
+            self._run(x, out, turns, threads)
+        else:
+            self._run(x, out, 0, [threads_for(cost * count) for cost in self._costs])
+        return out
+
+
+def plan(layers, x, kept):
+    """Return a `Plan` of layers, a mapping, for batches like x, or None where a layer is not cconv's own.
+
+    It is the one in `kept`, a deque, where nothing has changed but what arrays hold; whoever takes it out of there uses
+    it alone, and may put it back.
+    """
+    key = x.shape[1:], x.dtype
+    state = _state(layers, [])
+    try:
+        last = kept.pop()
+    except IndexError:
+        last = None
+    if last is not None and last.key == key and _same(last.state, state) and last.refresh():
+        return last
+    nested(layers)
+    made = _steps(list(layers.values()), np.zeros((1, *x.shape[1:]), x.dtype))
+    return None if made is None else Plan(key, state, made)
+
+
+def _state(layers, state):
+    """Collect all that a plan depends on, but for what arrays hold: compared by identity."""
+    for layer in layers.values():
+        kind = type(layer)
+        state += layer, kind, getattr(kind, "forward", None)
+        state += getattr(layer, "__dict__", {}).values()
+        if isinstance(layer, Branches):
+            for branch in layer.branches.values():
+                _state(branch, state)
+    return state
+
+
+def _same(a, b):
+    return len(a) == len(b) and all(map(is_, a, b))
+
+
+class Plan:
+    """What layers do outside training: call it with batches."""
+
+    def __init__(self, key, state, steps):
+        self.key, self.state = key, state
+        self._runs, self._refreshes = _joined(steps), [refresh for step in steps for refresh in step.refreshes]
+
+    def refresh(self):
+        """Take in what arrays hold now; return whether that will do, or another plan is to be made."""
+        return all(refresh() for refresh in self._refreshes)
+
+    def __call__(self, x):
+        return _through(self._runs, x)
+
+
+def _joined(steps):
+    """Return what steps run, those of operations that follow each other as one program."""
+    runs, rest = [], list(steps)
+    while rest:
+        step = rest.pop(0)
+        if step.run is not None:
+            runs.append(step.run)
+            continue
+        several = [step]
+        while rest and rest[0].run is None:
+            several.append(rest.pop(0))
+        operations = []
+        _append(operations, several)
+        runs.append(Program(operations, several[-1].out))
+    return runs
+
+
+def _append(operations, steps, value=0):
+    """Append what steps do from a value on; return the value that they write last. Values are written in order."""
+    for step in steps:
+        before, values = len(operations), {-1: -1, 0: value}
+        for op in step.operations:
+            value = values[op.target] = before + op.target
+            operations.append(op._replace(source=values[op.source], branch=values[op.branch], target=value))
+    return value
+
+
+def _through(runs, x):
+    for run in runs:
+        x = run(x)
+    return x
+
+
+def _steps(layers, x):
+    """Return the steps of layers, x standing for a batch of one, or None if one of them is not cconv's own."""
+    steps, place = [], 0
+    while place < len(layers):
+        if not _own(layers[place]):
+            return None
+        made = MAKERS.get(type(layers[place]), _single)(layers, place, x)
+        if made is None:
+            return None
+        count, step = made
+        steps.append(step)
+        x = step.out
+        place += count
+    return steps
+
+
+# What makes a step of layers from a place on, x standing for a batch of one, returns how many layers that takes, and
+# the step.
+
+
+def _single(layers, place, x):
+    """A layer by itself."""
+    run = partial(call, layers[place], train_flg=False)
+    return 1, Step(run(x), run)
+
+
+def _follows(layers, place, kind):
+    """Return the layer at a place if there is one of this kind, as it came, else None."""
+    layer = layers[place] if place < len(layers) else None
+    return layer if type(layer) is kind and _own(layer) else None
+
+
+def _convolution(layers, place, x):
+    """A convolution with relu and pooling, or normalization and relu, as far as they follow."""
+    conv = layers[place]
+    conv._expect_arrays()
+    W, b = conv.W, conv.b
+    if conv.algorithm != "direct" or not _alike(x.dtype, W, *[b] * (b is not None)):
+        return _single(layers, place, x)
+    settings = {"stride": conv.stride, "pad": conv.pad, "dilation": conv.dilation, "groups": conv.groups}
+    pool = _follows(layers, place + 2, Pooling)
+    norm, relu, count = None, False, 3
+    if pool and pool.describe() == HALVING and _follows(layers, place + 1, Relu):
+        prepared = PreparedConvolution(x.shape[1:], W, b, pooled=True, **settings)
+    else:
+        norm = _norm(layers, place + 1, W)
+        table = None if norm is None else normalization_table(*norm)
+        prepared = PreparedConvolution(x.shape[1:], W, b, table=table, **settings)
+        count = 1 if norm is None else 2
+        relu = _follows(layers, place + count, Relu) is not None
+        count += relu
+    out = kernels.memory.empty((len(x), *prepared.shape), x.dtype)  # nobody looks at what it holds
+    operation = Operation(prepared, 0, -1, 1, relu, norm)
+    if prepared.pads:
+        return count, Step(out, lambda x: prepared(x, None, relu), refreshes=(operation.refresh,))
+    return count, Step(out, operations=(operation,), refreshes=(operation.refresh,))
+
+
+def _alike(dtype, *arrays):
+    """Say whether kernels take all arrays as they are, in one dtype."""
+    return all(is_ready(array) and array.dtype == dtype for array in arrays)
+
+
+def _norm(layers, place, W):
+    """Return gamma, beta, mean, variance and eps of a normalization of each channel that follows filters W, or None."""
+    norm = _follows(layers, place, BatchNormalization)
+    if norm is None:
+        return None
+    norm._expect_arrays()
+    running = norm._running()
+    fits = norm.gamma.size == len(W) and _alike(W.dtype, norm.gamma, norm.beta)
+    # What is a copy would not follow a change in place.
+    if not fits or running[0] is not norm.running_mean or running[1] is not norm.running_var:
+        return None
+    return norm.gamma, norm.beta, *running, norm.eps
+
+
+def _affine(layers, place, x):
+    """An affine layer, with relu if that follows."""
+    layer = layers[place]
+    if not _follows(layers, place + 1, Relu):
+        return _single(layers, place, x)
+
+    def run(x):
+        layer._expect_arrays()
+        return affine(as_rows(as_input(x, "x")), layer.W, layer.b, relu=True)
+
+    return 2, Step(run(x), run)
+
+
+def _branches(layers, place, x):
+    """Layers side by side: where a convolution ends the body of a residual block, it adds the shortcut."""
+    layer = layers[place]
+    stacks = [_steps(list(branch.values()), x) for branch in layer.branches.values()]
+    if None in stacks:
+        return None
+    refreshes = tuple(refresh for steps in stacks for step in steps for refresh in step.refreshes)
+    outs = [steps[-1].out if steps else x for steps in stacks]
+    last = stacks[0][-1].operations[-1:] if stacks[0] else ()
+    one_program = (
+        type(layer) is Residual
+        and not any(step.run for steps in stacks for step in steps)
+        and all(op.branch == -1 and not op.relu and not op.prepared.pooled for op in last)
+        and last
+        and len({(out.shape, out.dtype) for out in outs}) == 1
+    )
+    if not one_program:
+        runs = [_joined(steps) for steps in stacks]
+
+        def run(x):
+            return layer.join([_through(stack, x) for stack in runs])
+
+        return 1, Step(layer.join(outs), run, refreshes=refreshes)
+    operations = []
+    branch = _append(operations, stacks[1])
+    _append(operations, stacks[0])
+    relu = _follows(layers, place + 1, Relu) is not None
+    operations[-1] = operations[-1]._replace(branch=branch, relu=relu)
+    return 1 + relu, Step(outs[0], operations=tuple(operations), refreshes=refreshes)
+
+
+MAKERS = {Affine: _affine, Convolution: _convolution, Concatenate: _branches, Residual: _branches}

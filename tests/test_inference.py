@@ -1,0 +1,237 @@
+"""Passes outside training are planned once; their scores are those of the layers, whatever changes between calls."""
+
+import copy
+import gc
+import pickle
+import threading
+import weakref
+
+import numpy as np
+import pytest
+
+from cconv import (
+    Affine,
+    BatchNormalization,
+    Concatenate,
+    Convolution,
+    Dropout,
+    Flatten,
+    GlobalAveragePooling,
+    Network,
+    Pooling,
+    Relu,
+    Residual,
+    Scale,
+    Tanh,
+    functional,
+)
+from cconv.networks import inference
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def layers():
+    body = [Convolution(filters=6, size=3, pad=1), BatchNormalization(), Relu(), Convolution(filters=6, size=3, pad=1)]
+    return [
+        Convolution(filters=6, size=3, pad=1, bias=False),
+        BatchNormalization(),
+        Relu(),
+        Convolution(filters=6, size=3, pad=1, groups=6),
+        BatchNormalization(),
+        Residual([*body, BatchNormalization()]),
+        Relu(),
+        Convolution(filters=5, size=1),
+        Relu(),
+        Pooling(2, 2, stride=2),
+        GlobalAveragePooling(),
+        Affine(units=4),
+        Relu(),
+        Affine(units=3),
+    ]
+
+
+@pytest.fixture
+def network(rng):
+    network = Network(layers(), (2, 8, 9), seed=0)
+    for name, value in network.state_dict().items():
+        value += (rng.uniform(0.1, 1, value.shape) if "var" in name else rng.standard_normal(value.shape)).astype("f4")
+    return network
+
+
+@pytest.fixture
+def x(rng):
+    return rng.standard_normal((7, 2, 8, 9)).astype(np.float32)
+
+
+def by_hand(network, x):
+    """The scores of the layers, one by one."""
+    for layer in copy.deepcopy(network).layers.values():
+        x = layer.forward(x, False) if getattr(layer, "takes_train_flg", False) else layer.forward(x)
+    return x
+
+
+def planned(network):
+    plans = network._kept_plans()
+    return plans[0] if plans else None
+
+
+def test_scores_have_the_bits_of_the_layers_one_by_one(cpu_level, num_threads, network, x, monkeypatch):
+    for size in (1, 10_000, 1 << 30):
+        monkeypatch.setattr(inference, "TURN_BYTES", size)
+        twin = copy.deepcopy(network)
+        assert twin.predict(x).tobytes() == by_hand(network, x).tobytes()
+        assert planned(twin) is not None
+
+
+def test_a_plan_stays_as_long_as_nothing_changes_but_what_arrays_hold(network, x):
+    network.predict(x)
+    plan = planned(network)
+    for array in network.state_dict().values():
+        array *= np.float32(1.25)
+    np.testing.assert_array_equal(network.predict(x), by_hand(network, x))
+    np.testing.assert_array_equal(network.predict(x[:2]), by_hand(network, x[:2]))
+    assert planned(network) is plan
+
+
+CHANGES = {
+    "a parameter": lambda network: setattr(network.layers["conv1"], "W", network.layers["conv1"].W * 2),
+    "a bias that goes": lambda network: setattr(network.layers["conv2"], "b", None),
+    "statistics": lambda network: setattr(network.layers["norm1"], "running_mean", np.full(6, 0.5, np.float32)),
+    "statistics of another dtype": lambda network: setattr(network.layers["norm1"], "running_var", np.full(6, 0.5)),
+    "statistics in a list": lambda network: setattr(network.layers["norm2"], "running_var", [1.0, 2, 3, 4, 5, 6]),
+    "eps": lambda network: setattr(network.layers["norm1"], "eps", 0.5),
+    "a setting": lambda network: (
+        setattr(network.layers["conv1"], "dilation", 2) or setattr(network.layers["conv1"], "pad", 2)
+    ),
+    "an algorithm": lambda network: setattr(network.layers["conv1"], "algorithm", "im2col"),
+    "a layer": lambda network: network.layers.update(relu1=Tanh()),
+    "a layer inside of a block": lambda network: network.layers["residual1"].body.update(relu1=Tanh()),
+    "a layer that goes": lambda network: network.layers.pop("relu1"),
+    "another order": lambda network: network.layers.move_to_end("relu2", last=False),
+    "a weight that is not finite": lambda network: network.layers["conv1"].W.__setitem__((0, 0, 0, 0), np.inf),
+    "a step of training": lambda network: network.gradient(np.ones((4, 2, 8, 9), np.float32), np.arange(4) % 3),
+}
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_changes_is_honoured_at_the_next_call(change, network, x):
+    before = network.predict(x)
+    CHANGES[change](network)
+    after = network.predict(x)
+    np.testing.assert_array_equal(after, by_hand(network, x))
+    assert before.tobytes() != after.tobytes() or change == "an algorithm"
+    assert network.predict(x).tobytes() == after.tobytes()
+
+
+class Shifted(Relu):
+    def forward(self, x):
+        return super().forward(x) + 1
+
+
+def override(network, monkeypatch):
+    monkeypatch.setattr(network.layers["relu1"], "forward", Shifted().forward, raising=False)
+
+
+def override_the_class(network, monkeypatch):
+    monkeypatch.setattr(Relu, "forward", lambda self, x: functional.relu(x) + 1)
+
+
+def replace(network, monkeypatch):
+    network.layers["relu1"] = Shifted()
+
+
+@pytest.mark.parametrize("change", [override, override_the_class, replace])
+def test_layers_that_are_not_what_they_were_run_one_by_one_on_whole_batches(change, network, x, monkeypatch):
+    network.predict(x)
+    change(network, monkeypatch)
+    sizes = []
+    forward = type(network.layers["affine1"]).forward
+    monkeypatch.setattr(Affine, "forward", lambda self, x: sizes.append(len(x)) or forward(self, x))
+    scores = network.predict(x)
+    assert planned(network) is None and set(sizes) == {len(x)}
+    np.testing.assert_array_equal(scores, by_hand(network, x))
+
+
+def test_what_comes_before_and_between_is_planned_too(rng):
+    inner = [Convolution(filters=3, size=1), BatchNormalization(), Relu()]
+    stack = [
+        Scale(),
+        Dropout(0.5),
+        Concatenate(inner, []),
+        Convolution(filters=4, size=3),
+        Relu(),
+        Flatten(),
+        Affine(units=2),
+    ]
+    network = Network(stack, (2, 6, 5), seed=0)
+    x = rng.integers(0, 256, (9, 2, 6, 5)).astype(np.uint8)
+    np.testing.assert_array_equal(network.predict(x), by_hand(network, x))
+    assert planned(network) is not None
+
+
+def test_a_plan_goes_into_no_copy_and_no_pickle_and_ends_with_its_network(network, x):
+    network.predict(x)
+    assert planned(copy.copy(network)) is planned(copy.deepcopy(network)) is None
+    assert planned(pickle.loads(pickle.dumps(network))) is None
+    twin = copy.deepcopy(network)
+    twin.layers["relu1"].owner = twin  # a circle
+    twin.predict(x)
+    gone = weakref.ref(twin)
+    del twin
+    gc.collect()
+    assert gone() is None
+
+
+def test_several_threads_may_predict_with_one_network(network, x):
+    expected = by_hand(network, x)
+    wrong = []
+
+    def work():
+        for _ in range(20):
+            if network.predict(x).tobytes() != expected.tobytes():
+                wrong.append(1)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_door_has_the_bits_of_the_operations_one_by_one(dtype, cpu_level, num_threads, rng):
+    for shape, filters, groups in (((3, 4, 9, 17), (20, 4, 3, 3), 1), ((2, 5, 7, 3), (5, 1, 3, 3), 5)):
+        x, W = rng.standard_normal(shape).astype(dtype), rng.standard_normal(filters).astype(dtype)
+        gamma, beta, mean = rng.standard_normal((3, len(W))).astype(dtype)
+        var = rng.uniform(0.1, 2, len(W))
+        x[0, 0, 0, 0], gamma[1] = np.nan, 1e-40
+        settings = {"pad": 1, "stride": (1, 2), "groups": groups}
+        out = functional.convolution(x, W, **settings)
+        out = functional.batch_normalization(out, gamma, beta, mean, var)
+        branch = rng.standard_normal(out.shape).astype(dtype)
+        branch[-1] = 1e-42  # a denormal number of float32
+        expected = functional.relu(functional.add(out, branch))
+        got = functional.convolution_batch_normalization(
+            x, W, None, gamma, beta, mean, var, branch=branch, relu=True, **settings
+        )
+        assert got.tobytes() == expected.tobytes()
+
+
+def test_the_door_refuses_what_does_not_fit():
+    x, W, one = np.ones((1, 1, 3, 3)), np.ones((2, 1, 2, 2)), np.ones(2)
+    call = functional.convolution_batch_normalization
+    with pytest.raises(ValueError, match=r"gamma must have one value for each of the 2 filters, got shape \(3,\)"):
+        call(x, W, None, np.ones(3), one, one, one)
+    with pytest.raises(ValueError, match=r"var must have 2 values, got shape \(1,\)"):
+        call(x, W, None, one, one, one, np.ones(1))
+    with pytest.raises(ValueError, match=r"branch must have the output's shape \(1, 2, 2, 2\), got \(1, 2, 1, 1\)"):
+        call(x, W, None, one, one, one, one, branch=np.ones((1, 2, 1, 1)))
+    with pytest.raises(ValueError, match="eps must be"):
+        call(x, W, None, one, one, one, one, eps=0)
+    with pytest.raises(TypeError, match="relu must be"):
+        call(x, W, None, one, one, one, one, relu="yes")
