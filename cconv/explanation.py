@@ -28,9 +28,9 @@ class PassChoice(NamedTuple):
     reason : str
         Why it is taken, and which others are where the values allow it.
     fraction : float or None
-        The fraction of the multiply-adds of which the machine is capable that it is expected to reach. It follows from
-        sizes alone: how full vectors and registers are, and what is copied or transposed beside. None where the work
-        depends on the values.
+        The fraction of the multiply-adds of which the machine is capable that it is expected to reach at most. It
+        follows from sizes alone: how full vectors and registers are, and what is copied or transposed beside; what
+        waits for memory is left out. None where the work depends on the values.
     """
 
     name: str

@@ -1,4 +1,4 @@
-from typing import Any, Final
+from typing import Any, Final, final
 
 from numpy.typing import NDArray
 
@@ -8,6 +8,7 @@ VECTOR_BYTES: Final[int]
 WINDOW_BYTES: Final[int]
 GRADIENT_BYTES: Final[int]
 
+@final
 class Plan:
     def __init__(
         self,

@@ -19,6 +19,7 @@
 # Of the arguments: `plan` is that of the convolution whose image is x, or in a transposed convolution its output. x is
 # (N, C, H, W), W (FN, C / groups, FH, FW), dout and out (N, FN, OH, OW); biases and what is marked so may be None.
 
+cimport cython
 cimport numpy as cnp
 from libc.stdint cimport uint8_t
 
@@ -85,6 +86,7 @@ cdef dict KIND_OF = {
 }
 
 
+@cython.final
 cdef class Tables:
     """A struct of plan.pxd, and the memory that it and its tables lie in."""
 
@@ -92,6 +94,7 @@ cdef class Tables:
     cdef list owned
 
 
+@cython.final
 cdef class Plan:
     """All that follows from the geometry of a convolution, for images of any number.
 

@@ -145,7 +145,9 @@ cdef inline void flip_filters(const floating* W, const PixelPlan* g, floating* t
 
 cdef inline Py_ssize_t first_filter(const PixelPlan* g, Py_ssize_t block, Py_ssize_t blocks) noexcept nogil:
     """The first filter of a block, of which a group has so many; of the block behind the last, the end."""
-    return quotient(block * g.F, blocks) if block < blocks else g.F
+    if block == 0 or block == blocks:  # most groups are one block, whose pieces take no longer than a few divisions
+        return 0 if block == 0 else g.F
+    return quotient(block * g.F, blocks)
 
 
 cdef inline void filter_plane(const floating* image, floating* outs, const PixelJob* job, Py_ssize_t c, Py_ssize_t at,
