@@ -214,7 +214,7 @@ def convolution_backward(
     shape = len(x), *plan.outputs
     if dout.shape != shape:
         raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
-    values, none = Values(dout, x, W), (None, None)
+    values = Values(dout, x, W)
     by_input = by_weight = None
     if input_gradient or input_algorithm is not None:
         by_input = choose(plan, "input_gradient", input_algorithm, "input_algorithm", values)
@@ -223,14 +223,13 @@ def convolution_backward(
     threads = kernels.cpu.threads_for(COST * len(x) * plan.multiply_adds)
     empty = kernels.memory.empty
     dx = empty(x.shape, x.dtype) if input_gradient else None
-    parameters = dW, db = none
-    if parameter_gradient:
-        parameters = dW, db = empty(W.shape, W.dtype), empty(W.shape[:1], W.dtype) if bias else None
+    dW = empty(W.shape, W.dtype) if parameter_gradient else None
+    db = empty(W.shape[:1], W.dtype) if parameter_gradient and bias else None
     if input_gradient and parameter_gradient and by_input.run is by_weight.run:  # one for both
-        by_input.run(plan, dout, x, W, dx, *parameters, threads)
+        by_input.run(plan, dout, x, W, dx, dW, db, threads)
     else:
         if input_gradient:
-            by_input.run(plan, dout, x, W, dx, *none, threads)
+            by_input.run(plan, dout, x, W, dx, None, None, threads)
         if parameter_gradient:
-            by_weight.run(plan, dout, x, W, None, *parameters, threads)
+            by_weight.run(plan, dout, x, W, None, dW, db, threads)
     return in_dtype_of(given[0], dx), in_dtype_of(given[1], dW), in_dtype_of(given[1], db)
