@@ -36,22 +36,89 @@ COST = 0.2
 EXP_COST = 1.0
 
 
+class Elementwise:
+    """A function of each value on its own: what `cconv.functional` and the layers have in common of it.
+
+    Parameters
+    ----------
+    name : str
+        Of its two kernels, which stand in `cconv.kernels.elementwise`: ``name`` and ``name_backward``.
+    cost : float
+        Nanoseconds that one thread takes for one value, roughly: it only decides when a second thread pays.
+    settings : callable
+        Takes the settings in their order, and returns the numbers that the kernels take; what does not fit is an error.
+    kept : {'x', 'y'}
+        Whether the gradient is taken from the input or from the output.
+    """
+
+    def __init__(self, name, cost, settings=lambda: (), kept="x"):
+        self.name, self.cost, self.settings, self.kept = name, cost, settings, kept
+
+    def __call__(self, x, *settings):
+        return self.run(as_input(x, "x"), *settings)
+
+    def backward(self, dout, kept, *settings):
+        return self.run_backward(as_input(dout, "dout"), as_input(kept, self.kept), *settings)
+
+    def run(self, x, *settings):
+        """Do the same to an array that is as kernels take it."""
+        return _values(getattr(kernels.elementwise, self.name), x, self.cost, *self.settings(*settings))
+
+    def run_backward(self, dout, kept, *settings):
+        """Return dout times the derivative, from what was kept; both are as kernels take them."""
+        settings = self.settings(*settings)
+        dout, kept = promote(dout, kept)
+        if dout.shape != kept.shape:
+            raise ValueError(f"dout must have the output's shape {kept.shape}, got {dout.shape} beside {self.kept}")
+        dx = kernels.memory.empty(kept.shape, kept.dtype)
+        kernel = getattr(kernels.elementwise, f"{self.name}_backward")
+        kernel(dout, kept, dx, *settings, kernels.cpu.threads_for(self.cost * kept.size))
+        return dx
+
+
 def _values(kernel, x, cost, *settings):
     """Return what a kernel makes of each value of x."""
-    x = as_input(x, "x")
     out = kernels.memory.empty(x.shape, x.dtype)
     kernel(x, out, *settings, kernels.cpu.threads_for(cost * x.size))
     return out
 
 
-def _gradient(kernel, dout, kept, name, cost, *settings):
-    """Return dout times the derivative that a kernel takes from what forward kept, the input or the output."""
-    dout, kept = promote(as_input(dout, "dout"), as_input(kept, name))
-    if dout.shape != kept.shape:
-        raise ValueError(f"dout must have the output's shape {kept.shape}, got {dout.shape} beside {name}")
-    dx = kernels.memory.empty(kept.shape, kept.dtype)
-    kernel(dout, kept, dx, *settings, kernels.cpu.threads_for(cost * kept.size))
-    return dx
+def run_masked_relu(x):
+    """Return relu of x and its mask; see `relu`."""
+    mask = kernels.memory.empty((-(-x.size // MASK_BITS),), UINT64)
+    return _values(kernels.elementwise.relu_masked, x, COST, mask), mask
+
+
+def run_masked_relu_backward(dout, mask):
+    """Return dout where the mask of `run_masked_relu` says so, else 0."""
+    return _values(kernels.elementwise.relu_masked_backward, dout, COST, mask)
+
+
+def _negative_slope(negative_slope):
+    return (number(negative_slope, "negative_slope"),)
+
+
+def _alpha(alpha):
+    return (number(alpha, "alpha"),)
+
+
+def _by_tanh(approximate):
+    return (choice(approximate, "approximate", ("none", "tanh")) == "tanh",)
+
+
+def _softened(beta, threshold):
+    return number(beta, "beta", positive=True), number(threshold, "threshold")
+
+
+RELU = Elementwise("relu", COST, kept="y")
+LEAKY_RELU = Elementwise("leaky_relu", COST, _negative_slope)
+ELU = Elementwise("elu", EXP_COST, _alpha)
+GELU = Elementwise("gelu", EXP_COST, _by_tanh)
+SILU = Elementwise("silu", EXP_COST)
+SIGMOID = Elementwise("sigmoid", EXP_COST, kept="y")
+TANH = Elementwise("tanh", EXP_COST, kept="y")
+SOFTPLUS = Elementwise("softplus", EXP_COST, _softened)
+HARD_SWISH = Elementwise("hard_swish", COST)
 
 
 def relu(x, *, return_mask=False):
@@ -84,10 +151,8 @@ def relu(x, *, return_mask=False):
     array([0., 0., 2.])
     """
     if not flag(return_mask, "return_mask"):
-        return _values(kernels.elementwise.relu, x, COST)
-    x = as_input(x, "x")
-    mask = kernels.memory.empty((-(-x.size // MASK_BITS),), UINT64)
-    return _values(kernels.elementwise.relu_masked, x, COST, mask), mask
+        return RELU(x)
+    return run_masked_relu(as_input(x, "x"))
 
 
 def relu_backward(dout, y=None, *, mask=None):
@@ -117,7 +182,7 @@ def relu_backward(dout, y=None, *, mask=None):
     if (y is None) == (mask is None):
         raise ValueError(f"relu_backward takes one of y and mask, got {'none' if y is None else 'both'}")
     if mask is None:
-        return _gradient(kernels.elementwise.relu_backward, dout, y, "y", COST)
+        return RELU.backward(dout, y)
     dout = as_input(dout, "dout")
     words = (-(-dout.size // MASK_BITS),)
     mask = as_array(mask, "mask")
@@ -126,7 +191,7 @@ def relu_backward(dout, y=None, *, mask=None):
             f"mask must be uint64 of shape {words}, got {mask.dtype} of shape {mask.shape} for dout of shape "
             f"{dout.shape}"
         )
-    return _values(kernels.elementwise.relu_masked_backward, dout, COST, np.ascontiguousarray(mask, UINT64))
+    return run_masked_relu_backward(dout, np.ascontiguousarray(mask, UINT64))
 
 
 def leaky_relu(x, negative_slope=0.01):
@@ -157,8 +222,7 @@ def leaky_relu(x, negative_slope=0.01):
     >>> leaky_relu(np.array([-1.0, 0.0, 2.0]))
     array([-0.01,  0.  ,  2.  ])
     """
-    slope = number(negative_slope, "negative_slope")
-    return _values(kernels.elementwise.leaky_relu, x, COST, slope)
+    return LEAKY_RELU(x, negative_slope)
 
 
 def leaky_relu_backward(dout, x, negative_slope=0.01):
@@ -184,8 +248,7 @@ def leaky_relu_backward(dout, x, negative_slope=0.01):
     >>> leaky_relu_backward(np.ones(3), np.array([-1.0, 0.0, 2.0]))
     array([0.01, 0.01, 1.  ])
     """
-    slope = number(negative_slope, "negative_slope")
-    return _gradient(kernels.elementwise.leaky_relu_backward, dout, x, "x", COST, slope)
+    return LEAKY_RELU.backward(dout, x, negative_slope)
 
 
 def elu(x, alpha=1.0):
@@ -216,7 +279,7 @@ def elu(x, alpha=1.0):
     >>> elu(np.array([-1000.0, 0.0, 2.0]))
     array([-1.,  0.,  2.])
     """
-    return _values(kernels.elementwise.elu, x, EXP_COST, number(alpha, "alpha"))
+    return ELU(x, alpha)
 
 
 def elu_backward(dout, x, alpha=1.0):
@@ -242,7 +305,7 @@ def elu_backward(dout, x, alpha=1.0):
     >>> elu_backward(np.ones(3), np.array([-1000.0, 0.0, 2.0]), 0.5)
     array([0. , 0.5, 1. ])
     """
-    return _gradient(kernels.elementwise.elu_backward, dout, x, "x", EXP_COST, number(alpha, "alpha"))
+    return ELU.backward(dout, x, alpha)
 
 
 def gelu(x, approximate="none"):
@@ -274,7 +337,7 @@ def gelu(x, approximate="none"):
     >>> gelu(np.array([-1.0, 0.0, 1.0])).round(4)
     array([-0.1587,  0.    ,  0.8413])
     """
-    return _values(kernels.elementwise.gelu, x, EXP_COST, _by_tanh(approximate))
+    return GELU(x, approximate)
 
 
 def gelu_backward(dout, x, approximate="none"):
@@ -301,11 +364,7 @@ def gelu_backward(dout, x, approximate="none"):
     >>> gelu_backward(np.ones(3), np.array([-1.0, 0.0, 1.0])).round(4)
     array([-0.0833,  0.5   ,  1.0833])
     """
-    return _gradient(kernels.elementwise.gelu_backward, dout, x, "x", EXP_COST, _by_tanh(approximate))
-
-
-def _by_tanh(approximate):
-    return choice(approximate, "approximate", ("none", "tanh")) == "tanh"
+    return GELU.backward(dout, x, approximate)
 
 
 def silu(x):
@@ -335,7 +394,7 @@ def silu(x):
     >>> silu(np.array([-1.0, 0.0, 1.0])).round(4)
     array([-0.2689,  0.    ,  0.7311])
     """
-    return _values(kernels.elementwise.silu, x, EXP_COST)
+    return SILU(x)
 
 
 def silu_backward(dout, x):
@@ -360,7 +419,7 @@ def silu_backward(dout, x):
     >>> silu_backward(np.ones(3), np.array([-1.0, 0.0, 1.0])).round(4)
     array([0.0723, 0.5   , 0.9277])
     """
-    return _gradient(kernels.elementwise.silu_backward, dout, x, "x", EXP_COST)
+    return SILU.backward(dout, x)
 
 
 def sigmoid(x):
@@ -391,7 +450,7 @@ def sigmoid(x):
     >>> sigmoid(np.array([-1000.0, 0.0, 1000.0]))
     array([0. , 0.5, 1. ])
     """
-    return _values(kernels.elementwise.sigmoid, x, EXP_COST)
+    return SIGMOID(x)
 
 
 def sigmoid_backward(dout, y):
@@ -416,7 +475,7 @@ def sigmoid_backward(dout, y):
     >>> sigmoid_backward(np.ones(3), np.array([0.0, 0.5, 1.0]))
     array([0.  , 0.25, 0.  ])
     """
-    return _gradient(kernels.elementwise.sigmoid_backward, dout, y, "y", EXP_COST)
+    return SIGMOID.backward(dout, y)
 
 
 def tanh(x):
@@ -444,7 +503,7 @@ def tanh(x):
     >>> tanh(np.array([-1000.0, 0.0, 1000.0]))
     array([-1.,  0.,  1.])
     """
-    return _values(kernels.elementwise.tanh, x, EXP_COST)
+    return TANH(x)
 
 
 def tanh_backward(dout, y):
@@ -469,7 +528,7 @@ def tanh_backward(dout, y):
     >>> tanh_backward(np.ones(3), np.array([-1.0, 0.0, 0.5]))
     array([0.  , 1.  , 0.75])
     """
-    return _gradient(kernels.elementwise.tanh_backward, dout, y, "y", EXP_COST)
+    return TANH.backward(dout, y)
 
 
 def softplus(x, beta=1.0, threshold=20.0):
@@ -502,8 +561,7 @@ def softplus(x, beta=1.0, threshold=20.0):
     >>> softplus(np.array([-1000.0, 0.0, 30.0])).round(4)
     array([ 0.    ,  0.6931, 30.    ])
     """
-    settings = number(beta, "beta", positive=True), number(threshold, "threshold")
-    return _values(kernels.elementwise.softplus, x, EXP_COST, *settings)
+    return SOFTPLUS(x, beta, threshold)
 
 
 def softplus_backward(dout, x, beta=1.0, threshold=20.0):
@@ -531,8 +589,7 @@ def softplus_backward(dout, x, beta=1.0, threshold=20.0):
     >>> softplus_backward(np.ones(3), np.array([-1000.0, 0.0, 1000.0]))
     array([0. , 0.5, 1. ])
     """
-    settings = number(beta, "beta", positive=True), number(threshold, "threshold")
-    return _gradient(kernels.elementwise.softplus_backward, dout, x, "x", EXP_COST, *settings)
+    return SOFTPLUS.backward(dout, x, beta, threshold)
 
 
 def hard_swish(x):
@@ -562,7 +619,7 @@ def hard_swish(x):
     >>> hard_swish(np.array([-4.0, -1.5, 0.0, 4.0]))
     array([-0.   , -0.375,  0.   ,  4.   ])
     """
-    return _values(kernels.elementwise.hard_swish, x, COST)
+    return HARD_SWISH(x)
 
 
 def hard_swish_backward(dout, x):
@@ -587,7 +644,7 @@ def hard_swish_backward(dout, x):
     >>> hard_swish_backward(np.ones(3), np.array([-3.0, 0.0, 3.0]))
     array([0. , 0.5, 1. ])
     """
-    return _gradient(kernels.elementwise.hard_swish_backward, dout, x, "x", COST)
+    return HARD_SWISH.backward(dout, x)
 
 
 def softmax(x):

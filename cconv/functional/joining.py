@@ -31,7 +31,12 @@ def add(first, second):
     >>> add(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
     array([4., 6.])
     """
-    first, second = promote(as_input(first, "first"), as_input(second, "second"))
+    return run_add(as_input(first, "first"), as_input(second, "second"))
+
+
+def run_add(first, second):
+    """Return what `add` does, of arrays that are as kernels take them."""
+    first, second = promote(first, second)
     if first.shape != second.shape:
         raise ValueError(f"second must have the shape of first, {first.shape}, got {second.shape}")
     return np.add(first, second, out=kernels.memory.empty(first.shape, first.dtype))
@@ -64,7 +69,11 @@ def concatenate(arrays):
         arrays = list(arrays)
     except TypeError:
         raise TypeError(f"arrays must be a sequence of arrays, got {arrays!r}") from None
-    arrays = [as_input(array, f"arrays[{number}]") for number, array in enumerate(arrays)]
+    return run_concatenate([as_input(array, f"arrays[{number}]") for number, array in enumerate(arrays)])
+
+
+def run_concatenate(arrays):
+    """Return what `concatenate` does, of arrays that are as kernels take them."""
     if not arrays or min(array.ndim for array in arrays) < 2:
         raise ValueError(f"arrays must have 2 dimensions or more, got shapes {[array.shape for array in arrays]}")
     arrays = promote(*arrays)

@@ -246,7 +246,11 @@ def sigmoid_cross_entropy(x, t, *, pos_weight=None, sample_weight=None):
     >>> round(loss, 4), y
     (400.3466, array([0.5, 0. ]))
     """
-    x = as_input(x, "x")
+    return run_sigmoid_cross_entropy(as_input(x, "x"), t, pos_weight, sample_weight)
+
+
+def run_sigmoid_cross_entropy(x, t, pos_weight, sample_weight):
+    """Return what `sigmoid_cross_entropy` does; x is as kernels take it."""
     t, a = _weighted_targets(t, x, pos_weight)
     weights, divisor = value_weights(sample_weight, x)
     not_empty(x)
@@ -288,7 +292,11 @@ def sigmoid_cross_entropy_backward(y, t, dout=1, *, pos_weight=None, sample_weig
     >>> sigmoid_cross_entropy_backward(np.array([0.5, 0.0]), [1, 1])
     array([-0.25, -0.5 ])
     """
-    y = as_input(y, "y")
+    return run_sigmoid_cross_entropy_backward(as_input(y, "y"), t, dout, pos_weight, sample_weight)
+
+
+def run_sigmoid_cross_entropy_backward(y, t, dout, pos_weight, sample_weight):
+    """Return what `sigmoid_cross_entropy_backward` does; y is as kernels take it."""
     t, a = _weighted_targets(t, y, pos_weight, "y")
     weights, divisor = value_weights(sample_weight, y, "y")
     dx = kernels.memory.empty(y.shape, y.dtype)
@@ -356,7 +364,11 @@ def squared_error(x, t, *, reduction="mean", sample_weight=None):
     >>> squared_error(x, [1, 4]), squared_error(x, [1, 4], reduction="half_sum")
     (2.0, 2.0)
     """
-    x = as_input(x, "x")
+    return run_squared_error(as_input(x, "x"), t, reduction, sample_weight)
+
+
+def run_squared_error(x, t, reduction, sample_weight):
+    """Return what `squared_error` does; x is as kernels take it."""
     t = value_targets(t, x)
     weights, divisor = value_weights(sample_weight, x)
     factor = _factor(reduction, divisor)
@@ -395,7 +407,11 @@ def squared_error_backward(x, t, dout=1, *, reduction="mean", sample_weight=None
     >>> squared_error_backward(np.array([1.0, 2.0]), [1, 4])
     array([ 0., -2.])
     """
-    x = as_input(x, "x")
+    return run_squared_error_backward(as_input(x, "x"), t, dout, reduction, sample_weight)
+
+
+def run_squared_error_backward(x, t, dout, reduction, sample_weight):
+    """Return what `squared_error_backward` does; x is as kernels take it."""
     t = value_targets(t, x)
     weights, divisor = value_weights(sample_weight, x)
     scale = number(dout, "dout", finite=False) * _factor(reduction, divisor)
@@ -438,7 +454,11 @@ def huber(x, t, *, delta=1.0, sample_weight=None):
     >>> huber(np.array([1.0, 2.0]), [1.5, 5.0])
     1.3125
     """
-    x = as_input(x, "x")
+    return run_huber(as_input(x, "x"), t, delta, sample_weight)
+
+
+def run_huber(x, t, delta, sample_weight):
+    """Return what `huber` does; x is as kernels take it."""
     t = value_targets(t, x)
     delta = positive(delta, "delta")
     weights, divisor = value_weights(sample_weight, x)
@@ -477,7 +497,11 @@ def huber_backward(x, t, dout=1, *, delta=1.0, sample_weight=None):
     >>> huber_backward(np.array([1.0, 2.0]), [1.5, 5.0])
     array([-0.25, -0.5 ])
     """
-    x = as_input(x, "x")
+    return run_huber_backward(as_input(x, "x"), t, dout, delta, sample_weight)
+
+
+def run_huber_backward(x, t, dout, delta, sample_weight):
+    """Return what `huber_backward` does; x is as kernels take it."""
     t = value_targets(t, x)
     delta = positive(delta, "delta")
     weights, divisor = value_weights(sample_weight, x)

@@ -22,12 +22,26 @@ COST = 0.15
 LARGEST = 2**31 - 1  # positions in a window are int32
 
 
-def _place(shape, size, stride, pad, dilation, ceil_mode):
-    """Return the window's (fh, fw) and its `Window` over images of `shape`."""
+def place_of(shape, size, stride, pad, dilation, ceil_mode):
+    """Return the window's (fh, fw), its `Window` over images of `shape`, and the shape of the output."""
     size = pair(size, "window", 1)
     ceil_mode = flag(ceil_mode, "ceil_mode")
     stride = size if stride is None else stride
-    return size, window(*shape[2:], *size, stride, pad, dilation, ceil_mode=ceil_mode, pooling=True)
+    place = window(*shape[2:], *size, stride, pad, dilation, ceil_mode=ceil_mode, pooling=True)
+    out_shape = (*shape[:2], place.out_h, place.out_w)
+    checked_size(*out_shape, itemsize=8)
+    return size, place, out_shape
+
+
+def place_dtype(area):
+    """Return the dtype of places in windows of so many values."""
+    return np.dtype(np.uint8 if area <= 255 else np.int32)
+
+
+def expect_shape(dout, shape):
+    """Refuse a gradient that does not have the output's shape."""
+    if dout.shape != shape:
+        raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
 
 
 def max_pool(x, window, *, stride=None, pad=0, dilation=1, ceil_mode=False, return_argmax=False):
@@ -72,18 +86,21 @@ def max_pool(x, window, *, stride=None, pad=0, dilation=1, ceil_mode=False, retu
              [3., 2.]]]], dtype=float32)
     """
     return_argmax = flag(return_argmax, "return_argmax")
-    x = as_input(x, "x", 4)
-    size, place = _place(x.shape, window, stride, pad, dilation, ceil_mode)
-    shape = x.shape[:2] + (place.out_h, place.out_w)
-    checked_size(*shape, itemsize=8)
+    out, argmax = run_max_pool(as_input(x, "x", 4), window, stride, pad, dilation, ceil_mode, return_argmax)
+    return (out, argmax) if return_argmax else out
+
+
+def run_max_pool(x, window, stride, pad, dilation=1, ceil_mode=False, return_argmax=True):
+    """Return what `max_pool` does, and None in place of an argmax that is not wanted; x is as kernels take it."""
+    size, place, shape = place_of(x.shape, window, stride, pad, dilation, ceil_mode)
     out = kernels.memory.empty(shape, x.dtype)
     area = size[0] * size[1]
     if return_argmax and area > LARGEST:
         raise ValueError(f"window must have at most {LARGEST} values for an argmax, got {size[0]} x {size[1]}")
-    argmax = kernels.memory.empty(shape, _place_dtype(area)) if return_argmax else None
+    argmax = kernels.memory.empty(shape, place_dtype(area)) if return_argmax else None
     threads = kernels.cpu.threads_for(COST * out.size * area)
     kernels.pool.max_pool(x, out, argmax, *size, *place.steps, threads)
-    return (out, argmax) if return_argmax else out
+    return out, argmax
 
 
 def as_places(argmax, shape, area):
@@ -91,7 +108,7 @@ def as_places(argmax, shape, area):
 
     area is the number of values in a window.
     """
-    dtype = _place_dtype(area)
+    dtype = place_dtype(area)
     if not isinstance(argmax, np.ndarray) or argmax.shape != shape or argmax.dtype != dtype:
         raise ValueError(f"argmax must be the array that max_pool returned, of shape {shape} and {dtype}")
     argmax = required(argmax, dtype)
@@ -102,11 +119,6 @@ def as_places(argmax, shape, area):
             f"argmax must be the array that max_pool returned, of places from 0 to {area - 1}, got {outside}"
         )
     return argmax
-
-
-def _place_dtype(area):
-    """Return the dtype of places in windows of so many values."""
-    return np.dtype(np.uint8 if area <= 255 else np.int32)
 
 
 def max_pool_backward(dout, argmax, input_shape, window, *, stride=None, pad=0, dilation=1, ceil_mode=False):
@@ -144,11 +156,15 @@ def max_pool_backward(dout, argmax, input_shape, window, *, stride=None, pad=0, 
     """
     dout = as_input(dout, "dout", 4)
     input_shape = image_shape(input_shape)
-    size, place = _place(input_shape, window, stride, pad, dilation, ceil_mode)
-    shape = (*input_shape[:2], place.out_h, place.out_w)
-    if dout.shape != shape:
-        raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
+    size, _, shape = place_of(input_shape, window, stride, pad, dilation, ceil_mode)
     argmax = as_places(argmax, shape, size[0] * size[1])
+    return run_max_pool_backward(dout, argmax, input_shape, window, stride, pad, dilation, ceil_mode)
+
+
+def run_max_pool_backward(dout, argmax, input_shape, window, stride, pad, dilation=1, ceil_mode=False):
+    """Return what `max_pool_backward` does, of arrays that are as kernels take them."""
+    size, place, shape = place_of(input_shape, window, stride, pad, dilation, ceil_mode)
+    expect_shape(dout, shape)
     dx = kernels.memory.empty(input_shape, dout.dtype)
     threads = kernels.cpu.threads_for(COST * (dx.size + 4 * dout.size))
     if not kernels.pool.max_pool_backward(dout, argmax, dx, *size, *place.steps, threads):
@@ -184,11 +200,13 @@ def average_pool(x, window, *, stride=None, pad=0, ceil_mode=False, count_includ
     >>> average_pool(np.array([[[[1.0, 2.0], [3.0, 6.0]]]]), 2)
     array([[[[3.]]]])
     """
+    return run_average_pool(as_input(x, "x", 4), window, stride, pad, ceil_mode, count_include_pad)
+
+
+def run_average_pool(x, window, stride, pad, ceil_mode, count_include_pad):
+    """Return what `average_pool` does; x is as kernels take it."""
     count_include_pad = flag(count_include_pad, "count_include_pad")
-    x = as_input(x, "x", 4)
-    size, place = _place(x.shape, window, stride, pad, 1, ceil_mode)
-    shape = x.shape[:2] + (place.out_h, place.out_w)
-    checked_size(*shape, itemsize=8)
+    size, place, shape = place_of(x.shape, window, stride, pad, 1, ceil_mode)
     out = kernels.memory.empty(shape, x.dtype)
     threads = kernels.cpu.threads_for(COST * out.size * size[0] * size[1])
     (_, below), (_, right) = padding(pad, x.shape[2:], size, stride or size)
@@ -224,13 +242,15 @@ def average_pool_backward(dout, input_shape, window, *, stride=None, pad=0, ceil
     array([[[[1., 1.],
              [1., 1.]]]])
     """
+    dout, input_shape = as_input(dout, "dout", 4), image_shape(input_shape)
+    return run_average_pool_backward(dout, input_shape, window, stride, pad, ceil_mode, count_include_pad)
+
+
+def run_average_pool_backward(dout, input_shape, window, stride, pad, ceil_mode, count_include_pad):
+    """Return what `average_pool_backward` does; dout is as kernels take it."""
     count_include_pad = flag(count_include_pad, "count_include_pad")
-    dout = as_input(dout, "dout", 4)
-    input_shape = image_shape(input_shape)
-    size, place = _place(input_shape, window, stride, pad, 1, ceil_mode)
-    shape = (*input_shape[:2], place.out_h, place.out_w)
-    if dout.shape != shape:
-        raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
+    size, place, shape = place_of(input_shape, window, stride, pad, 1, ceil_mode)
+    expect_shape(dout, shape)
     dx = kernels.memory.empty(input_shape, dout.dtype)
     threads = kernels.cpu.threads_for(COST * dout.size * size[0] * size[1])
     (_, below), (_, right) = padding(pad, input_shape[2:], size, stride or size)
@@ -265,7 +285,11 @@ def adaptive_average_pool(x, output_size):
     >>> adaptive_average_pool(np.array([[[[1.0, 2.0, 3.0]]]]), (1, 2)).tolist()
     [[[[1.5, 2.5]]]]
     """
-    x = as_input(x, "x", 4)
+    return run_adaptive_average_pool(as_input(x, "x", 4), output_size)
+
+
+def run_adaptive_average_pool(x, output_size):
+    """Return what `adaptive_average_pool` does; x is as kernels take it."""
     image_shape(x.shape, "x's shape")
     shape = x.shape[:2] + pair(output_size, "output_size", 1)
     checked_size(*shape, itemsize=8)
@@ -301,11 +325,12 @@ def adaptive_average_pool_backward(dout, input_shape, output_size):
     >>> adaptive_average_pool_backward(np.ones((1, 1, 1, 2)), (1, 1, 1, 3), (1, 2)).tolist()
     [[[[0.5, 1.0, 0.5]]]]
     """
-    dout = as_input(dout, "dout", 4)
-    input_shape = image_shape(input_shape)
-    shape = input_shape[:2] + pair(output_size, "output_size", 1)
-    if dout.shape != shape:
-        raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
+    return run_adaptive_average_pool_backward(as_input(dout, "dout", 4), image_shape(input_shape), output_size)
+
+
+def run_adaptive_average_pool_backward(dout, input_shape, output_size):
+    """Return what `adaptive_average_pool_backward` does; dout is as kernels take it."""
+    expect_shape(dout, input_shape[:2] + pair(output_size, "output_size", 1))
     dx = kernels.memory.empty(input_shape, dout.dtype)
     kernels.pool.adaptive_average_pool_backward(dout, dx, kernels.cpu.threads_for(COST * (dx.size + 4 * dout.size)))
     return dx

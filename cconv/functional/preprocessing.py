@@ -47,7 +47,11 @@ def rescale(x, shift=0.0, factor=1.0, *, dtype="float32"):
     >>> rescale(np.array([[1.0, 2.0]]), [1, 0], [2, 3])
     array([[0., 6.]])
     """
-    x, dtype = as_pixels(x, "x"), named_dtype(dtype)
+    return run_rescale(as_pixels(x, "x"), shift, factor, named_dtype(dtype))
+
+
+def run_rescale(x, shift, factor, dtype):
+    """Return what `rescale` does; x is as kernels take it."""
     shift, factor = per_channel(shift, "shift"), per_channel(factor, "factor")
     for values, name in ((shift, "shift"), (factor, "factor")):
         if values.ndim and (x.ndim < 2 or len(values) != x.shape[1]):

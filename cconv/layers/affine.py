@@ -7,7 +7,7 @@ import numpy as np
 from .. import initializers, kernels
 from .._arrays import as_input, as_parameter, in_dtype_of
 from .._checks import flag
-from ..functional import affine, affine_backward
+from ..functional.affine import run_affine, run_affine_backward
 from ..geometry import integer
 from .layer import Layer, expect_bias, given_once, parameter_shape
 
@@ -104,15 +104,15 @@ class Affine(Layer):
 
     def forward(self, x):
         x = as_input(x, "x")
-        self._expect_arrays()
+        W, b = self._parameters(W=2, b=1)
         rows = as_rows(x)
-        out = affine(rows, self.W, self.b)
-        self._saved = rows, x.shape
+        out = run_affine(rows, W, b)
+        self._saved = rows, W, x.shape
         return out
 
     def backward(self, dout, *, input_gradient=True):
-        rows, shape = self._recall()
-        wanted = {"input_gradient": input_gradient, "parameter_gradient": not self.frozen}
-        dx, self.dW, db = affine_backward(dout, rows, self.W, bias=self.b is not None, **wanted)
-        self.db = in_dtype_of(self.b, db)
+        rows, W, shape = self._recall()
+        wanted = self.b is not None, flag(input_gradient, "input_gradient"), not self.frozen
+        dx, dW, db = run_affine_backward(as_input(dout, "dout", 2), rows, W, *wanted)
+        self.dW, self.db = in_dtype_of(self.W, dW), in_dtype_of(self.b, db)
         return None if dx is None else dx.reshape(shape)

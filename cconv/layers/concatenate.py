@@ -2,7 +2,7 @@
 
 import itertools
 
-from ..functional import concatenate
+from ..functional.joining import run_concatenate
 from .branches import Branches
 from .layer import expect_channels
 
@@ -51,7 +51,7 @@ class Concatenate(Branches):
         if any(out.ndim < 2 for out in outs):
             shapes = ", ".join(str(out.shape) for out in outs)
             raise ValueError(f"x must give each branch an output of 2 dimensions or more, got shapes {shapes}")
-        return concatenate(outs)
+        return run_concatenate(outs)
 
     def split(self, dout, shapes):
         ends = list(itertools.accumulate(shape[1] for shape in shapes))

@@ -1,7 +1,7 @@
 """The exponential linear unit."""
 
 from .._arrays import number
-from ..functional import elu, elu_backward
+from ..functional.activation import ELU
 from .activation import Activation
 
 __all__ = ["Elu"]
@@ -33,8 +33,7 @@ class Elu(Activation):
     array([-1.,  0.,  2.])
     """
 
-    operation = staticmethod(elu)
-    gradient = staticmethod(elu_backward)
+    function = ELU
 
     def __init__(self, alpha=1.0):
         self.alpha = number(alpha, "alpha")

@@ -1,7 +1,7 @@
 """The Gaussian error linear unit."""
 
 from .._checks import choice
-from ..functional import gelu, gelu_backward
+from ..functional.activation import GELU
 from .activation import Activation
 
 __all__ = ["Gelu"]
@@ -32,8 +32,7 @@ class Gelu(Activation):
     array([-0.1587,  0.    ,  0.8413])
     """
 
-    operation = staticmethod(gelu)
-    gradient = staticmethod(gelu_backward)
+    function = GELU
 
     def __init__(self, approximate="none"):
         self.approximate = choice(approximate, "approximate", ("none", "tanh"))

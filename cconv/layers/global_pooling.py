@@ -2,7 +2,12 @@
 
 from .._arrays import as_input
 from .._checks import flag
-from ..functional import adaptive_average_pool, adaptive_average_pool_backward, max_pool, max_pool_backward
+from ..functional.pooling import (
+    run_adaptive_average_pool,
+    run_adaptive_average_pool_backward,
+    run_max_pool,
+    run_max_pool_backward,
+)
 from ..geometry import pair
 from .layer import Layer, expect_images
 
@@ -39,7 +44,7 @@ class AdaptiveAveragePooling(Layer):
 
     def forward(self, x):
         x = as_input(x, "x", 4)
-        out = adaptive_average_pool(x, self.output_size)
+        out = run_adaptive_average_pool(x, self.output_size)
         self._saved = x.shape, x.dtype
         return out
 
@@ -47,7 +52,8 @@ class AdaptiveAveragePooling(Layer):
         shape, dtype = self._recall()
         if not flag(input_gradient, "input_gradient"):
             return None
-        return adaptive_average_pool_backward(dout, shape, self.output_size).astype(dtype, copy=False)
+        dx = run_adaptive_average_pool_backward(as_input(dout, "dout", 4), shape, self.output_size)
+        return dx.astype(dtype, copy=False)
 
     def describe(self):
         return {"output_size": self.output_size}
@@ -94,7 +100,7 @@ class GlobalMaxPooling(Layer):
 
     def forward(self, x):
         x = as_input(x, "x", 4)
-        out, argmax = max_pool(x, x.shape[2:], stride=1, return_argmax=True)
+        out, argmax = run_max_pool(x, x.shape[2:], 1, 0)
         self._saved = argmax, x.shape, x.dtype
         return out
 
@@ -102,4 +108,5 @@ class GlobalMaxPooling(Layer):
         argmax, shape, dtype = self._recall()
         if not flag(input_gradient, "input_gradient"):
             return None
-        return max_pool_backward(dout, argmax, shape, shape[2:], stride=1).astype(dtype, copy=False)
+        dx = run_max_pool_backward(as_input(dout, "dout", 4), argmax, shape, shape[2:], 1, 0)
+        return dx.astype(dtype, copy=False)

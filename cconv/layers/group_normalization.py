@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from .._arrays import in_dtype_of
-from ..functional import group_normalization, group_normalization_backward
+from .._arrays import as_input
+from ..functional.normalization import group_door, run_normalization
 from ..geometry import integer
 from .layer import expect_channels
 from .normalization import Normalization
@@ -64,20 +64,12 @@ class GroupNormalization(Normalization):
         return tuple(input_shape)
 
     def forward(self, x):
-        self._expect_arrays()
-        out, mean, var = group_normalization(
-            x, self.gamma, self.beta, self.groups, eps=self.eps, return_statistics=True
-        )
-        self._saved = x, mean, var
+        x = as_input(x, "x")
+        gamma, beta = self._parameters(gamma=None, beta=None)
+        door = group_door(self.eps, self.groups)
+        out, mean, var = run_normalization(door, x, gamma, beta)
+        self._saved = door, x, gamma, mean, var
         return out
-
-    def backward(self, dout, *, input_gradient=True):
-        x, mean, var = self._recall()
-        dx, self.dgamma, dbeta = group_normalization_backward(
-            dout, x, self.gamma, mean, var, self.groups, eps=self.eps, input_gradient=input_gradient
-        )
-        self.dbeta = in_dtype_of(self.beta, dbeta)
-        return dx
 
     def describe(self):
         return {"groups": self.groups, **super().describe()}

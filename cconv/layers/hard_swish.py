@@ -1,6 +1,6 @@
 """The piecewise linear cousin of swish."""
 
-from ..functional import hard_swish, hard_swish_backward
+from ..functional.activation import HARD_SWISH
 from .activation import Activation
 
 __all__ = ["HardSwish"]
@@ -23,5 +23,4 @@ class HardSwish(Activation):
     array([-0.375,  0.   ,  4.   ])
     """
 
-    operation = staticmethod(hard_swish)
-    gradient = staticmethod(hard_swish_backward)
+    function = HARD_SWISH

@@ -1,7 +1,7 @@
 """Huber's loss: a regression that outliers do not dominate."""
 
 from .._checks import positive
-from ..functional import huber, huber_backward
+from ..functional.loss import run_huber, run_huber_backward
 from .regression import Regression
 
 __all__ = ["Huber"]
@@ -45,8 +45,8 @@ class Huber(Regression):
            [-0.5 ]])
     """
 
-    operation = staticmethod(huber)
-    gradient = staticmethod(huber_backward)
+    _run = staticmethod(run_huber)
+    _run_backward = staticmethod(run_huber_backward)
 
     def __init__(self, delta=1.0):
         super().__init__()

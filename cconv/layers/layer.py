@@ -2,7 +2,7 @@
 
 from contextvars import ContextVar, copy_context
 
-from .._arrays import as_parameter, is_parameter, shape_of
+from .._arrays import as_input, as_parameter, is_parameter, shape_of
 from .._showing import shown
 from ..geometry import image_shape
 
@@ -193,6 +193,20 @@ class Layer:
         for name in self.param_names:
             if (value := getattr(self, name)) is not None:
                 as_parameter(value, name)
+
+    def _parameters(self, **ndims):
+        """Return parameters as kernels take them, which are named with how many dimensions they must have.
+
+        Raises
+        ------
+        RuntimeError
+            If the arrays are not there yet.
+        TypeError, ValueError
+            If one is not what kernels take, or could not be updated in place.
+        """
+        self._expect_arrays()
+        values = ((name, getattr(self, name), ndim) for name, ndim in ndims.items())
+        return [None if value is None else as_input(value, name, ndim) for name, value, ndim in values]
 
     def _recall(self):
         """Return what forward saved; without a forward there is nothing to go back through."""

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from .._arrays import in_dtype_of
-from ..functional import layer_normalization, layer_normalization_backward
+from .._arrays import as_input
+from ..functional.normalization import layer_door, run_normalization
 from ..geometry import integer
 from .normalization import Normalization
 
@@ -70,15 +70,9 @@ class LayerNormalization(Normalization):
         return {"axes": self.axes if self.gamma is None else np.ndim(self.gamma), **super().describe()}
 
     def forward(self, x):
-        self._expect_arrays()
-        out, mean, var = layer_normalization(x, self.gamma, self.beta, eps=self.eps, return_statistics=True)
-        self._saved = x, mean, var
+        x = as_input(x, "x")
+        gamma, beta = self._parameters(gamma=None, beta=None)
+        door = layer_door(self.eps)
+        out, mean, var = run_normalization(door, x, gamma, beta)
+        self._saved = door, x, gamma, mean, var
         return out
-
-    def backward(self, dout, *, input_gradient=True):
-        x, mean, var = self._recall()
-        dx, self.dgamma, dbeta = layer_normalization_backward(
-            dout, x, self.gamma, mean, var, eps=self.eps, input_gradient=input_gradient
-        )
-        self.dbeta = in_dtype_of(self.beta, dbeta)
-        return dx

@@ -1,7 +1,7 @@
 """The leaky rectified linear unit."""
 
 from .._arrays import number
-from ..functional import leaky_relu, leaky_relu_backward
+from ..functional.activation import LEAKY_RELU
 from .activation import Activation
 
 __all__ = ["LeakyRelu"]
@@ -33,8 +33,7 @@ class LeakyRelu(Activation):
     array([-0.1,  0. ,  2. ])
     """
 
-    operation = staticmethod(leaky_relu)
-    gradient = staticmethod(leaky_relu_backward)
+    function = LEAKY_RELU
 
     def __init__(self, negative_slope=0.01):
         self.negative_slope = number(negative_slope, "negative_slope")

@@ -1,7 +1,6 @@
 """The mean squared error: the end of a regression."""
 
-from ..functional import squared_error, squared_error_backward
-from ..functional.loss import checked_reduction
+from ..functional.loss import checked_reduction, run_squared_error, run_squared_error_backward
 from .regression import Regression
 
 __all__ = ["MeanSquaredError"]
@@ -44,8 +43,8 @@ class MeanSquaredError(Regression):
            [-2.]])
     """
 
-    operation = staticmethod(squared_error)
-    gradient = staticmethod(squared_error_backward)
+    _run = staticmethod(run_squared_error)
+    _run_backward = staticmethod(run_squared_error_backward)
 
     def __init__(self, *, reduction="mean"):
         super().__init__()

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from .._arrays import as_parameter, shape_of
-from .._checks import nonnegative
+from .._arrays import as_input, as_parameter, in_dtype_of, shape_of
+from .._checks import flag, nonnegative
+from ..functional.normalization import run_normalization_backward
 from .layer import Layer
 
 __all__ = ["Normalization"]
@@ -42,6 +43,13 @@ class Normalization(Layer):
         if self.gamma is None:
             self.gamma = np.ones(shape, dtype)
             self.beta = np.zeros(shape, dtype)
+
+    def backward(self, dout, *, input_gradient=True):
+        door, x, gamma, mean, var = self._recall()
+        wanted = flag(input_gradient, "input_gradient")
+        dx, dgamma, dbeta = run_normalization_backward(door, as_input(dout, "dout"), x, gamma, mean, var, wanted)
+        self.dgamma, self.dbeta = in_dtype_of(self.gamma, dgamma), in_dtype_of(self.beta, dbeta)
+        return dx
 
     def describe(self):
         return {"eps": self.eps}

@@ -2,7 +2,12 @@
 
 from .._arrays import as_input
 from .._checks import flag
-from ..functional import average_pool, average_pool_backward, max_pool, max_pool_backward
+from ..functional.pooling import (
+    run_average_pool,
+    run_average_pool_backward,
+    run_max_pool,
+    run_max_pool_backward,
+)
 from ..geometry import integer, pair, window, window_settings
 from .layer import Layer, expect_images
 
@@ -87,15 +92,15 @@ class Pooling(_Window):
         window_settings(stride, pad, dilation)
         self.dilation = dilation
 
-    def _options(self):
-        return {"stride": self.stride, "pad": self.pad, "dilation": self.dilation, "ceil_mode": self.ceil_mode}
+    def _settings(self):
+        return (self.pool_h, self.pool_w), self.stride, self.pad, self.dilation, self.ceil_mode
 
     def describe(self):
         return {**super().describe(), "dilation": pair(self.dilation, "dilation", 1)}
 
     def forward(self, x):
         x = as_input(x, "x", 4)
-        out, argmax = max_pool(x, (self.pool_h, self.pool_w), **self._options(), return_argmax=True)
+        out, argmax = run_max_pool(x, *self._settings())
         self._saved = argmax, x.shape, x.dtype
         return out
 
@@ -103,7 +108,7 @@ class Pooling(_Window):
         argmax, shape, dtype = self._recall()
         if not flag(input_gradient, "input_gradient"):
             return None
-        dx = max_pool_backward(dout, argmax, shape, (self.pool_h, self.pool_w), **self._options())
+        dx = run_max_pool_backward(as_input(dout, "dout", 4), argmax, shape, *self._settings())
         return dx.astype(dtype, copy=False)
 
 
@@ -139,16 +144,15 @@ class AveragePooling(_Window):
         super().__init__(pool_h, pool_w, stride, pad, ceil_mode)
         self.count_include_pad = flag(count_include_pad, "count_include_pad")
 
-    def _options(self):
-        include = self.count_include_pad
-        return {"stride": self.stride, "pad": self.pad, "ceil_mode": self.ceil_mode, "count_include_pad": include}
+    def _settings(self):
+        return (self.pool_h, self.pool_w), self.stride, self.pad, self.ceil_mode, self.count_include_pad
 
     def describe(self):
         return {**super().describe(), "count_include_pad": self.count_include_pad}
 
     def forward(self, x):
         x = as_input(x, "x", 4)
-        out = average_pool(x, (self.pool_h, self.pool_w), **self._options())
+        out = run_average_pool(x, *self._settings())
         self._saved = x.shape, x.dtype
         return out
 
@@ -156,5 +160,5 @@ class AveragePooling(_Window):
         shape, dtype = self._recall()
         if not flag(input_gradient, "input_gradient"):
             return None
-        dx = average_pool_backward(dout, shape, (self.pool_h, self.pool_w), **self._options())
+        dx = run_average_pool_backward(as_input(dout, "dout", 4), shape, *self._settings())
         return dx.astype(dtype, copy=False)

@@ -4,7 +4,7 @@ import numpy as np
 
 from .._arrays import as_input, as_pixels
 from .._checks import flag
-from ..functional import rescale
+from ..functional.preprocessing import run_rescale
 from .layer import Layer
 
 __all__ = ["Preprocessing"]
@@ -36,7 +36,7 @@ class Preprocessing(Layer):
     def forward(self, x):
         x = as_pixels(x, "x")
         shift, factor = self._numbers()
-        out = rescale(x, shift, factor, dtype=self.dtype)
+        out = run_rescale(x, shift, factor, self.dtype)
         self._saved = factor, x.shape, out.dtype
         return out
 
@@ -47,4 +47,4 @@ class Preprocessing(Layer):
         dout = as_input(dout, "dout")
         if dout.shape != shape:
             raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
-        return rescale(dout, factor=factor).astype(dtype, copy=False)
+        return run_rescale(dout, 0.0, factor, dtype).astype(dtype, copy=False)

@@ -2,7 +2,7 @@
 
 from .._arrays import as_input
 from .._checks import flag
-from ..functional import relu, relu_backward
+from ..functional.activation import run_masked_relu, run_masked_relu_backward
 from .layer import Layer
 
 __all__ = ["Relu"]
@@ -30,7 +30,7 @@ class Relu(Layer):
 
     def forward(self, x):
         x = as_input(x, "x")
-        out, mask = relu(x, return_mask=True)
+        out, mask = run_masked_relu(x)
         self._saved = mask, x.shape, x.dtype
         return out
 
@@ -41,4 +41,4 @@ class Relu(Layer):
         dout = as_input(dout, "dout")
         if dout.shape != shape:
             raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
-        return relu_backward(dout, mask=mask).astype(dtype, copy=False)
+        return run_masked_relu_backward(dout, mask).astype(dtype, copy=False)

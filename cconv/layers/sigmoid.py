@@ -1,6 +1,6 @@
 """The logistic function."""
 
-from ..functional import sigmoid, sigmoid_backward
+from ..functional.activation import SIGMOID
 from .activation import Activation
 
 __all__ = ["Sigmoid"]
@@ -21,6 +21,4 @@ class Sigmoid(Activation):
     array([0.5])
     """
 
-    operation = staticmethod(sigmoid)
-    gradient = staticmethod(sigmoid_backward)
-    keeps_output = True
+    function = SIGMOID

@@ -4,8 +4,12 @@ import numpy as np
 
 from .._arrays import as_input
 from .._checks import flag
-from ..functional import sigmoid_cross_entropy, sigmoid_cross_entropy_backward
-from ..functional.loss import checked_weights, value_targets
+from ..functional.loss import (
+    checked_weights,
+    run_sigmoid_cross_entropy,
+    run_sigmoid_cross_entropy_backward,
+    value_targets,
+)
 from .layer import Layer
 
 __all__ = ["SigmoidWithLoss"]
@@ -56,7 +60,7 @@ class SigmoidWithLoss(Layer):
         self.t = None
 
     def forward(self, x, t, *, sample_weight=None):
-        self.loss, self.y = sigmoid_cross_entropy(x, t, pos_weight=self.pos_weight, sample_weight=sample_weight)
+        self.loss, self.y = run_sigmoid_cross_entropy(as_input(x, "x"), t, self.pos_weight, sample_weight)
         self.t = t
         self._saved = self.y, t, sample_weight
         return self.loss
@@ -65,7 +69,7 @@ class SigmoidWithLoss(Layer):
         y, t, weight = self._recall()
         if not flag(input_gradient, "input_gradient"):
             return None
-        return sigmoid_cross_entropy_backward(y, t, dout, pos_weight=self.pos_weight, sample_weight=weight)
+        return run_sigmoid_cross_entropy_backward(y, t, dout, self.pos_weight, weight)
 
     def describe(self):
         return {"pos_weight": None if self.pos_weight is None else self.pos_weight.tolist()}

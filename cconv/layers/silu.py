@@ -1,6 +1,6 @@
 """The sigmoid linear unit."""
 
-from ..functional import silu, silu_backward
+from ..functional.activation import SILU
 from .activation import Activation
 
 __all__ = ["Silu"]
@@ -21,5 +21,4 @@ class Silu(Activation):
     array([-0.2689,  0.    ,  0.7311])
     """
 
-    operation = staticmethod(silu)
-    gradient = staticmethod(silu_backward)
+    function = SILU

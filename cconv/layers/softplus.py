@@ -1,7 +1,7 @@
 """The smooth rectified linear unit."""
 
 from .._arrays import number
-from ..functional import softplus, softplus_backward
+from ..functional.activation import SOFTPLUS
 from .activation import Activation
 
 __all__ = ["Softplus"]
@@ -34,8 +34,7 @@ class Softplus(Activation):
     array([ 0.    ,  0.6931, 30.    ])
     """
 
-    operation = staticmethod(softplus)
-    gradient = staticmethod(softplus_backward)
+    function = SOFTPLUS
 
     def __init__(self, beta=1.0, threshold=20.0):
         self.beta = number(beta, "beta", positive=True)

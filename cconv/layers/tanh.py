@@ -1,6 +1,6 @@
 """The hyperbolic tangent."""
 
-from ..functional import tanh, tanh_backward
+from ..functional.activation import TANH
 from .activation import Activation
 
 __all__ = ["Tanh"]
@@ -21,6 +21,4 @@ class Tanh(Activation):
     array([-1.,  0.,  1.])
     """
 
-    operation = staticmethod(tanh)
-    gradient = staticmethod(tanh_backward)
-    keeps_output = True
+    function = TANH

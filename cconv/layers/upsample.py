@@ -2,7 +2,7 @@
 
 from .._arrays import as_input
 from .._checks import choice, flag
-from ..functional import upsample, upsample_backward
+from ..functional.resampling import run_upsample, run_upsample_backward
 from ..geometry import scale_pair, scaled_size
 from .layer import Layer, expect_images
 
@@ -49,7 +49,7 @@ class Upsample(Layer):
 
     def forward(self, x):
         x = as_input(x, "x", 4)
-        out = upsample(x, self.scale, mode=self.mode, align_corners=self.align_corners)
+        out = run_upsample(x, self.scale, self.mode, self.align_corners)
         self._saved = x.shape, x.dtype
         return out
 
@@ -57,7 +57,7 @@ class Upsample(Layer):
         shape, dtype = self._recall()
         if not flag(input_gradient, "input_gradient"):
             return None
-        dx = upsample_backward(dout, shape, self.scale, mode=self.mode, align_corners=self.align_corners)
+        dx = run_upsample_backward(as_input(dout, "dout", 4), shape, self.scale, self.mode, self.align_corners)
         return dx.astype(dtype, copy=False)
 
     def describe(self):

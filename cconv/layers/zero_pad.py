@@ -2,7 +2,7 @@
 
 from .._arrays import as_input
 from .._checks import flag
-from ..functional import zero_pad, zero_pad_backward
+from ..functional.resampling import run_zero_pad, run_zero_pad_backward
 from ..geometry import padding
 from .layer import Layer, expect_images
 
@@ -36,7 +36,7 @@ class ZeroPad(Layer):
 
     def forward(self, x):
         x = as_input(x, "x", 4)
-        out = zero_pad(x, self.pad)
+        out = run_zero_pad(x, self.pad)
         self._saved = out.shape, x.dtype
         return out
 
@@ -47,7 +47,7 @@ class ZeroPad(Layer):
         dout = as_input(dout, "dout", 4)
         if dout.shape != shape:
             raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
-        return zero_pad_backward(dout, self.pad).astype(dtype, copy=False)
+        return run_zero_pad_backward(dout, self.pad).astype(dtype, copy=False)
 
     def describe(self):
         return {"pad": self.pad}

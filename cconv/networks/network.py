@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import kernels
-from .._arrays import as_array, as_input, as_pixels, named_dtype, taken_dtype
+from .._arrays import as_array, named_dtype, taken_dtype
 from .._checks import flag
 from .._hints import METHODS, use
 from .._random import generator
@@ -583,8 +583,7 @@ class Network:
         return x
 
     def _batch(self, x):
-        """Return samples as the first layer takes them: of this network's dtype, or of uint8."""
-        x = as_pixels(x, "x") if self.takes_integers else as_input(x, "x")
+        """Return samples as the first layer takes them: of this network's dtype, or of uint8. It checks the rest."""
         return x if x.dtype is self.dtype or x.dtype.kind == "u" else x.astype(self.dtype, copy=False)
 
     def _scores(self, x, batch_size):
