@@ -87,7 +87,8 @@ def test_stubs_describe_the_compiled_modules(tmp_path):
 
 
 def test_every_compiled_module_has_a_stub():
-    modules = {f"_{name}" for name in vars(kernels.load(kernels.LEVEL))} | {"_cpu", "_im2col", "_memory", "_threads"}
+    once = {"_cpu", "_im2col", "_memory", "_reference", "_threads"}
+    modules = {f"_{name}" for name in vars(kernels.load(kernels.LEVEL))} | once
     stubs = {path.stem for path in (PACKAGE / "kernels").rglob("_*.pyi")} - {"__init__"}
     assert stubs == modules
 
@@ -140,7 +141,8 @@ def test_wheel_holds_modules_and_stubs_but_no_sources(serial_wheel):
     assert sources(".py") | sources(".pyi") | {"cconv/py.typed", "cconv/kernels/build_info.json"} <= files
     assert not [name for name in files if name.endswith((".pyx", ".pxd", ".h", ".c")) or name.startswith("tests")]
     compiled = {name.split(".")[0] for name in files if name.endswith((".so", ".pyd"))}
-    once = {f"cconv/kernels/{name}" for name in ("_im2col", "runtime/_cpu", "runtime/_memory", "runtime/_threads")}
+    names = "_im2col", "_reference", "runtime/_cpu", "runtime/_memory", "runtime/_threads"
+    once = {f"cconv/kernels/{name}" for name in names}
     assert compiled == once | {f"cconv/kernels_baseline/_{name}" for name in vars(kernels.load(kernels.LEVEL))}
 
 
@@ -250,7 +252,7 @@ def test_an_unknown_directive_in_setup_is_an_error(sdist, tmp_path):
 @pytest.mark.parametrize(
     ("name", "before", "after"),
     [
-        ("ONCE", 'ONCE = ("_cpu", ', 'ONCE = ("_cpu", "_missing", '),
+        ("ONCE", "ONCE = {\n", 'ONCE = {\n    "_missing": "cconv.kernels._missing",\n'),
         ("HIGHEST", "HIGHEST = {", 'HIGHEST = {"_missing": "v3", '),
         ("MODULE_FLAGS", "MODULE_FLAGS = {\n", 'MODULE_FLAGS = {\n    "_missing": ["-Os"],\n'),
     ],

@@ -12,6 +12,7 @@ from .runtime import _memory as memory
 from . import _norm as norm
 from . import _optimize as optimize
 from . import _pool as pool
+from . import _reference as reference
 from . import _resample as resample
 from .runtime import _threads as threads
 
@@ -31,6 +32,7 @@ __all__ = [
     "norm",
     "optimize",
     "pool",
+    "reference",
     "resample",
     "threads",
 ]
