@@ -16,7 +16,7 @@ import os
 
 from cconv.kernels.runtime._threads cimport prepare, threads_in_use, use_threads, use_threads_here
 
-from cconv.kernels import _threads
+from cconv.kernels.runtime import _threads
 
 cdef extern from "runtime/cpu_level.h":
     int cconv_cpu_level() noexcept nogil
