@@ -45,14 +45,16 @@ class Elementwise:
         Of its two kernels, which stand in `cconv.kernels.elementwise`: ``name`` and ``name_backward``.
     cost : float
         Nanoseconds that one thread takes for one value, roughly: it only decides when a second thread pays.
-    settings : callable
+    settings : callable, optional
         Takes the settings in their order, and returns the numbers that the kernels take; what does not fit is an error.
+        Left out where there are none.
     kept : {'x', 'y'}
         Whether the gradient is taken from the input or from the output.
     """
 
-    def __init__(self, name, cost, settings=lambda: (), kept="x"):
-        self.name, self.cost, self.settings, self.kept = name, cost, settings, kept
+    def __init__(self, name, cost, settings=None, kept="x"):
+        self.name, self.name_backward = name, f"{name}_backward"
+        self.cost, self.settings, self.kept = cost, settings, kept
 
     def __call__(self, x, *settings):
         return self.run(as_input(x, "x"), *settings)
@@ -62,36 +64,38 @@ class Elementwise:
 
     def run(self, x, *settings):
         """Do the same to an array that is as kernels take it."""
-        return _values(getattr(kernels.elementwise, self.name), x, self.cost, *self.settings(*settings))
+        if settings:
+            settings = self.settings(*settings)
+        out = kernels.memory.empty(x.shape, x.dtype)
+        getattr(kernels.elementwise, self.name)(x, out, *settings, kernels.cpu.threads_for(self.cost * x.size))
+        return out
 
     def run_backward(self, dout, kept, *settings):
         """Return dout times the derivative, from what was kept; both are as kernels take them."""
-        settings = self.settings(*settings)
+        if settings:
+            settings = self.settings(*settings)
         dout, kept = promote(dout, kept)
         if dout.shape != kept.shape:
             raise ValueError(f"dout must have the output's shape {kept.shape}, got {dout.shape} beside {self.kept}")
         dx = kernels.memory.empty(kept.shape, kept.dtype)
-        kernel = getattr(kernels.elementwise, f"{self.name}_backward")
+        kernel = getattr(kernels.elementwise, self.name_backward)
         kernel(dout, kept, dx, *settings, kernels.cpu.threads_for(self.cost * kept.size))
         return dx
-
-
-def _values(kernel, x, cost, *settings):
-    """Return what a kernel makes of each value of x."""
-    out = kernels.memory.empty(x.shape, x.dtype)
-    kernel(x, out, *settings, kernels.cpu.threads_for(cost * x.size))
-    return out
 
 
 def run_masked_relu(x):
     """Return relu of x and its mask; see `relu`."""
     mask = kernels.memory.empty((-(-x.size // MASK_BITS),), UINT64)
-    return _values(kernels.elementwise.relu_masked, x, COST, mask), mask
+    out = kernels.memory.empty(x.shape, x.dtype)
+    kernels.elementwise.relu_masked(x, out, mask, kernels.cpu.threads_for(COST * x.size))
+    return out, mask
 
 
 def run_masked_relu_backward(dout, mask):
     """Return dout where the mask of `run_masked_relu` says so, else 0."""
-    return _values(kernels.elementwise.relu_masked_backward, dout, COST, mask)
+    dx = kernels.memory.empty(dout.shape, dout.dtype)
+    kernels.elementwise.relu_masked_backward(dout, dx, mask, kernels.cpu.threads_for(COST * dout.size))
+    return dx
 
 
 def _negative_slope(negative_slope):

@@ -5,11 +5,11 @@ import math
 import numpy as np
 
 from .. import initializers, kernels
-from .._arrays import as_input, as_parameter, in_dtype_of
+from .._arrays import as_input, as_parameter, in_dtype_of, promote
 from .._checks import flag
 from ..functional.affine import run_affine, run_affine_backward
 from ..geometry import integer
-from .layer import Layer, expect_bias, given_once, parameter_shape
+from .layer import Layer, expect_bias, given_once, parameter_shape, weights_of
 
 __all__ = ["Affine"]
 
@@ -104,9 +104,9 @@ class Affine(Layer):
 
     def forward(self, x):
         x = as_input(x, "x")
-        W, b = self._parameters(W=2, b=1)
+        W, b = weights_of(self, 2)
         rows = as_rows(x)
-        out = run_affine(rows, W, b)
+        out = run_affine(*promote(rows, W, b))
         self._saved = rows, W, x.shape
         return out
 

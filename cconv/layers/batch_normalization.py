@@ -96,7 +96,7 @@ class BatchNormalization(Normalization):
             train_flg = self.training
         train_flg = flag(train_flg, "train_flg") and not self.frozen
         x = as_input(x, "x")
-        gamma, beta = self._parameters(gamma=None, beta=None)
+        gamma, beta = self._scales()
         running = self._running()
         door = batch_door(self.eps, not train_flg)
         out, mean, var = run_normalization(door, x, gamma, beta, None if train_flg else running)

@@ -2,7 +2,7 @@
 
 from contextvars import ContextVar, copy_context
 
-from .._arrays import as_input, as_parameter, is_parameter, shape_of
+from .._arrays import are_ready, as_input, as_parameter, is_parameter, shape_of
 from .._showing import shown
 from ..geometry import image_shape
 
@@ -46,6 +46,23 @@ def given_once(W, sizes, size_names):
         )
     if (W is not None) == sizes:
         raise TypeError(f"give either W or {size_names}, got {'both' if sizes else 'neither'}")
+
+
+def weights_of(layer, ndim):
+    """Return a layer's weights, of so many dimensions, and bias, or None, as kernels take them.
+
+    Raises
+    ------
+    RuntimeError
+        If they are not there yet.
+    TypeError, ValueError
+        If one is not what kernels take, or could not be updated in place.
+    """
+    W, b = layer.W, layer.b
+    if are_ready(W, W, b, ndim):
+        return W, b
+    layer._expect_arrays()
+    return as_input(W, "W", ndim), None if b is None else as_input(b, "b", 1)
 
 
 KEEPS = ContextVar("KEEPS", default=True)  # whether what forward leaves for backward is kept
@@ -193,20 +210,6 @@ class Layer:
         for name in self.param_names:
             if (value := getattr(self, name)) is not None:
                 as_parameter(value, name)
-
-    def _parameters(self, **ndims):
-        """Return parameters as kernels take them, which are named with how many dimensions they must have.
-
-        Raises
-        ------
-        RuntimeError
-            If the arrays are not there yet.
-        TypeError, ValueError
-            If one is not what kernels take, or could not be updated in place.
-        """
-        self._expect_arrays()
-        values = ((name, getattr(self, name), ndim) for name, ndim in ndims.items())
-        return [None if value is None else as_input(value, name, ndim) for name, value, ndim in values]
 
     def _recall(self):
         """Return what forward saved; without a forward there is nothing to go back through."""

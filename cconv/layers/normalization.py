@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .._arrays import as_input, as_parameter, in_dtype_of, shape_of
+from .._arrays import as_input, as_parameter, in_dtype_of, is_ready, shape_of
 from .._checks import flag, nonnegative
 from ..functional.normalization import run_normalization_backward
 from .layer import Layer
@@ -43,6 +43,14 @@ class Normalization(Layer):
         if self.gamma is None:
             self.gamma = np.ones(shape, dtype)
             self.beta = np.zeros(shape, dtype)
+
+    def _scales(self):
+        """Return gamma and beta as kernels take them."""
+        gamma, beta = self.gamma, self.beta
+        if is_ready(gamma) and is_ready(beta):
+            return gamma, beta
+        self._expect_arrays()
+        return as_input(gamma, "gamma"), as_input(beta, "beta")
 
     def backward(self, dout, *, input_gradient=True):
         door, x, gamma, mean, var = self._recall()

@@ -14,12 +14,13 @@ overridden, on its class or on the object, is run as it is.
 
 from functools import partial
 
-from .._arrays import as_input, in_dtype_of
+from .._arrays import as_input, in_dtype_of, promote
 from ..functional import activation, convolution_relu_max_pool, convolution_relu_max_pool_backward
 from ..functional.affine import run_affine, run_affine_backward
 from ..layers import Affine, Convolution, Pooling, Relu
 from ..layers.affine import as_rows
 from ..layers.branches import Branches
+from ..layers.layer import weights_of
 from ..layers.stack import call, step_back
 
 __all__ = ["forward"]
@@ -118,9 +119,9 @@ def _affine(layers, place, x, keep):
     if not (_plain(layer, AFFINE) and _plain(rectifier, RELU)):
         return None
     x = as_input(x, "x")
-    W, b = layer._parameters(W=2, b=1)
+    W, b = weights_of(layer, 2)
     rows = as_rows(x)
-    out = run_affine(rows, W, b, True)
+    out = run_affine(*promote(rows, W, b), True)
     if not keep:
         return group, out, None
     return group, out, partial(_affine_back, layer, out, rows, x.shape, W)
