@@ -63,6 +63,7 @@ class Hyperparameter(NamedTuple):
 
 BETAS = {"beta1": Hyperparameter(fraction, "a"), "beta2": Hyperparameter(fraction, "b")}
 
+
 class Optimizer:
     r"""What all optimizers share: updates of parameters in place, state for each of them, weight decay and clipping.
 

@@ -165,7 +165,7 @@ def relu_backward(dout, y=None, *, mask=None):
     Parameters
     ----------
     dout, y : ndarray of one shape
-    mask : ndarray, keyword only
+    mask : ndarray of uint64, shape (ceil(dout.size / 64),), keyword only
         What `relu` returned, in place of y.
 
     Returns

@@ -13,7 +13,7 @@ def add(first, second):
 
     Parameters
     ----------
-    first, second : ndarray, float32 or float64
+    first, second : ndarray of one shape, float32 or float64
 
     Returns
     -------

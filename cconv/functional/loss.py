@@ -98,7 +98,7 @@ def softmax_cross_entropy_backward(
     ----------
     y : ndarray, shape (N, M)
         The softmax that `softmax_cross_entropy` returned.
-    t : array_like
+    t : array_like, shape (N,), (N, 1) or (N, M)
         The targets it was given.
     dout : float, default 1
         Gradient with respect to the loss.
@@ -268,10 +268,10 @@ def sigmoid_cross_entropy_backward(y, t, dout=1, *, pos_weight=None, sample_weig
 
     Parameters
     ----------
-    y : ndarray
+    y : ndarray, any shape
         The sigmoid that `sigmoid_cross_entropy` returned.
     t : array_like
-        The targets it was given.
+        The targets it was given, in y's shape.
     dout : float, default 1
         Gradient with respect to the loss.
     pos_weight, sample_weight : keyword only

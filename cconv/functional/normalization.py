@@ -33,7 +33,7 @@ def batch_normalization(x, gamma, beta, mean=None, var=None, *, eps=10e-7, retur
     gamma, beta : ndarray, of one shape
         One value per feature: D, or C (per channel, over batch and pixels), or as many as a sample of x has values (per
         activation, over the batch). Which shape does not matter.
-    mean, var : ndarray, optional
+    mean, var : ndarray of gamma's shape, optional
         What to normalise with, one value per feature. Left out, the mean and the biased variance of x.
     eps : float, default 10e-7
         Above 0.
@@ -44,7 +44,7 @@ def batch_normalization(x, gamma, beta, mean=None, var=None, *, eps=10e-7, retur
     -------
     out : ndarray of x's shape
         float32 when x, gamma and beta are, else float64.
-    mean, var : ndarray, float64, one value per feature, only with `return_statistics`
+    mean, var : ndarray, float64, shape (D,), (C,) or as many as a sample has values, only with `return_statistics`
 
     Raises
     ------
@@ -85,7 +85,7 @@ def batch_normalization_backward(dout, x, gamma, mean, var, *, eps=10e-7, fixed=
         Gradient of the loss with respect to the output.
     x, gamma
         What `batch_normalization` was given.
-    mean, var : ndarray
+    mean, var : ndarray of gamma's shape
         What it returned, or was given.
     eps
         What it was given.
@@ -166,7 +166,7 @@ def layer_normalization_backward(dout, x, gamma, mean, var, *, eps=1e-5, input_g
         Gradient of the loss with respect to the output.
     x, gamma
         What `layer_normalization` was given.
-    mean, var : ndarray
+    mean, var : ndarray, shape of x without S
         What it returned.
     eps
         What it was given.
@@ -243,7 +243,7 @@ def group_normalization_backward(dout, x, gamma, mean, var, groups, *, eps=1e-5,
         Gradient of the loss with respect to the output.
     x, gamma
         What `group_normalization` was given.
-    mean, var : ndarray
+    mean, var : ndarray, shape (N, groups)
         What it returned.
     groups, eps
         What it was given.

@@ -144,7 +144,7 @@ def max_pool_backward(dout, argmax, input_shape, window, *, stride=None, pad=0, 
     ----------
     dout : ndarray, shape (N, C, OH, OW)
         Gradient of the loss with respect to the output.
-    argmax : ndarray
+    argmax : ndarray, shape (N, C, OH, OW)
         What `max_pool` returned.
     input_shape : tuple of int
         (N, C, H, W).

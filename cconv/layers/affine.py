@@ -42,6 +42,13 @@ class Affine(Layer):
     init : str, float or Initializer, default 'he', keyword only
         How a built layer's weights begin.
 
+    Shape
+    -----
+    x : (N, ...), read as (N, D) with the features in C order; (D,) is a batch of one
+    out : (N, M)
+    W : (D, M)
+    b : (M,)
+
     Attributes
     ----------
     dW, db : ndarray
@@ -51,11 +58,6 @@ class Affine(Layer):
     ------
     TypeError, ValueError
         Naming the argument, what was expected and what came.
-
-    Notes
-    -----
-    x of shape (N, ...) is read as (N, D), features in C order, and x of shape (D,) as a batch of one; `backward`
-    returns x's own shape.
 
     Examples
     --------

@@ -34,6 +34,13 @@ class BatchNormalization(Normalization):
     eps : float, default 10e-7, keyword only
         Above 0.
 
+    Shape
+    -----
+    x : (N, D) or (N, C, ...)
+    out : x's
+    gamma, beta, running_mean, running_var : one value per feature
+        D; or C, over batch and pixels; or as many as a sample has values, over the batch.
+
     Attributes
     ----------
     dgamma, dbeta : ndarray

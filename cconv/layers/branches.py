@@ -36,6 +36,11 @@ class Branches(Layer):
     branches : mapping of str to (list of Layer or (str, Layer), or mapping of str to Layer)
         A stack without layers hands on the input.
 
+    Shape
+    -----
+    x : what the first layer of each branch takes
+    out : what `join_shapes` says
+
     Attributes
     ----------
     branches : dict of str to OrderedDict of str to Layer

@@ -22,6 +22,11 @@ class Concatenate(Branches):
     *branches : list of Layer or (str, Layer), or mapping of str to Layer
         An empty one is x itself.
 
+    Shape
+    -----
+    x : what each branch takes
+    out : (N, sum of the branches' C, ...), of branches that give (N, C, ...)
+
     Attributes
     ----------
     layers : OrderedDict of str to Layer

@@ -29,6 +29,11 @@ class Dropout(Layer):
     seed : int, keyword only
         Makes the masks repeatable, in place of `rng`.
 
+    Shape
+    -----
+    x : any; (N, C, H, W) where `spatial`
+    out : x's
+
     Attributes
     ----------
     random_state : ndarray of uint64

@@ -18,6 +18,11 @@ class Elu(Activation):
     ----------
     alpha : float, default 1
 
+    Shape
+    -----
+    x : any
+    out : x's
+
     Raises
     ------
     TypeError, ValueError

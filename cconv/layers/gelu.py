@@ -17,6 +17,11 @@ class Gelu(Activation):
     approximate : {'none', 'tanh'}
         'tanh' puts (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2 in the place of the normal distribution.
 
+    Shape
+    -----
+    x : any
+    out : x's
+
     Raises
     ------
     ValueError

@@ -25,6 +25,11 @@ class AdaptiveAveragePooling(Layer):
     ----------
     output_size : int or (int, int)
 
+    Shape
+    -----
+    x : (N, C, H, W)
+    out : (N, C, OH, OW), with the `output_size` (OH, OW)
+
     Raises
     ------
     TypeError, ValueError
@@ -64,7 +69,10 @@ class GlobalAveragePooling(AdaptiveAveragePooling):
 
     .. math:: out_{n,c,0,0} = \frac{1}{H W} \sum_{y,z} x_{n,c,y,z}
 
-    (N, C, H, W) becomes (N, C, 1, 1).
+    Shape
+    -----
+    x : (N, C, H, W)
+    out : (N, C, 1, 1)
 
     Examples
     --------
@@ -84,7 +92,10 @@ class GlobalMaxPooling(Layer):
 
     .. math:: out_{n,c,0,0} = \max_{y,z} x_{n,c,y,z}
 
-    (N, C, H, W) becomes (N, C, 1, 1).
+    Shape
+    -----
+    x : (N, C, H, W)
+    out : (N, C, 1, 1)
 
     Examples
     --------

@@ -28,6 +28,12 @@ class GroupNormalization(Normalization):
         Left out, a network builds them: ones and zeros.
     eps : float, default 1e-5, keyword only
 
+    Shape
+    -----
+    x : (N, C, ...)
+    out : x's
+    gamma, beta : (C,)
+
     Attributes
     ----------
     dgamma, dbeta : ndarray

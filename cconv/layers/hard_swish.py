@@ -13,6 +13,11 @@ class HardSwish(Activation):
 
     The gradient is 0 at -3 and 1 at 3.
 
+    Shape
+    -----
+    x : any
+    out : x's
+
     Notes
     -----
     The last input is kept, as the gradient is computed from it: copy it before you change it.

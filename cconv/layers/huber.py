@@ -21,6 +21,13 @@ class Huber(Regression):
     delta : float, default 1.0
         Positive: where the loss turns from quadratic to linear.
 
+    Shape
+    -----
+    x : any
+    t : x's; (N,) for an x of shape (N, 1)
+    sample_weight : (N,)
+    out : a float
+
     Attributes
     ----------
     loss : float

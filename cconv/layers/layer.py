@@ -99,6 +99,9 @@ class Layer:
     `backward` changes the gradient. A pass of a network (`predict`, `loss`, `accuracy`, `gradient`) leaves nothing of
     this in its layers: only a layer that is called by hand has something to go back through, in training and outside.
 
+    The part Shape of a layer's docstring has the shapes of its input x, of its output and of its parameters. `dout` has
+    the output's shape, and what `backward` returns x's.
+
     A layer of one's own that makes arrays for its input, or whose output has another shape, defines `build` and
     `output_shape`. A network asks `output_shape` whenever it needs a shape after it was built (`summary`), and never
     builds again. Of a layer that does not say, it knows what came out when it was built; for inputs of another shape
@@ -137,11 +140,27 @@ class Layer:
     _saved = Saved()
 
     def forward(self, x):
-        """Return the layer's output for x, and keep what `backward` needs."""
+        """Return the layer's output for x, and keep what `backward` needs.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x, or a parameter, is not what the layer takes; nothing is kept then.
+        RuntimeError
+            If the layer was not built yet.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define forward(x)")
 
     def backward(self, dout, *, input_gradient=True):
-        """Return the gradient with respect to the last forward's input, None when `input_gradient` is False."""
+        """Return the gradient with respect to the last forward's input, None when `input_gradient` is False.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If dout is not an array of floats of the output's shape.
+        RuntimeError
+            If there was no forward.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define backward(dout)")
 
     def build(self, input_shape, rng, dtype):

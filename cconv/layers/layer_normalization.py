@@ -27,6 +27,12 @@ class LayerNormalization(Normalization):
         images (C, H, W) are normalised as a whole.
     eps : float, default 1e-5, keyword only
 
+    Shape
+    -----
+    x : (..., *S)
+    out : x's
+    gamma, beta : S
+
     Attributes
     ----------
     dgamma, dbeta : ndarray

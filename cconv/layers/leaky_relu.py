@@ -18,6 +18,11 @@ class LeakyRelu(Activation):
     ----------
     negative_slope : float, default 0.01
 
+    Shape
+    -----
+    x : any
+    out : x's
+
     Raises
     ------
     TypeError, ValueError

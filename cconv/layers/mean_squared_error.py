@@ -19,6 +19,13 @@ class MeanSquaredError(Regression):
         'sum' leaves out the division by K; 'half_sum' halves that, which is what the chapter's function
         `mean_squared_error` returns. The mean, as in PyTorch, does not depend on the size of a batch.
 
+    Shape
+    -----
+    x : any
+    t : x's; (N,) for an x of shape (N, 1)
+    sample_weight : (N,)
+    out : a float
+
     Attributes
     ----------
     loss : float

@@ -73,6 +73,13 @@ class Pooling(_Window):
     ceil_mode : bool, default False, keyword only
         Round output sizes up: the last window may reach beyond the image, but must begin inside it or before.
 
+    Shape
+    -----
+    x : (N, C, H, W)
+    out : (N, C, OH, OW)
+        OH = floor((H + top + bottom - dilation * (pool_h - 1) - 1) / stride) + 1, and OW likewise; with `ceil_mode` the
+        quotient is rounded up, as long as the last window begins inside the image or before it.
+
     Raises
     ------
     TypeError, ValueError
@@ -128,6 +135,13 @@ class AveragePooling(_Window):
         Round output sizes up: the last window may reach beyond the image, but must begin inside it or before.
     count_include_pad : bool, default True, keyword only
         Whether padding counts in the divisor; what lies beyond the padding never does.
+
+    Shape
+    -----
+    x : (N, C, H, W)
+    out : (N, C, OH, OW)
+        OH = floor((H + top + bottom - pool_h) / stride) + 1, and OW likewise; with `ceil_mode` the quotient is rounded
+        up, as long as the last window begins inside the image or before it.
 
     Raises
     ------

@@ -13,7 +13,12 @@ class Relu(Layer):
 
     .. math:: out = \max(x, 0), \qquad dx = dout \cdot [x > 0]
 
-    The gradient at 0 is 0; NaN passes. x may have any shape.
+    The gradient at 0 is 0; NaN passes.
+
+    Shape
+    -----
+    x : any
+    out : x's
 
     Notes
     -----

@@ -17,6 +17,11 @@ class Residual(Branches):
     shortcut : the same, optional
         x itself when not given.
 
+    Shape
+    -----
+    x : what body and shortcut take
+    out : that of both branches' outputs, which is one
+
     Attributes
     ----------
     body, shortcut : OrderedDict of str to Layer

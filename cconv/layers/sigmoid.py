@@ -11,6 +11,11 @@ class Sigmoid(Activation):
 
     .. math:: y = \frac{1}{1 + e^{-x}}, \qquad dx = dout \cdot y (1 - y)
 
+    Shape
+    -----
+    x : any
+    out : x's
+
     Notes
     -----
     The last output is kept, as the gradient is computed from it: copy it before you change it.

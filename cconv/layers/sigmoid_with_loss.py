@@ -29,6 +29,14 @@ class SigmoidWithLoss(Layer):
     pos_weight : array_like, keyword only
         p, the weight of the 1s, of a shape that broadcasts to x's; 1 when not given.
 
+    Shape
+    -----
+    x : any
+    t : x's; (N,) for an x of shape (N, 1)
+    sample_weight : (N,)
+    out : a float
+    pos_weight : what broadcasts to x's
+
     Attributes
     ----------
     loss : float

@@ -11,6 +11,11 @@ class Silu(Activation):
 
     .. math:: out = x \, \sigma(x) = \frac{x}{1 + e^{-x}}
 
+    Shape
+    -----
+    x : any
+    out : x's
+
     Notes
     -----
     The last input is kept, as the gradient is computed from it: copy it before you change it.

@@ -19,6 +19,11 @@ class Softplus(Activation):
     threshold : float, default 20
         Where beta * x is above it, the function is x itself.
 
+    Shape
+    -----
+    x : any
+    out : x's
+
     Raises
     ------
     TypeError, ValueError

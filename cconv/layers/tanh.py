@@ -11,6 +11,11 @@ class Tanh(Activation):
 
     .. math:: y = \tanh x, \qquad dx = dout \cdot (1 - y^2)
 
+    Shape
+    -----
+    x : any
+    out : x's
+
     Notes
     -----
     The last output is kept, as the gradient is computed from it: copy it before you change it.

@@ -22,6 +22,11 @@ class Upsample(Layer):
     align_corners : bool, default False
         For 'bilinear': let the corners' centres, and not their outer edges, fall on each other.
 
+    Shape
+    -----
+    x : (N, C, H, W)
+    out : (N, C, floor(H * scale), floor(W * scale))
+
     Raises
     ------
     TypeError, ValueError

@@ -16,6 +16,11 @@ class ZeroPad(Layer):
     ----------
     pad : int, (int, int) or ((top, bottom), (left, right))
 
+    Shape
+    -----
+    x : (N, C, H, W)
+    out : (N, C, top + H + bottom, left + W + right)
+
     Raises
     ------
     TypeError, ValueError
