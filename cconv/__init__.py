@@ -1,4 +1,9 @@
-"""cconv: convolutional-network layers for Python, compiled."""
+"""cconv: convolutional-network layers for Python, compiled.
+
+Layers, networks, optimizers, schedules and the trainer stand here. In packages of their own are the operations without
+state (`functional`), how weights begin (`initializers`), what a trainer reads (`data`, `augment`), what listens to it
+(`callbacks`), measures (`metrics`) and pictures (`plotting`).
+"""
 
 from typing import TYPE_CHECKING
 
