@@ -138,28 +138,45 @@ def gelu_tanh_slope(x):
     return s + x * s * logistic(-gelu_argument(x)) * slope
 
 
-# The function and its derivative at x, in extended precision where there is one.
+# An activation has its row here, and no other in the tests: settings, the function and its derivative at x, in extended
+# precision where there is one. A name ends in what tells two rows of one activation apart.
 ACTIVATIONS = {
-    "relu": (lambda x: np.maximum(x, 0), lambda x: x > 0),
-    "leaky_relu": (lambda x, a=0.01: np.where(x > 0, x, a * x), lambda x, a=0.01: np.where(x > 0, 1, a)),
-    "elu": (
-        lambda x, a=1: np.where(x > 0, x, a * np.expm1(np.minimum(x, 0))),
-        lambda x, a=1: np.where(x > 0, 1, a * np.exp(np.minimum(x, 0))),
+    "relu": ({}, lambda x: np.maximum(x, 0), lambda x: x > 0),
+    "leaky_relu": (
+        {"negative_slope": 0.2},
+        lambda x, negative_slope: np.where(x > 0, x, negative_slope * x),
+        lambda x, negative_slope: np.where(x > 0, 1, negative_slope),
     ),
-    "gelu": (lambda x: x * normal(x)[0], lambda x: normal(x)[0] + x * normal(x)[1]),
-    "gelu_tanh": (lambda x: x * logistic(gelu_argument(x)), gelu_tanh_slope),
-    "silu": (lambda x: x * logistic(x), lambda x: logistic(x) * (1 + x * logistic(-x))),
-    "sigmoid": (logistic, lambda x: logistic(x) * logistic(-x)),
-    "tanh": (np.tanh, lambda x: 1 - np.tanh(x) ** 2),
+    "elu": (
+        {"alpha": 1.5},
+        lambda x, alpha=1: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))),
+        lambda x, alpha=1: np.where(x > 0, 1, alpha * np.exp(np.minimum(x, 0))),
+    ),
+    "gelu": ({}, lambda x: x * normal(x)[0], lambda x: normal(x)[0] + x * normal(x)[1]),
+    "gelu_tanh": (
+        {"approximate": "tanh"},
+        lambda x, approximate: x * logistic(gelu_argument(x)),
+        lambda x, approximate: gelu_tanh_slope(x),
+    ),
+    "silu": ({}, lambda x: x * logistic(x), lambda x: logistic(x) * (1 + x * logistic(-x))),
+    "sigmoid": ({}, logistic, lambda x: logistic(x) * logistic(-x)),
+    "tanh": ({}, np.tanh, lambda x: 1 - np.tanh(x) ** 2),
     "softplus": (
-        lambda x, a=1, b=20: np.where(a * x > b, x, np.logaddexp(0, a * x) / a),
-        lambda x, a=1, b=20: np.where(a * x > b, 1, logistic(a * x)),
+        {"beta": 0.7, "threshold": 3.0},
+        lambda x, beta=1, threshold=20: np.where(beta * x > threshold, x, np.logaddexp(0, beta * x) / beta),
+        lambda x, beta=1, threshold=20: np.where(beta * x > threshold, 1, logistic(beta * x)),
     ),
     "hard_swish": (
+        {},
         lambda x: x * np.clip(x + 3, 0, 6) / 6,
         lambda x: np.where(x <= -3, 0, np.where(x >= 3, 1, x / 3 + 0.5)),
     ),
 }
+
+
+def door_of(row):
+    """The name of the operation that a row of `ACTIVATIONS` is of."""
+    return row.removesuffix("_tanh")
 
 
 def normalization(x, gamma, beta, axes, eps, mean=None, var=None):
