@@ -56,30 +56,27 @@ class Elementwise:
         self.name, self.name_backward = name, f"{name}_backward"
         self.cost, self.settings, self.kept = cost, settings, kept
 
-    def __call__(self, x, *settings):
-        return self.run(as_input(x, "x"), *settings)
-
-    def backward(self, dout, kept, *settings):
-        return self.run_backward(as_input(dout, "dout"), as_input(kept, self.kept), *settings)
-
     def run(self, x, *settings):
-        """Do the same to an array that is as kernels take it."""
+        """Return the function of x, which is as kernels take it."""
+        out, threads = kernels.memory.empty(x.shape, x.dtype), kernels.cpu.threads_for(self.cost * x.size)
+        kernel = getattr(kernels.elementwise, self.name)
         if settings:
-            settings = self.settings(*settings)
-        out = kernels.memory.empty(x.shape, x.dtype)
-        getattr(kernels.elementwise, self.name)(x, out, *settings, kernels.cpu.threads_for(self.cost * x.size))
+            kernel(x, out, *self.settings(*settings), threads)
+        else:
+            kernel(x, out, threads)
         return out
 
     def run_backward(self, dout, kept, *settings):
         """Return dout times the derivative, from what was kept; both are as kernels take them."""
-        if settings:
-            settings = self.settings(*settings)
         dout, kept = promote(dout, kept)
         if dout.shape != kept.shape:
             raise ValueError(f"dout must have the output's shape {kept.shape}, got {dout.shape} beside {self.kept}")
-        dx = kernels.memory.empty(kept.shape, kept.dtype)
+        dx, threads = kernels.memory.empty(kept.shape, kept.dtype), kernels.cpu.threads_for(self.cost * kept.size)
         kernel = getattr(kernels.elementwise, self.name_backward)
-        kernel(dout, kept, dx, *settings, kernels.cpu.threads_for(self.cost * kept.size))
+        if settings:
+            kernel(dout, kept, dx, *self.settings(*settings), threads)
+        else:
+            kernel(dout, kept, dx, threads)
         return dx
 
 
@@ -155,7 +152,7 @@ def relu(x, *, return_mask=False):
     array([0., 0., 2.])
     """
     if not flag(return_mask, "return_mask"):
-        return RELU(x)
+        return RELU.run(as_input(x, "x"))
     return run_masked_relu(as_input(x, "x"))
 
 
@@ -186,7 +183,7 @@ def relu_backward(dout, y=None, *, mask=None):
     if (y is None) == (mask is None):
         raise ValueError(f"relu_backward takes one of y and mask, got {'none' if y is None else 'both'}")
     if mask is None:
-        return RELU.backward(dout, y)
+        return RELU.run_backward(as_input(dout, "dout"), as_input(y, "y"))
     dout = as_input(dout, "dout")
     words = (-(-dout.size // MASK_BITS),)
     mask = as_array(mask, "mask")
@@ -226,7 +223,7 @@ def leaky_relu(x, negative_slope=0.01):
     >>> leaky_relu(np.array([-1.0, 0.0, 2.0]))
     array([-0.01,  0.  ,  2.  ])
     """
-    return LEAKY_RELU(x, negative_slope)
+    return LEAKY_RELU.run(as_input(x, "x"), negative_slope)
 
 
 def leaky_relu_backward(dout, x, negative_slope=0.01):
@@ -252,7 +249,7 @@ def leaky_relu_backward(dout, x, negative_slope=0.01):
     >>> leaky_relu_backward(np.ones(3), np.array([-1.0, 0.0, 2.0]))
     array([0.01, 0.01, 1.  ])
     """
-    return LEAKY_RELU.backward(dout, x, negative_slope)
+    return LEAKY_RELU.run_backward(as_input(dout, "dout"), as_input(x, "x"), negative_slope)
 
 
 def elu(x, alpha=1.0):
@@ -283,7 +280,7 @@ def elu(x, alpha=1.0):
     >>> elu(np.array([-1000.0, 0.0, 2.0]))
     array([-1.,  0.,  2.])
     """
-    return ELU(x, alpha)
+    return ELU.run(as_input(x, "x"), alpha)
 
 
 def elu_backward(dout, x, alpha=1.0):
@@ -309,7 +306,7 @@ def elu_backward(dout, x, alpha=1.0):
     >>> elu_backward(np.ones(3), np.array([-1000.0, 0.0, 2.0]), 0.5)
     array([0. , 0.5, 1. ])
     """
-    return ELU.backward(dout, x, alpha)
+    return ELU.run_backward(as_input(dout, "dout"), as_input(x, "x"), alpha)
 
 
 def gelu(x, approximate="none"):
@@ -341,7 +338,7 @@ def gelu(x, approximate="none"):
     >>> gelu(np.array([-1.0, 0.0, 1.0])).round(4)
     array([-0.1587,  0.    ,  0.8413])
     """
-    return GELU(x, approximate)
+    return GELU.run(as_input(x, "x"), approximate)
 
 
 def gelu_backward(dout, x, approximate="none"):
@@ -368,7 +365,7 @@ def gelu_backward(dout, x, approximate="none"):
     >>> gelu_backward(np.ones(3), np.array([-1.0, 0.0, 1.0])).round(4)
     array([-0.0833,  0.5   ,  1.0833])
     """
-    return GELU.backward(dout, x, approximate)
+    return GELU.run_backward(as_input(dout, "dout"), as_input(x, "x"), approximate)
 
 
 def silu(x):
@@ -398,7 +395,7 @@ def silu(x):
     >>> silu(np.array([-1.0, 0.0, 1.0])).round(4)
     array([-0.2689,  0.    ,  0.7311])
     """
-    return SILU(x)
+    return SILU.run(as_input(x, "x"))
 
 
 def silu_backward(dout, x):
@@ -423,7 +420,7 @@ def silu_backward(dout, x):
     >>> silu_backward(np.ones(3), np.array([-1.0, 0.0, 1.0])).round(4)
     array([0.0723, 0.5   , 0.9277])
     """
-    return SILU.backward(dout, x)
+    return SILU.run_backward(as_input(dout, "dout"), as_input(x, "x"))
 
 
 def sigmoid(x):
@@ -454,7 +451,7 @@ def sigmoid(x):
     >>> sigmoid(np.array([-1000.0, 0.0, 1000.0]))
     array([0. , 0.5, 1. ])
     """
-    return SIGMOID(x)
+    return SIGMOID.run(as_input(x, "x"))
 
 
 def sigmoid_backward(dout, y):
@@ -479,7 +476,7 @@ def sigmoid_backward(dout, y):
     >>> sigmoid_backward(np.ones(3), np.array([0.0, 0.5, 1.0]))
     array([0.  , 0.25, 0.  ])
     """
-    return SIGMOID.backward(dout, y)
+    return SIGMOID.run_backward(as_input(dout, "dout"), as_input(y, "y"))
 
 
 def tanh(x):
@@ -507,7 +504,7 @@ def tanh(x):
     >>> tanh(np.array([-1000.0, 0.0, 1000.0]))
     array([-1.,  0.,  1.])
     """
-    return TANH(x)
+    return TANH.run(as_input(x, "x"))
 
 
 def tanh_backward(dout, y):
@@ -532,7 +529,7 @@ def tanh_backward(dout, y):
     >>> tanh_backward(np.ones(3), np.array([-1.0, 0.0, 0.5]))
     array([0.  , 1.  , 0.75])
     """
-    return TANH.backward(dout, y)
+    return TANH.run_backward(as_input(dout, "dout"), as_input(y, "y"))
 
 
 def softplus(x, beta=1.0, threshold=20.0):
@@ -565,7 +562,7 @@ def softplus(x, beta=1.0, threshold=20.0):
     >>> softplus(np.array([-1000.0, 0.0, 30.0])).round(4)
     array([ 0.    ,  0.6931, 30.    ])
     """
-    return SOFTPLUS(x, beta, threshold)
+    return SOFTPLUS.run(as_input(x, "x"), beta, threshold)
 
 
 def softplus_backward(dout, x, beta=1.0, threshold=20.0):
@@ -593,7 +590,7 @@ def softplus_backward(dout, x, beta=1.0, threshold=20.0):
     >>> softplus_backward(np.ones(3), np.array([-1000.0, 0.0, 1000.0]))
     array([0. , 0.5, 1. ])
     """
-    return SOFTPLUS.backward(dout, x, beta, threshold)
+    return SOFTPLUS.run_backward(as_input(dout, "dout"), as_input(x, "x"), beta, threshold)
 
 
 def hard_swish(x):
@@ -623,7 +620,7 @@ def hard_swish(x):
     >>> hard_swish(np.array([-4.0, -1.5, 0.0, 4.0]))
     array([-0.   , -0.375,  0.   ,  4.   ])
     """
-    return HARD_SWISH(x)
+    return HARD_SWISH.run(as_input(x, "x"))
 
 
 def hard_swish_backward(dout, x):
@@ -648,7 +645,7 @@ def hard_swish_backward(dout, x):
     >>> hard_swish_backward(np.ones(3), np.array([-3.0, 0.0, 3.0]))
     array([0. , 0.5, 1. ])
     """
-    return HARD_SWISH.backward(dout, x)
+    return HARD_SWISH.run_backward(as_input(dout, "dout"), as_input(x, "x"))
 
 
 def softmax(x):

@@ -58,7 +58,8 @@ def affine(x, W, b=None, *, relu=False):
     >>> affine(np.array([[1.0, 2.0]]), np.array([[3.0], [4.0]]), np.array([0.5]))
     array([[11.5]])
     """
-    return run_affine(*with_weights(x, W, b, 2), flag(relu, "relu"))
+    x, W, b = with_weights(x, W, b, 2)
+    return run_affine(x, W, b, flag(relu, "relu"))
 
 
 def run_affine(x, W, b, relu=False):

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 
-from .._arrays import as_input
+from .._arrays import as_input, is_ready
 from .._checks import flag, mapping
 from .._showing import in_lines
 from ..functional.joining import run_add
@@ -129,7 +129,7 @@ class Branches(Layer):
         x = as_input(x, "x")
         results = [run(layers, x, train_flg) for layers in self.branches.values()]
         outs = [
-            x if out is x else as_input(out, f"the output of {branch!r}")
+            out if out is x or is_ready(out) else as_input(out, f"the output of {branch!r}")
             for branch, (out, _) in zip(self.branches, results, strict=True)
         ]
         joined = self.join(outs)
