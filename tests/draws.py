@@ -880,7 +880,7 @@ def normalization(case):
 @kind(weight=2)
 def activation(case):
     name = case.pick(sorted(oracles.ACTIVATIONS))
-    settings, value, slope = oracles.ACTIVATIONS[name]
+    settings, value, slope, _ = oracles.ACTIVATIONS[name]
     door = oracles.door_of(name)
     size = int(case.pick([case.axis(), case.rng.integers(1, 400), case.rng.integers(4000, 9000)]))
     if name == "gelu":
