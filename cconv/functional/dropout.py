@@ -64,7 +64,11 @@ def dropout(
     array([2., 0., 2., 0., 0., 2., 0., 2.])
     """
     spatial = flag(spatial, "spatial")
-    x = as_input(x, "x", 4 if spatial else None)
+    return run_dropout(as_input(x, "x", 4 if spatial else None), dropout_ratio, key, draw, scale, spatial)
+
+
+def run_dropout(x, dropout_ratio, key, draw, scale, spatial):
+    """Return what `dropout` does; x is as kernels take it."""
     ratio, scale = fraction(dropout_ratio, "dropout_ratio"), number(scale, "scale")
     key, draw = (_word(value, name) for value, name in ((key, "key"), (draw, "draw")))
     out = kernels.memory.empty(x.shape, x.dtype)

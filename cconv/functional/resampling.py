@@ -69,7 +69,11 @@ def upsample(
     >>> upsample(x, (1, 2), mode="bilinear").tolist()
     [[[[1.0, 1.5, 2.5, 3.0]]]]
     """
-    x = as_input(x, "x", 4)
+    return run_upsample(as_input(x, "x", 4), scale, mode, align_corners)
+
+
+def run_upsample(x, scale, mode, align_corners):
+    """Return what `upsample` does; x is as kernels take it."""
     size = _scaled(x.shape[2:], scale, mode, align_corners)
     shape = x.shape[:2] + size
     checked_size(*shape, itemsize=8)
@@ -114,8 +118,11 @@ def upsample_backward(
     >>> upsample_backward(np.ones((1, 1, 2, 4)), (1, 1, 1, 2), 2).tolist()
     [[[[4.0, 4.0]]]]
     """
-    dout = as_input(dout, "dout", 4)
-    input_shape = image_shape(input_shape)
+    return run_upsample_backward(as_input(dout, "dout", 4), image_shape(input_shape), scale, mode, align_corners)
+
+
+def run_upsample_backward(dout, input_shape, scale, mode, align_corners):
+    """Return what `upsample_backward` does; dout is as kernels take it."""
     size = _scaled(input_shape[2:], scale, mode, align_corners)
     shape = input_shape[:2] + size
     if dout.shape != shape:
@@ -150,7 +157,11 @@ def zero_pad(x: ArrayLike, pad: PadSides) -> Floats:
     >>> zero_pad(np.ones((1, 1, 1, 2)), ((0, 1), (1, 0))).tolist()
     [[[[0.0, 1.0, 1.0], [0.0, 0.0, 0.0]]]]
     """
-    x = as_input(x, "x", 4)
+    return run_zero_pad(as_input(x, "x", 4), pad)
+
+
+def run_zero_pad(x, pad):
+    """Return what `zero_pad` does; x is as kernels take it."""
     shape, top, left = _padded(x.shape, pad)
     checked_size(*shape, itemsize=8)
     out = kernels.memory.empty(shape, x.dtype)
@@ -183,7 +194,11 @@ def zero_pad_backward(dout: ArrayLike, pad: PadSides) -> Floats:
     >>> zero_pad_backward(np.arange(6.0).reshape(1, 1, 2, 3), ((0, 1), (1, 0))).tolist()
     [[[[1.0, 2.0]]]]
     """
-    dout = as_input(dout, "dout", 4)
+    return run_zero_pad_backward(as_input(dout, "dout", 4), pad)
+
+
+def run_zero_pad_backward(dout, pad):
+    """Return what `zero_pad_backward` does; dout is as kernels take it."""
     (top, bottom), (left, right) = padding(pad)
     N, C, OH, OW = dout.shape
     shape = N, C, OH - top - bottom, OW - left - right

@@ -47,6 +47,14 @@ class TransposedConvolution(Filters):
     dilation : int or (int, int), default 1, keyword only
     groups : int, default 1, keyword only
 
+    Shape
+    -----
+    x : (N, C, H, W)
+    out : (N, FN, OH, OW)
+        OH = (H - 1) * stride + dilation * (FH - 1) + 1 - top - bottom + output_padding, and OW likewise.
+    W : (C, FN / groups, FH, FW)
+    b : (FN,)
+
     Attributes
     ----------
     dW, db : ndarray
@@ -56,11 +64,6 @@ class TransposedConvolution(Filters):
     ------
     TypeError, ValueError
         Naming the argument, what was expected and what came.
-
-    Notes
-    -----
-    x is (N, C, H, W), the output (N, FN, OH, OW) with OH = (H - 1) * stride + dilation * (FH - 1) + 1 - top - bottom +
-    output_padding, and OW likewise.
 
     Examples
     --------
