@@ -574,6 +574,7 @@ class Momentum(Optimizer):
 
     rule = "momentum"
     hyperparameters = {"momentum": Hyperparameter(fraction, "a")}
+    momentum: float
 
     def __init__(
         self,
@@ -686,6 +687,7 @@ class RMSprop(Optimizer):
     rule = "rmsprop"
     square_names = ("h",)
     hyperparameters = {"decay_rate": Hyperparameter(fraction, "a")}
+    decay_rate: float
 
     def __init__(
         self,
@@ -737,6 +739,8 @@ class Adam(Optimizer):
     rule = "adam"
     square_names = ("v", "h")
     hyperparameters = BETAS
+    beta1: float
+    beta2: float
 
     def __init__(
         self,
@@ -807,6 +811,7 @@ class AdamW(Adam):
     """
 
     hyperparameters = BETAS | {"eps": Hyperparameter(positive, "eps")}
+    eps: float
 
     def __init__(
         self,
@@ -864,6 +869,8 @@ class Lion(Optimizer):
 
     rule = "lion"
     hyperparameters = BETAS
+    beta1: float
+    beta2: float
 
     def __init__(
         self,

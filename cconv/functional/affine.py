@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 from numpy.typing import ArrayLike
 
 from .. import kernels
 from .._arrays import as_input, in_dtype_of, promote, with_weights
 from .._checks import flag, wanted_gradients
-from .._typing import Floats, Gradients
+from .._typing import Array, Floats, Gradients
 from ..geometry import checked_size
 
 __all__ = ["affine", "affine_backward"]
@@ -64,10 +65,10 @@ def affine(x: ArrayLike, W: ArrayLike, b: ArrayLike | None = None, *, relu: bool
     array([[11.5]])
     """
     x, W, b = with_weights(x, W, b, 2)
-    return run_affine(x, W, b, flag(relu, "relu"))
+    return run_affine(x, W, b, relu=flag(relu, "relu"))
 
 
-def run_affine(x, W, b, relu=False):
+def run_affine(x: Array, W: Array, b: Array | Any, *, relu: bool = False) -> Floats:
     """Return what `affine` does, of arrays that are as kernels take them and of one dtype."""
     N, D, M = _sizes(x.shape, W.shape, None if b is None else b.shape, x.itemsize)
     out = kernels.memory.empty((N, M), x.dtype)
@@ -123,7 +124,9 @@ def affine_backward(
     return in_dtype_of(x, dx), in_dtype_of(W, dW), in_dtype_of(W, db)
 
 
-def run_affine_backward(dout, x, W, bias, input_gradient, parameter_gradient):
+def run_affine_backward(
+    dout: Array, x: Array, W: Array, bias: bool, input_gradient: bool, parameter_gradient: bool
+) -> Gradients:
     """Return what `affine_backward` does, of arrays that are as kernels take them."""
     given = x, W
     dout, x, W = promote(dout, x, W)

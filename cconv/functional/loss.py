@@ -274,7 +274,9 @@ def sigmoid_cross_entropy(
     return run_sigmoid_cross_entropy(as_input(x, "x"), t, pos_weight, sample_weight)
 
 
-def run_sigmoid_cross_entropy(x, t, pos_weight, sample_weight):
+def run_sigmoid_cross_entropy(
+    x: Array, t: ArrayLike, pos_weight: ArrayLike | None, sample_weight: ArrayLike | None
+) -> tuple[float, Floats]:
     """Return what `sigmoid_cross_entropy` does; x is as kernels take it."""
     t, a = _weighted_targets(t, x, pos_weight)
     weights, divisor = value_weights(sample_weight, x)
@@ -327,7 +329,9 @@ def sigmoid_cross_entropy_backward(
     return run_sigmoid_cross_entropy_backward(as_input(y, "y"), t, dout, pos_weight, sample_weight)
 
 
-def run_sigmoid_cross_entropy_backward(y, t, dout, pos_weight, sample_weight):
+def run_sigmoid_cross_entropy_backward(
+    y: Array, t: ArrayLike, dout: float, pos_weight: ArrayLike | None, sample_weight: ArrayLike | None
+) -> Floats:
     """Return what `sigmoid_cross_entropy_backward` does; y is as kernels take it."""
     t, a = _weighted_targets(t, y, pos_weight, "y")
     weights, divisor = value_weights(sample_weight, y, "y")
@@ -409,7 +413,9 @@ def squared_error(
     return run_squared_error(as_input(x, "x"), t, reduction, sample_weight)
 
 
-def run_squared_error(x, t, reduction, sample_weight):
+def run_squared_error(
+    x: Array, t: ArrayLike, reduction: Literal["mean", "sum", "half_sum"], sample_weight: ArrayLike | None
+) -> float:
     """Return what `squared_error` does; x is as kernels take it."""
     t = value_targets(t, x)
     weights, divisor = value_weights(sample_weight, x)
@@ -459,7 +465,9 @@ def squared_error_backward(
     return run_squared_error_backward(as_input(x, "x"), t, dout, reduction, sample_weight)
 
 
-def run_squared_error_backward(x, t, dout, reduction, sample_weight):
+def run_squared_error_backward(
+    x: Array, t: ArrayLike, dout: float, reduction: Literal["mean", "sum", "half_sum"], sample_weight: ArrayLike | None
+) -> Floats:
     """Return what `squared_error_backward` does; x is as kernels take it."""
     t = value_targets(t, x)
     weights, divisor = value_weights(sample_weight, x)
@@ -506,7 +514,7 @@ def huber(x: ArrayLike, t: ArrayLike, *, delta: float = 1.0, sample_weight: Arra
     return run_huber(as_input(x, "x"), t, delta, sample_weight)
 
 
-def run_huber(x, t, delta, sample_weight):
+def run_huber(x: Array, t: ArrayLike, delta: float, sample_weight: ArrayLike | None) -> float:
     """Return what `huber` does; x is as kernels take it."""
     t = value_targets(t, x)
     delta = positive(delta, "delta")
@@ -551,7 +559,7 @@ def huber_backward(
     return run_huber_backward(as_input(x, "x"), t, dout, delta, sample_weight)
 
 
-def run_huber_backward(x, t, dout, delta, sample_weight):
+def run_huber_backward(x: Array, t: ArrayLike, dout: float, delta: float, sample_weight: ArrayLike | None) -> Floats:
     """Return what `huber_backward` does; x is as kernels take it."""
     t = value_targets(t, x)
     delta = positive(delta, "delta")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, overload
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike
 from .. import kernels
 from .._arrays import as_input, in_dtype_of, promote
 from .._checks import flag, nonnegative, positive
-from .._typing import Floats, Gradients
+from .._typing import Array, Floats, Gradients, Shape
 from ..geometry import integer
 
 __all__ = [
@@ -366,12 +367,13 @@ def group_normalization_backward(
 # A door says what a kind of normalization is: the name of its kernel, and a function that takes x and gamma, as kernels
 # take them, checks that their shapes fit, and returns the shape of mean and variance, and what the kernels take after
 # the arrays.
+Door: TypeAlias = tuple[str, Callable[[Array, Array], tuple[Shape, tuple[Any, ...]]]]
 
 
-def batch_door(eps, fixed):
+def batch_door(eps: float, fixed: bool) -> Door:
     eps = positive(eps, "eps")
 
-    def door(x, gamma):
+    def door(x: Array, gamma: Array) -> tuple[Shape, tuple[Any, ...]]:
         pixels = math.prod(x.shape[2:])
         if x.ndim < 2 or gamma.size not in (x.shape[1], x.shape[1] * pixels):
             raise ValueError(
@@ -387,10 +389,10 @@ def batch_door(eps, fixed):
     return "batch_norm", door
 
 
-def layer_door(eps):
+def layer_door(eps: float) -> Door:
     eps = nonnegative(eps, "eps")
 
-    def door(x, gamma):
+    def door(x: Array, gamma: Array) -> tuple[Shape, tuple[Any, ...]]:
         axes = x.ndim - gamma.ndim
         if axes < 0 or gamma.ndim < 1 or x.shape[axes:] != gamma.shape:
             raise ValueError(f"gamma must have the shape of x's last axes, x has shape {x.shape}, got {gamma.shape}")
@@ -399,10 +401,10 @@ def layer_door(eps):
     return "group_norm", door
 
 
-def group_door(eps, groups):
+def group_door(eps: float, groups: int) -> Door:
     eps, groups = nonnegative(eps, "eps"), integer(groups, "groups", 1)
 
-    def door(x, gamma):
+    def door(x: Array, gamma: Array) -> tuple[Shape, tuple[Any, ...]]:
         if x.ndim < 2:
             raise ValueError(f"x must have at least 2 dimensions, got {x.ndim} (shape {x.shape})")
         channels = x.shape[1]
@@ -422,17 +424,19 @@ def _forward(door, x, gamma, beta, return_statistics, given=None):
     return results if return_statistics else results[0]
 
 
-def run_normalization(door, x, gamma, beta, given=None):
+def run_normalization(
+    door: Door, x: Array, gamma: Array, beta: Array, given: Sequence[Array] | None = None
+) -> tuple[Floats, Array, Array]:
     """Normalise x as a door says, with mean and variance that are given or its own; return the output and the two.
 
     All arrays are as kernels take them.
     """
-    name, door = door
-    shape, settings = door(x, gamma)
+    name, fitted = door
+    shape, settings = fitted(x, gamma)
     if beta.shape != gamma.shape:
         raise ValueError(f"beta must have gamma's shape {gamma.shape}, got {beta.shape}")
     x, gamma, beta = promote(x, gamma, beta)
-    mean, var = (np.zeros(shape), np.zeros(shape)) if given is None else _statistics(*given, shape)
+    mean, var = (np.zeros(shape), np.zeros(shape)) if given is None else _statistics(given[0], given[1], shape)
     out = kernels.memory.empty(x.shape, x.dtype)
     if x.size:
         kernel = getattr(kernels.norm, name)
@@ -447,11 +451,13 @@ def _backward(door, dout, x, gamma, mean, var, input_gradient):
     return in_dtype_of(x, dx), in_dtype_of(gamma, dgamma), in_dtype_of(gamma, dbeta)
 
 
-def run_normalization_backward(door, dout, x, gamma, mean, var, input_gradient):
+def run_normalization_backward(
+    door: Door, dout: Array, x: Array, gamma: Array, mean: Array, var: Array, input_gradient: bool
+) -> Gradients:
     """Return the gradients of `run_normalization`, each in the dtype of what it belongs to."""
-    name, door = door
+    name, fitted = door
     given = x, gamma
-    shape, settings = door(x, gamma)
+    shape, settings = fitted(x, gamma)
     if dout.shape != x.shape:
         raise ValueError(f"dout must have the output's shape {x.shape}, got {dout.shape}")
     dout, x, gamma = promote(dout, x, gamma)

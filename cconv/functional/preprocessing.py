@@ -55,7 +55,7 @@ def rescale(x: ArrayLike, shift: ArrayLike = 0.0, factor: ArrayLike = 1.0, *, dt
     return run_rescale(as_pixels(x, "x"), shift, factor, named_dtype(dtype))
 
 
-def run_rescale(x, shift, factor, dtype):
+def run_rescale(x: Array, shift: ArrayLike, factor: ArrayLike, dtype: DTypeLike) -> Floats:
     """Return what `rescale` does; x is as kernels take it."""
     shift, factor = per_channel(shift, "shift"), per_channel(factor, "factor")
     for values, name in ((shift, "shift"), (factor, "factor")):

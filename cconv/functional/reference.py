@@ -5,11 +5,17 @@ one for each index (``cconv/kernels/reference/_reference.pyx``): nothing to get 
 computed in float64 and rounded once.
 """
 
+from __future__ import annotations
+
+from typing import Literal, overload
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .. import kernels
 from .._arrays import FLOAT64, as_input, promote, with_weights
 from .._checks import flag
+from .._typing import Array, Floats, IntPair, Pad, PadSides, Shape
 from ..geometry import image_shape, padding
 from .convolution import geometry
 from .pooling import as_places, expect_shape, place_dtype, place_of
@@ -26,7 +32,16 @@ __all__ = [
 INT32 = np.dtype(np.int32)
 
 
-def convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1):
+def convolution(
+    x: ArrayLike,
+    W: ArrayLike,
+    b: ArrayLike | None = None,
+    *,
+    stride: IntPair = 1,
+    pad: Pad = 0,
+    dilation: IntPair = 1,
+    groups: int = 1,
+) -> Floats:
     """Cross-correlate images with filters, as `cconv.functional.convolution` does.
 
     Parameters
@@ -56,11 +71,20 @@ def convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1):
     place = geometry(x, W, b, stride, pad, dilation, groups)
     out = kernels.memory.empty(place.shape, FLOAT64)
     b = np.zeros(len(W)) if b is None else b
-    kernels.reference.convolution(*_doubles(x, W, b), out, place.steps, place.groups)
+    kernels.reference.convolution(_double(x), _double(W), _double(b), out, place.steps, place.groups)
     return out.astype(x.dtype, copy=False)
 
 
-def convolution_backward(dout, x, W, *, stride=1, pad=0, dilation=1, groups=1):
+def convolution_backward(
+    dout: ArrayLike,
+    x: ArrayLike,
+    W: ArrayLike,
+    *,
+    stride: IntPair = 1,
+    pad: Pad = 0,
+    dilation: IntPair = 1,
+    groups: int = 1,
+) -> tuple[Floats, Floats, Floats]:
     """Return the gradients of `convolution`, as `cconv.functional.convolution_backward` does.
 
     Parameters
@@ -94,14 +118,43 @@ def convolution_backward(dout, x, W, *, stride=1, pad=0, dilation=1, groups=1):
     place = geometry(x, W, None, stride, pad, dilation, groups)
     expect_shape(dout, place.shape)
     dx, dW, db = (kernels.memory.empty(shape, FLOAT64) for shape in (x.shape, W.shape, W.shape[:1]))
-    dtype = x.dtype
-    dout, x, W = _doubles(dout, x, W)
-    kernels.reference.convolution_input_gradient(dout, W, dx, place.steps, place.groups)
-    kernels.reference.convolution_weight_gradient(dout, x, dW, db, place.steps, place.groups)
-    return tuple(gradient.astype(dtype, copy=False) for gradient in (dx, dW, db))
+    kernels.reference.convolution_input_gradient(_double(dout), _double(W), dx, place.steps, place.groups)
+    kernels.reference.convolution_weight_gradient(_double(dout), _double(x), dW, db, place.steps, place.groups)
+    return dx.astype(x.dtype, copy=False), dW.astype(x.dtype, copy=False), db.astype(x.dtype, copy=False)
 
 
-def max_pool(x, window, *, stride=None, pad=0, dilation=1, ceil_mode=False, return_argmax=False):
+@overload
+def max_pool(
+    x: ArrayLike,
+    window: IntPair,
+    *,
+    stride: IntPair | None = None,
+    pad: PadSides = 0,
+    dilation: IntPair = 1,
+    ceil_mode: bool = False,
+    return_argmax: Literal[False] = False,
+) -> Floats: ...
+@overload
+def max_pool(
+    x: ArrayLike,
+    window: IntPair,
+    *,
+    stride: IntPair | None = None,
+    pad: PadSides = 0,
+    dilation: IntPair = 1,
+    ceil_mode: bool = False,
+    return_argmax: Literal[True],
+) -> tuple[Floats, Array]: ...
+def max_pool(
+    x: ArrayLike,
+    window: IntPair,
+    *,
+    stride: IntPair | None = None,
+    pad: PadSides = 0,
+    dilation: IntPair = 1,
+    ceil_mode: bool = False,
+    return_argmax: bool = False,
+) -> Floats | tuple[Floats, Array]:
     """Take the maximum of each window, as `cconv.functional.max_pool` does.
 
     Parameters
@@ -132,12 +185,22 @@ def max_pool(x, window, *, stride=None, pad=0, dilation=1, ceil_mode=False, retu
     x = as_input(x, "x", 4)
     (FH, FW), place, shape = place_of(x.shape, window, stride, pad, dilation, ceil_mode)
     out, argmax = kernels.memory.empty(shape, FLOAT64), kernels.memory.empty(shape, INT32)
-    kernels.reference.max_pool(*_doubles(x), out, argmax, FH, FW, place.steps)
+    kernels.reference.max_pool(_double(x), out, argmax, FH, FW, place.steps)
     out = out.astype(x.dtype, copy=False)
     return (out, argmax.astype(place_dtype(FH * FW), copy=False)) if return_argmax else out
 
 
-def max_pool_backward(dout, argmax, input_shape, window, *, stride=None, pad=0, dilation=1, ceil_mode=False):
+def max_pool_backward(
+    dout: ArrayLike,
+    argmax: Array,
+    input_shape: Shape,
+    window: IntPair,
+    *,
+    stride: IntPair | None = None,
+    pad: PadSides = 0,
+    dilation: IntPair = 1,
+    ceil_mode: bool = False,
+) -> Floats:
     """Return the gradient of `max_pool`, as `cconv.functional.max_pool_backward` does.
 
     Parameters
@@ -171,12 +234,20 @@ def max_pool_backward(dout, argmax, input_shape, window, *, stride=None, pad=0, 
     expect_shape(dout, shape)
     argmax = as_places(argmax, shape, FH * FW).astype(INT32, copy=False)
     dx = kernels.memory.empty(input_shape, FLOAT64)
-    if not kernels.reference.max_pool_backward(*_doubles(dout), argmax, dx, FW, place.steps):
+    if not kernels.reference.max_pool_backward(_double(dout), argmax, dx, FW, place.steps):
         raise ValueError("argmax must be the array that max_pool returned, got one that points outside the image")
     return dx.astype(dout.dtype, copy=False)
 
 
-def average_pool(x, window, *, stride=None, pad=0, ceil_mode=False, count_include_pad=True):
+def average_pool(
+    x: ArrayLike,
+    window: IntPair,
+    *,
+    stride: IntPair | None = None,
+    pad: PadSides = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Floats:
     """Take the mean of each window, as `cconv.functional.average_pool` does.
 
     Parameters
@@ -206,11 +277,20 @@ def average_pool(x, window, *, stride=None, pad=0, ceil_mode=False, count_includ
     size, place, shape = place_of(x.shape, window, stride, pad, 1, ceil_mode)
     counted = _counted(x.shape, size, stride, pad, count_include_pad)
     out = kernels.memory.empty(shape, FLOAT64)
-    kernels.reference.average_pool(*_doubles(x), out, *size, place.steps, counted)
+    kernels.reference.average_pool(_double(x), out, *size, place.steps, counted)
     return out.astype(x.dtype, copy=False)
 
 
-def average_pool_backward(dout, input_shape, window, *, stride=None, pad=0, ceil_mode=False, count_include_pad=True):
+def average_pool_backward(
+    dout: ArrayLike,
+    input_shape: Shape,
+    window: IntPair,
+    *,
+    stride: IntPair | None = None,
+    pad: PadSides = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Floats:
     """Return the gradient of `average_pool`, as `cconv.functional.average_pool_backward` does.
 
     Parameters
@@ -242,15 +322,17 @@ def average_pool_backward(dout, input_shape, window, *, stride=None, pad=0, ceil
     expect_shape(dout, shape)
     counted = _counted(input_shape, size, stride, pad, count_include_pad)
     dx = kernels.memory.empty(input_shape, FLOAT64)
-    kernels.reference.average_pool_backward(*_doubles(dout), dx, *size, place.steps, counted)
+    kernels.reference.average_pool_backward(_double(dout), dx, *size, place.steps, counted)
     return dx.astype(dout.dtype, copy=False)
 
 
-def _doubles(*arrays):
-    return [array.astype(FLOAT64, copy=False) for array in arrays]
+def _double(array: Array) -> Array:
+    return array.astype(FLOAT64, copy=False)
 
 
-def _counted(shape, size, stride, pad, count_include_pad):
+def _counted(
+    shape: Shape, size: tuple[int, int], stride: IntPair | None, pad: PadSides, count_include_pad: bool
+) -> tuple[int, int, int, int]:
     """Return how many rows above and below and columns left and right of the image a mean counts."""
     if not flag(count_include_pad, "count_include_pad"):
         return 0, 0, 0, 0

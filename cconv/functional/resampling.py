@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from .. import kernels
 from .._arrays import as_input
 from .._checks import choice, flag
-from .._typing import Floats, PadSides, Shape
+from .._typing import Array, Floats, PadSides, Shape
 from ..geometry import LONGEST, checked_size, image_shape, padding, scale_pair, scaled_size
 
 __all__ = ["upsample", "upsample_backward", "zero_pad", "zero_pad_backward"]
@@ -72,7 +72,9 @@ def upsample(
     return run_upsample(as_input(x, "x", 4), scale, mode, align_corners)
 
 
-def run_upsample(x, scale, mode, align_corners):
+def run_upsample(
+    x: Array, scale: float | tuple[float, float], mode: Literal["nearest", "bilinear"], align_corners: bool
+) -> Floats:
     """Return what `upsample` does; x is as kernels take it."""
     size = _scaled(x.shape[2:], scale, mode, align_corners)
     shape = x.shape[:2] + size
@@ -121,7 +123,13 @@ def upsample_backward(
     return run_upsample_backward(as_input(dout, "dout", 4), image_shape(input_shape), scale, mode, align_corners)
 
 
-def run_upsample_backward(dout, input_shape, scale, mode, align_corners):
+def run_upsample_backward(
+    dout: Array,
+    input_shape: Shape,
+    scale: float | tuple[float, float],
+    mode: Literal["nearest", "bilinear"],
+    align_corners: bool,
+) -> Floats:
     """Return what `upsample_backward` does; dout is as kernels take it."""
     size = _scaled(input_shape[2:], scale, mode, align_corners)
     shape = input_shape[:2] + size
@@ -160,7 +168,7 @@ def zero_pad(x: ArrayLike, pad: PadSides) -> Floats:
     return run_zero_pad(as_input(x, "x", 4), pad)
 
 
-def run_zero_pad(x, pad):
+def run_zero_pad(x: Array, pad: PadSides) -> Floats:
     """Return what `zero_pad` does; x is as kernels take it."""
     shape, top, left = _padded(x.shape, pad)
     checked_size(*shape, itemsize=8)
@@ -197,7 +205,7 @@ def zero_pad_backward(dout: ArrayLike, pad: PadSides) -> Floats:
     return run_zero_pad_backward(as_input(dout, "dout", 4), pad)
 
 
-def run_zero_pad_backward(dout, pad):
+def run_zero_pad_backward(dout: Array, pad: PadSides) -> Floats:
     """Return what `zero_pad_backward` does; dout is as kernels take it."""
     (top, bottom), (left, right) = padding(pad)
     N, C, OH, OW = dout.shape

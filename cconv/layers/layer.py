@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from .._arrays import are_ready, as_input, as_parameter, is_parameter, shape_of
 from .._showing import shown
-from .._typing import DType, Floats, MaybeFloats, Rng, Shape
+from .._typing import Array, DType, Floats, MaybeFloats, Rng, Shape
 from ..geometry import image_shape
 
 __all__ = ["Layer"]
@@ -55,7 +55,7 @@ def given_once(W, sizes, size_names):
         raise TypeError(f"give either W or {size_names}, got {'both' if sizes else 'neither'}")
 
 
-def weights_of(layer, ndim):
+def weights_of(layer: Any, ndim: int) -> tuple[Array, MaybeFloats]:
     """Return a layer's weights, of so many dimensions, and bias, or None, as kernels take them.
 
     Raises

@@ -54,7 +54,7 @@ class Normalization(Layer):
             self.gamma = np.ones(shape, dtype)
             self.beta = np.zeros(shape, dtype)
 
-    def _scales(self):
+    def _scales(self) -> tuple[Array, Array]:
         """Return gamma and beta as kernels take them."""
         gamma, beta = self.gamma, self.beta
         if is_ready(gamma) and is_ready(beta):

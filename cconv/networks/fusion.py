@@ -121,7 +121,7 @@ def _affine(layers, place, x, keep):
     x = as_input(x, "x")
     W, b = weights_of(layer, 2)
     rows = as_rows(x)
-    out = run_affine(*promote(rows, W, b), True)
+    out = run_affine(*promote(rows, W, b), relu=True)
     if not keep:
         return group, out, None
     return group, out, partial(_affine_back, layer, out, rows, x.shape, W)
