@@ -34,6 +34,7 @@ ONCE = {
     "_im2col": "cconv.kernels._im2col",
     "_memory": "cconv.kernels.runtime._memory",
     "_program": "cconv.kernels.runtime._program",
+    "_reference": "cconv.kernels._reference",
     "_threads": "cconv.kernels.runtime._threads",
 }
 # The highest level for which they are compiled: their loops wait for memory or for divisions, and wider vectors do not
@@ -93,9 +94,10 @@ FLAGS = {
     ],
     "msvc": ["/O2", "/std:c11"],
 }
-# What else single modules take, of the unix family: those that loop over nothing are made small; those that see an
-# array as one long row, or have vectors of their own where it counts, need no shorter ones for a row's end; gelu in
-# float64 is not vectorised unless it is inlined; and what is inline because a .pxd holds it need not be inlined.
+# What else single modules take, of the unix family: those that loop over nothing, or need not be fast, are made small;
+# those that see an array as one long row, or have vectors of their own where it counts, need no shorter ones for a
+# row's end; gelu in float64 is not vectorised unless it is inlined; and what is inline because a .pxd holds it need not
+# be inlined.
 MODULE_FLAGS = {
     "_conv": ["--param=vect-epilogues-nomask=0", "--param=max-inline-insns-single=30"],
     "_cpu": ["-Os"],
@@ -104,6 +106,7 @@ MODULE_FLAGS = {
     "_memory": ["-Os"],
     "_program": ["-Os"],
     "_optimize": ["--param=vect-epilogues-nomask=0"],
+    "_reference": ["-Os"],
     "_threads": ["-Os"],
 }
 DEBUG_FLAGS = {

@@ -17,6 +17,7 @@ from ._typing import Array, DType, Shape
 from .kernels import memory
 
 __all__ = [
+    "are_ready",
     "as_array",
     "as_float",
     "as_input",
@@ -41,8 +42,9 @@ FLOAT64 = np.dtype(np.float64)
 INT64 = np.dtype(np.int64)
 UINT8 = np.dtype(np.uint8)
 
-# Whether a kernel can take an array as it is, whether or not it may be written to.
-is_ready = memory.is_ready
+# Whether a kernel can take an array, or an input with its weights and its bias, as they are, whether or not they may be
+# written to.
+is_ready, are_ready = memory.is_ready, memory.are_ready
 
 
 def made_ready(array: Any, dtype: Any) -> Array:
@@ -258,7 +260,7 @@ def with_weights(x: Any, W: Any, b: Any, ndim: int) -> tuple[Array, Array, Array
     >>> x.dtype, W.dtype, b
     (dtype('float64'), dtype('float64'), None)
     """
-    if memory.are_ready(x, W, b, ndim):
+    if are_ready(x, W, b, ndim):
         return x, W, b
     x, W = as_input(x, "x", ndim), as_input(W, "W", ndim)
     x, W, b = promote(x, W, None if b is None else as_input(b, "b", 1))

@@ -8,6 +8,8 @@ from cconv import kernels
 from cconv._checks import choice
 from cconv._version import __version__
 
+__all__ = ["show_config"]
+
 
 def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     """Show the version, the CPU level in use, threads and how the kernels were built; a bug report wants this.

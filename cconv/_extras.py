@@ -2,6 +2,8 @@
 
 import importlib
 
+__all__ = ["require"]
+
 
 def require(module, purpose, extra="train"):
     """Import `module` for `purpose`, or raise an ImportError that says how to install it."""

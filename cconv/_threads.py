@@ -13,6 +13,8 @@ from typing import Any, SupportsIndex
 from cconv import kernels
 from cconv._version import __version__
 
+__all__ = ["threads"]
+
 
 def threads(n: SupportsIndex) -> AbstractContextManager[None]:
     """Return a context in which kernels that this Python thread calls use n threads.

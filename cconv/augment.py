@@ -125,9 +125,7 @@ class _Augmentation:
 
     setting_names: tuple[str, ...] = ()
 
-    def __call__(
-        self, x: ArrayLike, t: ArrayLike, *, seed: int, epoch: int, indices: ArrayLike
-    ) -> tuple[Array, Array]:
+    def __call__(self, x: ArrayLike, t: ArrayLike, *, seed: int, epoch: int, indices: ArrayLike) -> tuple[Array, Array]:
         x, seed, epoch, indices = _checked(x, t, seed, epoch, indices)
         return self._changed(x, t, seed, epoch, indices)
 

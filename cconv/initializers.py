@@ -1,4 +1,9 @@
-"""Where weights begin: objects called as ``init(shape, fan_in, fan_out, rng, dtype)`` that return a new array."""
+"""Where weights begin: objects called as ``init(shape, fan_in, fan_out, rng, dtype)`` that return a new array.
+
+Layers take one as `init`, or one of these names: 'he' (also 'relu'), 'he_uniform', 'xavier', 'xavier_uniform',
+'sigmoid' (the chapter's sqrt(1 / fan_in)), 'orthogonal', 'zeros' and 'ones'; a number is the standard deviation of
+`Normal`. One's own needs no base class.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +40,11 @@ def _gain(activation):
 
 
 class Initializer:
-    """What all initializers share."""
+    """What all initializers share: a subclass writes ``__call__(shape, fan_in, fan_out, rng, dtype)``.
+
+    It returns a new array of that shape and dtype, drawn by the generator rng. fan_in and fan_out say how many values
+    each output is a sum of, and how many outputs each input goes into.
+    """
 
     def __call__(self, shape: Shape, fan_in: int, fan_out: int, rng: Rng, dtype: DTypeLike) -> Floats:
         raise NotImplementedError(f"{type(self).__name__} must define __call__(shape, fan_in, fan_out, rng, dtype)")
@@ -51,6 +60,11 @@ class Constant(Initializer):
     Parameters
     ----------
     value : float, default 0
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `value` is not a finite number.
 
     Examples
     --------
@@ -72,6 +86,11 @@ class Normal(Initializer):
     ----------
     std : float, default 0.01
 
+    Raises
+    ------
+    TypeError, ValueError
+        If `std` is not a finite number, or negative.
+
     Examples
     --------
     >>> Normal(0.0)((2,), 1, 1, np.random.default_rng(0), np.float32).shape
@@ -92,6 +111,11 @@ class TruncatedNormal(Normal):
     ----------
     std : float, default 0.01
         Before the truncation, which leaves 0.88 of it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `std` is not a finite number, or negative.
 
     Examples
     --------
@@ -134,6 +158,11 @@ class He(_Scaled):
     distribution : {'normal', 'uniform'}
     gain : float or {'linear', 'sigmoid', 'tanh', 'relu', 'leaky_relu'}, default 'relu', which is sqrt(2)
 
+    Raises
+    ------
+    TypeError, ValueError
+        If `mode`, `distribution` or `gain` is none of these.
+
     Examples
     --------
     >>> He()((2, 8), 8, 2, np.random.default_rng(0), np.float32).shape
@@ -159,6 +188,11 @@ class Xavier(_Scaled):
     distribution : {'normal', 'uniform'}
     gain : float or {'linear', 'sigmoid', 'tanh', 'relu', 'leaky_relu'}, default 1
 
+    Raises
+    ------
+    TypeError, ValueError
+        If `mode`, `distribution` or `gain` is none of these.
+
     Examples
     --------
     >>> Xavier(distribution="uniform")
@@ -180,6 +214,11 @@ class Orthogonal(Initializer):
     Parameters
     ----------
     gain : float or {'linear', 'sigmoid', 'tanh', 'relu', 'leaky_relu'}, default 1
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `gain` is none of these.
 
     Notes
     -----
@@ -218,6 +257,14 @@ NAMES = {
 
 def get(init: Init) -> Callable[..., Floats]:
     """Return the initializer of a name, of a standard deviation, or the object as it is.
+
+    Parameters
+    ----------
+    init : str, float or callable
+
+    Returns
+    -------
+    Initializer, or the callable
 
     Raises
     ------

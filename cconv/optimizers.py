@@ -6,7 +6,7 @@ import copy
 import math
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, TypedDict, Unpack
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -38,14 +38,9 @@ COST = 0.25
 NORM_COST = 0.05
 
 
-# How the settings are checked that come from a state_dict; a schedule may have led the learning rate to 0.
+# How the settings are checked that all optimizers have; a schedule may have led the learning rate to 0.
 CHECKS = {
     "lr": nonnegative,
-    "momentum": fraction,
-    "decay_rate": fraction,
-    "beta1": fraction,
-    "beta2": fraction,
-    "eps": positive,
     "weight_decay": nonnegative,
     "clip_value": optional_positive,
     "clip_norm": optional_positive,
@@ -53,37 +48,38 @@ CHECKS = {
 
 
 class Numbers(NamedTuple):
-    """What a rule of the kernel multiplies with, for one parameter: see its formulas."""
+    """What a rule of the kernel multiplies with, for one parameter: see its formulas, of which some have no eps."""
 
     lr: float
     a: float = 0.0
     b: float = 0.0
-    eps: float = 0.0
+    eps: float = 1e-7
     keep: float = 1.0
     decay: float = 0.0
 
 
-class Clipping(TypedDict, total=False):
-    """Arguments that all optimizers hand on to `Optimizer`."""
+class Hyperparameter(NamedTuple):
+    """A number of an optimizer's own: what checks it, and which of the `Numbers` of its rule it is."""
 
-    exclude: Callable[[str, Array], bool] | Iterable[str] | None
-    clip_value: float | None
-    clip_norm: float | None
+    check: Callable[[Any, str], float]
+    number: str
 
 
-class Options(Clipping, total=False):
-    """Those, and that of the optimizers with a weight decay of 0 by default."""
+BETAS = {"beta1": Hyperparameter(fraction, "a"), "beta2": Hyperparameter(fraction, "b")}
 
-    weight_decay: float
+# Names, or a function of a parameter's name and array: see `Optimizer`.
+Exclude: TypeAlias = "Callable[[str, Array], bool] | Iterable[str] | None"
 
 
 class Optimizer:
     r"""What all optimizers share: updates of parameters in place, state for each of them, weight decay and clipping.
 
-    A subclass names its state arrays in `state_names`, those that hold squares in `square_names` too, and its
-    hyperparameters beside lr in `setting_names`. One that has a rule in the kernel names that in `rule` and says in
-    `_numbers` what goes into it; another writes `_step`. State begins at 0 when a parameter is seen first, and again
-    when it comes back with another shape or dtype. A parameter that is a Python float is replaced in the dict.
+    A subclass that has a rule in the kernel names it in `rule`, and its hyperparameters beside lr in `hyperparameters`,
+    each with what checks it and which number of the rule it is; where that is not all that goes into the rule, it says
+    so in `_numbers`. Another one names its state arrays in `state_names`, its hyperparameters in `setting_names`, and
+    writes `_step`. Arrays that hold squares stand in `square_names` too. State begins at 0 when a parameter is seen
+    first, and again when it comes back with another shape or dtype. A parameter that is a Python float is replaced in
+    the dict.
 
     Parameters
     ----------
@@ -112,17 +108,25 @@ class Optimizer:
     rule = ""
     state_names: tuple[str, ...] = ()
     square_names: tuple[str, ...] = ()
+    hyperparameters: dict[str, Hyperparameter] = {}
     setting_names: tuple[str, ...] = ()
 
     state: dict[str, Any]
     _seen: dict[str, weakref.ref] = {}  # the arrays that were updated first, by their keys
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "rule" in vars(cls):
+            cls.state_names = vars(cls).get("state_names", kernels.optimize.RULES[cls.rule][1])
+        if "hyperparameters" in vars(cls):
+            cls.setting_names = tuple(cls.hyperparameters)
 
     def __init__(
         self,
         lr: float,
         *,
         weight_decay: float = 0.0,
-        exclude: Callable[[str, Array], bool] | Iterable[str] | None = None,
+        exclude: Exclude = None,
         clip_value: float | None = None,
         clip_norm: float | None = None,
     ) -> None:
@@ -202,6 +206,15 @@ class Optimizer:
         """Begin again: forget the state of all parameters. Settings, the learning rate too, stay as they are."""
         self.state, self._seen = {}, {}
 
+    def _set(self, **hyperparameters):
+        """Make attributes of hyperparameters, checked."""
+        for name, value in hyperparameters.items():
+            setattr(self, name, self._check_of(name)(value, name))
+
+    def _check_of(self, name):
+        """Return what checks a setting, or None."""
+        return self.hyperparameters[name].check if name in self.hyperparameters else CHECKS.get(name)
+
     def is_of(self, params: Mapping[str, Any]) -> bool:
         """Say whether the state, if there is one, is of these parameters as far as is known: not of other arrays.
 
@@ -226,8 +239,8 @@ class Optimizer:
         """Refuse what was assigned to an attribute and is no setting. A float between 0 and 1 is good for any."""
         for name in self._all_settings():
             value = getattr(self, name)
-            if not (type(value) is float and 0 < value < 1) and name in CHECKS:
-                CHECKS[name](value, name)
+            if not (type(value) is float and 0 < value < 1) and (check := self._check_of(name)) is not None:
+                check(value, name)
         _check_clipping(self.clip_value, self.clip_norm)
 
     def _decays(self, params, arrays):
@@ -277,7 +290,10 @@ class Optimizer:
 
     def _numbers(self, step, decay):
         """Return the rule's numbers for a parameter's `step`, from 1, and its weight decay."""
-        raise NotImplementedError(f"{type(self).__name__} must define _numbers(step, decay), or _step")
+        if not self.rule:
+            raise NotImplementedError(f"{type(self).__name__} must name its rule, or define _step")
+        given = {own.number: getattr(self, name) for name, own in self.hyperparameters.items()}
+        return Numbers(self.lr, decay=decay, **given)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the next step depends on, but for `exclude`: a dict of JSON values and copies of the arrays.
@@ -313,7 +329,9 @@ class Optimizer:
         if found["type"] != kind:
             raise ValueError(f"state_dict must be of {kind}, got one of {found['type']}")
         settings = checked_dict(found["settings"], "settings", dict.fromkeys(self._all_settings(), object))
-        settings = {name: CHECKS[name](value, name) if name in CHECKS else value for name, value in settings.items()}
+        for name, value in settings.items():
+            if (check := self._check_of(name)) is not None:
+                settings[name] = check(value, name)
         _check_clipping(settings["clip_value"], settings["clip_norm"])
         return settings | {"state": {key: self._checked_entry(key, entry) for key, entry in found["state"].items()}}
 
@@ -499,8 +517,8 @@ class SGD(Optimizer):
     Parameters
     ----------
     lr : float, default 0.01
-    **options
-        weight_decay, exclude, clip_value, clip_norm: see `Optimizer`.
+    weight_decay, exclude, clip_value, clip_norm : keyword only
+        As in `Optimizer`.
 
     Raises
     ------
@@ -517,11 +535,16 @@ class SGD(Optimizer):
 
     rule = "sgd"
 
-    def __init__(self, lr: float = 0.01, **options: Unpack[Options]) -> None:
-        super().__init__(lr, **options)
-
-    def _numbers(self, step, decay):
-        return Numbers(self.lr, decay=decay)
+    def __init__(
+        self,
+        lr: float = 0.01,
+        *,
+        weight_decay: float = 0.0,
+        exclude: Exclude = None,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
+    ) -> None:
+        super().__init__(lr, weight_decay=weight_decay, exclude=exclude, clip_value=clip_value, clip_norm=clip_norm)
 
 
 class Momentum(Optimizer):
@@ -533,8 +556,8 @@ class Momentum(Optimizer):
     ----------
     lr : float, default 0.01
     momentum : float, default 0.9
-    **options
-        weight_decay, exclude, clip_value, clip_norm: see `Optimizer`.
+    weight_decay, exclude, clip_value, clip_norm : keyword only
+        As in `Optimizer`.
 
     Raises
     ------
@@ -550,15 +573,21 @@ class Momentum(Optimizer):
     """
 
     rule = "momentum"
-    state_names = ("v",)
-    setting_names = ("momentum",)
+    hyperparameters = {"momentum": Hyperparameter(fraction, "a")}
+    momentum: float
 
-    def __init__(self, lr: float = 0.01, momentum: float = 0.9, **options: Unpack[Options]) -> None:
-        super().__init__(lr, **options)
-        self.momentum = fraction(momentum, "momentum")
-
-    def _numbers(self, step, decay):
-        return Numbers(self.lr, self.momentum, decay=decay)
+    def __init__(
+        self,
+        lr: float = 0.01,
+        momentum: float = 0.9,
+        *,
+        weight_decay: float = 0.0,
+        exclude: Exclude = None,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
+    ) -> None:
+        super().__init__(lr, weight_decay=weight_decay, exclude=exclude, clip_value=clip_value, clip_norm=clip_norm)
+        self._set(momentum=momentum)
 
 
 class Nesterov(Momentum):
@@ -572,8 +601,8 @@ class Nesterov(Momentum):
     ----------
     lr : float, default 0.01
     momentum : float, default 0.9
-    **options
-        weight_decay, exclude, clip_value, clip_norm: see `Optimizer`.
+    weight_decay, exclude, clip_value, clip_norm : keyword only
+        As in `Optimizer`.
 
     Raises
     ------
@@ -599,8 +628,8 @@ class AdaGrad(Optimizer):
     Parameters
     ----------
     lr : float, default 0.01
-    **options
-        weight_decay, exclude, clip_value, clip_norm: see `Optimizer`.
+    weight_decay, exclude, clip_value, clip_norm : keyword only
+        As in `Optimizer`.
 
     Raises
     ------
@@ -616,13 +645,18 @@ class AdaGrad(Optimizer):
     """
 
     rule = "adagrad"
-    state_names = square_names = ("h",)
+    square_names = ("h",)
 
-    def __init__(self, lr: float = 0.01, **options: Unpack[Options]) -> None:
-        super().__init__(lr, **options)
-
-    def _numbers(self, step, decay):
-        return Numbers(self.lr, eps=1e-7, decay=decay)
+    def __init__(
+        self,
+        lr: float = 0.01,
+        *,
+        weight_decay: float = 0.0,
+        exclude: Exclude = None,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
+    ) -> None:
+        super().__init__(lr, weight_decay=weight_decay, exclude=exclude, clip_value=clip_value, clip_norm=clip_norm)
 
 
 class RMSprop(Optimizer):
@@ -634,8 +668,8 @@ class RMSprop(Optimizer):
     ----------
     lr : float, default 0.01
     decay_rate : float, default 0.99
-    **options
-        weight_decay, exclude, clip_value, clip_norm: see `Optimizer`.
+    weight_decay, exclude, clip_value, clip_norm : keyword only
+        As in `Optimizer`.
 
     Raises
     ------
@@ -651,15 +685,22 @@ class RMSprop(Optimizer):
     """
 
     rule = "rmsprop"
-    state_names = square_names = ("h",)
-    setting_names = ("decay_rate",)
+    square_names = ("h",)
+    hyperparameters = {"decay_rate": Hyperparameter(fraction, "a")}
+    decay_rate: float
 
-    def __init__(self, lr: float = 0.01, decay_rate: float = 0.99, **options: Unpack[Options]) -> None:
-        super().__init__(lr, **options)
-        self.decay_rate = fraction(decay_rate, "decay_rate")
-
-    def _numbers(self, step, decay):
-        return Numbers(self.lr, self.decay_rate, eps=1e-7, decay=decay)
+    def __init__(
+        self,
+        lr: float = 0.01,
+        decay_rate: float = 0.99,
+        *,
+        weight_decay: float = 0.0,
+        exclude: Exclude = None,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
+    ) -> None:
+        super().__init__(lr, weight_decay=weight_decay, exclude=exclude, clip_value=clip_value, clip_norm=clip_norm)
+        self._set(decay_rate=decay_rate)
 
 
 class Adam(Optimizer):
@@ -679,8 +720,8 @@ class Adam(Optimizer):
     amsgrad : bool, default False, keyword only
         Put the largest v so far under the root (AMSGrad; Reddi et al., arXiv 1904.09237), with the bias correction as
         above, as PyTorch does.
-    **options
-        weight_decay, exclude, clip_value, clip_norm: see `Optimizer`.
+    weight_decay, exclude, clip_value, clip_norm : keyword only
+        As in `Optimizer`.
 
     Raises
     ------
@@ -696,9 +737,10 @@ class Adam(Optimizer):
     """
 
     rule = "adam"
-    state_names: tuple[str, ...] = ("m", "v")
     square_names = ("v", "h")
-    setting_names: tuple[str, ...] = ("beta1", "beta2")
+    hyperparameters = BETAS
+    beta1: float
+    beta2: float
 
     def __init__(
         self,
@@ -707,14 +749,16 @@ class Adam(Optimizer):
         beta2: float = 0.999,
         *,
         amsgrad: bool = False,
-        **options: Unpack[Options],
+        weight_decay: float = 0.0,
+        exclude: Exclude = None,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
     ) -> None:
-        super().__init__(lr, **options)
-        self.beta1 = fraction(beta1, "beta1")
-        self.beta2 = fraction(beta2, "beta2")
+        super().__init__(lr, weight_decay=weight_decay, exclude=exclude, clip_value=clip_value, clip_norm=clip_norm)
+        self._set(beta1=beta1, beta2=beta2)
         if flag(amsgrad, "amsgrad"):
             self.rule = "amsgrad"
-            self.state_names = ("m", "v", "h")
+            self.state_names = kernels.optimize.RULES[self.rule][1]
 
     @property
     def amsgrad(self) -> bool:
@@ -722,7 +766,7 @@ class Adam(Optimizer):
 
     def _numbers(self, step, decay):
         lr_t = self.lr * self._correction(step) / (1 - self.beta1**step)
-        return Numbers(lr_t, self.beta1, self.beta2, eps=1e-7, decay=decay)
+        return super()._numbers(step, decay)._replace(lr=lr_t)
 
     def _correction(self, step):
         """Return the root of v's bias correction."""
@@ -750,8 +794,8 @@ class AdamW(Adam):
     amsgrad : bool, default False, keyword only
         As in `Adam`.
     weight_decay : float, default 0.01, keyword only
-    **options
-        exclude, clip_value, clip_norm: see `Optimizer`.
+    exclude, clip_value, clip_norm : keyword only
+        As in `Optimizer`.
 
     Raises
     ------
@@ -766,7 +810,8 @@ class AdamW(Adam):
     (array([[0.95]]), array([1.]))
     """
 
-    setting_names = ("beta1", "beta2", "eps")
+    hyperparameters = BETAS | {"eps": Hyperparameter(positive, "eps")}
+    eps: float
 
     def __init__(
         self,
@@ -777,10 +822,13 @@ class AdamW(Adam):
         eps: float = 1e-8,
         amsgrad: bool = False,
         weight_decay: float = 0.01,
-        **options: Unpack[Clipping],
+        exclude: Exclude = None,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
     ) -> None:
+        options: dict[str, Any] = {"exclude": exclude, "clip_value": clip_value, "clip_norm": clip_norm}
         super().__init__(lr, beta1, beta2, amsgrad=amsgrad, weight_decay=weight_decay, **options)
-        self.eps = positive(eps, "eps")
+        self._set(eps=eps)
 
     def _numbers(self, step, decay):
         # Both sides of the fraction are multiplied by the correction.
@@ -803,8 +851,8 @@ class Lion(Optimizer):
     lr : float, default 0.0001
     beta1 : float, default 0.9
     beta2 : float, default 0.99
-    **options
-        weight_decay, exclude, clip_value, clip_norm: see `Optimizer`.
+    weight_decay, exclude, clip_value, clip_norm : keyword only
+        As in `Optimizer`.
 
     Raises
     ------
@@ -820,15 +868,23 @@ class Lion(Optimizer):
     """
 
     rule = "lion"
-    state_names = ("m",)
-    setting_names = ("beta1", "beta2")
+    hyperparameters = BETAS
+    beta1: float
+    beta2: float
 
     def __init__(
-        self, lr: float = 0.0001, beta1: float = 0.9, beta2: float = 0.99, **options: Unpack[Options]
+        self,
+        lr: float = 0.0001,
+        beta1: float = 0.9,
+        beta2: float = 0.99,
+        *,
+        weight_decay: float = 0.0,
+        exclude: Exclude = None,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
     ) -> None:
-        super().__init__(lr, **options)
-        self.beta1 = fraction(beta1, "beta1")
-        self.beta2 = fraction(beta2, "beta2")
+        super().__init__(lr, weight_decay=weight_decay, exclude=exclude, clip_value=clip_value, clip_norm=clip_norm)
+        self._set(beta1=beta1, beta2=beta2)
 
     def _numbers(self, step, decay):
-        return Numbers(self.lr, self.beta1, self.beta2, keep=1 - self.lr * decay)
+        return super()._numbers(step, 0.0)._replace(keep=1 - self.lr * decay)

@@ -44,7 +44,6 @@ class Module(Protocol):
     def named_modules(self) -> Callable[..., Iterable[tuple[str, Any]]]: ...
 
 
-
 WEIGHTS = {"W": "weight", "b": "bias"}
 SCALES = {"gamma": "weight", "beta": "bias"}
 STATISTICS = {"running_mean": "running_mean", "running_var": "running_var"}

@@ -908,25 +908,22 @@ def normalization(case):
 @kind(weight=2)
 def activation(case):
     name = case.pick(sorted(oracles.ACTIVATIONS))
-    settings = {"leaky_relu": {"negative_slope": 0.2}, "elu": {"alpha": 1.5}, "gelu_tanh": {"approximate": "tanh"},
-                "softplus": {"beta": 0.7, "threshold": 3.0}}.get(name, {})  # fmt: skip
+    settings, value, slope, _ = oracles.ACTIVATIONS[name]
+    door = oracles.door_of(name)
     size = int(case.pick([case.axis(), case.rng.integers(1, 400), case.rng.integers(4000, 9000)]))
     if name == "gelu":
         size = min(size, 400)
     case.values = "normal"
     x, dout = case.array("x", size, zeros=case.pick([0, 0.3])), case.gradient(size)
     case.say(name=name)
-    value, slope = oracles.ACTIVATIONS[name]
-    constants = [] if name == "gelu_tanh" else settings.values()
     eps = np.finfo(case.dtype).eps
-    door = name.removesuffix("_tanh")
     y = case.run("values", getattr(functional, door), x, **settings)
     wide = x.astype(np.longdouble)
-    expected = value(wide, *constants).astype(np.float64)
+    expected = value(wide, **settings).astype(np.float64)
     case.near("values", y, expected, (100 if "gelu" in name else 8) * eps * np.abs(expected))
-    kept = case.place(y if name in ("relu", "sigmoid", "tanh") else x)
+    kept = case.place(y if getattr(functional.activation, door.upper()).kept == "y" else x)
     dx = case.run("gradient", getattr(functional, f"{door}_backward"), dout, kept, **settings)
-    expected = (dout * slope(wide, *constants)).astype(np.float64)
+    expected = (dout * slope(wide, **settings)).astype(np.float64)
     case.near("gradient", dx, expected, 8 * eps * np.abs(expected) + 16 * eps * np.maximum(np.abs(dout), 1))
     if name == "relu":
         out, mask = case.run("mask", functional.relu, x, return_mask=True)

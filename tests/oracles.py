@@ -138,28 +138,77 @@ def gelu_tanh_slope(x):
     return s + x * s * logistic(-gelu_argument(x)) * slope
 
 
-# The function and its derivative at x, in extended precision where there is one.
+# An activation has its row here, and no other in the tests: settings; the function and its derivative at x, in extended
+# precision where there is one; and its values and gradients at inf, -inf, nan, 0, -0, 1e20, -1e20. A name ends in what
+# tells two rows of one activation apart.
+INF, NAN = math.inf, math.nan
 ACTIVATIONS = {
-    "relu": (lambda x: np.maximum(x, 0), lambda x: x > 0),
-    "leaky_relu": (lambda x, a=0.01: np.where(x > 0, x, a * x), lambda x, a=0.01: np.where(x > 0, 1, a)),
-    "elu": (
-        lambda x, a=1: np.where(x > 0, x, a * np.expm1(np.minimum(x, 0))),
-        lambda x, a=1: np.where(x > 0, 1, a * np.exp(np.minimum(x, 0))),
+    "relu": (
+        {},
+        lambda x: np.maximum(x, 0),
+        lambda x: x > 0,
+        ([INF, 0, NAN, 0, 0, 1e20, 0], [1, 0, 1, 0, 0, 1, 0]),
     ),
-    "gelu": (lambda x: x * normal(x)[0], lambda x: normal(x)[0] + x * normal(x)[1]),
-    "gelu_tanh": (lambda x: x * logistic(gelu_argument(x)), gelu_tanh_slope),
-    "silu": (lambda x: x * logistic(x), lambda x: logistic(x) * (1 + x * logistic(-x))),
-    "sigmoid": (logistic, lambda x: logistic(x) * logistic(-x)),
-    "tanh": (np.tanh, lambda x: 1 - np.tanh(x) ** 2),
+    "leaky_relu": (
+        {"negative_slope": 0.2},
+        lambda x, negative_slope: np.where(x > 0, x, negative_slope * x),
+        lambda x, negative_slope: np.where(x > 0, 1, negative_slope),
+        ([INF, -INF, NAN, 0, 0, 1e20, -2e19], [1, 0.2, 0.2, 0.2, 0.2, 1, 0.2]),
+    ),
+    "elu": (
+        {"alpha": 1.5},
+        lambda x, alpha=1: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))),
+        lambda x, alpha=1: np.where(x > 0, 1, alpha * np.exp(np.minimum(x, 0))),
+        ([INF, -1.5, NAN, 0, 0, 1e20, -1.5], [1, 0, NAN, 1.5, 1.5, 1, 0]),
+    ),
+    "gelu": (
+        {},
+        lambda x: x * normal(x)[0],
+        lambda x: normal(x)[0] + x * normal(x)[1],
+        ([INF, NAN, NAN, 0, 0, 1e20, 0], [NAN, NAN, NAN, 0.5, 0.5, 1, 0]),
+    ),
+    "gelu_tanh": (
+        {"approximate": "tanh"},
+        lambda x, approximate: x * logistic(gelu_argument(x)),
+        lambda x, approximate: gelu_tanh_slope(x),
+        ([INF, NAN, NAN, 0, 0, 1e20, 0], [NAN, NAN, NAN, 0.5, 0.5, 1, 0]),
+    ),
+    "silu": (
+        {},
+        lambda x: x * logistic(x),
+        lambda x: logistic(x) * (1 + x * logistic(-x)),
+        ([INF, NAN, NAN, 0, 0, 1e20, 0], [NAN, NAN, NAN, 0.5, 0.5, 1, 0]),
+    ),
+    "sigmoid": (
+        {},
+        logistic,
+        lambda x: logistic(x) * logistic(-x),
+        ([1, 0, NAN, 0.5, 0.5, 1, 0], [0, 0, NAN, 0.25, 0.25, 0, 0]),
+    ),
+    "tanh": (
+        {},
+        np.tanh,
+        lambda x: 1 - np.tanh(x) ** 2,
+        ([1, -1, NAN, 0, 0, 1, -1], [0, 0, NAN, 1, 1, 0, 0]),
+    ),
     "softplus": (
-        lambda x, a=1, b=20: np.where(a * x > b, x, np.logaddexp(0, a * x) / a),
-        lambda x, a=1, b=20: np.where(a * x > b, 1, logistic(a * x)),
+        {"beta": 0.7, "threshold": 3.0},
+        lambda x, beta=1, threshold=20: np.where(beta * x > threshold, x, np.logaddexp(0, beta * x) / beta),
+        lambda x, beta=1, threshold=20: np.where(beta * x > threshold, 1, logistic(beta * x)),
+        ([INF, 0, NAN, np.log(2) / 0.7, np.log(2) / 0.7, 1e20, 0], [1, 0, NAN, 0.5, 0.5, 1, 0]),
     ),
     "hard_swish": (
+        {},
         lambda x: x * np.clip(x + 3, 0, 6) / 6,
         lambda x: np.where(x <= -3, 0, np.where(x >= 3, 1, x / 3 + 0.5)),
+        ([INF, NAN, NAN, 0, 0, 1e20, 0], [1, 0, NAN, 0.5, 0.5, 1, 0]),
     ),
 }
+
+
+def door_of(row):
+    """The name of the operation that a row of `ACTIVATIONS` is of."""
+    return row.removesuffix("_tanh")
 
 
 def normalization(x, gamma, beta, axes, eps, mean=None, var=None):

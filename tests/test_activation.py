@@ -5,24 +5,13 @@ import oracles
 import pytest
 
 from cconv import functional, kernels
+from cconv.functional import activation as activations
 
 DTYPES = [np.float32, np.float64]
 SIZES = [1, 7, 33, 100, 8193]  # around the widths of vectors and the pieces of work
 
-# name: (keyword arguments, whether the gradient takes the output)
-ACTIVATIONS = {
-    "relu": ({}, True),
-    "leaky_relu": ({"negative_slope": 0.2}, False),
-    "elu": ({"alpha": 1.5}, False),
-    "gelu": ({}, False),
-    "gelu_tanh": ({"approximate": "tanh"}, False),
-    "silu": ({}, False),
-    "sigmoid": ({}, True),
-    "tanh": ({}, True),
-    "softplus": ({"beta": 0.7, "threshold": 3.0}, False),
-    "hard_swish": ({}, False),
-}
-FUNCTIONS = [functional.softmax, *(getattr(functional, name) for name in ACTIVATIONS if name != "gelu_tanh")]
+RULES = {rule.name: rule for rule in vars(activations).values() if isinstance(rule, activations.Elementwise)}
+FUNCTIONS = [functional.softmax, *(getattr(functional, name) for name in RULES)]
 
 
 class Activation:
@@ -30,9 +19,10 @@ class Activation:
 
     def __init__(self, name):
         self.name = name
-        self.settings, self.takes_output = ACTIVATIONS[name]
-        self.function = getattr(functional, name.removesuffix("_tanh"))
-        self.gradient = getattr(functional, name.removesuffix("_tanh") + "_backward")
+        self.settings, *self.oracles, self.special = oracles.ACTIVATIONS[name]
+        door = oracles.door_of(name)
+        self.takes_output = RULES[door].kept == "y"
+        self.function, self.gradient = getattr(functional, door), getattr(functional, f"{door}_backward")
 
     def __call__(self, x):
         return self.function(x, **self.settings)
@@ -41,11 +31,14 @@ class Activation:
         return self.gradient(dout, self(x) if self.takes_output else x, **self.settings)
 
     def oracle(self, x, order=0):
-        arguments = [] if self.name == "gelu_tanh" else self.settings.values()
-        return oracles.ACTIVATIONS[self.name][order](x.astype(np.longdouble), *arguments)
+        return self.oracles[order](x.astype(np.longdouble), **self.settings)
 
 
-@pytest.fixture(params=ACTIVATIONS)
+def test_every_activation_has_its_row():
+    assert {oracles.door_of(name) for name in oracles.ACTIVATIONS} == RULES.keys()
+
+
+@pytest.fixture(params=oracles.ACTIVATIONS)
 def activation(request):
     return Activation(request.param)
 
@@ -81,7 +74,7 @@ def test_values_and_gradients(rng, cpu_level, num_threads, activation, size, dty
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ["elu", "gelu", "silu", "sigmoid", "tanh", "softplus"])
 def test_values_near_zero_and_far_below_it_keep_their_relative_precision(cpu_level, name, dtype):
-    function, (oracle, _) = getattr(functional, name), oracles.ACTIVATIONS[name]
+    function, (_, oracle, *_) = getattr(functional, name), oracles.ACTIVATIONS[name]
     info = np.finfo(dtype)
     # As far down as the result is a normal number; for gelu as far as the oracle itself has its digits.
     low = -1 if name == "gelu" else 0.9 * np.log(info.tiny)
@@ -109,25 +102,13 @@ def test_gelu_far_below_zero(cpu_level, dtype):
 
 
 INF, NAN = np.inf, np.nan
-SPECIAL = {  # values at inf, -inf, nan, 0, -0, 1e20, -1e20, and the gradients there
-    "relu": ([INF, 0, NAN, 0, 0, 1e20, 0], [1, 0, 1, 0, 0, 1, 0]),
-    "leaky_relu": ([INF, -INF, NAN, 0, 0, 1e20, -2e19], [1, 0.2, 0.2, 0.2, 0.2, 1, 0.2]),
-    "elu": ([INF, -1.5, NAN, 0, 0, 1e20, -1.5], [1, 0, NAN, 1.5, 1.5, 1, 0]),
-    "gelu": ([INF, NAN, NAN, 0, 0, 1e20, 0], [NAN, NAN, NAN, 0.5, 0.5, 1, 0]),
-    "gelu_tanh": ([INF, NAN, NAN, 0, 0, 1e20, 0], [NAN, NAN, NAN, 0.5, 0.5, 1, 0]),
-    "silu": ([INF, NAN, NAN, 0, 0, 1e20, 0], [NAN, NAN, NAN, 0.5, 0.5, 1, 0]),
-    "sigmoid": ([1, 0, NAN, 0.5, 0.5, 1, 0], [0, 0, NAN, 0.25, 0.25, 0, 0]),
-    "tanh": ([1, -1, NAN, 0, 0, 1, -1], [0, 0, NAN, 1, 1, 0, 0]),
-    "softplus": ([INF, 0, NAN, np.log(2) / 0.7, np.log(2) / 0.7, 1e20, 0], [1, 0, NAN, 0.5, 0.5, 1, 0]),
-    "hard_swish": ([INF, NAN, NAN, 0, 0, 1e20, 0], [1, 0, NAN, 0.5, 0.5, 1, 0]),
-}
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", [7, 70])
 def test_special_values(cpu_level, activation, size, dtype):
     x = np.resize(np.array([INF, -INF, NAN, 0.0, -0.0, 1e20, -1e20], dtype), size)
-    values, slopes = (np.resize(row, size) for row in SPECIAL[activation.name])
+    values, slopes = (np.resize(row, size) for row in activation.special)
     np.testing.assert_allclose(activation(x), values, rtol=1e-6)
     np.testing.assert_allclose(activation.backward(np.full(size, 3, dtype), x), 3 * slopes, rtol=1e-6)
     for name in ("tanh", "elu", "leaky_relu"):

@@ -8,7 +8,7 @@ import oracles
 import pytest
 
 from cconv import functional, kernels
-from cconv.functional import convolution_relu_max_pool
+from cconv.functional import convolution_relu_max_pool, reference
 from cconv.functional.algorithms import Values, list_worth, names
 
 # Few channels would take the kernels of test_conv_pixels.py and test_conv_scatter.py.
@@ -112,6 +112,48 @@ def test_against_oracle(geometry, dtype, cpu_level, num_threads):
         grads, oracle, sizes, (W.size // W.shape[1], dout.size, dout.size), strict=True
     ):
         assert_within_bound(actual, wanted, magnitude, count, dtype)
+
+
+def drawn(number):
+    """Arrays of small integers, whose sums are exact, and settings, of a random convolution that has outputs."""
+    rng = np.random.default_rng([11, number])
+    while True:
+        size, filters = rng.choice([1, 2, 3, 5, 7, 12, 19, 34], 2), rng.choice([1, 2, 3, 3, 4, 5, 9], 2)
+        dilation, pad = rng.choice([1, 1, 1, 2, 3], 2), rng.choice([0, 0, 1, 2, 4], (2, 2))
+        if (size + pad.sum(axis=1) > dilation * (filters - 1)).all():
+            break
+    groups = int(rng.choice([1, 1, 1, 2, 5]))
+    N, own, many = (int(rng.choice(choices)) for choices in ([1, 1, 2, 3], [1, 2, 3, 8, 17], [1, 2, 4, 16, 19]))
+    x, W = (N, own * groups, *size), (many * groups, own, *filters)
+    pairs = {"stride": rng.choice([1, 1, 1, 2, 3, 5], 2), "dilation": dilation}
+    settings = {name: tuple(pair.tolist()) for name, pair in pairs.items()}
+    settings |= {"pad": tuple(map(tuple, pad.tolist())), "groups": groups}
+    return *(rng.integers(-3, 4, shape).astype(float) for shape in (x, W, W[:1])), settings
+
+
+@pytest.mark.parametrize("number", range(60))
+def test_every_algorithm_gives_what_the_loops_of_the_formula_give(number, cpu_level):
+    *arrays, settings = drawn(number)
+    x, W, b = (array.astype(np.float32 if number % 2 else np.float64) for array in arrays)
+    out = reference.convolution(x, W, b, **settings)
+    dout = np.random.default_rng(number).integers(-3, 4, out.shape).astype(x.dtype)
+    dx, *parameters = reference.convolution_backward(dout, x, W, **settings)
+
+    def results(which, argument, operation, *arrays, **options):
+        for algorithm in (None, *kernels.conv.algorithms(which)):
+            try:
+                yield operation(*arrays, **settings, **options, **{argument: algorithm})
+            except ValueError as error:  # one that does not apply
+                assert algorithm is not None and f"got {algorithm!r} (" in str(error)
+
+    for found in results("output", "algorithm", functional.convolution, x, W, b):
+        np.testing.assert_array_equal(found, out)
+    backward = functional.convolution_backward
+    for found in results("input_gradient", "input_algorithm", backward, dout, x, W, parameter_gradient=False):
+        np.testing.assert_array_equal(found[0], dx)
+    for found in results("weight_gradient", "weight_algorithm", backward, dout, x, W, input_gradient=False):
+        np.testing.assert_array_equal(found[1], parameters[0])
+        np.testing.assert_array_equal(found[2], parameters[1])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

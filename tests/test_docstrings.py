@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import cconv
-from cconv import augment, callbacks, data, functional, metrics, plotting
+from cconv import augment, callbacks, data, functional, initializers, metrics, plotting
 
 MODULES = sorted(
     module.name
@@ -25,7 +25,8 @@ ESTIMATORS = (cconv.sklearn,) if importlib.util.find_spec("sklearn") else ()
 PUBLIC = {
     name: value
     for module in (
-        *(cconv, augment, callbacks, data, functional, metrics, plotting, cconv.onnx, cconv.report),
+        *(cconv, augment, callbacks, data, functional, functional.reference, initializers, metrics, plotting),
+        *(cconv.onnx, cconv.report),
         *ESTIMATORS,
     )
     for name, value in ((f"{module.__name__}.{name}", getattr(module, name)) for name in module.__all__)
@@ -39,6 +40,12 @@ METHODS = {
     for key, method in vars(value).items()
     if inspect.isfunction(method) and key[0] != "_" and method.__doc__
 }
+LAYERS = {
+    name: value
+    for name, value in PUBLIC.items()
+    if inspect.isclass(value) and issubclass(value, cconv.Layer) and value is not cconv.Layer
+}
+OPERATIONS = {name: value for name, value in FUNCTIONS.items() if name.startswith("cconv.functional.")}
 # What the compiled functions return: their source is not Python's.
 COMPILED = {"cconv.empty_cache": False, "cconv.get_num_threads": True, "cconv.set_num_threads": False}
 
@@ -167,6 +174,40 @@ def test_what_functions_return_is_described(name):
     assert ("Returns" in headings(FUNCTIONS[name])) == returns(name, FUNCTIONS[name])
 
 
+def entries(text):
+    """The entries of a section, each with what is said of it: {names: text}."""
+    found = {}
+    for line in text:
+        if line and line[0] != " ":
+            names, _, rest = line.partition(" : ")
+            found[names] = rest
+        elif found:
+            found[names] += " " + line.strip()
+    return found
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_shapes_of_a_layers_input_output_and_parameters_are_described(name):
+    layer = LAYERS[name]
+    found = entries(sections(inspect.getdoc(layer))["Shape"])
+    names = {each for key in found for each in key.split(", ")}
+    targets = {"t"} & inspect.signature(layer.forward).parameters.keys()
+    assert {"x", "out", *layer.param_names} | targets <= names
+    assert all(found.values())
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_the_shapes_of_an_operations_arrays_are_described(name):
+    parts = sections(inspect.getdoc(OPERATIONS[name]))
+    arrays = {
+        f"{heading}: {key}": text
+        for heading in ("Parameters", "Returns")
+        for key, text in entries(parts[heading]).items()
+        if "ndarray" in key + text or "array_like" in key + text
+    }
+    assert arrays and [key for key, text in arrays.items() if "shape" not in key + text] == []
+
+
 @pytest.mark.parametrize("name", [name for name, method in METHODS.items() if "Returns" in headings(method)])
 def test_methods_return_what_they_say(name):
     assert returns(name, METHODS[name])
@@ -192,5 +233,6 @@ def test_what_methods_raise_is_described(name):
 @pytest.mark.parametrize("name", PUBLIC)
 def test_everything_has_an_example(name):
     abstract = {"cconv.Layer", "cconv.Optimizer", "cconv.Branches", "cconv.DatasetNotFoundError"}
+    abstract |= {"cconv.initializers.Initializer"}
     assert "Examples" in headings(PUBLIC[name]) or name in abstract
     assert ">>>" in inspect.getdoc(PUBLIC[name]) or name in abstract

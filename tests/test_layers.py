@@ -1,6 +1,7 @@
 """The layers: worked numbers, gradients, dtypes, state, and what they refuse."""
 
 import copy
+import functools
 import pickle
 
 import numpy as np
@@ -21,7 +22,6 @@ from cconv import (
     GlobalAveragePooling,
     GlobalMaxPooling,
     GroupNormalization,
-    HardSwish,
     Huber,
     Layer,
     LayerNormalization,
@@ -35,10 +35,8 @@ from cconv import (
     Scale,
     Sigmoid,
     SigmoidWithLoss,
-    Silu,
     SoftmaxWithLoss,
     Softplus,
-    Tanh,
     TransposedConvolution,
     Upsample,
     ZeroPad,
@@ -55,6 +53,12 @@ W = np.array([[2, 0, 1], [0, 1, 2], [1, 0, 2]], np.float64)[None, None]
 def normal(*shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape)
 
+
+ACTIVATIONS = {
+    kind.function.name: kind
+    for kind in (getattr(layers, name) for name in layers.__all__)
+    if issubclass(kind, layers.activation.Activation)
+}
 
 # Each entry makes a layer for input of shape (3, 4, 7, 6); the arguments after it go to forward.
 LAYERS = {
@@ -93,15 +97,11 @@ LAYERS = {
     "affine": (lambda: Affine(normal(168, 5), normal(5)),),
     "affine-no-bias": (lambda: Affine(normal(168, 5), None),),
     "relu": (Relu,),
-    "leaky-relu": (lambda: LeakyRelu(0.2),),
-    "elu": (lambda: Elu(1.5),),
-    "gelu": (Gelu,),
-    "gelu-tanh": (lambda: Gelu("tanh"),),
-    "silu": (Silu,),
-    "sigmoid": (Sigmoid,),
-    "tanh": (Tanh,),
-    "softplus": (lambda: Softplus(0.7, 3.0),),
-    "hard-swish": (HardSwish,),
+    **{
+        name.replace("_", "-"): (functools.partial(ACTIVATIONS[oracles.door_of(name)], **settings),)
+        for name, (settings, *_) in oracles.ACTIVATIONS.items()
+        if name != "relu"
+    },
     "dropout": (lambda: Dropout(0.4, seed=1),),
     "dropout-evaluation": (lambda: Dropout(0.4, seed=1), False),
     "dropout-inverted": (lambda: Dropout(0.4, inverted=True, seed=1),),

@@ -1,6 +1,7 @@
 """The optimizers against their formulas, weight decay, clipping and their state."""
 
 import copy
+import inspect
 import math
 import pickle
 
@@ -602,3 +603,22 @@ def test_a_number_that_is_not_finite_is_found_wherever_it_is(dtype, size, cpu_le
             other = g.copy()
             other[place] = value
             assert not are_finite({"W": np.ones(3, dtype), "b": other})
+
+
+@pytest.mark.parametrize("kind", [SGD, AdaGrad, Adam, AdamW, Lion, Momentum, Nesterov, RMSprop])
+def test_what_an_optimizer_is_given_is_declared_once_and_by_name(kind):
+    parameters = inspect.signature(kind).parameters
+    assert all(one.kind is not one.VAR_KEYWORD for one in parameters.values())
+    assert {"weight_decay", "exclude", "clip_value", "clip_norm"} <= parameters.keys()
+    assert kind.hyperparameters.keys() == set(kind.setting_names) <= parameters.keys()
+    assert kind.state_names == kernels.optimize.RULES[kind.rule][1]
+    optimizer = kind()
+    for number, (name, own) in enumerate(kind.hyperparameters.items(), 1):
+        setattr(optimizer, name, 0.5 / number)
+        with pytest.raises(ValueError, match=f"{name} must be"):
+            own.check(-1.0, name)
+        with pytest.raises(ValueError, match=f"{name} must be"):
+            kind(**{name: -1.0})
+    numbers = optimizer._numbers(1, 0.0)
+    for number, own in enumerate(kind.hyperparameters.values(), 1):
+        assert own.number == "eps" or getattr(numbers, own.number) == 0.5 / number

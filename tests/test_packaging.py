@@ -94,7 +94,7 @@ def test_stubs_describe_the_compiled_modules(tmp_path):
 def test_every_compiled_module_has_a_stub():
     folder = PACKAGE / "kernels"
     once = [f"runtime/_{name}.pyi" for name in ("cpu", "memory", "threads")]
-    for name in (*vars(kernels.load(kernels.LEVEL)), "im2col"):
+    for name in (*vars(kernels.load(kernels.LEVEL)), "im2col", "reference"):
         once.append(f"{name}/__init__.pyi" if (folder / name).is_dir() else f"{name}.pyi")
     assert {path.relative_to(folder).as_posix() for path in folder.rglob("*.pyi")} == {"__init__.pyi", *once}
 
@@ -148,7 +148,8 @@ def test_wheel_holds_modules_and_stubs_but_no_sources(serial_wheel):
     assert "cconv_command.py" in files and not [name for name in files if name.endswith((".png", ".svg"))]
     assert not [name for name in files if name.endswith((".pyx", ".pxd", ".h", ".c")) or name.startswith("tests")]
     compiled = {name.split(".")[0] for name in files if name.endswith((".so", ".pyd"))}
-    once = {f"cconv/kernels/{name}" for name in ("_im2col", "runtime/_cpu", "runtime/_memory", "runtime/_threads")}
+    names = "_im2col", "_reference", "runtime/_cpu", "runtime/_memory", "runtime/_threads"
+    once = {f"cconv/kernels/{name}" for name in names}
     assert compiled == once | {f"cconv/kernels_baseline/_{name}" for name in vars(kernels.load(kernels.LEVEL))}
 
 

@@ -7,7 +7,7 @@ import oracles
 import pytest
 
 from cconv import kernels
-from cconv.functional import average_pool, average_pool_backward, max_pool, max_pool_backward
+from cconv.functional import average_pool, average_pool_backward, max_pool, max_pool_backward, reference
 from cconv.geometry import window as place_of
 from cconv.layers import GlobalMaxPooling
 
@@ -267,7 +267,9 @@ def test_maxima_of_any_geometry(geometry, dtype, cpu_level, num_threads):
             assert values[n, c, k] == out[n, c, y, z] or np.isnan(values[n, c, k])
             dx[n, c, rows[k // columns.size], columns[k % columns.size]] += dout[n, c, y, z]
     np.testing.assert_array_equal(max_pool_backward(dout, argmax, x.shape, geometry[2], **options), dx)
+    np.testing.assert_array_equal(reference.max_pool_backward(dout, argmax, x.shape, geometry[2], **options), dx)
     np.testing.assert_array_equal(max_pool(x, geometry[2], **options), out)
+    np.testing.assert_array_equal(reference.max_pool(x, geometry[2], **options), out)
 
 
 @pytest.mark.parametrize("count_include_pad", [True, False])
@@ -301,6 +303,10 @@ def test_averages_of_any_geometry(geometry, dtype, count_include_pad, cpu_level,
         dx,
         rtol=0,
         atol=8 * eps * np.abs(dout).max() * max(many.max(), 1),
+    )
+    np.testing.assert_allclose(reference.average_pool(x, window, **options), expected, rtol=2 * eps, atol=eps)
+    np.testing.assert_allclose(
+        reference.average_pool_backward(dout, x.shape, window, **options), dx, rtol=2 * eps, atol=eps
     )
 
 

@@ -15,8 +15,9 @@ import cconv
 SCRIPT = Path(__file__).with_name("typed_user_script.py")
 PARENT = Path(cconv.__file__).parents[1]
 PACKAGES = (
-    "augment averaging callbacks data datasets functional functions gradient history initializers layers "
-    "learning_rate_finder metrics networks onnx optimizers plotting report schedules serialization torch trainer"
+    "augment averaging callbacks data datasets functional functional.reference functions gradient history "
+    "initializers layers learning_rate_finder metrics networks onnx optimizers plotting report schedules serialization "
+    "torch trainer"
 ).split()
 
 

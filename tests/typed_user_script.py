@@ -124,6 +124,7 @@ def train(network: Network, folder: Path) -> float:
     data = ArrayDataset(*Squares()[range(40)], classes=["dark", "light"])
     rest, kept = data.split(0.25, seed=0)
     optimizer = AdamW(lr=0.01, weight_decay=0.01, exclude=["b1"])
+    assert optimizer.eps < optimizer.weight_decay < optimizer.beta1 < optimizer.beta2
     count, rates = Count(), LearningRateLog()
     trainer = Trainer(
         network,

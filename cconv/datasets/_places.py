@@ -8,6 +8,8 @@ import numpy as np
 from .._bars import progress_bar
 from .._files import path_of, replacing
 
+__all__ = ["DatasetNotFoundError"]
+
 _TIMEOUT = (5, 30)  # seconds to connect to a mirror, seconds without a byte
 
 

@@ -6,6 +6,8 @@ import numpy as np
 
 from .._checks import flag
 
+__all__ = ["present", "present_flags"]
+
 
 def present_flags(normalize, flatten, one_hot_label):
     """Return the flags, checked, in the order in which `present` takes them."""

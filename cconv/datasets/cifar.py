@@ -12,6 +12,8 @@ from .._typing import FileName, FourArrays
 from ._places import File, Source, check_counts, obtain, user_folders
 from ._presentation import present, present_flags
 
+__all__ = ["load_cifar10", "load_cifar100"]
+
 _PIXELS = 3 * 32 * 32  # of an image: a byte for each of its red, then green, then blue pixels
 _MIRRORS = ("https://www.cs.toronto.edu/~kriz/", "https://cave.cs.toronto.edu/kriz/")
 

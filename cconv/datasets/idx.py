@@ -14,6 +14,8 @@ from .._files import path_of
 from .._typing import Array, FileName
 from ..geometry import integer
 
+__all__ = ["read_idx", "read_idx_pair"]
+
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _GZIP_MAGIC = b"\x1f\x8b"
 _CHUNK = 1 << 20

@@ -9,6 +9,8 @@ from ._places import File, Source, check_counts, obtain, user_folders
 from ._presentation import present, present_flags
 from .idx import check_pair, read_idx
 
+__all__ = ["load_fashion_mnist", "load_kmnist", "load_mnist"]
+
 _IMAGES, _LABELS, _TEST_IMAGES, _TEST_LABELS = (
     f"{part}-{what}-ubyte.gz" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1")
 )

@@ -19,6 +19,8 @@ from .._typing import FourArrays
 from ..geometry import checked_size, integer
 from ._presentation import present, present_flags
 
+__all__ = ["load_synthetic_digits"]
+
 # By file, not by family: the fonts of the system, which differ from machine to machine, are never asked.
 _FONTS = (
     *(f"DejaVuSans{style}.ttf" for style in ("", "-Bold", "-Oblique", "-BoldOblique")),

@@ -1,123 +1,41 @@
-"""The operations of cconv, validated and stateless: the door between people and the compiled kernels."""
+"""The operations of cconv, validated and stateless: the door between people and the compiled kernels.
 
-from .activation import (
-    elu,
-    elu_backward,
-    gelu,
-    gelu_backward,
-    hard_swish,
-    hard_swish_backward,
-    leaky_relu,
-    leaky_relu_backward,
-    relu,
-    relu_backward,
-    sigmoid,
-    sigmoid_backward,
-    silu,
-    silu_backward,
-    softmax,
-    softplus,
-    softplus_backward,
-    tanh,
-    tanh_backward,
-)
-from .affine import affine, affine_backward
-from .convolution import convolution, convolution_backward
-from .dropout import dropout
-from .fused import (
-    convolution_batch_normalization,
-    convolution_relu_max_pool,
-    convolution_relu_max_pool_backward,
-)
-from .joining import add, concatenate
-from .loss import (
-    huber,
-    huber_backward,
-    sigmoid_cross_entropy,
-    sigmoid_cross_entropy_backward,
-    softmax_cross_entropy,
-    softmax_cross_entropy_backward,
-    squared_error,
-    squared_error_backward,
-)
-from .normalization import (
-    batch_normalization,
-    batch_normalization_backward,
-    group_normalization,
-    group_normalization_backward,
-    layer_normalization,
-    layer_normalization_backward,
-)
-from .patches import col2im, im2col
-from .pooling import (
-    adaptive_average_pool,
-    adaptive_average_pool_backward,
-    average_pool,
-    average_pool_backward,
-    max_pool,
-    max_pool_backward,
-)
-from .preprocessing import rescale
-from .resampling import upsample, upsample_backward, zero_pad, zero_pad_backward
-from .transposed_convolution import transposed_convolution, transposed_convolution_backward
+`reference` has convolution and pooling once more, as plain loops over their formulas.
+"""
 
-__all__ = [
-    "adaptive_average_pool",
-    "adaptive_average_pool_backward",
-    "add",
-    "affine",
-    "affine_backward",
-    "average_pool",
-    "average_pool_backward",
-    "batch_normalization",
-    "batch_normalization_backward",
-    "col2im",
-    "concatenate",
-    "convolution",
-    "convolution_backward",
-    "convolution_batch_normalization",
-    "convolution_relu_max_pool",
-    "convolution_relu_max_pool_backward",
-    "dropout",
-    "elu",
-    "elu_backward",
-    "gelu",
-    "gelu_backward",
-    "group_normalization",
-    "group_normalization_backward",
-    "hard_swish",
-    "hard_swish_backward",
-    "huber",
-    "huber_backward",
-    "im2col",
-    "layer_normalization",
-    "layer_normalization_backward",
-    "leaky_relu",
-    "leaky_relu_backward",
-    "max_pool",
-    "max_pool_backward",
-    "relu",
-    "relu_backward",
-    "rescale",
-    "sigmoid",
-    "sigmoid_backward",
-    "sigmoid_cross_entropy",
-    "sigmoid_cross_entropy_backward",
-    "silu",
-    "silu_backward",
-    "softmax",
-    "softmax_cross_entropy",
-    "softmax_cross_entropy_backward",
-    "softplus",
-    "softplus_backward",
-    "squared_error",
-    "squared_error_backward",
-    "tanh",
-    "tanh_backward",
-    "transposed_convolution",
-    "transposed_convolution_backward",
-    "upsample",
-    "upsample_backward",
-    "zero_pad",
-    "zero_pad_backward",
-]
+from . import affine as _affine
+from . import convolution as _convolution
+from . import dropout as _dropout
+from . import reference as reference
+from . import transposed_convolution as _transposed_convolution
+from .activation import *
+from .affine import *
+from .convolution import *
+from .dropout import *
+from .fused import *
+from .joining import *
+from .loss import *
+from .normalization import *
+from .patches import *
+from .pooling import *
+from .preprocessing import *
+from .resampling import *
+from .transposed_convolution import *
+
+# Each module lists its own names; pyright follows these sums, and mypy, which does not, the star imports alone.
+MYPY = False
+if not MYPY:
+    __all__: list[str] = []
+    __all__ += activation.__all__
+    __all__ += _affine.__all__
+    __all__ += _convolution.__all__
+    __all__ += _dropout.__all__
+    __all__ += fused.__all__
+    __all__ += joining.__all__
+    __all__ += loss.__all__
+    __all__ += normalization.__all__
+    __all__ += patches.__all__
+    __all__ += pooling.__all__
+    __all__ += preprocessing.__all__
+    __all__ += resampling.__all__
+    __all__ += _transposed_convolution.__all__

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, overload
+from collections.abc import Callable
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -42,22 +43,96 @@ COST = 0.2
 EXP_COST = 1.0
 
 
-def _values(kernel, x, cost, *settings):
-    """Return what a kernel makes of each value of x."""
-    x = as_input(x, "x")
+class Elementwise:
+    """A function of each value on its own: what `cconv.functional` and the layers have in common of it.
+
+    Parameters
+    ----------
+    name : str
+        Of its two kernels, which stand in `cconv.kernels.elementwise`: ``name`` and ``name_backward``.
+    cost : float
+        Nanoseconds that one thread takes for one value, roughly: it only decides when a second thread pays.
+    settings : callable, optional
+        Takes the settings in their order, and returns the numbers that the kernels take; what does not fit is an error.
+        Left out where there are none.
+    kept : {'x', 'y'}
+        Whether the gradient is taken from the input or from the output.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        cost: float,
+        settings: Callable[..., tuple[Any, ...]] = tuple,
+        kept: Literal["x", "y"] = "x",
+    ) -> None:
+        self.name, self.name_backward = name, f"{name}_backward"
+        self.cost, self.settings, self.kept = cost, settings, kept
+
+    def run(self, x: Array, *settings: Any) -> Floats:
+        """Return the function of x, which is as kernels take it."""
+        out, threads = kernels.memory.empty(x.shape, x.dtype), kernels.cpu.threads_for(self.cost * x.size)
+        kernel = getattr(kernels.elementwise, self.name)
+        if settings:
+            kernel(x, out, *self.settings(*settings), threads)
+        else:
+            kernel(x, out, threads)
+        return out
+
+    def run_backward(self, dout: Array, kept: Array, *settings: Any) -> Floats:
+        """Return dout times the derivative, from what was kept; both are as kernels take them."""
+        dout, kept = promote(dout, kept)
+        if dout.shape != kept.shape:
+            raise ValueError(f"dout must have the output's shape {kept.shape}, got {dout.shape} beside {self.kept}")
+        dx, threads = kernels.memory.empty(kept.shape, kept.dtype), kernels.cpu.threads_for(self.cost * kept.size)
+        kernel = getattr(kernels.elementwise, self.name_backward)
+        if settings:
+            kernel(dout, kept, dx, *self.settings(*settings), threads)
+        else:
+            kernel(dout, kept, dx, threads)
+        return dx
+
+
+def run_masked_relu(x: Array) -> tuple[Floats, Array]:
+    """Return relu of x and its mask; see `relu`."""
+    mask = kernels.memory.empty((-(-x.size // MASK_BITS),), UINT64)
     out = kernels.memory.empty(x.shape, x.dtype)
-    kernel(x, out, *settings, kernels.cpu.threads_for(cost * x.size))
-    return out
+    kernels.elementwise.relu_masked(x, out, mask, kernels.cpu.threads_for(COST * x.size))
+    return out, mask
 
 
-def _gradient(kernel, dout, kept, name, cost, *settings):
-    """Return dout times the derivative that a kernel takes from what forward kept, the input or the output."""
-    dout, kept = promote(as_input(dout, "dout"), as_input(kept, name))
-    if dout.shape != kept.shape:
-        raise ValueError(f"dout must have the output's shape {kept.shape}, got {dout.shape} beside {name}")
-    dx = kernels.memory.empty(kept.shape, kept.dtype)
-    kernel(dout, kept, dx, *settings, kernels.cpu.threads_for(cost * kept.size))
+def run_masked_relu_backward(dout: Array, mask: Array) -> Floats:
+    """Return dout where the mask of `run_masked_relu` says so, else 0."""
+    dx = kernels.memory.empty(dout.shape, dout.dtype)
+    kernels.elementwise.relu_masked_backward(dout, dx, mask, kernels.cpu.threads_for(COST * dout.size))
     return dx
+
+
+def _negative_slope(negative_slope: Any) -> tuple[float]:
+    return (number(negative_slope, "negative_slope"),)
+
+
+def _alpha(alpha: Any) -> tuple[float]:
+    return (number(alpha, "alpha"),)
+
+
+def _by_tanh(approximate: Any) -> tuple[bool]:
+    return (choice(approximate, "approximate", ("none", "tanh")) == "tanh",)
+
+
+def _softened(beta: Any, threshold: Any) -> tuple[float, float]:
+    return number(beta, "beta", positive=True), number(threshold, "threshold")
+
+
+RELU = Elementwise("relu", COST, kept="y")
+LEAKY_RELU = Elementwise("leaky_relu", COST, _negative_slope)
+ELU = Elementwise("elu", EXP_COST, _alpha)
+GELU = Elementwise("gelu", EXP_COST, _by_tanh)
+SILU = Elementwise("silu", EXP_COST)
+SIGMOID = Elementwise("sigmoid", EXP_COST, kept="y")
+TANH = Elementwise("tanh", EXP_COST, kept="y")
+SOFTPLUS = Elementwise("softplus", EXP_COST, _softened)
+HARD_SWISH = Elementwise("hard_swish", COST)
 
 
 @overload
@@ -94,10 +169,8 @@ def relu(x: ArrayLike, *, return_mask: bool = False) -> Floats | tuple[Floats, A
     array([0., 0., 2.])
     """
     if not flag(return_mask, "return_mask"):
-        return _values(kernels.elementwise.relu, x, COST)
-    x = as_input(x, "x")
-    mask = kernels.memory.empty((-(-x.size // MASK_BITS),), UINT64)
-    return _values(kernels.elementwise.relu_masked, x, COST, mask), mask
+        return RELU.run(as_input(x, "x"))
+    return run_masked_relu(as_input(x, "x"))
 
 
 def relu_backward(dout: ArrayLike, y: ArrayLike | None = None, *, mask: Array | None = None) -> Floats:
@@ -106,7 +179,7 @@ def relu_backward(dout: ArrayLike, y: ArrayLike | None = None, *, mask: Array | 
     Parameters
     ----------
     dout, y : ndarray of one shape
-    mask : ndarray, keyword only
+    mask : ndarray of uint64, shape (ceil(dout.size / 64),), keyword only
         What `relu` returned, in place of y.
 
     Returns
@@ -127,7 +200,7 @@ def relu_backward(dout: ArrayLike, y: ArrayLike | None = None, *, mask: Array | 
     if (y is None) == (mask is None):
         raise ValueError(f"relu_backward takes one of y and mask, got {'none' if y is None else 'both'}")
     if mask is None:
-        return _gradient(kernels.elementwise.relu_backward, dout, y, "y", COST)
+        return RELU.run_backward(as_input(dout, "dout"), as_input(y, "y"))
     dout = as_input(dout, "dout")
     words = (-(-dout.size // MASK_BITS),)
     mask = as_array(mask, "mask")
@@ -136,7 +209,7 @@ def relu_backward(dout: ArrayLike, y: ArrayLike | None = None, *, mask: Array | 
             f"mask must be uint64 of shape {words}, got {mask.dtype} of shape {mask.shape} for dout of shape "
             f"{dout.shape}"
         )
-    return _values(kernels.elementwise.relu_masked_backward, dout, COST, np.ascontiguousarray(mask, UINT64))
+    return run_masked_relu_backward(dout, np.ascontiguousarray(mask, UINT64))
 
 
 def leaky_relu(x: ArrayLike, negative_slope: float = 0.01) -> Floats:
@@ -167,8 +240,7 @@ def leaky_relu(x: ArrayLike, negative_slope: float = 0.01) -> Floats:
     >>> leaky_relu(np.array([-1.0, 0.0, 2.0]))
     array([-0.01,  0.  ,  2.  ])
     """
-    slope = number(negative_slope, "negative_slope")
-    return _values(kernels.elementwise.leaky_relu, x, COST, slope)
+    return LEAKY_RELU.run(as_input(x, "x"), negative_slope)
 
 
 def leaky_relu_backward(dout: ArrayLike, x: ArrayLike, negative_slope: float = 0.01) -> Floats:
@@ -194,8 +266,7 @@ def leaky_relu_backward(dout: ArrayLike, x: ArrayLike, negative_slope: float = 0
     >>> leaky_relu_backward(np.ones(3), np.array([-1.0, 0.0, 2.0]))
     array([0.01, 0.01, 1.  ])
     """
-    slope = number(negative_slope, "negative_slope")
-    return _gradient(kernels.elementwise.leaky_relu_backward, dout, x, "x", COST, slope)
+    return LEAKY_RELU.run_backward(as_input(dout, "dout"), as_input(x, "x"), negative_slope)
 
 
 def elu(x: ArrayLike, alpha: float = 1.0) -> Floats:
@@ -226,7 +297,7 @@ def elu(x: ArrayLike, alpha: float = 1.0) -> Floats:
     >>> elu(np.array([-1000.0, 0.0, 2.0]))
     array([-1.,  0.,  2.])
     """
-    return _values(kernels.elementwise.elu, x, EXP_COST, number(alpha, "alpha"))
+    return ELU.run(as_input(x, "x"), alpha)
 
 
 def elu_backward(dout: ArrayLike, x: ArrayLike, alpha: float = 1.0) -> Floats:
@@ -252,7 +323,7 @@ def elu_backward(dout: ArrayLike, x: ArrayLike, alpha: float = 1.0) -> Floats:
     >>> elu_backward(np.ones(3), np.array([-1000.0, 0.0, 2.0]), 0.5)
     array([0. , 0.5, 1. ])
     """
-    return _gradient(kernels.elementwise.elu_backward, dout, x, "x", EXP_COST, number(alpha, "alpha"))
+    return ELU.run_backward(as_input(dout, "dout"), as_input(x, "x"), alpha)
 
 
 def gelu(x: ArrayLike, approximate: Literal["none", "tanh"] = "none") -> Floats:
@@ -284,7 +355,7 @@ def gelu(x: ArrayLike, approximate: Literal["none", "tanh"] = "none") -> Floats:
     >>> gelu(np.array([-1.0, 0.0, 1.0])).round(4)
     array([-0.1587,  0.    ,  0.8413])
     """
-    return _values(kernels.elementwise.gelu, x, EXP_COST, _by_tanh(approximate))
+    return GELU.run(as_input(x, "x"), approximate)
 
 
 def gelu_backward(dout: ArrayLike, x: ArrayLike, approximate: Literal["none", "tanh"] = "none") -> Floats:
@@ -311,11 +382,7 @@ def gelu_backward(dout: ArrayLike, x: ArrayLike, approximate: Literal["none", "t
     >>> gelu_backward(np.ones(3), np.array([-1.0, 0.0, 1.0])).round(4)
     array([-0.0833,  0.5   ,  1.0833])
     """
-    return _gradient(kernels.elementwise.gelu_backward, dout, x, "x", EXP_COST, _by_tanh(approximate))
-
-
-def _by_tanh(approximate):
-    return choice(approximate, "approximate", ("none", "tanh")) == "tanh"
+    return GELU.run_backward(as_input(dout, "dout"), as_input(x, "x"), approximate)
 
 
 def silu(x: ArrayLike) -> Floats:
@@ -345,7 +412,7 @@ def silu(x: ArrayLike) -> Floats:
     >>> silu(np.array([-1.0, 0.0, 1.0])).round(4)
     array([-0.2689,  0.    ,  0.7311])
     """
-    return _values(kernels.elementwise.silu, x, EXP_COST)
+    return SILU.run(as_input(x, "x"))
 
 
 def silu_backward(dout: ArrayLike, x: ArrayLike) -> Floats:
@@ -370,7 +437,7 @@ def silu_backward(dout: ArrayLike, x: ArrayLike) -> Floats:
     >>> silu_backward(np.ones(3), np.array([-1.0, 0.0, 1.0])).round(4)
     array([0.0723, 0.5   , 0.9277])
     """
-    return _gradient(kernels.elementwise.silu_backward, dout, x, "x", EXP_COST)
+    return SILU.run_backward(as_input(dout, "dout"), as_input(x, "x"))
 
 
 def sigmoid(x: ArrayLike) -> Floats:
@@ -401,7 +468,7 @@ def sigmoid(x: ArrayLike) -> Floats:
     >>> sigmoid(np.array([-1000.0, 0.0, 1000.0]))
     array([0. , 0.5, 1. ])
     """
-    return _values(kernels.elementwise.sigmoid, x, EXP_COST)
+    return SIGMOID.run(as_input(x, "x"))
 
 
 def sigmoid_backward(dout: ArrayLike, y: ArrayLike) -> Floats:
@@ -426,7 +493,7 @@ def sigmoid_backward(dout: ArrayLike, y: ArrayLike) -> Floats:
     >>> sigmoid_backward(np.ones(3), np.array([0.0, 0.5, 1.0]))
     array([0.  , 0.25, 0.  ])
     """
-    return _gradient(kernels.elementwise.sigmoid_backward, dout, y, "y", EXP_COST)
+    return SIGMOID.run_backward(as_input(dout, "dout"), as_input(y, "y"))
 
 
 def tanh(x: ArrayLike) -> Floats:
@@ -454,7 +521,7 @@ def tanh(x: ArrayLike) -> Floats:
     >>> tanh(np.array([-1000.0, 0.0, 1000.0]))
     array([-1.,  0.,  1.])
     """
-    return _values(kernels.elementwise.tanh, x, EXP_COST)
+    return TANH.run(as_input(x, "x"))
 
 
 def tanh_backward(dout: ArrayLike, y: ArrayLike) -> Floats:
@@ -479,7 +546,7 @@ def tanh_backward(dout: ArrayLike, y: ArrayLike) -> Floats:
     >>> tanh_backward(np.ones(3), np.array([-1.0, 0.0, 0.5]))
     array([0.  , 1.  , 0.75])
     """
-    return _gradient(kernels.elementwise.tanh_backward, dout, y, "y", EXP_COST)
+    return TANH.run_backward(as_input(dout, "dout"), as_input(y, "y"))
 
 
 def softplus(x: ArrayLike, beta: float = 1.0, threshold: float = 20.0) -> Floats:
@@ -512,8 +579,7 @@ def softplus(x: ArrayLike, beta: float = 1.0, threshold: float = 20.0) -> Floats
     >>> softplus(np.array([-1000.0, 0.0, 30.0])).round(4)
     array([ 0.    ,  0.6931, 30.    ])
     """
-    settings = number(beta, "beta", positive=True), number(threshold, "threshold")
-    return _values(kernels.elementwise.softplus, x, EXP_COST, *settings)
+    return SOFTPLUS.run(as_input(x, "x"), beta, threshold)
 
 
 def softplus_backward(dout: ArrayLike, x: ArrayLike, beta: float = 1.0, threshold: float = 20.0) -> Floats:
@@ -541,8 +607,7 @@ def softplus_backward(dout: ArrayLike, x: ArrayLike, beta: float = 1.0, threshol
     >>> softplus_backward(np.ones(3), np.array([-1000.0, 0.0, 1000.0]))
     array([0. , 0.5, 1. ])
     """
-    settings = number(beta, "beta", positive=True), number(threshold, "threshold")
-    return _gradient(kernels.elementwise.softplus_backward, dout, x, "x", EXP_COST, *settings)
+    return SOFTPLUS.run_backward(as_input(dout, "dout"), as_input(x, "x"), beta, threshold)
 
 
 def hard_swish(x: ArrayLike) -> Floats:
@@ -572,7 +637,7 @@ def hard_swish(x: ArrayLike) -> Floats:
     >>> hard_swish(np.array([-4.0, -1.5, 0.0, 4.0]))
     array([-0.   , -0.375,  0.   ,  4.   ])
     """
-    return _values(kernels.elementwise.hard_swish, x, COST)
+    return HARD_SWISH.run(as_input(x, "x"))
 
 
 def hard_swish_backward(dout: ArrayLike, x: ArrayLike) -> Floats:
@@ -597,7 +662,7 @@ def hard_swish_backward(dout: ArrayLike, x: ArrayLike) -> Floats:
     >>> hard_swish_backward(np.ones(3), np.array([-3.0, 0.0, 3.0]))
     array([0. , 0.5, 1. ])
     """
-    return _gradient(kernels.elementwise.hard_swish_backward, dout, x, "x", COST)
+    return HARD_SWISH.run_backward(as_input(dout, "dout"), as_input(x, "x"))
 
 
 def softmax(x: ArrayLike) -> Floats:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 from numpy.typing import ArrayLike
 
 from .. import kernels
 from .._arrays import as_input, in_dtype_of, promote, with_weights
 from .._checks import flag, wanted_gradients
-from .._typing import Floats, Gradients
+from .._typing import Array, Floats, Gradients
 from ..geometry import checked_size
 
 __all__ = ["affine", "affine_backward"]
@@ -63,8 +64,12 @@ def affine(x: ArrayLike, W: ArrayLike, b: ArrayLike | None = None, *, relu: bool
     >>> affine(np.array([[1.0, 2.0]]), np.array([[3.0], [4.0]]), np.array([0.5]))
     array([[11.5]])
     """
-    relu = flag(relu, "relu")
     x, W, b = with_weights(x, W, b, 2)
+    return run_affine(x, W, b, relu=flag(relu, "relu"))
+
+
+def run_affine(x: Array, W: Array, b: Array | Any, *, relu: bool = False) -> Floats:
+    """Return what `affine` does, of arrays that are as kernels take them and of one dtype."""
     N, D, M = _sizes(x.shape, W.shape, None if b is None else b.shape, x.itemsize)
     out = kernels.memory.empty((N, M), x.dtype)
     kernels.gemm.affine(x, W, b, out, relu, kernels.cpu.threads_for(COST * N * D * M))
@@ -114,10 +119,17 @@ def affine_backward(
     (array([[6., 8.]]), array([[2.],
            [4.]]), array([2.]))
     """
-    bias, input_gradient, parameter_gradient = wanted_gradients(bias, input_gradient, parameter_gradient)
+    wanted = wanted_gradients(bias, input_gradient, parameter_gradient)
+    dx, dW, db = run_affine_backward(as_input(dout, "dout", 2), as_input(x, "x", 2), as_input(W, "W", 2), *wanted)
+    return in_dtype_of(x, dx), in_dtype_of(W, dW), in_dtype_of(W, db)
+
+
+def run_affine_backward(
+    dout: Array, x: Array, W: Array, bias: bool, input_gradient: bool, parameter_gradient: bool
+) -> Gradients:
+    """Return what `affine_backward` does, of arrays that are as kernels take them."""
     given = x, W
-    x, W, _ = with_weights(x, W, None, 2)
-    dout, x, W = promote(as_input(dout, "dout", 2), x, W)
+    dout, x, W = promote(dout, x, W)
     N, D, M = _sizes(x.shape, W.shape, None, x.itemsize)
     if dout.shape != (N, M):
         raise ValueError(f"dout must have the output's shape {(N, M)}, got {dout.shape}")

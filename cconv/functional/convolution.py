@@ -76,7 +76,7 @@ def convolution(
     pad: Pad = 0,
     dilation: IntPair = 1,
     groups: int = 1,
-    algorithm: Literal["channels", "pixels"] | None = None,
+    algorithm: Literal["channels", "depthwise", "pixels"] | None = None,
 ) -> Floats:
     r"""Cross-correlate images with filters.
 
@@ -132,6 +132,21 @@ def convolution(
              [ 6., 15.]]]], dtype=float32)
     """
     x, W, b = with_weights(x, W, b, 4)
+    return run_convolution(x, W, b, stride=stride, pad=pad, dilation=dilation, groups=groups, algorithm=algorithm)
+
+
+def run_convolution(
+    x: Array,
+    W: Array,
+    b: Array | None,
+    *,
+    stride: IntPair,
+    pad: Pad,
+    dilation: IntPair,
+    groups: int,
+    algorithm: Any = None,
+) -> Floats:
+    """Return what `convolution` does, of arrays of one dtype that are as kernels take them."""
     plan = plan_of(x, W, b, stride, pad, dilation, groups)
     run = choose(plan, "output", algorithm).run
     work = len(x) * plan.multiply_adds
@@ -207,15 +222,48 @@ def convolution_backward(
     ([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]], np.float64(16.0), array([4.]))
     """
     bias, input_gradient, parameter_gradient = wanted_gradients(bias, input_gradient, parameter_gradient)
+    dx, dW, db = run_convolution_backward(
+        as_input(dout, "dout", 4),
+        as_input(x, "x", 4),
+        as_input(W, "W", 4),
+        stride=stride,
+        pad=pad,
+        dilation=dilation,
+        groups=groups,
+        bias=bias,
+        input_gradient=input_gradient,
+        parameter_gradient=parameter_gradient,
+        input_algorithm=input_algorithm,
+        weight_algorithm=weight_algorithm,
+    )
+    return in_dtype_of(x, dx), in_dtype_of(W, dW), in_dtype_of(W, db)
+
+
+def run_convolution_backward(
+    dout: Array,
+    x: Array,
+    W: Array,
+    *,
+    stride: IntPair,
+    pad: Pad,
+    dilation: IntPair,
+    groups: int,
+    bias: bool,
+    input_gradient: bool,
+    parameter_gradient: bool,
+    input_algorithm: Any = None,
+    weight_algorithm: Any = None,
+) -> Gradients:
+    """Return what `convolution_backward` does, of arrays that are as kernels take them."""
     given = x, W
-    x, W, _ = with_weights(x, W, None, 4)
-    dout, x, W = promote(as_input(dout, "dout", 4), x, W)
+    dout, x, W = promote(dout, x, W)
     plan = plan_of(x, W, None, stride, pad, dilation, groups)
     shape = len(x), *plan.outputs
     if dout.shape != shape:
         raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
     values = Values(dout, x, W)
-    by_input = by_weight = None
+    by_input: Any = None
+    by_weight: Any = None
     if input_gradient or input_algorithm is not None:
         by_input = choose(plan, "input_gradient", input_algorithm, "input_algorithm", values)
     if parameter_gradient or weight_algorithm is not None:

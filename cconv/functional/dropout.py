@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from .. import kernels
 from .._arrays import as_input, number
 from .._checks import flag, fraction
-from .._typing import Floats
+from .._typing import Array, Floats
 from ..geometry import integer
 
 __all__ = ["dropout"]
@@ -64,7 +64,11 @@ def dropout(
     array([2., 0., 2., 0., 0., 2., 0., 2.])
     """
     spatial = flag(spatial, "spatial")
-    x = as_input(x, "x", 4 if spatial else None)
+    return run_dropout(as_input(x, "x", 4 if spatial else None), dropout_ratio, key, draw, scale, spatial)
+
+
+def run_dropout(x: Array, dropout_ratio: float, key: int, draw: int, scale: float, spatial: bool) -> Floats:
+    """Return what `dropout` does; x is as kernels take it."""
     ratio, scale = fraction(dropout_ratio, "dropout_ratio"), number(scale, "scale")
     key, draw = (_word(value, name) for value, name in ((key, "key"), (draw, "draw")))
     out = kernels.memory.empty(x.shape, x.dtype)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import kernels
-from .._arrays import as_input, in_dtype_of, promote, with_weights
+from .._arrays import as_array, as_input, in_dtype_of, promote, with_weights
 from .._checks import flag, positive, wanted_gradients
 from .._typing import Array, Floats, Gradients, IntPair, Pad
 from ..geometry import checked_size
-from .activation import relu_backward
+from .activation import RELU
 from .algorithms import Values, choose
-from .convolution import COST, LARGE, convolution_backward, padded, plan_of
+from .convolution import COST, LARGE, padded, plan_of, run_convolution_backward
 from .normalization import normalization_table
-from .pooling import as_places, max_pool_backward
+from .pooling import as_places, run_max_pool_backward
 
 __all__ = ["convolution_batch_normalization", "convolution_relu_max_pool", "convolution_relu_max_pool_backward"]
 
@@ -175,7 +175,7 @@ def convolution_batch_normalization(
     added = None if branch is None else as_input(branch, "branch", 4)
     x, W, gamma, beta, *rest = promote(x, W, gamma, beta, *(array for array in (b, added) if array is not None))
     b = None if b is None else rest[0]
-    table = normalization_table(gamma, beta, mean, var, eps)
+    table = normalization_table(gamma, beta, as_input(mean, "mean"), as_input(var, "var"), eps)
     run = PreparedConvolution(x.shape[1:], W, b, table=table, stride=stride, pad=pad, dilation=dilation, groups=groups)
     if added is not None:
         added = rest[-1]
@@ -241,7 +241,7 @@ def convolution_relu_max_pool(
     -------
     ndarray, shape (N, FN, OH // 2, OW // 2)
         The very bits of the three operations one by one.
-    argmax : ndarray of uint8, only with `return_argmax`
+    argmax : ndarray of uint8, of the output's shape, only with `return_argmax`
 
     Raises
     ------
@@ -257,6 +257,24 @@ def convolution_relu_max_pool(
     """
     return_argmax = flag(return_argmax, "return_argmax")
     x, W, b = with_weights(x, W, b, 4)
+    settings = {"stride": stride, "pad": pad, "dilation": dilation, "groups": groups}
+    out, argmax = run_convolution_relu_max_pool(x, W, b, **settings, return_argmax=return_argmax, algorithm=algorithm)
+    return (out, argmax) if return_argmax else out
+
+
+def run_convolution_relu_max_pool(
+    x: Array,
+    W: Array,
+    b: Array | None,
+    *,
+    stride: Any,
+    pad: Any,
+    dilation: Any,
+    groups: Any,
+    return_argmax: bool,
+    algorithm: Any = None,
+) -> tuple[Floats, Any]:
+    """Return the maxima and where they lie, or None, of arrays of one dtype that are as kernels take them."""
     plan = plan_of(x, W, b, stride, pad, dilation, groups)
     run = choose(plan, "pooled_output", algorithm).run
     filters, out_h, out_w = plan.outputs
@@ -269,7 +287,7 @@ def convolution_relu_max_pool(
     out = kernels.memory.empty(shape, x.dtype)
     argmax = kernels.memory.empty(shape, UINT8) if return_argmax else None
     run(plan, x, W, b, out, argmax, kernels.cpu.threads_for(COST * work))
-    return (out, argmax) if return_argmax else out
+    return out, argmax
 
 
 def convolution_relu_max_pool_backward(
@@ -331,32 +349,80 @@ def convolution_relu_max_pool_backward(
     ([[[[1.0, 1.0], [1.0, 1.0]]]], array([1.]))
     """
     bias, input_gradient, parameter_gradient = wanted_gradients(bias, input_gradient, parameter_gradient)
+    dx, dW, db = run_convolution_relu_max_pool_backward(
+        as_input(dout, "dout", 4),
+        as_input(out, "out", 4),
+        as_array(argmax, "argmax"),
+        as_input(x, "x", 4),
+        as_input(W, "W", 4),
+        stride=stride,
+        pad=pad,
+        dilation=dilation,
+        groups=groups,
+        bias=bias,
+        input_gradient=input_gradient,
+        parameter_gradient=parameter_gradient,
+        algorithm=algorithm,
+        trusted=False,
+    )
+    return in_dtype_of(x, dx), in_dtype_of(W, dW), in_dtype_of(W, db)
+
+
+def run_convolution_relu_max_pool_backward(
+    dout: Array,
+    out: Array,
+    argmax: Array,
+    x: Array,
+    W: Array,
+    *,
+    stride: Any,
+    pad: Any,
+    dilation: Any,
+    groups: Any,
+    bias: bool,
+    input_gradient: bool,
+    parameter_gradient: bool,
+    algorithm: Any = None,
+    trusted: bool = True,
+) -> Gradients:
+    """Return what `convolution_relu_max_pool_backward` does, of arrays that are as kernels take them.
+
+    `trusted` says that argmax comes from the forward pass: it is not looked at then.
+    """
     given = x, W
-    image, weights, _ = with_weights(x, W, None, 4)
-    dout, out = as_input(dout, "dout", 4), as_input(out, "out", 4)
-    wide_dout, wide_out, image, weights = promote(dout, out, image, weights)
-    plan = plan_of(image, weights, None, stride, pad, dilation, groups)
+    wide_dout, wide_out, x, W = promote(dout, out, x, W)
+    plan = plan_of(x, W, None, stride, pad, dilation, groups)
     filters, out_h, out_w = plan.outputs
-    shape = len(image), filters, out_h // 2, out_w // 2
-    argmax = as_places(argmax, shape, 4)
+    shape = len(x), filters, out_h // 2, out_w // 2
+    if not trusted:
+        argmax = as_places(argmax, shape, 4)
     for name, array in (("dout", dout), ("out", out)):
         if array.shape != shape:
             raise ValueError(f"{name} must have the output's shape {shape}, got {array.shape}")
-    values = Values(dout, image, weights, input_gradient or not parameter_gradient)
+    values = Values(dout, x, W, input_gradient or not parameter_gradient)
     by = choose(plan, "pooled_gradients", algorithm, values=values)
     if by.run is None:
         # The maximum is positive where relu passed it, so relu's gradient is taken on a quarter of the values.
-        dout = max_pool_backward(relu_backward(dout, out), argmax, (len(image), *plan.outputs), 2)
-        settings = {"stride": stride, "pad": pad, "dilation": dilation, "groups": groups}
-        wanted = {"bias": bias, "input_gradient": input_gradient, "parameter_gradient": parameter_gradient}
-        return convolution_backward(dout, x, W, **settings, **wanted)
+        dout = run_max_pool_backward(
+            RELU.run_backward(dout, out), argmax, (len(x), *plan.outputs), 2, None, 0, 1, False
+        )
+        return run_convolution_backward(
+            dout,
+            *given,
+            stride=stride,
+            pad=pad,
+            dilation=dilation,
+            groups=groups,
+            bias=bias,
+            input_gradient=input_gradient,
+            parameter_gradient=parameter_gradient,
+        )
     empty = kernels.memory.empty
-    dx = empty(image.shape, image.dtype) if input_gradient else None
-    dW = empty(weights.shape, weights.dtype) if parameter_gradient else None
-    db = empty((filters,), weights.dtype) if bias and parameter_gradient else None
-    work = COST * len(image) * plan.multiply_adds / 4
+    dx = empty(x.shape, x.dtype) if input_gradient else None
+    dW = empty(W.shape, W.dtype) if parameter_gradient else None
+    db = empty((filters,), W.dtype) if bias and parameter_gradient else None
+    work = COST * len(x) * plan.multiply_adds / 4
     if by.name == "windows":
-        work = WINDOW_COST * dout.size * weights.shape[1] * weights.shape[2]
-    threads = kernels.cpu.threads_for(work)
-    by.run(plan, wide_dout, wide_out, argmax, image, weights, dx, dW, db, threads)
+        work = WINDOW_COST * dout.size * W.shape[1] * W.shape[2]
+    by.run(plan, wide_dout, wide_out, argmax, x, W, dx, dW, db, kernels.cpu.threads_for(work))
     return in_dtype_of(given[0], dx), in_dtype_of(given[1], dW), in_dtype_of(given[1], db)

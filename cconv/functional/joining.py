@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import kernels
 from .._arrays import as_input, promote
-from .._typing import Floats
+from .._typing import Array, Floats
 
 __all__ = ["add", "concatenate"]
 
@@ -22,7 +22,7 @@ def add(first: ArrayLike, second: ArrayLike) -> Floats:
 
     Parameters
     ----------
-    first, second : ndarray, float32 or float64
+    first, second : ndarray of one shape, float32 or float64
 
     Returns
     -------
@@ -40,7 +40,12 @@ def add(first: ArrayLike, second: ArrayLike) -> Floats:
     >>> add(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
     array([4., 6.])
     """
-    first, second = promote(as_input(first, "first"), as_input(second, "second"))
+    return run_add(as_input(first, "first"), as_input(second, "second"))
+
+
+def run_add(first: Array, second: Array) -> Floats:
+    """Return what `add` does, of arrays that are as kernels take them."""
+    first, second = promote(first, second)
     if first.shape != second.shape:
         raise ValueError(f"second must have the shape of first, {first.shape}, got {second.shape}")
     out = kernels.memory.empty(first.shape, first.dtype)
@@ -75,10 +80,14 @@ def concatenate(arrays: Iterable[ArrayLike]) -> Floats:
         given = list(arrays)
     except TypeError:
         raise TypeError(f"arrays must be a sequence of arrays, got {arrays!r}") from None
-    inputs = [as_input(array, f"arrays[{number}]") for number, array in enumerate(given)]
-    if not inputs or min(array.ndim for array in inputs) < 2:
-        raise ValueError(f"arrays must have 2 dimensions or more, got shapes {[array.shape for array in inputs]}")
-    arrays = promote(*inputs)
+    return run_concatenate([as_input(array, f"arrays[{number}]") for number, array in enumerate(given)])
+
+
+def run_concatenate(arrays: Sequence[Array]) -> Floats:
+    """Return what `concatenate` does, of arrays that are as kernels take them."""
+    if not arrays or min(array.ndim for array in arrays) < 2:
+        raise ValueError(f"arrays must have 2 dimensions or more, got shapes {[array.shape for array in arrays]}")
+    arrays = promote(*arrays)
     shape = arrays[0].shape
     if any(array.shape[:1] + array.shape[2:] != shape[:1] + shape[2:] for array in arrays):
         shapes = ", ".join(str(array.shape) for array in arrays)

@@ -119,7 +119,7 @@ def softmax_cross_entropy_backward(
     ----------
     y : ndarray, shape (N, M)
         The softmax that `softmax_cross_entropy` returned.
-    t : array_like
+    t : array_like, shape (N,), (N, 1) or (N, M)
         The targets it was given.
     dout : float, default 1
         Gradient with respect to the loss.
@@ -142,9 +142,7 @@ def softmax_cross_entropy_backward(
     array([[ 0.5, -0.5]])
     """
     y = as_input(y, "y", 2)
-    targets, weights, total = class_targets(
-        t, y, label_smoothing, class_weight, ignore_index, sample_weight, "y"
-    )
+    targets, weights, total = class_targets(t, y, label_smoothing, class_weight, ignore_index, sample_weight, "y")
     return mean_cross_entropy_backward(y, targets, weights, total, dout)
 
 
@@ -273,7 +271,13 @@ def sigmoid_cross_entropy(
     >>> round(loss, 4), y
     (400.3466, array([0.5, 0. ]))
     """
-    x = as_input(x, "x")
+    return run_sigmoid_cross_entropy(as_input(x, "x"), t, pos_weight, sample_weight)
+
+
+def run_sigmoid_cross_entropy(
+    x: Array, t: ArrayLike, pos_weight: ArrayLike | None, sample_weight: ArrayLike | None
+) -> tuple[float, Floats]:
+    """Return what `sigmoid_cross_entropy` does; x is as kernels take it."""
     t, a = _weighted_targets(t, x, pos_weight)
     weights, divisor = value_weights(sample_weight, x)
     not_empty(x)
@@ -298,10 +302,10 @@ def sigmoid_cross_entropy_backward(
 
     Parameters
     ----------
-    y : ndarray
+    y : ndarray, any shape
         The sigmoid that `sigmoid_cross_entropy` returned.
     t : array_like
-        The targets it was given.
+        The targets it was given, in y's shape.
     dout : float, default 1
         Gradient with respect to the loss.
     pos_weight, sample_weight : keyword only
@@ -322,7 +326,13 @@ def sigmoid_cross_entropy_backward(
     >>> sigmoid_cross_entropy_backward(np.array([0.5, 0.0]), [1, 1])
     array([-0.25, -0.5 ])
     """
-    y = as_input(y, "y")
+    return run_sigmoid_cross_entropy_backward(as_input(y, "y"), t, dout, pos_weight, sample_weight)
+
+
+def run_sigmoid_cross_entropy_backward(
+    y: Array, t: ArrayLike, dout: float, pos_weight: ArrayLike | None, sample_weight: ArrayLike | None
+) -> Floats:
+    """Return what `sigmoid_cross_entropy_backward` does; y is as kernels take it."""
     t, a = _weighted_targets(t, y, pos_weight, "y")
     weights, divisor = value_weights(sample_weight, y, "y")
     dx = kernels.memory.empty(y.shape, y.dtype)
@@ -400,7 +410,13 @@ def squared_error(
     >>> squared_error(x, [1, 4]), squared_error(x, [1, 4], reduction="half_sum")
     (2.0, 2.0)
     """
-    x = as_input(x, "x")
+    return run_squared_error(as_input(x, "x"), t, reduction, sample_weight)
+
+
+def run_squared_error(
+    x: Array, t: ArrayLike, reduction: Literal["mean", "sum", "half_sum"], sample_weight: ArrayLike | None
+) -> float:
+    """Return what `squared_error` does; x is as kernels take it."""
     t = value_targets(t, x)
     weights, divisor = value_weights(sample_weight, x)
     factor = _factor(reduction, divisor)
@@ -446,7 +462,13 @@ def squared_error_backward(
     >>> squared_error_backward(np.array([1.0, 2.0]), [1, 4])
     array([ 0., -2.])
     """
-    x = as_input(x, "x")
+    return run_squared_error_backward(as_input(x, "x"), t, dout, reduction, sample_weight)
+
+
+def run_squared_error_backward(
+    x: Array, t: ArrayLike, dout: float, reduction: Literal["mean", "sum", "half_sum"], sample_weight: ArrayLike | None
+) -> Floats:
+    """Return what `squared_error_backward` does; x is as kernels take it."""
     t = value_targets(t, x)
     weights, divisor = value_weights(sample_weight, x)
     scale = number(dout, "dout", finite=False) * _factor(reduction, divisor)
@@ -489,7 +511,11 @@ def huber(x: ArrayLike, t: ArrayLike, *, delta: float = 1.0, sample_weight: Arra
     >>> huber(np.array([1.0, 2.0]), [1.5, 5.0])
     1.3125
     """
-    x = as_input(x, "x")
+    return run_huber(as_input(x, "x"), t, delta, sample_weight)
+
+
+def run_huber(x: Array, t: ArrayLike, delta: float, sample_weight: ArrayLike | None) -> float:
+    """Return what `huber` does; x is as kernels take it."""
     t = value_targets(t, x)
     delta = positive(delta, "delta")
     weights, divisor = value_weights(sample_weight, x)
@@ -530,7 +556,11 @@ def huber_backward(
     >>> huber_backward(np.array([1.0, 2.0]), [1.5, 5.0])
     array([-0.25, -0.5 ])
     """
-    x = as_input(x, "x")
+    return run_huber_backward(as_input(x, "x"), t, dout, delta, sample_weight)
+
+
+def run_huber_backward(x: Array, t: ArrayLike, dout: float, delta: float, sample_weight: ArrayLike | None) -> Floats:
+    """Return what `huber_backward` does; x is as kernels take it."""
     t = value_targets(t, x)
     delta = positive(delta, "delta")
     weights, divisor = value_weights(sample_weight, x)

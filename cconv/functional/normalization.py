@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, overload
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike
 from .. import kernels
 from .._arrays import as_input, in_dtype_of, promote
 from .._checks import flag, nonnegative, positive
-from .._typing import Floats, Gradients
+from .._typing import Array, Floats, Gradients, Shape
 from ..geometry import integer
 
 __all__ = [
@@ -69,7 +70,7 @@ def batch_normalization(
     gamma, beta : ndarray, of one shape
         One value per feature: D, or C (per channel, over batch and pixels), or as many as a sample of x has values (per
         activation, over the batch). Which shape does not matter.
-    mean, var : ndarray, optional
+    mean, var : ndarray of gamma's shape, optional
         What to normalise with, one value per feature. Left out, the mean and the biased variance of x.
     eps : float, default 10e-7
         Above 0.
@@ -80,7 +81,7 @@ def batch_normalization(
     -------
     out : ndarray of x's shape
         float32 when x, gamma and beta are, else float64.
-    mean, var : ndarray, float64, one value per feature, only with `return_statistics`
+    mean, var : ndarray, float64, shape (D,), (C,) or as many as a sample has values, only with `return_statistics`
 
     Raises
     ------
@@ -103,8 +104,8 @@ def batch_normalization(
     fixed = mean is not None
     if fixed != (var is not None):
         raise TypeError("give mean and var, or neither, got one of them")
-    kernel, door = kernels.norm.batch_norm, _batch_door(eps, fixed)
-    return _forward(kernel, door, x, gamma, beta, (mean, var) if fixed else None, return_statistics)
+    given = [as_input(mean, "mean"), as_input(var, "var")] if fixed else None
+    return _forward(batch_door(eps, fixed), x, gamma, beta, return_statistics, given)
 
 
 def batch_normalization_backward(
@@ -131,7 +132,7 @@ def batch_normalization_backward(
         Gradient of the loss with respect to the output.
     x, gamma
         What `batch_normalization` was given.
-    mean, var : ndarray
+    mean, var : ndarray of gamma's shape
         What it returned, or was given.
     eps
         What it was given.
@@ -159,8 +160,7 @@ def batch_normalization_backward(
     >>> dgamma.round(3), dbeta
     (array([2.]), array([2.]))
     """
-    kernel, door = kernels.norm.batch_norm_backward, _batch_door(eps, flag(fixed, "fixed"))
-    return _backward(kernel, door, dout, x, gamma, mean, var, input_gradient)
+    return _backward(batch_door(eps, flag(fixed, "fixed")), dout, x, gamma, mean, var, input_gradient)
 
 
 @overload
@@ -206,7 +206,7 @@ def layer_normalization(
     array([[-1.,  1.],
            [-1.,  1.]])
     """
-    return _forward(kernels.norm.group_norm, _layer_door(eps), x, gamma, beta, None, return_statistics)
+    return _forward(layer_door(eps), x, gamma, beta, return_statistics)
 
 
 def layer_normalization_backward(
@@ -232,7 +232,7 @@ def layer_normalization_backward(
         Gradient of the loss with respect to the output.
     x, gamma
         What `layer_normalization` was given.
-    mean, var : ndarray
+    mean, var : ndarray, shape of x without S
         What it returned.
     eps
         What it was given.
@@ -258,7 +258,7 @@ def layer_normalization_backward(
     >>> dgamma.round(3), dbeta
     (array([-1.,  2.]), array([1., 2.]))
     """
-    return _backward(kernels.norm.group_norm_backward, _layer_door(eps), dout, x, gamma, mean, var, input_gradient)
+    return _backward(layer_door(eps), dout, x, gamma, mean, var, input_gradient)
 
 
 @overload
@@ -313,7 +313,7 @@ def group_normalization(
     >>> group_normalization(x, np.ones(4), np.zeros(4), 2).round(3)
     array([[-1.,  1., -1.,  1.]])
     """
-    return _forward(kernels.norm.group_norm, _group_door(eps, groups), x, gamma, beta, None, return_statistics)
+    return _forward(group_door(eps, groups), x, gamma, beta, return_statistics)
 
 
 def group_normalization_backward(
@@ -335,7 +335,7 @@ def group_normalization_backward(
         Gradient of the loss with respect to the output.
     x, gamma
         What `group_normalization` was given.
-    mean, var : ndarray
+    mean, var : ndarray, shape (N, groups)
         What it returned.
     groups, eps
         What it was given.
@@ -361,18 +361,19 @@ def group_normalization_backward(
     >>> dgamma.round(3), dbeta
     (array([-1.,  1., -1.,  1.]), array([1., 1., 1., 1.]))
     """
-    door = _group_door(eps, groups)
-    return _backward(kernels.norm.group_norm_backward, door, dout, x, gamma, mean, var, input_gradient)
+    return _backward(group_door(eps, groups), dout, x, gamma, mean, var, input_gradient)
 
 
-# A door takes x and gamma, checked each on its own, and returns the shape of mean and variance, and what the kernels
-# take after the arrays.
+# A door says what a kind of normalization is: the name of its kernel, and a function that takes x and gamma, as kernels
+# take them, checks that their shapes fit, and returns the shape of mean and variance, and what the kernels take after
+# the arrays.
+Door: TypeAlias = tuple[str, Callable[[Array, Array], tuple[Shape, tuple[Any, ...]]]]
 
 
-def _batch_door(eps, fixed):
+def batch_door(eps: float, fixed: bool) -> Door:
     eps = positive(eps, "eps")
 
-    def door(x, gamma):
+    def door(x: Array, gamma: Array) -> tuple[Shape, tuple[Any, ...]]:
         pixels = math.prod(x.shape[2:])
         if x.ndim < 2 or gamma.size not in (x.shape[1], x.shape[1] * pixels):
             raise ValueError(
@@ -385,25 +386,25 @@ def _batch_door(eps, fixed):
             raise ValueError(f"x must hold at least two values per feature in training, got {count} (shape {x.shape})")
         return (gamma.size,), (pixels, eps, fixed)
 
-    return door
+    return "batch_norm", door
 
 
-def _layer_door(eps):
+def layer_door(eps: float) -> Door:
     eps = nonnegative(eps, "eps")
 
-    def door(x, gamma):
+    def door(x: Array, gamma: Array) -> tuple[Shape, tuple[Any, ...]]:
         axes = x.ndim - gamma.ndim
         if axes < 0 or gamma.ndim < 1 or x.shape[axes:] != gamma.shape:
             raise ValueError(f"gamma must have the shape of x's last axes, x has shape {x.shape}, got {gamma.shape}")
         return x.shape[:axes], (1, 1, eps)
 
-    return door
+    return "group_norm", door
 
 
-def _group_door(eps, groups):
+def group_door(eps: float, groups: int) -> Door:
     eps, groups = nonnegative(eps, "eps"), integer(groups, "groups", 1)
 
-    def door(x, gamma):
+    def door(x: Array, gamma: Array) -> tuple[Shape, tuple[Any, ...]]:
         if x.ndim < 2:
             raise ValueError(f"x must have at least 2 dimensions, got {x.ndim} (shape {x.shape})")
         channels = x.shape[1]
@@ -413,30 +414,50 @@ def _group_door(eps, groups):
             raise ValueError(f"groups must divide x's {channels} channels, got {groups}")
         return (len(x), groups), (groups, math.prod(x.shape[2:]), eps)
 
-    return door
+    return "group_norm", door
 
 
-def _forward(kernel, door, x, gamma, beta, given, return_statistics):
-    """Normalise, by the kernel of one kind and what its door says, with the statistics that are given or x's own."""
+def _forward(door, x, gamma, beta, return_statistics, given=None):
     return_statistics = flag(return_statistics, "return_statistics")
     x, gamma, beta = as_input(x, "x"), as_input(gamma, "gamma"), as_input(beta, "beta")
-    shape, settings = door(x, gamma)
+    results = run_normalization(door, x, gamma, beta, given)
+    return results if return_statistics else results[0]
+
+
+def run_normalization(
+    door: Door, x: Array, gamma: Array, beta: Array, given: Sequence[Array] | None = None
+) -> tuple[Floats, Array, Array]:
+    """Normalise x as a door says, with mean and variance that are given or its own; return the output and the two.
+
+    All arrays are as kernels take them.
+    """
+    name, fitted = door
+    shape, settings = fitted(x, gamma)
     if beta.shape != gamma.shape:
         raise ValueError(f"beta must have gamma's shape {gamma.shape}, got {beta.shape}")
     x, gamma, beta = promote(x, gamma, beta)
-    mean, var = (np.zeros(shape), np.zeros(shape)) if given is None else _statistics(*given, shape)
+    mean, var = (np.zeros(shape), np.zeros(shape)) if given is None else _statistics(given[0], given[1], shape)
     out = kernels.memory.empty(x.shape, x.dtype)
     if x.size:
+        kernel = getattr(kernels.norm, name)
         kernel(x, out, mean, var, gamma, beta, *settings, kernels.cpu.threads_for(COST * x.size))
-    return (out, mean, var) if return_statistics else out
+    return out, mean, var
 
 
-def _backward(kernel, door, dout, x, gamma, mean, var, input_gradient):
-    """Return the gradients of `_forward`, each in the dtype of what it belongs to."""
-    input_gradient = flag(input_gradient, "input_gradient")
+def _backward(door, dout, x, gamma, mean, var, input_gradient):
+    arrays = [(dout, "dout"), (x, "x"), (gamma, "gamma"), (mean, "mean"), (var, "var")]
+    arrays = [as_input(array, name) for array, name in arrays]
+    dx, dgamma, dbeta = run_normalization_backward(door, *arrays, flag(input_gradient, "input_gradient"))
+    return in_dtype_of(x, dx), in_dtype_of(gamma, dgamma), in_dtype_of(gamma, dbeta)
+
+
+def run_normalization_backward(
+    door: Door, dout: Array, x: Array, gamma: Array, mean: Array, var: Array, input_gradient: bool
+) -> Gradients:
+    """Return the gradients of `run_normalization`, each in the dtype of what it belongs to."""
+    name, fitted = door
     given = x, gamma
-    x, gamma, dout = as_input(x, "x"), as_input(gamma, "gamma"), as_input(dout, "dout")
-    shape, settings = door(x, gamma)
+    shape, settings = fitted(x, gamma)
     if dout.shape != x.shape:
         raise ValueError(f"dout must have the output's shape {x.shape}, got {dout.shape}")
     dout, x, gamma = promote(dout, x, gamma)
@@ -444,25 +465,24 @@ def _backward(kernel, door, dout, x, gamma, mean, var, input_gradient):
     dx = kernels.memory.empty(x.shape, x.dtype) if input_gradient else None
     dgamma, dbeta = np.zeros(gamma.shape), np.zeros(gamma.shape)
     if x.size:
-        threads = kernels.cpu.threads_for(2 * COST * x.size)
+        kernel, threads = getattr(kernels.norm, f"{name}_backward"), kernels.cpu.threads_for(2 * COST * x.size)
         kernel(dout, x, mean, var, gamma, dx, dgamma, dbeta, *settings, threads)
     return in_dtype_of(given[0], dx), in_dtype_of(given[1], dgamma), in_dtype_of(given[1], dbeta)
 
 
 def _statistics(mean, var, shape):
-    """Return mean and variance as the kernels take them."""
-    arrays = as_input(mean, "mean"), as_input(var, "var")
-    for array, name in zip(arrays, ("mean", "var"), strict=True):
+    """Return mean and variance in the dtype that the kernels take."""
+    for array, name in ((mean, "mean"), (var, "var")):
         if array.size != math.prod(shape):
             raise ValueError(f"{name} must have {math.prod(shape)} values, got shape {array.shape}")
-    return [array.astype(np.float64, copy=False) for array in arrays]
+    return mean.astype(np.float64, copy=False), var.astype(np.float64, copy=False)
 
 
 def normalization_table(gamma, beta, mean, var, eps):
     """Return (3, F): with what is subtracted, multiplied and added where `batch_normalization` is given mean and var.
 
-    A convolution that normalises its own output takes it (`cconv.functional.fused`). gamma and beta are of the output's
-    dtype.
+    A convolution that normalises its own output takes it (`cconv.functional.fused`). All are ready arrays, gamma and
+    beta of the output's dtype.
     """
     mean, var = _statistics(mean, var, gamma.shape)
     table = np.empty((3, gamma.size), gamma.dtype)

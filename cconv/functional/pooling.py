@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from .. import kernels
 from .._arrays import as_input, required
 from .._checks import flag
-from .._typing import Array, Floats, IntPair, Pad, PadSides, Shape
+from .._typing import Array, DType, Floats, IntPair, Pad, PadSides, Shape
 from ..geometry import Window, checked_size, image_shape, padding, pair, window
 
 __all__ = [
@@ -28,14 +28,28 @@ COST = 0.15
 LARGEST = 2**31 - 1  # positions in a window are int32
 
 
-def _place(
+def place_of(
     shape: Shape, size: IntPair, stride: IntPair | None, pad: Pad, dilation: IntPair, ceil_mode: bool
-) -> tuple[tuple[int, int], Window]:
-    """Return the window's (fh, fw) and its `Window` over images of `shape`."""
+) -> tuple[tuple[int, int], Window, Shape]:
+    """Return the window's (fh, fw), its `Window` over images of `shape`, and the shape of the output."""
     size = pair(size, "window", 1)
     ceil_mode = flag(ceil_mode, "ceil_mode")
     stride = size if stride is None else stride
-    return size, window(shape[2], shape[3], *size, stride, pad, dilation, ceil_mode=ceil_mode, pooling=True)
+    place = window(shape[2], shape[3], *size, stride, pad, dilation, ceil_mode=ceil_mode, pooling=True)
+    out_shape = (*shape[:2], place.out_h, place.out_w)
+    checked_size(*out_shape, itemsize=8)
+    return size, place, out_shape
+
+
+def place_dtype(area: int) -> DType:
+    """Return the dtype of places in windows of so many values."""
+    return np.dtype(np.uint8 if area <= 255 else np.int32)
+
+
+def expect_shape(dout: Array, shape: Shape) -> None:
+    """Refuse a gradient that does not have the output's shape."""
+    if dout.shape != shape:
+        raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
 
 
 @overload
@@ -111,26 +125,37 @@ def max_pool(
              [3., 2.]]]], dtype=float32)
     """
     return_argmax = flag(return_argmax, "return_argmax")
-    x = as_input(x, "x", 4)
-    size, place = _place(x.shape, window, stride, pad, dilation, ceil_mode)
-    shape = x.shape[:2] + (place.out_h, place.out_w)
-    checked_size(*shape, itemsize=8)
+    out, argmax = run_max_pool(as_input(x, "x", 4), window, stride, pad, dilation, ceil_mode, return_argmax)
+    return (out, argmax) if return_argmax else out
+
+
+def run_max_pool(
+    x: Array,
+    window: IntPair,
+    stride: IntPair | None,
+    pad: Pad,
+    dilation: IntPair = 1,
+    ceil_mode: bool = False,
+    return_argmax: bool = True,
+) -> tuple[Floats, Array | Any]:
+    """Return what `max_pool` does, and None in place of an argmax that is not wanted; x is as kernels take it."""
+    size, place, shape = place_of(x.shape, window, stride, pad, dilation, ceil_mode)
     out = kernels.memory.empty(shape, x.dtype)
     area = size[0] * size[1]
     if return_argmax and area > LARGEST:
         raise ValueError(f"window must have at most {LARGEST} values for an argmax, got {size[0]} x {size[1]}")
-    argmax = kernels.memory.empty(shape, _place_dtype(area)) if return_argmax else None
+    argmax = kernels.memory.empty(shape, place_dtype(area)) if return_argmax else None
     threads = kernels.cpu.threads_for(COST * out.size * area)
     kernels.pool.max_pool(x, out, argmax, *size, *place.steps, threads)
-    return out if argmax is None else (out, argmax)
+    return out, argmax
 
 
-def as_places(argmax, shape, area):
+def as_places(argmax: Any, shape: Shape, area: int) -> Array:
     """Return `argmax` as the kernels take it; one that `max_pool` cannot have returned for this shape is an error.
 
     area is the number of values in a window.
     """
-    dtype = _place_dtype(area)
+    dtype = place_dtype(area)
     if not isinstance(argmax, np.ndarray) or argmax.shape != shape or argmax.dtype != dtype:
         raise ValueError(f"argmax must be the array that max_pool returned, of shape {shape} and {dtype}")
     argmax = required(argmax, dtype)
@@ -141,11 +166,6 @@ def as_places(argmax, shape, area):
             f"argmax must be the array that max_pool returned, of places from 0 to {area - 1}, got {outside}"
         )
     return argmax
-
-
-def _place_dtype(area):
-    """Return the dtype of places in windows of so many values."""
-    return np.dtype(np.uint8 if area <= 255 else np.int32)
 
 
 def max_pool_backward(
@@ -165,7 +185,7 @@ def max_pool_backward(
     ----------
     dout : ndarray, shape (N, C, OH, OW)
         Gradient of the loss with respect to the output.
-    argmax : ndarray
+    argmax : ndarray, shape (N, C, OH, OW)
         What `max_pool` returned.
     input_shape : tuple of int
         (N, C, H, W).
@@ -193,11 +213,24 @@ def max_pool_backward(
     """
     dout = as_input(dout, "dout", 4)
     input_shape = image_shape(input_shape)
-    size, place = _place(input_shape, window, stride, pad, dilation, ceil_mode)
-    shape = (*input_shape[:2], place.out_h, place.out_w)
-    if dout.shape != shape:
-        raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
+    size, _, shape = place_of(input_shape, window, stride, pad, dilation, ceil_mode)
     argmax = as_places(argmax, shape, size[0] * size[1])
+    return run_max_pool_backward(dout, argmax, input_shape, window, stride, pad, dilation, ceil_mode)
+
+
+def run_max_pool_backward(
+    dout: Array,
+    argmax: Array,
+    input_shape: Shape,
+    window: IntPair,
+    stride: IntPair | None,
+    pad: Pad,
+    dilation: IntPair = 1,
+    ceil_mode: bool = False,
+) -> Floats:
+    """Return what `max_pool_backward` does, of arrays that are as kernels take them."""
+    size, place, shape = place_of(input_shape, window, stride, pad, dilation, ceil_mode)
+    expect_shape(dout, shape)
     dx = kernels.memory.empty(input_shape, dout.dtype)
     threads = kernels.cpu.threads_for(COST * (dx.size + 4 * dout.size))
     if not kernels.pool.max_pool_backward(dout, argmax, dx, *size, *place.steps, threads):
@@ -241,11 +274,15 @@ def average_pool(
     >>> average_pool(np.array([[[[1.0, 2.0], [3.0, 6.0]]]]), 2)
     array([[[[3.]]]])
     """
+    return run_average_pool(as_input(x, "x", 4), window, stride, pad, ceil_mode, count_include_pad)
+
+
+def run_average_pool(
+    x: Array, window: IntPair, stride: IntPair | None, pad: Pad, ceil_mode: bool, count_include_pad: bool
+) -> Floats:
+    """Return what `average_pool` does; x is as kernels take it."""
     count_include_pad = flag(count_include_pad, "count_include_pad")
-    x = as_input(x, "x", 4)
-    size, place = _place(x.shape, window, stride, pad, 1, ceil_mode)
-    shape = x.shape[:2] + (place.out_h, place.out_w)
-    checked_size(*shape, itemsize=8)
+    size, place, shape = place_of(x.shape, window, stride, pad, 1, ceil_mode)
     out = kernels.memory.empty(shape, x.dtype)
     threads = kernels.cpu.threads_for(COST * out.size * size[0] * size[1])
     (_, below), (_, right) = padding(pad, x.shape[2:], size, stride or size)
@@ -290,13 +327,23 @@ def average_pool_backward(
     array([[[[1., 1.],
              [1., 1.]]]])
     """
+    dout, input_shape = as_input(dout, "dout", 4), image_shape(input_shape)
+    return run_average_pool_backward(dout, input_shape, window, stride, pad, ceil_mode, count_include_pad)
+
+
+def run_average_pool_backward(
+    dout: Array,
+    input_shape: Shape,
+    window: IntPair,
+    stride: IntPair | None,
+    pad: Pad,
+    ceil_mode: bool,
+    count_include_pad: bool,
+) -> Floats:
+    """Return what `average_pool_backward` does; dout is as kernels take it."""
     count_include_pad = flag(count_include_pad, "count_include_pad")
-    dout = as_input(dout, "dout", 4)
-    input_shape = image_shape(input_shape)
-    size, place = _place(input_shape, window, stride, pad, 1, ceil_mode)
-    shape = (*input_shape[:2], place.out_h, place.out_w)
-    if dout.shape != shape:
-        raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
+    size, place, shape = place_of(input_shape, window, stride, pad, 1, ceil_mode)
+    expect_shape(dout, shape)
     dx = kernels.memory.empty(input_shape, dout.dtype)
     threads = kernels.cpu.threads_for(COST * dout.size * size[0] * size[1])
     (_, below), (_, right) = padding(pad, input_shape[2:], size, stride or size)
@@ -331,7 +378,11 @@ def adaptive_average_pool(x: ArrayLike, output_size: IntPair) -> Floats:
     >>> adaptive_average_pool(np.array([[[[1.0, 2.0, 3.0]]]]), (1, 2)).tolist()
     [[[[1.5, 2.5]]]]
     """
-    x = as_input(x, "x", 4)
+    return run_adaptive_average_pool(as_input(x, "x", 4), output_size)
+
+
+def run_adaptive_average_pool(x: Array, output_size: IntPair) -> Floats:
+    """Return what `adaptive_average_pool` does; x is as kernels take it."""
     image_shape(x.shape, "x's shape")
     shape = x.shape[:2] + pair(output_size, "output_size", 1)
     checked_size(*shape, itemsize=8)
@@ -367,11 +418,12 @@ def adaptive_average_pool_backward(dout: ArrayLike, input_shape: Shape, output_s
     >>> adaptive_average_pool_backward(np.ones((1, 1, 1, 2)), (1, 1, 1, 3), (1, 2)).tolist()
     [[[[0.5, 1.0, 0.5]]]]
     """
-    dout = as_input(dout, "dout", 4)
-    input_shape = image_shape(input_shape)
-    shape = input_shape[:2] + pair(output_size, "output_size", 1)
-    if dout.shape != shape:
-        raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
+    return run_adaptive_average_pool_backward(as_input(dout, "dout", 4), image_shape(input_shape), output_size)
+
+
+def run_adaptive_average_pool_backward(dout: Array, input_shape: Shape, output_size: IntPair) -> Floats:
+    """Return what `adaptive_average_pool_backward` does; dout is as kernels take it."""
+    expect_shape(dout, input_shape[:2] + pair(output_size, "output_size", 1))
     dx = kernels.memory.empty(input_shape, dout.dtype)
     kernels.pool.adaptive_average_pool_backward(dout, dx, kernels.cpu.threads_for(COST * (dx.size + 4 * dout.size)))
     return dx

@@ -18,9 +18,7 @@ __all__ = ["rescale"]
 COST = 0.2
 
 
-def rescale(
-    x: ArrayLike, shift: ArrayLike = 0.0, factor: ArrayLike = 1.0, *, dtype: DTypeLike = "float32"
-) -> Floats:
+def rescale(x: ArrayLike, shift: ArrayLike = 0.0, factor: ArrayLike = 1.0, *, dtype: DTypeLike = "float32") -> Floats:
     r"""Shift and scale the values of each channel; integers from 0 to 255 become floats in the same pass.
 
     .. math:: out_{n,c,...} = (x_{n,c,...} - shift_c) \cdot factor_c
@@ -54,7 +52,11 @@ def rescale(
     >>> rescale(np.array([[1.0, 2.0]]), [1, 0], [2, 3])
     array([[0., 6.]])
     """
-    x, dtype = as_pixels(x, "x"), named_dtype(dtype)
+    return run_rescale(as_pixels(x, "x"), shift, factor, named_dtype(dtype))
+
+
+def run_rescale(x: Array, shift: ArrayLike, factor: ArrayLike, dtype: DTypeLike) -> Floats:
+    """Return what `rescale` does; x is as kernels take it."""
     shift, factor = per_channel(shift, "shift"), per_channel(factor, "factor")
     for values, name in ((shift, "shift"), (factor, "factor")):
         if values.ndim and (x.ndim < 2 or len(values) != x.shape[1]):

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from .. import kernels
 from .._arrays import as_input
 from .._checks import choice, flag
-from .._typing import Floats, PadSides, Shape
+from .._typing import Array, Floats, PadSides, Shape
 from ..geometry import LONGEST, checked_size, image_shape, padding, scale_pair, scaled_size
 
 __all__ = ["upsample", "upsample_backward", "zero_pad", "zero_pad_backward"]
@@ -69,7 +69,13 @@ def upsample(
     >>> upsample(x, (1, 2), mode="bilinear").tolist()
     [[[[1.0, 1.5, 2.5, 3.0]]]]
     """
-    x = as_input(x, "x", 4)
+    return run_upsample(as_input(x, "x", 4), scale, mode, align_corners)
+
+
+def run_upsample(
+    x: Array, scale: float | tuple[float, float], mode: Literal["nearest", "bilinear"], align_corners: bool
+) -> Floats:
+    """Return what `upsample` does; x is as kernels take it."""
     size = _scaled(x.shape[2:], scale, mode, align_corners)
     shape = x.shape[:2] + size
     checked_size(*shape, itemsize=8)
@@ -114,8 +120,17 @@ def upsample_backward(
     >>> upsample_backward(np.ones((1, 1, 2, 4)), (1, 1, 1, 2), 2).tolist()
     [[[[4.0, 4.0]]]]
     """
-    dout = as_input(dout, "dout", 4)
-    input_shape = image_shape(input_shape)
+    return run_upsample_backward(as_input(dout, "dout", 4), image_shape(input_shape), scale, mode, align_corners)
+
+
+def run_upsample_backward(
+    dout: Array,
+    input_shape: Shape,
+    scale: float | tuple[float, float],
+    mode: Literal["nearest", "bilinear"],
+    align_corners: bool,
+) -> Floats:
+    """Return what `upsample_backward` does; dout is as kernels take it."""
     size = _scaled(input_shape[2:], scale, mode, align_corners)
     shape = input_shape[:2] + size
     if dout.shape != shape:
@@ -150,7 +165,11 @@ def zero_pad(x: ArrayLike, pad: PadSides) -> Floats:
     >>> zero_pad(np.ones((1, 1, 1, 2)), ((0, 1), (1, 0))).tolist()
     [[[[0.0, 1.0, 1.0], [0.0, 0.0, 0.0]]]]
     """
-    x = as_input(x, "x", 4)
+    return run_zero_pad(as_input(x, "x", 4), pad)
+
+
+def run_zero_pad(x: Array, pad: PadSides) -> Floats:
+    """Return what `zero_pad` does; x is as kernels take it."""
     shape, top, left = _padded(x.shape, pad)
     checked_size(*shape, itemsize=8)
     out = kernels.memory.empty(shape, x.dtype)
@@ -183,7 +202,11 @@ def zero_pad_backward(dout: ArrayLike, pad: PadSides) -> Floats:
     >>> zero_pad_backward(np.arange(6.0).reshape(1, 1, 2, 3), ((0, 1), (1, 0))).tolist()
     [[[[1.0, 2.0]]]]
     """
-    dout = as_input(dout, "dout", 4)
+    return run_zero_pad_backward(as_input(dout, "dout", 4), pad)
+
+
+def run_zero_pad_backward(dout: Array, pad: PadSides) -> Floats:
+    """Return what `zero_pad_backward` does; dout is as kernels take it."""
     (top, bottom), (left, right) = padding(pad)
     N, C, OH, OW = dout.shape
     shape = N, C, OH - top - bottom, OW - left - right

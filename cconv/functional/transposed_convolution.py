@@ -8,7 +8,7 @@ from typing import Any, Literal
 from numpy.typing import ArrayLike
 
 from .. import kernels
-from .._arrays import as_input, in_dtype_of, promote
+from .._arrays import as_input, in_dtype_of, promote, with_weights
 from .._checks import wanted_gradients
 from .._typing import Array, Floats, Gradients, IntPair, Pad
 from ..geometry import checked_size, hashable, integer, pair, transposed_window
@@ -18,9 +18,8 @@ from .convolution import COST
 __all__ = ["transposed_convolution", "transposed_convolution_backward"]
 
 
-def _door(x: Any, W: Any, groups: Any) -> tuple[Array, Array, int]:
-    """Check what every pass needs; return x, W in one dtype."""
-    x, W = promote(as_input(x, "x", 4), as_input(W, "W", 4))
+def _checked_groups(x: Array, W: Array, groups: Any) -> int:
+    """Check what every pass needs; return the number of groups."""
     groups = integer(groups, "groups", 1)
     channels = x.shape[1]
     if W.shape[0] != channels:
@@ -32,7 +31,7 @@ def _door(x: Any, W: Any, groups: Any) -> tuple[Array, Array, int]:
         raise ValueError(f"groups must divide the {channels} channels of x, got {groups}")
     if W.size == 0:
         raise ValueError(f"W must not be empty, got shape {W.shape}")
-    return x, W, groups
+    return groups
 
 
 def transposed_plan_of(x, W, stride, pad, dilation, groups, output_padding):
@@ -116,13 +115,28 @@ def transposed_convolution(
     array([[[[1., 1., 3., 2., 2.],
              [1., 1., 3., 2., 2.]]]])
     """
-    x, W, groups = _door(x, W, groups)
+    x, W, b = with_weights(x, W, b, 4)
+    settings = {"stride": stride, "pad": pad, "dilation": dilation, "groups": groups, "output_padding": output_padding}
+    return run_transposed_convolution(x, W, b, **settings, algorithm=algorithm)
+
+
+def run_transposed_convolution(
+    x: Array,
+    W: Array,
+    b: Array | None,
+    *,
+    stride: Any,
+    pad: Any,
+    dilation: Any,
+    groups: Any,
+    output_padding: Any,
+    algorithm: Any = None,
+) -> Floats:
+    """Return what `transposed_convolution` does, of arrays of one dtype that are as kernels take them."""
+    groups = _checked_groups(x, W, groups)
     filters = W.shape[1] * groups
-    if b is not None:
-        b = as_input(b, "b", 1)
-        if b.shape[0] != filters:
-            raise ValueError(f"b must have one value for each of the {filters} output channels, got shape {b.shape}")
-        x, W, b = promote(x, W, b)
+    if b is not None and b.shape[0] != filters:
+        raise ValueError(f"b must have one value for each of the {filters} output channels, got shape {b.shape}")
     plan = transposed_plan_of(x, W, stride, pad, dilation, groups, output_padding)
     run = choose(plan, "transposed_output", algorithm, values=Values(x, None, W)).run
     shape = len(x), *plan.image
@@ -193,9 +207,41 @@ def transposed_convolution_backward(
     ([[[[6.0, 6.0]]]], [[3.0, 3.0, 3.0], [3.0, 3.0, 3.0]], array([10.]))
     """
     bias, input_gradient, parameter_gradient = wanted_gradients(bias, input_gradient, parameter_gradient)
+    settings = {"stride": stride, "pad": pad, "dilation": dilation, "groups": groups, "output_padding": output_padding}
+    dx, dW, db = run_transposed_convolution_backward(
+        as_input(dout, "dout", 4),
+        as_input(x, "x", 4),
+        as_input(W, "W", 4),
+        **settings,
+        bias=bias,
+        input_gradient=input_gradient,
+        parameter_gradient=parameter_gradient,
+        input_algorithm=input_algorithm,
+        weight_algorithm=weight_algorithm,
+    )
+    return in_dtype_of(x, dx), in_dtype_of(W, dW), in_dtype_of(W, db)
+
+
+def run_transposed_convolution_backward(
+    dout: Array,
+    x: Array,
+    W: Array,
+    *,
+    stride: Any,
+    pad: Any,
+    dilation: Any,
+    groups: Any,
+    output_padding: Any,
+    bias: bool,
+    input_gradient: bool,
+    parameter_gradient: bool,
+    input_algorithm: Any = None,
+    weight_algorithm: Any = None,
+) -> Gradients:
+    """Return what `transposed_convolution_backward` does, of arrays that are as kernels take them."""
     given = x, W
-    x, W, groups = _door(x, W, groups)
-    dout, x, W = promote(as_input(dout, "dout", 4), x, W)
+    dout, x, W = promote(dout, x, W)
+    groups = _checked_groups(x, W, groups)
     plan = transposed_plan_of(x, W, stride, pad, dilation, groups, output_padding)
     shape = len(x), *plan.image
     if dout.shape != shape:

@@ -3,9 +3,9 @@
 A kernel source ``_name.pyx``, in one of the folders here, is compiled once per CPU level, into
 ``cconv.kernels_baseline``, ``cconv.kernels_v3`` (AVX2) and ``cconv.kernels_v4`` (AVX-512). This package picks the best
 one that the CPU and the operating system support, once, at import, and hands its modules on as ``cconv.kernels.name``,
-beside the few that every level shares: ``im2col``, and of ``runtime`` ``cpu``, ``memory``,
-``program`` and ``threads``. The
-environment variable ``CCONV_CPU`` (``baseline``, ``v3`` or ``v4``) forces a lower level; a higher one is refused.
+beside the few that every level shares: ``im2col``, ``reference``, and of ``runtime`` ``cpu``, ``memory``, ``program``
+and ``threads``. The environment variable ``CCONV_CPU`` (``baseline``, ``v3`` or ``v4``) forces a lower level; a higher
+one is refused.
 
 Kernels trust their arguments: the checked functions are those of `cconv.functional`. Callers write
 ``kernels.conv.forward(...)``, through the attribute, so that a test can put another level's module there.
@@ -23,6 +23,7 @@ try:
     im2col = importlib.import_module(f"{__name__}._im2col")
     memory = importlib.import_module(f"{__name__}.runtime._memory")
     program = importlib.import_module(f"{__name__}.runtime._program")
+    reference = importlib.import_module(f"{__name__}._reference")
     threads = importlib.import_module(f"{__name__}.runtime._threads")
 except ImportError as error:
     raise ImportError(
@@ -85,6 +86,6 @@ def _publish(modules: SimpleNamespace) -> None:
 LEVEL = _choose(os.environ.get("CCONV_CPU"))
 _modules = load(LEVEL)
 _publish(_modules)
-sys.modules[f"{__name__}.im2col"] = im2col
+sys.modules |= {f"{__name__}.im2col": im2col, f"{__name__}.reference": reference}
 
-__all__ = ["LEVEL", "cpu", "im2col", "levels", "load", "memory", "program", "threads", *vars(_modules)]
+__all__ = ["LEVEL", "cpu", "im2col", "levels", "load", "memory", "program", "reference", "threads", *vars(_modules)]

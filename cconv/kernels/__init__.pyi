@@ -9,6 +9,7 @@ from . import loss as loss
 from . import norm as norm
 from . import optimize as optimize
 from . import pool as pool
+from . import reference as reference
 from . import resample as resample
 from .runtime import _cpu as cpu
 from .runtime import _memory as memory
@@ -31,6 +32,7 @@ __all__ = [
     "optimize",
     "pool",
     "program",
+    "reference",
     "resample",
     "threads",
 ]

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import initializers, kernels
-from .._arrays import as_input, as_parameter, in_dtype_of
+from .._arrays import as_input, as_parameter, in_dtype_of, promote
 from .._checks import flag
 from .._typing import Array, DType, Floats, Init, MaybeFloats, Rng, Shape
-from ..functional import affine, affine_backward
+from ..functional.affine import run_affine, run_affine_backward
 from ..geometry import integer
-from .layer import Layer, expect_bias, given_once, parameter_shape
+from .layer import Layer, expect_bias, given_once, parameter_shape, weights_of
 
 __all__ = ["Affine"]
 
@@ -47,6 +47,13 @@ class Affine(Layer):
     init : str, float or Initializer, default 'he', keyword only
         How a built layer's weights begin.
 
+    Shape
+    -----
+    x : (N, ...), read as (N, D) with the features in C order; (D,) is a batch of one
+    out : (N, M)
+    W : (D, M)
+    b : (M,)
+
     Attributes
     ----------
     dW, db : ndarray
@@ -56,11 +63,6 @@ class Affine(Layer):
     ------
     TypeError, ValueError
         Naming the argument, what was expected and what came.
-
-    Notes
-    -----
-    x of shape (N, ...) is read as (N, D), features in C order, and x of shape (D,) as a batch of one; `backward`
-    returns x's own shape.
 
     Examples
     --------
@@ -122,15 +124,15 @@ class Affine(Layer):
 
     def forward(self, x: ArrayLike) -> Floats:
         x = as_input(x, "x")
-        self._expect_arrays()
+        W, b = weights_of(self, 2)
         rows = as_rows(x)
-        out = affine(rows, self.W, self.b)
-        self._saved = rows, x.shape
+        out = run_affine(*promote(rows, W, b))
+        self._saved = rows, W, x.shape
         return out
 
     def backward(self, dout: ArrayLike, *, input_gradient: bool = True) -> MaybeFloats:
-        rows, shape = self._recall()
-        wanted = {"input_gradient": input_gradient, "parameter_gradient": not self.frozen}
-        dx, self.dW, db = affine_backward(dout, rows, self.W, bias=self.b is not None, **wanted)
-        self.db = in_dtype_of(self.b, db)
+        rows, W, shape = self._recall()
+        wanted = self.b is not None, flag(input_gradient, "input_gradient"), not self.frozen
+        dx, dW, db = run_affine_backward(as_input(dout, "dout", 2), rows, W, *wanted)
+        self.dW, self.db = in_dtype_of(self.W, dW), in_dtype_of(self.b, db)
         return None if dx is None else dx.reshape(shape)

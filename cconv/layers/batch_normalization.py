@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._arrays import as_input, in_dtype_of, shape_of
+from .._arrays import as_input, shape_of
 from .._checks import flag, positive, share
 from .._typing import Array, DType, Floats, MaybeFloats, Rng, Shape
-from ..functional import batch_normalization, batch_normalization_backward
+from ..functional.normalization import batch_door, run_normalization
 from .layer import expect_channels
 from .normalization import Normalization
 
@@ -38,6 +38,13 @@ class BatchNormalization(Normalization):
         0 at the beginning when not given. They are replaced, not written into.
     eps : float, default 10e-7, keyword only
         Above 0.
+
+    Shape
+    -----
+    x : (N, D) or (N, C, ...)
+    out : x's
+    gamma, beta, running_mean, running_var : one value per feature
+        D; or C, over batch and pixels; or as many as a sample has values, over the batch.
 
     Attributes
     ----------
@@ -112,22 +119,14 @@ class BatchNormalization(Normalization):
             train_flg = self.training
         train_flg = flag(train_flg, "train_flg") and not self.frozen
         x = as_input(x, "x")
-        self._expect_arrays()
+        gamma, beta = self._scales()
         running = self._running()
-        given = (None, None) if train_flg else running
-        out, mean, var = batch_normalization(x, self.gamma, self.beta, *given, eps=self.eps, return_statistics=True)
+        door = batch_door(self.eps, not train_flg)
+        out, mean, var = run_normalization(door, x, gamma, beta, None if train_flg else running)
         if train_flg:
             self.running_mean, self.running_var = self._follow(running[0], mean), self._follow(running[1], var)
-        self._saved = x, mean, var, not train_flg
+        self._saved = door, x, gamma, mean, var
         return out
-
-    def backward(self, dout: ArrayLike, *, input_gradient: bool = True) -> MaybeFloats:
-        x, mean, var, fixed = self._recall()
-        dx, self.dgamma, dbeta = batch_normalization_backward(
-            dout, x, self.gamma, mean, var, eps=self.eps, fixed=fixed, input_gradient=input_gradient
-        )
-        self.dbeta = in_dtype_of(self.beta, dbeta)
-        return dx
 
     def describe(self) -> dict[str, Any]:
         return {"momentum": self.momentum, **super().describe()}

@@ -8,11 +8,11 @@ from typing import Any, Self
 
 from numpy.typing import ArrayLike
 
-from .._arrays import as_input
+from .._arrays import as_input, is_ready
 from .._checks import flag, mapping
 from .._showing import in_lines
 from .._typing import DType, Floats, LayerLike, Layers, MaybeFloats, Rng, Shape
-from ..functional import add
+from ..functional.joining import run_add
 from .layer import Layer
 from .stack import (
     BuildError,
@@ -42,6 +42,11 @@ class Branches(Layer):
     ----------
     branches : mapping of str to (list of Layer or (str, Layer), or mapping of str to Layer)
         A stack without layers hands on the input.
+
+    Shape
+    -----
+    x : what the first layer of each branch takes
+    out : what `join_shapes` says
 
     Attributes
     ----------
@@ -131,7 +136,10 @@ class Branches(Layer):
             nested(self.layers)
         x = as_input(x, "x")
         results = [run(layers, x, train_flg) for layers in self.branches.values()]
-        outs = [out for out, _ in results]
+        outs = [
+            out if out is x or is_ready(out) else as_input(out, f"the output of {branch!r}")
+            for branch, (out, _) in zip(self.branches, results, strict=True)
+        ]
         joined = self.join(outs)
         self._saved = [steps for _, steps in results], [out.shape for out in outs], joined.shape, x.dtype
         return joined
@@ -146,7 +154,8 @@ class Branches(Layer):
         for steps, part in zip(stacks, self.split(dout, shapes), strict=True):
             dx = backward(steps, part, input_gradient)
             if input_gradient:
-                total = dx if total is None else add(total, dx)
+                dx = part if dx is part else as_input(dx, "dx")
+                total = dx if total is None else run_add(total, dx)
         return None if total is None else total.astype(dtype, copy=False)
 
     def describe(self) -> dict[str, Any]:

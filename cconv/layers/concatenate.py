@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 
 from .._typing import Floats, Layers, Shape
-from ..functional import concatenate
+from ..functional.joining import run_concatenate
 from .branches import Branches
 from .layer import expect_channels
 
@@ -25,6 +25,11 @@ class Concatenate(Branches):
     ----------
     *branches : list of Layer or (str, Layer), or mapping of str to Layer
         An empty one is x itself.
+
+    Shape
+    -----
+    x : what each branch takes
+    out : (N, sum of the branches' C, ...), of branches that give (N, C, ...)
 
     Attributes
     ----------
@@ -55,7 +60,7 @@ class Concatenate(Branches):
         if any(out.ndim < 2 for out in outs):
             shapes = ", ".join(str(out.shape) for out in outs)
             raise ValueError(f"x must give each branch an output of 2 dimensions or more, got shapes {shapes}")
-        return concatenate(outs)
+        return run_concatenate(outs)
 
     def split(self, dout: Floats, shapes: Sequence[Shape]) -> Sequence[Floats]:
         ends = list(itertools.accumulate(shape[1] for shape in shapes))

@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._arrays import as_input, in_dtype_of, promote
-from .._checks import choice, wanted_gradients
+from .._checks import choice, flag
 from .._typing import Array, DType, Floats, Init, IntPair, MaybeFloats, Pad, Rng, Shape
-from ..functional import col2im, convolution, convolution_backward, im2col
+from ..functional import col2im, im2col
 from ..functional.algorithms import names
+from ..functional.convolution import run_convolution, run_convolution_backward
 from ..geometry import window
 from .filters import Filters
-from .layer import expect_images
+from .layer import expect_images, weights_of
 
 __all__ = ["Convolution"]
 
@@ -60,10 +61,13 @@ class Convolution(Filters):
     TypeError, ValueError
         Naming the argument, what was expected and what came.
 
-    Notes
+    Shape
     -----
-    x is (N, C, H, W), the output (N, FN, OH, OW) with OH = floor((H + top + bottom - dilation * (FH - 1) - 1) / stride)
-    + 1, and OW likewise.
+    x : (N, C, H, W)
+    out : (N, FN, OH, OW)
+        OH = floor((H + top + bottom - dilation * (FH - 1) - 1) / stride) + 1, and OW likewise.
+    W : (FN, C / groups, FH, FW)
+    b : (FN,)
 
     Examples
     --------
@@ -124,30 +128,29 @@ class Convolution(Filters):
 
     def forward(self, x: ArrayLike) -> Floats:
         x = as_input(x, "x", 4)
-        self._expect_arrays()
+        W, b = weights_of(self, 4)
         if self.algorithm == "im2col":
-            out = im2col_convolution(x, self.W, self.b, **self._settings())
+            out = im2col_convolution(*promote(x, W, b), **self._settings())
         else:
-            out = convolution(x, self.W, self.b, **self._settings(), algorithm=self._algorithm("output"))
-        self._saved = x
+            out = run_convolution(*promote(x, W, b), **self._settings(), algorithm=self._algorithm("output"))
+        self._saved = x, W
         return out
 
     def backward(self, dout: ArrayLike, *, input_gradient: bool = True) -> MaybeFloats:
-        x = self._recall()
+        x, W = self._recall()
+        dout = as_input(dout, "dout", 4)
         wanted = {
             "bias": self.b is not None,
-            "input_gradient": input_gradient,
+            "input_gradient": flag(input_gradient, "input_gradient"),
             "parameter_gradient": not self.frozen,
         }
         if self.algorithm == "im2col":
-            dx, self.dW, db = im2col_convolution_backward(dout, x, self.W, **self._settings(), **wanted)
+            dx, dW, db = im2col_convolution_backward(dout, x, W, **self._settings(), **wanted)
         else:
-            named = {
-                "input_algorithm": self._algorithm("input_gradient"),
-                "weight_algorithm": self._algorithm("weight_gradient"),
-            }
-            dx, self.dW, db = convolution_backward(dout, x, self.W, **self._settings(), **wanted, **named)
-        self.db = in_dtype_of(self.b, db)
+            wanted["input_algorithm"] = self._algorithm("input_gradient")
+            wanted["weight_algorithm"] = self._algorithm("weight_gradient")
+            dx, dW, db = run_convolution_backward(dout, x, W, **self._settings(), **wanted)
+        self.dW, self.db = in_dtype_of(self.W, dW), in_dtype_of(self.b, db)
         return dx
 
     def _algorithm(self, which):
@@ -155,9 +158,8 @@ class Convolution(Filters):
         return self.algorithm if self.algorithm != "direct" and self.algorithm in names(which) else None
 
 
-def im2col_convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1):
+def im2col_convolution(x, W, b, *, stride, pad, dilation, groups):
     """Return what `convolution` does, by the chapter's method: the matrix of all patches times the filters."""
-    x, W, b = promote(x, as_input(W, "W", 4), None if b is None else as_input(b, "b", 1))
     FN, C, FH, FW = W.shape
     if groups != 1:
         others = ", ".join(repr(name) for name in ALGORITHMS if name != "im2col")
@@ -174,12 +176,11 @@ def im2col_convolution(x, W, b=None, *, stride=1, pad=0, dilation=1, groups=1):
 
 
 def im2col_convolution_backward(
-    dout, x, W, *, stride=1, pad=0, dilation=1, groups=1, bias=True, input_gradient=True, parameter_gradient=True
+    dout, x, W, *, stride, pad, dilation, groups, bias, input_gradient, parameter_gradient
 ):
     """Return what `convolution_backward` does, by the chapter's method."""
-    bias, input_gradient, parameter_gradient = wanted_gradients(bias, input_gradient, parameter_gradient)
     x_dtype, W_dtype = x.dtype, W.dtype
-    dout, x, W = promote(as_input(dout, "dout", 4), x, as_input(W, "W", 4))
+    dout, x, W = promote(dout, x, W)
     FN, _, FH, FW = W.shape
     place = window(*x.shape[2:], FH, FW, stride, pad, dilation)
     if dout.shape != (len(x), FN, place.out_h, place.out_w):

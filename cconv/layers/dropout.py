@@ -12,7 +12,7 @@ from .._arrays import as_input
 from .._checks import flag, fraction
 from .._random import generator
 from .._typing import Array, DType, Floats, MaybeFloats, Rng, Shape
-from ..functional.dropout import dropout
+from ..functional.dropout import run_dropout
 from .layer import Layer, expect_images
 
 __all__ = ["Dropout"]
@@ -35,6 +35,11 @@ class Dropout(Layer):
         Draws the seed of the masks. Without it and `seed` a network's generator does when it builds the layer.
     seed : int, keyword only
         Makes the masks repeatable, in place of `rng`.
+
+    Shape
+    -----
+    x : any; (N, C, H, W) where `spatial`
+    out : x's
 
     Attributes
     ----------
@@ -91,15 +96,14 @@ class Dropout(Layer):
         if train_flg is None:
             train_flg = self.training
         train_flg = flag(train_flg, "train_flg")
-        x = as_input(x, "x")
+        x = as_input(x, "x", 4 if self.spatial else None)
         kept = 1 - self.dropout_ratio
         if train_flg:
             key, draw = self.random_state.tolist()
-            settings: dict[str, Any] = {"dropout_ratio": self.dropout_ratio, "key": key, "draw": draw}
-            settings |= {"spatial": self.spatial, "scale": 1 / kept if self.inverted else 1.0}
+            settings = self.dropout_ratio, key, draw, 1 / kept if self.inverted else 1.0, self.spatial
         else:
-            settings = {"dropout_ratio": 0.0, "scale": 1.0 if self.inverted else kept}
-        out = dropout(x, **settings)
+            settings = 0.0, 0, 0, 1.0 if self.inverted else kept, False
+        out = run_dropout(x, *settings)
         if train_flg:
             self.random_state = np.array([key, draw + 1], np.uint64)
         self._saved = settings, x.shape, x.dtype
@@ -112,7 +116,7 @@ class Dropout(Layer):
         dout = as_input(dout, "dout")
         if dout.shape != shape:
             raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
-        return dropout(dout, **settings).astype(dtype, copy=False)
+        return run_dropout(dout, *settings).astype(dtype, copy=False)
 
     @classmethod
     def from_description(cls, settings: dict[str, Any], make_layers: Callable[..., Any]) -> Self:

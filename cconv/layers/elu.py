@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._arrays import number
-from ..functional import elu, elu_backward
+from ..functional.activation import ELU
 from .activation import Activation
 
 __all__ = ["Elu"]
@@ -22,6 +22,11 @@ class Elu(Activation):
     ----------
     alpha : float, default 1
 
+    Shape
+    -----
+    x : any
+    out : x's
+
     Raises
     ------
     TypeError, ValueError
@@ -37,8 +42,7 @@ class Elu(Activation):
     array([-1.,  0.,  2.])
     """
 
-    operation = staticmethod(elu)
-    gradient = staticmethod(elu_backward)
+    function = ELU
 
     def __init__(self, alpha: float = 1.0) -> None:
         self.alpha = number(alpha, "alpha")

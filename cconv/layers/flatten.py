@@ -12,6 +12,11 @@ __all__ = ["Flatten"]
 class Flatten(Reshape):
     """Read (N, ...) as (N, D), in C order.
 
+    Shape
+    -----
+    x : (N, ...)
+    out : (N, D), where D is the product of the other lengths
+
     Examples
     --------
     >>> Flatten().forward(np.ones((2, 3, 4, 4))).shape

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from .._checks import choice
-from ..functional import gelu, gelu_backward
+from ..functional.activation import GELU
 from .activation import Activation
 
 __all__ = ["Gelu"]
@@ -20,6 +20,11 @@ class Gelu(Activation):
     ----------
     approximate : {'none', 'tanh'}
         'tanh' puts (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2 in the place of the normal distribution.
+
+    Shape
+    -----
+    x : any
+    out : x's
 
     Raises
     ------
@@ -36,8 +41,7 @@ class Gelu(Activation):
     array([-0.1587,  0.    ,  0.8413])
     """
 
-    operation = staticmethod(gelu)
-    gradient = staticmethod(gelu_backward)
+    function = GELU
 
     def __init__(self, approximate: Literal["none", "tanh"] = "none") -> None:
         self.approximate = choice(approximate, "approximate", ("none", "tanh"))

@@ -9,7 +9,12 @@ from numpy.typing import ArrayLike
 from .._arrays import as_input
 from .._checks import flag
 from .._typing import Floats, IntPair, MaybeFloats, Shape
-from ..functional import adaptive_average_pool, adaptive_average_pool_backward, max_pool, max_pool_backward
+from ..functional.pooling import (
+    run_adaptive_average_pool,
+    run_adaptive_average_pool_backward,
+    run_max_pool,
+    run_max_pool_backward,
+)
 from ..geometry import pair
 from .layer import Layer, expect_images
 
@@ -26,6 +31,11 @@ class AdaptiveAveragePooling(Layer):
     Parameters
     ----------
     output_size : int or (int, int)
+
+    Shape
+    -----
+    x : (N, C, H, W)
+    out : (N, C, OH, OW), with the `output_size` (OH, OW)
 
     Raises
     ------
@@ -46,7 +56,7 @@ class AdaptiveAveragePooling(Layer):
 
     def forward(self, x: ArrayLike) -> Floats:
         x = as_input(x, "x", 4)
-        out = adaptive_average_pool(x, self.output_size)
+        out = run_adaptive_average_pool(x, self.output_size)
         self._saved = x.shape, x.dtype
         return out
 
@@ -54,7 +64,8 @@ class AdaptiveAveragePooling(Layer):
         shape, dtype = self._recall()
         if not flag(input_gradient, "input_gradient"):
             return None
-        return adaptive_average_pool_backward(dout, shape, self.output_size).astype(dtype, copy=False)
+        dx = run_adaptive_average_pool_backward(as_input(dout, "dout", 4), shape, self.output_size)
+        return dx.astype(dtype, copy=False)
 
     def describe(self) -> dict[str, Any]:
         return {"output_size": self.output_size}
@@ -65,7 +76,10 @@ class GlobalAveragePooling(AdaptiveAveragePooling):
 
     .. math:: out_{n,c,0,0} = \frac{1}{H W} \sum_{y,z} x_{n,c,y,z}
 
-    (N, C, H, W) becomes (N, C, 1, 1).
+    Shape
+    -----
+    x : (N, C, H, W)
+    out : (N, C, 1, 1)
 
     Examples
     --------
@@ -85,7 +99,10 @@ class GlobalMaxPooling(Layer):
 
     .. math:: out_{n,c,0,0} = \max_{y,z} x_{n,c,y,z}
 
-    (N, C, H, W) becomes (N, C, 1, 1).
+    Shape
+    -----
+    x : (N, C, H, W)
+    out : (N, C, 1, 1)
 
     Examples
     --------
@@ -101,7 +118,7 @@ class GlobalMaxPooling(Layer):
 
     def forward(self, x: ArrayLike) -> Floats:
         x = as_input(x, "x", 4)
-        out, argmax = max_pool(x, x.shape[2:], stride=1, return_argmax=True)
+        out, argmax = run_max_pool(x, x.shape[2:], 1, 0)
         self._saved = argmax, x.shape, x.dtype
         return out
 
@@ -109,4 +126,5 @@ class GlobalMaxPooling(Layer):
         argmax, shape, dtype = self._recall()
         if not flag(input_gradient, "input_gradient"):
             return None
-        return max_pool_backward(dout, argmax, shape, shape[2:], stride=1).astype(dtype, copy=False)
+        dx = run_max_pool_backward(as_input(dout, "dout", 4), argmax, shape, shape[2:], 1, 0)
+        return dx.astype(dtype, copy=False)

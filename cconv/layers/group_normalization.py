@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._arrays import in_dtype_of
-from .._typing import Array, DType, Floats, MaybeFloats, Rng, Shape
-from ..functional import group_normalization, group_normalization_backward
+from .._arrays import as_input
+from .._typing import Array, DType, Floats, Rng, Shape
+from ..functional.normalization import group_door, run_normalization
 from ..geometry import integer
 from .layer import expect_channels
 from .normalization import Normalization
@@ -33,6 +33,12 @@ class GroupNormalization(Normalization):
     gamma, beta : ndarray, shape (C,), optional
         Left out, a network builds them: ones and zeros.
     eps : float, default 1e-5, keyword only
+
+    Shape
+    -----
+    x : (N, C, ...)
+    out : x's
+    gamma, beta : (C,)
 
     Attributes
     ----------
@@ -72,20 +78,12 @@ class GroupNormalization(Normalization):
         return tuple(input_shape)
 
     def forward(self, x: ArrayLike) -> Floats:
-        self._expect_arrays()
-        out, mean, var = group_normalization(
-            x, self.gamma, self.beta, self.groups, eps=self.eps, return_statistics=True
-        )
-        self._saved = x, mean, var
+        x = as_input(x, "x")
+        gamma, beta = self._scales()
+        door = group_door(self.eps, self.groups)
+        out, mean, var = run_normalization(door, x, gamma, beta)
+        self._saved = door, x, gamma, mean, var
         return out
-
-    def backward(self, dout: ArrayLike, *, input_gradient: bool = True) -> MaybeFloats:
-        x, mean, var = self._recall()
-        dx, self.dgamma, dbeta = group_normalization_backward(
-            dout, x, self.gamma, mean, var, self.groups, eps=self.eps, input_gradient=input_gradient
-        )
-        self.dbeta = in_dtype_of(self.beta, dbeta)
-        return dx
 
     def describe(self) -> dict[str, Any]:
         return {"groups": self.groups, **super().describe()}

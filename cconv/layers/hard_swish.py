@@ -1,6 +1,6 @@
 """The piecewise linear cousin of swish."""
 
-from ..functional import hard_swish, hard_swish_backward
+from ..functional.activation import HARD_SWISH
 from .activation import Activation
 
 __all__ = ["HardSwish"]
@@ -13,6 +13,11 @@ class HardSwish(Activation):
 
     The gradient is 0 at -3 and 1 at 3.
 
+    Shape
+    -----
+    x : any
+    out : x's
+
     Notes
     -----
     The last input is kept, as the gradient is computed from it: copy it before you change it.
@@ -23,5 +28,4 @@ class HardSwish(Activation):
     array([-0.375,  0.   ,  4.   ])
     """
 
-    operation = staticmethod(hard_swish)
-    gradient = staticmethod(hard_swish_backward)
+    function = HARD_SWISH

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._checks import positive
-from ..functional import huber, huber_backward
+from ..functional.loss import run_huber, run_huber_backward
 from .regression import Regression
 
 __all__ = ["Huber"]
@@ -24,6 +24,13 @@ class Huber(Regression):
     ----------
     delta : float, default 1.0
         Positive: where the loss turns from quadratic to linear.
+
+    Shape
+    -----
+    x : any
+    t : x's; (N,) for an x of shape (N, 1)
+    sample_weight : (N,)
+    out : a float
 
     Attributes
     ----------
@@ -49,8 +56,8 @@ class Huber(Regression):
            [-0.5 ]])
     """
 
-    operation = staticmethod(huber)
-    gradient = staticmethod(huber_backward)
+    _run = staticmethod(run_huber)
+    _run_backward = staticmethod(run_huber_backward)
 
     def __init__(self, delta: float = 1.0) -> None:
         super().__init__()

@@ -8,9 +8,9 @@ from typing import Any, Self
 
 from numpy.typing import ArrayLike
 
-from .._arrays import as_parameter, is_parameter, shape_of
+from .._arrays import are_ready, as_input, as_parameter, is_parameter, shape_of
 from .._showing import shown
-from .._typing import DType, Floats, MaybeFloats, Rng, Shape
+from .._typing import Array, DType, Floats, MaybeFloats, Rng, Shape
 from ..geometry import image_shape
 
 __all__ = ["Layer"]
@@ -55,6 +55,23 @@ def given_once(W, sizes, size_names):
         raise TypeError(f"give either W or {size_names}, got {'both' if sizes else 'neither'}")
 
 
+def weights_of(layer: Any, ndim: int) -> tuple[Array, MaybeFloats]:
+    """Return a layer's weights, of so many dimensions, and bias, or None, as kernels take them.
+
+    Raises
+    ------
+    RuntimeError
+        If they are not there yet.
+    TypeError, ValueError
+        If one is not what kernels take, or could not be updated in place.
+    """
+    W, b = layer.W, layer.b
+    if are_ready(W, W, b, ndim):
+        return W, b
+    layer._expect_arrays()
+    return as_input(W, "W", ndim), None if b is None else as_input(b, "b", 1)
+
+
 KEEPS = ContextVar("KEEPS", default=True)  # whether what forward leaves for backward is kept
 
 
@@ -88,6 +105,9 @@ class Layer:
     array that it was given: an x, or targets or weights of a loss, that is changed in place between `forward` and
     `backward` changes the gradient. A pass of a network (`predict`, `loss`, `accuracy`, `gradient`) leaves nothing of
     this in its layers: only a layer that is called by hand has something to go back through, in training and outside.
+
+    The part Shape of a layer's docstring has the shapes of its input x, of its output and of its parameters. `dout` has
+    the output's shape, and what `backward` returns x's.
 
     A layer of one's own that makes arrays for its input, or whose output has another shape, defines `build` and
     `output_shape`. A network asks `output_shape` whenever it needs a shape after it was built (`summary`), and never
@@ -127,11 +147,27 @@ class Layer:
     _saved = Saved()
 
     def forward(self, x: ArrayLike) -> Floats:
-        """Return the layer's output for x, and keep what `backward` needs."""
+        """Return the layer's output for x, and keep what `backward` needs.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x, or a parameter, is not what the layer takes; nothing is kept then.
+        RuntimeError
+            If the layer was not built yet.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define forward(x)")
 
     def backward(self, dout: ArrayLike, *, input_gradient: bool = True) -> MaybeFloats:
-        """Return the gradient with respect to the last forward's input, None when `input_gradient` is False."""
+        """Return the gradient with respect to the last forward's input, None when `input_gradient` is False.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If dout is not an array of floats of the output's shape.
+        RuntimeError
+            If there was no forward.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define backward(dout)")
 
     def build(self, input_shape: Shape, rng: Rng, dtype: DType) -> Shape:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._arrays import in_dtype_of
-from .._typing import Array, DType, Floats, MaybeFloats, Rng, Shape
-from ..functional import layer_normalization, layer_normalization_backward
+from .._arrays import as_input
+from .._typing import Array, DType, Floats, Rng, Shape
+from ..functional.normalization import layer_door, run_normalization
 from ..geometry import integer
 from .normalization import Normalization
 
@@ -32,6 +32,12 @@ class LayerNormalization(Normalization):
         How many of the last axes those are, where a network builds them; all but the batch's when not given, so that
         images (C, H, W) are normalised as a whole.
     eps : float, default 1e-5, keyword only
+
+    Shape
+    -----
+    x : (..., *S)
+    out : x's
+    gamma, beta : S
 
     Attributes
     ----------
@@ -78,15 +84,9 @@ class LayerNormalization(Normalization):
         return {"axes": self.axes if self.gamma is None else np.ndim(self.gamma), **super().describe()}
 
     def forward(self, x: ArrayLike) -> Floats:
-        self._expect_arrays()
-        out, mean, var = layer_normalization(x, self.gamma, self.beta, eps=self.eps, return_statistics=True)
-        self._saved = x, mean, var
+        x = as_input(x, "x")
+        gamma, beta = self._scales()
+        door = layer_door(self.eps)
+        out, mean, var = run_normalization(door, x, gamma, beta)
+        self._saved = door, x, gamma, mean, var
         return out
-
-    def backward(self, dout: ArrayLike, *, input_gradient: bool = True) -> MaybeFloats:
-        x, mean, var = self._recall()
-        dx, self.dgamma, dbeta = layer_normalization_backward(
-            dout, x, self.gamma, mean, var, eps=self.eps, input_gradient=input_gradient
-        )
-        self.dbeta = in_dtype_of(self.beta, dbeta)
-        return dx

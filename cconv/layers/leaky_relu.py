@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._arrays import number
-from ..functional import leaky_relu, leaky_relu_backward
+from ..functional.activation import LEAKY_RELU
 from .activation import Activation
 
 __all__ = ["LeakyRelu"]
@@ -22,6 +22,11 @@ class LeakyRelu(Activation):
     ----------
     negative_slope : float, default 0.01
 
+    Shape
+    -----
+    x : any
+    out : x's
+
     Raises
     ------
     TypeError, ValueError
@@ -37,8 +42,7 @@ class LeakyRelu(Activation):
     array([-0.1,  0. ,  2. ])
     """
 
-    operation = staticmethod(leaky_relu)
-    gradient = staticmethod(leaky_relu_backward)
+    function = LEAKY_RELU
 
     def __init__(self, negative_slope: float = 0.01) -> None:
         self.negative_slope = number(negative_slope, "negative_slope")

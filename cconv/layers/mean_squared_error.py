@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from ..functional import squared_error, squared_error_backward
-from ..functional.loss import checked_reduction
+from ..functional.loss import checked_reduction, run_squared_error, run_squared_error_backward
 from .regression import Regression
 
 __all__ = ["MeanSquaredError"]
@@ -23,6 +22,13 @@ class MeanSquaredError(Regression):
     reduction : {'mean', 'sum', 'half_sum'}, keyword only
         'sum' leaves out the division by K; 'half_sum' halves that, which is what the chapter's function
         `mean_squared_error` returns. The mean, as in PyTorch, does not depend on the size of a batch.
+
+    Shape
+    -----
+    x : any
+    t : x's; (N,) for an x of shape (N, 1)
+    sample_weight : (N,)
+    out : a float
 
     Attributes
     ----------
@@ -48,8 +54,8 @@ class MeanSquaredError(Regression):
            [-2.]])
     """
 
-    operation = staticmethod(squared_error)
-    gradient = staticmethod(squared_error_backward)
+    _run = staticmethod(run_squared_error)
+    _run_backward = staticmethod(run_squared_error_backward)
 
     def __init__(self, *, reduction: Literal["mean", "sum", "half_sum"] = "mean") -> None:
         super().__init__()

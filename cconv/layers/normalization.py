@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from .._arrays import as_parameter, shape_of
-from .._checks import nonnegative
+from .._arrays import as_input, as_parameter, in_dtype_of, is_ready, shape_of
+from .._checks import flag, nonnegative
 from .._typing import Array, MaybeFloats
+from ..functional.normalization import run_normalization_backward
 from .layer import Layer
 
 __all__ = ["Normalization"]
@@ -51,6 +53,21 @@ class Normalization(Layer):
         if self.gamma is None:
             self.gamma = np.ones(shape, dtype)
             self.beta = np.zeros(shape, dtype)
+
+    def _scales(self) -> tuple[Array, Array]:
+        """Return gamma and beta as kernels take them."""
+        gamma, beta = self.gamma, self.beta
+        if is_ready(gamma) and is_ready(beta):
+            return gamma, beta
+        self._expect_arrays()
+        return as_input(gamma, "gamma"), as_input(beta, "beta")
+
+    def backward(self, dout: ArrayLike, *, input_gradient: bool = True) -> MaybeFloats:
+        door, x, gamma, mean, var = self._recall()
+        wanted = flag(input_gradient, "input_gradient")
+        dx, dgamma, dbeta = run_normalization_backward(door, as_input(dout, "dout"), x, gamma, mean, var, wanted)
+        self.dgamma, self.dbeta = in_dtype_of(self.gamma, dgamma), in_dtype_of(self.beta, dbeta)
+        return dx
 
     def describe(self) -> dict[str, Any]:
         return {"eps": self.eps}

@@ -31,6 +31,12 @@ class Normalize(Preprocessing):
         One number for all values, or one for each channel of images (N, C, H, W), each feature of x of shape (N, C).
         std is positive.
 
+    Shape
+    -----
+    x : (N, C, ...); any where mean and std are numbers
+    out : x's
+    mean, std : () or (C,)
+
     Attributes
     ----------
     mean, std : ndarray of float64, shape () or (C,)

@@ -9,7 +9,12 @@ from numpy.typing import ArrayLike
 from .._arrays import as_input
 from .._checks import flag
 from .._typing import Floats, IntPair, MaybeFloats, PadSides, Shape
-from ..functional import average_pool, average_pool_backward, max_pool, max_pool_backward
+from ..functional.pooling import (
+    run_average_pool,
+    run_average_pool_backward,
+    run_max_pool,
+    run_max_pool_backward,
+)
 from ..geometry import integer, pair, window, window_settings
 from .layer import Layer, expect_images
 
@@ -75,6 +80,13 @@ class Pooling(_Window):
     ceil_mode : bool, default False, keyword only
         Round output sizes up: the last window may reach beyond the image, but must begin inside it or before.
 
+    Shape
+    -----
+    x : (N, C, H, W)
+    out : (N, C, OH, OW)
+        OH = floor((H + top + bottom - dilation * (pool_h - 1) - 1) / stride) + 1, and OW likewise; with `ceil_mode` the
+        quotient is rounded up, as long as the last window begins inside the image or before it.
+
     Raises
     ------
     TypeError, ValueError
@@ -103,15 +115,15 @@ class Pooling(_Window):
         window_settings(stride, pad, dilation)
         self.dilation = dilation
 
-    def _options(self):
-        return {"stride": self.stride, "pad": self.pad, "dilation": self.dilation, "ceil_mode": self.ceil_mode}
+    def _settings(self):
+        return (self.pool_h, self.pool_w), self.stride, self.pad, self.dilation, self.ceil_mode
 
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), "dilation": pair(self.dilation, "dilation", 1)}
 
     def forward(self, x: ArrayLike) -> Floats:
         x = as_input(x, "x", 4)
-        out, argmax = max_pool(x, (self.pool_h, self.pool_w), **self._options(), return_argmax=True)
+        out, argmax = run_max_pool(x, *self._settings())
         self._saved = argmax, x.shape, x.dtype
         return out
 
@@ -119,7 +131,7 @@ class Pooling(_Window):
         argmax, shape, dtype = self._recall()
         if not flag(input_gradient, "input_gradient"):
             return None
-        dx = max_pool_backward(dout, argmax, shape, (self.pool_h, self.pool_w), **self._options())
+        dx = run_max_pool_backward(as_input(dout, "dout", 4), argmax, shape, *self._settings())
         return dx.astype(dtype, copy=False)
 
 
@@ -139,6 +151,13 @@ class AveragePooling(_Window):
         Round output sizes up: the last window may reach beyond the image, but must begin inside it or before.
     count_include_pad : bool, default True, keyword only
         Whether padding counts in the divisor; what lies beyond the padding never does.
+
+    Shape
+    -----
+    x : (N, C, H, W)
+    out : (N, C, OH, OW)
+        OH = floor((H + top + bottom - pool_h) / stride) + 1, and OW likewise; with `ceil_mode` the quotient is rounded
+        up, as long as the last window begins inside the image or before it.
 
     Raises
     ------
@@ -164,16 +183,15 @@ class AveragePooling(_Window):
         super().__init__(pool_h, pool_w, stride, pad, ceil_mode)
         self.count_include_pad = flag(count_include_pad, "count_include_pad")
 
-    def _options(self):
-        include = self.count_include_pad
-        return {"stride": self.stride, "pad": self.pad, "ceil_mode": self.ceil_mode, "count_include_pad": include}
+    def _settings(self):
+        return (self.pool_h, self.pool_w), self.stride, self.pad, self.ceil_mode, self.count_include_pad
 
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), "count_include_pad": self.count_include_pad}
 
     def forward(self, x: ArrayLike) -> Floats:
         x = as_input(x, "x", 4)
-        out = average_pool(x, (self.pool_h, self.pool_w), **self._options())
+        out = run_average_pool(x, *self._settings())
         self._saved = x.shape, x.dtype
         return out
 
@@ -181,5 +199,5 @@ class AveragePooling(_Window):
         shape, dtype = self._recall()
         if not flag(input_gradient, "input_gradient"):
             return None
-        dx = average_pool_backward(dout, shape, (self.pool_h, self.pool_w), **self._options())
+        dx = run_average_pool_backward(as_input(dout, "dout", 4), shape, *self._settings())
         return dx.astype(dtype, copy=False)

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from .._arrays import as_input, as_pixels
 from .._checks import flag
 from .._typing import DType, Floats, MaybeFloats, Rng, Shape
-from ..functional import rescale
+from ..functional.preprocessing import run_rescale
 from .layer import Layer
 
 __all__ = ["Preprocessing"]
@@ -40,7 +40,7 @@ class Preprocessing(Layer):
     def forward(self, x: ArrayLike) -> Floats:
         x = as_pixels(x, "x")
         shift, factor = self._numbers()
-        out = rescale(x, shift, factor, dtype=self.dtype)
+        out = run_rescale(x, shift, factor, self.dtype)
         self._saved = factor, x.shape, out.dtype
         return out
 
@@ -51,4 +51,4 @@ class Preprocessing(Layer):
         dout = as_input(dout, "dout")
         if dout.shape != shape:
             raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
-        return rescale(dout, factor=factor).astype(dtype, copy=False)
+        return run_rescale(dout, 0.0, factor, dtype).astype(dtype, copy=False)

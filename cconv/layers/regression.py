@@ -18,13 +18,12 @@ __all__ = ["Regression"]
 class Regression(Layer):
     """A loss of the distances between predictions x and targets t: the end of a network that answers with numbers.
 
-    A subclass names its two operations; the settings that `describe` returns are their keyword arguments, and
-    `sample_weight` is, which weighs the samples in a `forward`.
+    A subclass names its two operations on arrays that are as kernels take them, ``_run(x, t, *settings,
+    sample_weight)`` and ``_run_backward(x, t, dout, *settings, sample_weight)``, with the settings that `describe`
+    returns. `sample_weight` weighs the samples in a `forward`.
 
     Attributes
     ----------
-    operation, gradient : callable
-        ``operation(x, t, **settings)`` and ``gradient(x, t, dout, **settings)``.
     loss : float
         What the last forward returned.
     y : ndarray
@@ -33,8 +32,8 @@ class Regression(Layer):
         The targets, as they were given.
     """
 
-    operation: ClassVar[Callable[..., Any]]
-    gradient: ClassVar[Callable[..., Any]]
+    _run: ClassVar[Callable[..., Any]]
+    _run_backward: ClassVar[Callable[..., Any]]
     accuracy = None  # what a number would have to be near to is not for a loss to say
     loss: float | Any
     y: MaybeFloats
@@ -49,7 +48,7 @@ class Regression(Layer):
         self, x: ArrayLike, t: ArrayLike, *, sample_weight: ArrayLike | None = None
     ) -> float:
         x = as_input(x, "x")
-        self.loss = self.operation(x, t, **self.describe(), sample_weight=sample_weight)
+        self.loss = self._run(x, t, *self.describe().values(), sample_weight)
         self.y, self.t = x, t
         self._saved = x, t, sample_weight
         return self.loss
@@ -60,4 +59,4 @@ class Regression(Layer):
         x, t, weight = self._recall()
         if not flag(input_gradient, "input_gradient"):
             return None
-        return self.gradient(x, t, dout, **self.describe(), sample_weight=weight)
+        return self._run_backward(x, t, dout, *self.describe().values(), weight)

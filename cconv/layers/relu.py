@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from .._arrays import as_input
 from .._checks import flag
 from .._typing import Floats, MaybeFloats
-from ..functional import relu, relu_backward
+from ..functional.activation import run_masked_relu, run_masked_relu_backward
 from .layer import Layer
 
 __all__ = ["Relu"]
@@ -18,7 +18,12 @@ class Relu(Layer):
 
     .. math:: out = \max(x, 0), \qquad dx = dout \cdot [x > 0]
 
-    The gradient at 0 is 0; NaN passes. x may have any shape.
+    The gradient at 0 is 0; NaN passes.
+
+    Shape
+    -----
+    x : any
+    out : x's
 
     Notes
     -----
@@ -35,7 +40,7 @@ class Relu(Layer):
 
     def forward(self, x: ArrayLike) -> Floats:
         x = as_input(x, "x")
-        out, mask = relu(x, return_mask=True)
+        out, mask = run_masked_relu(x)
         self._saved = mask, x.shape, x.dtype
         return out
 
@@ -46,4 +51,4 @@ class Relu(Layer):
         dout = as_input(dout, "dout")
         if dout.shape != shape:
             raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
-        return relu_backward(dout, mask=mask).astype(dtype, copy=False)
+        return run_masked_relu_backward(dout, mask).astype(dtype, copy=False)

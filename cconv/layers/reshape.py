@@ -23,6 +23,11 @@ class Reshape(Layer):
     shape : int or tuple of int
         Of one sample, without the batch; one length may be -1, which is what the others leave.
 
+    Shape
+    -----
+    x : (N, ...)
+    out : (N, *shape)
+
     Raises
     ------
     TypeError, ValueError

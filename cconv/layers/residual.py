@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from .._typing import Floats, LayerLike, Layers, Shape
-from ..functional import add
+from ..functional.joining import run_add
 from .branches import Branches
 
 __all__ = ["Residual"]
@@ -22,6 +22,11 @@ class Residual(Branches):
     body : list of Layer or (str, Layer), or mapping of str to Layer
     shortcut : the same, optional
         x itself when not given.
+
+    Shape
+    -----
+    x : what body and shortcut take
+    out : that of both branches' outputs, which is one
 
     Attributes
     ----------
@@ -59,7 +64,7 @@ class Residual(Branches):
         body, shortcut = outs
         if body.shape != shortcut.shape:
             raise ValueError(f"body and shortcut must give one shape, got {body.shape} and {shortcut.shape}")
-        return add(body, shortcut)
+        return run_add(body, shortcut)
 
     def split(self, dout: Floats, shapes: Sequence[Shape]) -> Sequence[Floats]:
         return dout, dout

@@ -22,6 +22,11 @@ class Scale(Preprocessing):
     factor : float, default 1/255
         Not 0. In float32, pixels times 1/255 have the bits of ``x.astype(np.float32) / 255``.
 
+    Shape
+    -----
+    x : any
+    out : x's
+
     Attributes
     ----------
     dtype : numpy.dtype

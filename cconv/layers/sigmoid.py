@@ -1,6 +1,6 @@
 """The logistic function."""
 
-from ..functional import sigmoid, sigmoid_backward
+from ..functional.activation import SIGMOID
 from .activation import Activation
 
 __all__ = ["Sigmoid"]
@@ -10,6 +10,11 @@ class Sigmoid(Activation):
     r"""The logistic function, element by element.
 
     .. math:: y = \frac{1}{1 + e^{-x}}, \qquad dx = dout \cdot y (1 - y)
+
+    Shape
+    -----
+    x : any
+    out : x's
 
     Notes
     -----
@@ -21,6 +26,4 @@ class Sigmoid(Activation):
     array([0.5])
     """
 
-    operation = staticmethod(sigmoid)
-    gradient = staticmethod(sigmoid_backward)
-    keeps_output = True
+    function = SIGMOID

@@ -10,8 +10,12 @@ from numpy.typing import ArrayLike
 from .._arrays import as_input
 from .._checks import flag
 from .._typing import MaybeFloats
-from ..functional import sigmoid_cross_entropy, sigmoid_cross_entropy_backward
-from ..functional.loss import checked_weights, value_targets
+from ..functional.loss import (
+    checked_weights,
+    run_sigmoid_cross_entropy,
+    run_sigmoid_cross_entropy_backward,
+    value_targets,
+)
 from .layer import Layer
 
 __all__ = ["SigmoidWithLoss"]
@@ -30,6 +34,14 @@ class SigmoidWithLoss(Layer):
     ----------
     pos_weight : array_like, keyword only
         p, the weight of the 1s, of a shape that broadcasts to x's; 1 when not given.
+
+    Shape
+    -----
+    x : any
+    t : x's; (N,) for an x of shape (N, 1)
+    sample_weight : (N,)
+    out : a float
+    pos_weight : what broadcasts to x's
 
     Attributes
     ----------
@@ -68,7 +80,7 @@ class SigmoidWithLoss(Layer):
     def forward(  # type: ignore[override]  # a loss ends a network: no layer stands in its place
         self, x: ArrayLike, t: ArrayLike, *, sample_weight: ArrayLike | None = None
     ) -> float:
-        self.loss, self.y = sigmoid_cross_entropy(x, t, pos_weight=self.pos_weight, sample_weight=sample_weight)
+        self.loss, self.y = run_sigmoid_cross_entropy(as_input(x, "x"), t, self.pos_weight, sample_weight)
         self.t = t
         self._saved = self.y, t, sample_weight
         return self.loss
@@ -79,7 +91,7 @@ class SigmoidWithLoss(Layer):
         y, t, weight = self._recall()
         if not flag(input_gradient, "input_gradient"):
             return None
-        return sigmoid_cross_entropy_backward(y, t, dout, pos_weight=self.pos_weight, sample_weight=weight)
+        return run_sigmoid_cross_entropy_backward(y, t, dout, self.pos_weight, weight)
 
     def describe(self) -> dict[str, Any]:
         return {"pos_weight": None if self.pos_weight is None else self.pos_weight.tolist()}

@@ -1,6 +1,6 @@
 """The sigmoid linear unit."""
 
-from ..functional import silu, silu_backward
+from ..functional.activation import SILU
 from .activation import Activation
 
 __all__ = ["Silu"]
@@ -10,6 +10,11 @@ class Silu(Activation):
     r"""Weigh each value with its own sigmoid; also known as swish (Ramachandran, Zoph and Le, arXiv 1710.05941).
 
     .. math:: out = x \, \sigma(x) = \frac{x}{1 + e^{-x}}
+
+    Shape
+    -----
+    x : any
+    out : x's
 
     Notes
     -----
@@ -21,5 +26,4 @@ class Silu(Activation):
     array([-0.2689,  0.    ,  0.7311])
     """
 
-    operation = staticmethod(silu)
-    gradient = staticmethod(silu_backward)
+    function = SILU

@@ -40,6 +40,14 @@ class SoftmaxWithLoss(Layer):
         As in `cconv.functional.softmax_cross_entropy`: how much of a target is spread over all classes, the weight of
         each class, and a class whose samples do not count.
 
+    Shape
+    -----
+    x : (N, M); (M,) is a batch of one
+    t : (N,) or (N, 1), class indices, or (N, M), a row for each sample
+    sample_weight : (N,)
+    class_weight : (M,)
+    out : a float
+
     Attributes
     ----------
     loss : float

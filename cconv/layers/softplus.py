@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._arrays import number
-from ..functional import softplus, softplus_backward
+from ..functional.activation import SOFTPLUS
 from .activation import Activation
 
 __all__ = ["Softplus"]
@@ -23,6 +23,11 @@ class Softplus(Activation):
     threshold : float, default 20
         Where beta * x is above it, the function is x itself.
 
+    Shape
+    -----
+    x : any
+    out : x's
+
     Raises
     ------
     TypeError, ValueError
@@ -38,8 +43,7 @@ class Softplus(Activation):
     array([ 0.    ,  0.6931, 30.    ])
     """
 
-    operation = staticmethod(softplus)
-    gradient = staticmethod(softplus_backward)
+    function = SOFTPLUS
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
         self.beta = number(beta, "beta", positive=True)

@@ -1,6 +1,6 @@
 """The hyperbolic tangent."""
 
-from ..functional import tanh, tanh_backward
+from ..functional.activation import TANH
 from .activation import Activation
 
 __all__ = ["Tanh"]
@@ -10,6 +10,11 @@ class Tanh(Activation):
     r"""The hyperbolic tangent, element by element.
 
     .. math:: y = \tanh x, \qquad dx = dout \cdot (1 - y^2)
+
+    Shape
+    -----
+    x : any
+    out : x's
 
     Notes
     -----
@@ -21,6 +26,4 @@ class Tanh(Activation):
     array([-1.,  0.,  1.])
     """
 
-    operation = staticmethod(tanh)
-    gradient = staticmethod(tanh_backward)
-    keeps_output = True
+    function = TANH

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._arrays import as_input, in_dtype_of
+from .._arrays import as_input, in_dtype_of, promote
+from .._checks import flag
 from .._typing import Array, DType, Floats, Init, IntPair, MaybeFloats, Pad, Rng, Shape
-from ..functional import transposed_convolution, transposed_convolution_backward
+from ..functional.transposed_convolution import run_transposed_convolution, run_transposed_convolution_backward
 from ..geometry import pair, transposed_window
 from .filters import Filters
-from .layer import expect_images
+from .layer import expect_images, weights_of
 
 __all__ = ["TransposedConvolution"]
 
@@ -47,6 +48,14 @@ class TransposedConvolution(Filters):
     dilation : int or (int, int), default 1, keyword only
     groups : int, default 1, keyword only
 
+    Shape
+    -----
+    x : (N, C, H, W)
+    out : (N, FN, OH, OW)
+        OH = (H - 1) * stride + dilation * (FH - 1) + 1 - top - bottom + output_padding, and OW likewise.
+    W : (C, FN / groups, FH, FW)
+    b : (FN,)
+
     Attributes
     ----------
     dW, db : ndarray
@@ -56,11 +65,6 @@ class TransposedConvolution(Filters):
     ------
     TypeError, ValueError
         Naming the argument, what was expected and what came.
-
-    Notes
-    -----
-    x is (N, C, H, W), the output (N, FN, OH, OW) with OH = (H - 1) * stride + dilation * (FH - 1) + 1 - top - bottom +
-    output_padding, and OW likewise.
 
     Examples
     --------
@@ -113,23 +117,23 @@ class TransposedConvolution(Filters):
 
     def forward(self, x: ArrayLike) -> Floats:
         x = as_input(x, "x", 4)
-        self._expect_arrays()
-        out = transposed_convolution(x, self.W, self.b, **self._settings())
-        self._saved = x
+        W, b = weights_of(self, 4)
+        out = run_transposed_convolution(*promote(x, W, b), **self._settings())
+        self._saved = x, W
         return out
 
     def backward(self, dout: ArrayLike, *, input_gradient: bool = True) -> MaybeFloats:
-        x = self._recall()
-        dx, self.dW, db = transposed_convolution_backward(
-            dout,
+        x, W = self._recall()
+        dx, dW, db = run_transposed_convolution_backward(
+            as_input(dout, "dout", 4),
             x,
-            self.W,
+            W,
             **self._settings(),
             bias=self.b is not None,
-            input_gradient=input_gradient,
+            input_gradient=flag(input_gradient, "input_gradient"),
             parameter_gradient=not self.frozen,
         )
-        self.db = in_dtype_of(self.b, db)
+        self.dW, self.db = in_dtype_of(self.W, dW), in_dtype_of(self.b, db)
         return dx
 
     def _outputs(self):

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from .._arrays import as_input
 from .._checks import choice, flag
 from .._typing import Floats, MaybeFloats, Shape
-from ..functional import upsample, upsample_backward
+from ..functional.resampling import run_upsample, run_upsample_backward
 from ..geometry import scale_pair, scaled_size
 from .layer import Layer, expect_images
 
@@ -28,6 +28,11 @@ class Upsample(Layer):
     mode : {'nearest', 'bilinear'}
     align_corners : bool, default False
         For 'bilinear': let the corners' centres, and not their outer edges, fall on each other.
+
+    Shape
+    -----
+    x : (N, C, H, W)
+    out : (N, C, floor(H * scale), floor(W * scale))
 
     Raises
     ------
@@ -61,7 +66,7 @@ class Upsample(Layer):
 
     def forward(self, x: ArrayLike) -> Floats:
         x = as_input(x, "x", 4)
-        out = upsample(x, self.scale, mode=self.mode, align_corners=self.align_corners)
+        out = run_upsample(x, self.scale, self.mode, self.align_corners)
         self._saved = x.shape, x.dtype
         return out
 
@@ -69,7 +74,7 @@ class Upsample(Layer):
         shape, dtype = self._recall()
         if not flag(input_gradient, "input_gradient"):
             return None
-        dx = upsample_backward(dout, shape, self.scale, mode=self.mode, align_corners=self.align_corners)
+        dx = run_upsample_backward(as_input(dout, "dout", 4), shape, self.scale, self.mode, self.align_corners)
         return dx.astype(dtype, copy=False)
 
     def describe(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from .._arrays import as_input
 from .._checks import flag
 from .._typing import Floats, MaybeFloats, PadSides, Shape
-from ..functional import zero_pad, zero_pad_backward
+from ..functional.resampling import run_zero_pad, run_zero_pad_backward
 from ..geometry import padding
 from .layer import Layer, expect_images
 
@@ -22,6 +22,11 @@ class ZeroPad(Layer):
     Parameters
     ----------
     pad : int, (int, int) or ((top, bottom), (left, right))
+
+    Shape
+    -----
+    x : (N, C, H, W)
+    out : (N, C, top + H + bottom, left + W + right)
 
     Raises
     ------
@@ -43,7 +48,7 @@ class ZeroPad(Layer):
 
     def forward(self, x: ArrayLike) -> Floats:
         x = as_input(x, "x", 4)
-        out = zero_pad(x, self.pad)
+        out = run_zero_pad(x, self.pad)
         self._saved = out.shape, x.dtype
         return out
 
@@ -54,7 +59,7 @@ class ZeroPad(Layer):
         dout = as_input(dout, "dout", 4)
         if dout.shape != shape:
             raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
-        return zero_pad_backward(dout, self.pad).astype(dtype, copy=False)
+        return run_zero_pad_backward(dout, self.pad).astype(dtype, copy=False)
 
     def describe(self) -> dict[str, Any]:
         return {"pad": self.pad}

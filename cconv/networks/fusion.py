@@ -14,17 +14,14 @@ overridden, on its class or on the object, is run as it is.
 
 from functools import partial
 
-from .._arrays import as_input, in_dtype_of
-from ..functional import (
-    affine,
-    affine_backward,
-    convolution_relu_max_pool,
-    convolution_relu_max_pool_backward,
-    relu_backward,
-)
+from .._arrays import as_input, in_dtype_of, promote
+from ..functional import activation
+from ..functional.affine import run_affine, run_affine_backward
+from ..functional.fused import run_convolution_relu_max_pool, run_convolution_relu_max_pool_backward
 from ..layers import Affine, Convolution, Pooling, Relu
 from ..layers.affine import as_rows
 from ..layers.branches import Branches
+from ..layers.layer import weights_of
 from ..layers.stack import call, step_back
 
 __all__ = ["forward"]
@@ -99,19 +96,19 @@ def _convolution(layers, place, x, keep):
     if conv.algorithm != "direct" or not _halves(pool):
         return None
     x = as_input(x, "x", 4)
-    conv._expect_arrays()
-    W, b = conv.W, conv.b
+    W, b = weights_of(conv, 4)
     settings = {"stride": conv.stride, "pad": conv.pad, "dilation": conv.dilation, "groups": conv.groups}
-    result = convolution_relu_max_pool(x, W, b, **settings, return_argmax=keep)
+    out, argmax = run_convolution_relu_max_pool(*promote(x, W, b), **settings, return_argmax=keep)
     if not keep:
-        return group, result, None
-    return group, result[0], partial(_convolution_back, conv, *result, x, W, b, settings)
+        return group, out, None
+    return group, out, partial(_convolution_back, conv, out, argmax, x, W, settings)
 
 
-def _convolution_back(conv, out, argmax, x, W, b, settings, dout, input_gradient):
-    wanted = {"bias": b is not None, "input_gradient": input_gradient, "parameter_gradient": not conv.frozen}
-    dx, conv.dW, db = convolution_relu_max_pool_backward(dout, out, argmax, x, W, **settings, **wanted)
-    conv.db = in_dtype_of(b, db)
+def _convolution_back(conv, out, argmax, x, W, settings, dout, input_gradient):
+    wanted = {"bias": conv.b is not None, "input_gradient": input_gradient, "parameter_gradient": not conv.frozen}
+    dout = as_input(dout, "dout", 4)
+    dx, dW, db = run_convolution_relu_max_pool_backward(dout, out, argmax, x, W, **settings, **wanted)
+    conv.dW, conv.db = in_dtype_of(conv.W, dW), in_dtype_of(conv.b, db)
     return dx
 
 
@@ -123,19 +120,18 @@ def _affine(layers, place, x, keep):
     if not (_plain(layer, AFFINE) and _plain(rectifier, RELU)):
         return None
     x = as_input(x, "x")
-    layer._expect_arrays()
-    W, b, rows = layer.W, layer.b, as_rows(x)
-    out = affine(rows, W, b, relu=True)
+    W, b = weights_of(layer, 2)
+    rows = as_rows(x)
+    out = run_affine(*promote(rows, W, b), relu=True)
     if not keep:
         return group, out, None
-    return group, out, partial(_affine_back, layer, out, rows, x.shape, W, b)
+    return group, out, partial(_affine_back, layer, out, rows, x.shape, W)
 
 
-def _affine_back(layer, out, rows, shape, W, b, dout, input_gradient):
-    dout = relu_backward(dout, out).astype(out.dtype, copy=False)
-    wanted = {"bias": b is not None, "input_gradient": input_gradient, "parameter_gradient": not layer.frozen}
-    dx, layer.dW, db = affine_backward(dout, rows, W, **wanted)
-    layer.db = in_dtype_of(b, db)
+def _affine_back(layer, out, rows, shape, W, dout, input_gradient):
+    dout = activation.RELU.run_backward(as_input(dout, "dout"), out).astype(out.dtype, copy=False)
+    dx, dW, db = run_affine_backward(dout, rows, W, layer.b is not None, input_gradient, not layer.frozen)
+    layer.dW, layer.db = in_dtype_of(layer.W, dW), in_dtype_of(layer.b, db)
     return None if dx is None else dx.reshape(shape)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from .. import kernels
-from .._arrays import as_array, as_input, as_pixels, named_dtype, taken_dtype
+from .._arrays import as_array, named_dtype, taken_dtype
 from .._checks import flag
 from .._hints import METHODS, use
 from .._random import generator
@@ -410,9 +410,7 @@ class Network:
     def _repr_html_(self):
         return summary.html(type(self).__name__, self.layers, self.input_shape, self.dtype)
 
-    def numerical_gradient(
-        self, x: ArrayLike, t: ArrayLike, *, sample_weight: ArrayLike | None = None
-    ) -> ArrayDict:
+    def numerical_gradient(self, x: ArrayLike, t: ArrayLike, *, sample_weight: ArrayLike | None = None) -> ArrayDict:
         """Return the same by central differences, computed on a float64 copy of the network: slow, and independent."""
         twin = copy.deepcopy(self)
         twin.dtype = np.dtype(np.float64)
@@ -611,8 +609,7 @@ class Network:
         return x
 
     def _batch(self, x):
-        """Return samples as the first layer takes them: of this network's dtype, or of uint8."""
-        x = as_pixels(x, "x") if self.takes_integers else as_input(x, "x")
+        """Return samples as the first layer takes them: of this network's dtype, or of uint8. It checks the rest."""
         return x if x.dtype is self.dtype or x.dtype.kind == "u" else x.astype(self.dtype, copy=False)
 
     def _scores(self, x, batch_size):

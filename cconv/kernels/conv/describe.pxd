@@ -10,7 +10,7 @@ from cconv.kernels.conv.plan cimport (
 )
 from cconv.kernels.runtime.arrays cimport copy_of
 from cconv.kernels.runtime.division cimport ceil_div, deal
-from cconv.kernels.vector.tile cimport TILE_ROWS
+from cconv.kernels.vector.register_tile cimport TILE_MAX_MR
 
 
 cdef inline dict source_of(const Source* s):
@@ -40,7 +40,7 @@ cdef inline dict describe_channels(const ChannelPlan* g, bint pooled):
         "pw": g.result.pw, "lanes": g.tiling.lanes, "vectors": g.tiling.vectors, "NR": g.tiling.NR, "MR": g.tiling.MR,
         "rows": g.tiling.rows, "row": g.tiling.row, "product": g.tiling.product, "compact": g.tiling.compact,
         "weights": g.weights, "phases": [phase_of(g.result.phases + s) for s in range(g.result.ph * g.result.pw)],
-        "off": copy_of(g.tiling.off, TILE_ROWS),
+        "off": copy_of(g.tiling.off, TILE_MAX_MR),
         "row_taps": copy_of(g.tiling.row_taps, 2 * g.tiling.rows * g.result.pw).reshape(g.tiling.rows, g.result.pw, 2),
         "tiles": tiles_of(g, pooled),
     }
