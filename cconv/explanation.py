@@ -84,9 +84,9 @@ def explain(layer, x_shape) -> Explanation:
     >>> layer = Convolution(np.ones((8, 1, 3, 3), np.float32), None, pad=1, groups=8)
     >>> choices = explain(layer, (100, 8, 28, 28))
     >>> [(row.name, row.algorithm) for row in choices[:2]]
-    [('output', 'pixels'), ('input gradient', 'pixels')]
+    [('output', 'depthwise'), ('input gradient', 'pixels')]
     >>> choices[0].reason
-    'depthwise: a vector of channels would hold a single filter'
+    'each channel by itself, read where it is'
     """
     if not isinstance(layer, (Convolution, TransposedConvolution)):
         raise TypeError(

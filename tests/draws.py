@@ -1399,6 +1399,9 @@ def inference(case):
     for layer in copy.deepcopy(net).layers.values():
         out = layer.forward(out, False) if getattr(layer, "takes_train_flg", False) else layer.forward(out)
     case.same("predict", case.run("predict", net.predict, x), out)
+    awkward = case.pick([x[::-1], np.asfortranarray(x), x.astype(x.dtype.newbyteorder()), np.repeat(x, 2, 3)[..., ::2]])
+    flipped = awkward.strides[:1] == (-x.strides[0],)
+    case.same("predict, another layout", case.run("layout", net.predict, awkward), out[::-1] if flipped else out)
     images = case.pick([1, 2, 3])
     case.same(f"predict, {images} at a time", case.run("batches", net.predict, x, batch_size=images), out)
     with replaced(inference_plans, TURN_BYTES=int(10 ** case.rng.uniform(2, 6))):

@@ -140,7 +140,7 @@ def test_every_algorithm_gives_what_the_loops_of_the_formula_give(number, cpu_le
     dx, *parameters = reference.convolution_backward(dout, x, W, **settings)
 
     def results(which, argument, operation, *arrays, **options):
-        for algorithm in (None, *kernels.conv.algorithms(which)):
+        for algorithm in (None, *names(which)):
             try:
                 yield operation(*arrays, **settings, **options, **{argument: algorithm})
             except ValueError as error:  # one that does not apply
@@ -280,7 +280,7 @@ def test_padding_times_an_infinite_weight_is_not_a_number(channels, pad, cpu_lev
     settings = {"pad": pad}
     (top, bottom), (left, right) = ((pad, pad), (pad, pad)) if isinstance(pad, int) else pad
     around = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
-    for name in names("output"):
+    for name in set(names("output")) - {"depthwise"}:  # of several channels, in which there is nothing special
         out = functional.convolution(x, W, algorithm=name, **settings)
         assert np.isnan(out[:, 3]).any() and np.isinf(out[:, 3]).any()
         np.testing.assert_array_equal(out, functional.convolution(around, W, algorithm=name))

@@ -164,7 +164,9 @@ def test_the_rule_that_chooses_the_orientation(dtype, which, cpu_level):
     assert not has_pixels(which, 64, 28, 64, groups=1, dtype=dtype)
     assert not has_pixels(which, 64, 28, 64, groups=2, dtype=dtype)
     assert not has_pixels(which, 256, 14, 256, 1, dtype=dtype)
-    assert not has_pixels(which, 64, 28, 4, 1, dtype=dtype)
+    # Few channels over a large plane, which is one row to filters of one tap.
+    assert has_pixels(which, 64, 28, 4, 1, dtype=dtype) == (which == "output")
+    assert not has_pixels(which, 64, 28, 4, 1, 2, dtype=dtype)
     few = {"FN": 64, "C": 3} if which == "input_gradient" else {"C": 64, "FN": 3}
     assert has_pixels(which, size=32, **few, dtype=dtype)
 
@@ -203,3 +205,21 @@ def test_empty_batch(cpu_level):
     assert convolution(x, W, b, groups=2).shape == (0, 2, 3, 3)
     dx, dW, db = convolution_backward(dout, x, W, groups=2)
     assert dx.shape == x.shape and dW.shape == W.shape and not dW.any() and not db.any()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("geometry", DEPTHWISE, ids=str)
+def test_depthwise_outputs_have_the_bits_of_lanes_of_pixels(geometry, dtype, cpu_level, num_threads):
+    """Also of pixels that are not finite, at the ends of the batch, and between arrays that hold other numbers."""
+    x, W, b, _, _ = arrays(geometry, dtype)
+    options = keywords(geometry)
+    around = np.full(x.size + 400, np.nan, dtype)
+    inside = around[200:-200].reshape(x.shape)
+    inside[...] = x
+    inside.flat[[0, -1]] = np.inf, -np.inf
+    try:
+        found = convolution(inside, W, b, **options, algorithm="depthwise")
+    except ValueError as error:
+        assert "got 'depthwise' (" in str(error)
+    else:
+        np.testing.assert_array_equal(found, convolution(inside, W, b, **options, algorithm="pixels"))

@@ -302,7 +302,7 @@ def test_no_number_tells_a_fused_pass_from_its_layers(seed, dtype, cpu_level):
         array[chosen] = rng.choice(SPECIAL, np.count_nonzero(chosen))
     with np.errstate(all="ignore"):
         expected = [x := layer.forward(x) for layer in network.layers.values()][-1]
-        x = layers[0]._saved
+        x, _ = layers[0]._saved
         for place in (3, 5, 7):
             part = Network(layers[:place], (channels, 11, 13), dtype=dtype)
             found, wanted = part.predict(x), part._forward(x, False)
@@ -312,7 +312,7 @@ def test_no_number_tells_a_fused_pass_from_its_layers(seed, dtype, cpu_level):
 
 
 @pytest.mark.parametrize("error", [TypeError, ValueError])
-@pytest.mark.parametrize("kernel", ["conv.prepare_pooled", "gemm.affine"])
+@pytest.mark.parametrize("kernel", ["conv.Prepared", "gemm.affine"])
 def test_an_error_of_a_kernel_is_no_reason_to_run_the_layers_one_by_one(kernel, error, rng, monkeypatch):
     network = deep(rng)
 

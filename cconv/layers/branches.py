@@ -154,7 +154,7 @@ class Branches(Layer):
         for steps, part in zip(stacks, self.split(dout, shapes), strict=True):
             dx = backward(steps, part, input_gradient)
             if input_gradient:
-                dx = part if dx is part else as_input(dx, "dx")
+                dx = dx if dx is dout else as_input(dx, "dx")  # a part of dout may be strided
                 total = dx if total is None else run_add(total, dx)
         return None if total is None else total.astype(dtype, copy=False)
 

@@ -24,13 +24,14 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import kernels
-from .._arrays import as_input, is_ready
-from ..functional import affine
+from .._arrays import as_input, is_ready, promote
+from ..functional.affine import run_affine
 from ..functional.fused import PreparedConvolution
 from ..functional.normalization import normalization_table
 from ..layers import Affine, BatchNormalization, Concatenate, Convolution, Pooling, Relu, Residual
 from ..layers.affine import as_rows
 from ..layers.branches import Branches
+from ..layers.layer import weights_of
 from ..layers.stack import call, known_kinds, nested
 
 __all__ = ["Plan", "plan"]
@@ -85,6 +86,7 @@ class Program:
         self._shape, self._dtype = out.shape[1:], out.dtype
 
     def __call__(self, x):
+        x = as_input(x, "x", 4)
         count, threads_for = len(x), kernels.cpu.threads_for
         out = kernels.memory.empty((count, *self._shape), self._dtype)
         if count > 1 and len(self._costs) > 1:
@@ -116,15 +118,18 @@ def plan(layers, x, kept):
     return None if made is None else Plan(key, state, made)
 
 
-def _state(layers, state):
-    """Collect all that a plan depends on, but for what arrays hold: compared by identity."""
+def _state(layers, state, blocks=()):
+    """Collect all that a plan depends on, but for what arrays hold: compared by identity.
+
+    `blocks` are those around the layers: one that is put inside of itself is refused later.
+    """
     for layer in layers.values():
         kind = type(layer)
         state += layer, kind, getattr(kind, "forward", None)
         state += getattr(layer, "__dict__", {}).values()
-        if isinstance(layer, Branches):
+        if isinstance(layer, Branches) and layer not in blocks:
             for branch in layer.branches.values():
-                _state(branch, state)
+                _state(branch, state, (*blocks, layer))
     return state
 
 
@@ -203,7 +208,20 @@ def _steps(layers, x):
 def _single(layers, place, x):
     """A layer by itself."""
     run = partial(call, layers[place], train_flg=False)
-    return 1, Step(run(x), run)
+    return 1, Step(_like_output(layers[place], run, x), run)
+
+
+def _like_output(layer, run, x):
+    """Return an array like what a layer makes of x: what says its shape is not run, nor its arrays looked at."""
+    if x.dtype.kind != "f":
+        return run(x)
+    arrays = [getattr(layer, name) for name in layer.param_names]
+    try:
+        shape = layer.output_shape(x.shape[1:])
+    except ValueError:
+        return run(x)  # which says what is wrong
+    dtype = np.result_type(x.dtype, *(np.asarray(array).dtype for array in arrays if array is not None))
+    return kernels.memory.empty((1, *shape), dtype)
 
 
 def _follows(layers, place, kind):
@@ -264,10 +282,10 @@ def _affine(layers, place, x):
         return _single(layers, place, x)
 
     def run(x):
-        layer._expect_arrays()
-        return affine(as_rows(as_input(x, "x")), layer.W, layer.b, relu=True)
+        W, b = weights_of(layer, 2)
+        return run_affine(*promote(as_rows(as_input(x, "x")), W, b), relu=True)
 
-    return 2, Step(run(x), run)
+    return 2, Step(_like_output(layer, run, x), run)
 
 
 def _branches(layers, place, x):
