@@ -179,6 +179,10 @@ def _append(operations, steps, value=0):
     return value
 
 
+def _ready(array):
+    return array if is_ready(array) else as_input(array, "a branch's output")
+
+
 def _through(runs, x):
     for run in runs:
         x = run(x)
@@ -308,7 +312,8 @@ def _branches(layers, place, x):
         runs = [_joined(steps) for steps in stacks]
 
         def run(x):
-            return layer.join([_through(stack, x) for stack in runs])
+            x = as_input(x, "x")
+            return layer.join([_ready(_through(stack, x)) for stack in runs])
 
         return 1, Step(layer.join(outs), run, refreshes=refreshes)
     operations = []
