@@ -201,15 +201,15 @@ CCONV_INLINE void NAME(filter_body)(const int MR, const int NR, const T *image, 
             for (int p = 0; p < NR; p++) {
                 const NAME(vec) pixels = NAME(load)(at[p] + here);
                 CCONV_UNROLL
-                for (int f = 0; f < MR; f++)
-                    sum[f * NR + p] = NAME(fma)(pixels, weight[f], sum[f * NR + p]);
+                for (int f = 0; f < MR; f++) sum[f * NR + p] = NAME(fma)(pixels, weight[f], sum[f * NR + p]);
             }
         }
     CCONV_UNROLL
     for (int f = 0; f < MR; f++) {
-        if (bias)
+        if (bias) {
             CCONV_UNROLL
             for (int p = 0; p < NR; p++) sum[f * NR + p] = NAME(add)(sum[f * NR + p], NAME(broadcast)(bias[f]));
+        }
         CCONV_UNROLL
         for (int p = 0; p < NR; p++) NAME(store)(out + f * out_step + to[p], sum[f * NR + p]);
     }
@@ -263,12 +263,13 @@ CCONV_INLINE void NAME(pixel_weights_body)(const int MR, const int K, const T *i
         }
     }
     CCONV_UNROLL
-    for (int f = 0; f < MR; f++)
+    for (int f = 0; f < MR; f++) {
         CCONV_UNROLL
         for (int k = 0; k < K; k++) {
             T *const total = totals + f * totals_step + k * LANES;
             NAME(store)(total, NAME(add)(NAME(load)(total), sum[f * K + k]));
         }
+    }
 }
 
 #define FILTERS(MR_, NR_)                                                                                              \
@@ -281,8 +282,7 @@ CCONV_INLINE void NAME(pixel_weights_body)(const int MR, const int K, const T *i
         return;
 /* All tiles up to pixel_vectors(MR). */
 #if TILE_ACCUMULATORS >= 24
-#define MORE_TILES(X)                                                                                                  \
-    X(2, 6) X(2, 7) X(2, 8) X(2, 9) X(3, 4) X(3, 5) X(3, 6) X(3, 7) X(4, 3) X(4, 4) X(4, 5)
+#define MORE_TILES(X) X(2, 6) X(2, 7) X(2, 8) X(2, 9) X(3, 4) X(3, 5) X(3, 6) X(3, 7) X(4, 3) X(4, 4) X(4, 5)
 #else
 #define MORE_TILES(X)
 #endif
@@ -291,9 +291,11 @@ CCONV_INLINE void NAME(pixel_weights_body)(const int MR, const int K, const T *i
 #else
 #define MOST_TILES(X)
 #endif
+/* clang-format off */
 #define ALL_TILES(X)                                                                                                   \
     X(1, 1) X(1, 2) X(1, 3) X(1, 4) X(1, 5) X(1, 6) X(1, 7) X(1, 8) X(1, 9)                                            \
     X(2, 1) X(2, 2) X(2, 3) X(2, 4) X(2, 5) X(3, 1) X(3, 2) X(3, 3) X(4, 1) X(4, 2) MORE_TILES(X) MOST_TILES(X)
+/* clang-format on */
 
 static void NAME(filter_pixels)(int MR, int NR, const T *image, const ptrdiff_t *from, ptrdiff_t channels,
                                 ptrdiff_t plane, ptrdiff_t taps, const ptrdiff_t *table, const T *W, ptrdiff_t W_step,
@@ -301,7 +303,8 @@ static void NAME(filter_pixels)(int MR, int NR, const T *image, const ptrdiff_t 
 {
     switch (MR * 16 + NR) {
         ALL_TILES(FILTERS)
-        default: abort();
+        default:
+            abort();
     }
 }
 
@@ -310,7 +313,8 @@ static void NAME(pixel_weights)(int MR, int K, const T *image, const ptrdiff_t *
 {
     switch (MR * 16 + K) {
         ALL_TILES(WEIGHTS)
-        default: abort();
+        default:
+            abort();
     }
 }
 #undef FILTERS
