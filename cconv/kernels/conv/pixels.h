@@ -43,38 +43,6 @@ static inline ptrdiff_t over(ptrdiff_t a, ptrdiff_t b) { return b == 1 ? a : b =
 
 #elif defined(T)
 
-#if defined(__GNUC__) && !defined(__clang__)
-/* The values of two vectors, alternating: the way back from `evens`. */
-CCONV_INLINE void NAME(alternate)(const T *even, const T *odd, T *to)
-{
-    NAME(mask) low;
-    const NAME(vec) x = NAME(load)(even), y = NAME(load)(odd);
-    for (int l = 0; l < LANES; l++) low[l] = l / 2 + l % 2 * LANES;
-    NAME(store)(to, __builtin_shuffle(x, y, low));
-    NAME(store)(to + LANES, __builtin_shuffle(x, y, low + LANES / 2));
-}
-
-/* The values at odd places of two vectors. */
-CCONV_INLINE NAME(vec) NAME(odds)(const T *from)
-{
-    NAME(mask) odd;
-    for (int l = 0; l < LANES; l++) odd[l] = 2 * l + 1;
-    return __builtin_shuffle(NAME(load)(from), NAME(load)(from + LANES), odd);
-}
-#else
-CCONV_INLINE void NAME(alternate)(const T *even, const T *odd, T *to)
-{
-    for (int l = 0; l < LANES; l++) to[2 * l] = even[l], to[2 * l + 1] = odd[l];
-}
-
-CCONV_INLINE NAME(vec) NAME(odds)(const T *from)
-{
-    T line[LANES];
-    for (int l = 0; l < LANES; l++) line[l] = from[2 * l + 1];
-    return NAME(load)(line);
-}
-#endif
-
 /* Store the first n lanes, and zeros beside them as far as there is room for them. */
 CCONV_INLINE void NAME(put)(NAME(vec) v, ptrdiff_t n, NAME(mask) rest, T *to, const T *end)
 {
@@ -109,7 +77,7 @@ static void NAME(split_pairs)(const T *x, const T *end, const split_geometry *g,
                 from = line;
             }
             if (k < count[0]) NAME(put)(NAME(load_even)(from), count[0] - k, rest[0], even + k, even_end);
-            if (k < count[1]) NAME(put)(NAME(odds)(from), count[1] - k, rest[1], other + k, other_end);
+            if (k < count[1]) NAME(put)(NAME(load_odd)(from), count[1] - k, rest[1], other + k, other_end);
         }
     }
 }
@@ -164,8 +132,11 @@ static void NAME(merge)(const T *from, ptrdiff_t step, ptrdiff_t pitch, ptrdiff_
             continue;
         }
         if (sw == 2)
-            for (; z < W && end - (to + z) >= 2 * LANES; z += 2 * LANES)
-                NAME(alternate)(row + z / 2, row + step + z / 2, to + z);
+            for (; z < W && end - (to + z) >= 2 * LANES; z += 2 * LANES) {
+                const NAME(vec) even = NAME(load)(row + z / 2), odd = NAME(load)(row + step + z / 2);
+                NAME(store)(to + z, NAME(interleave_low)(even, odd));
+                NAME(store)(to + z + LANES, NAME(interleave_high)(even, odd));
+            }
         for (ptrdiff_t b = 0; b < sw; b++)
             for (ptrdiff_t k = z / 2; b + k * sw < W; k++) to[b + k * sw] = row[b * step + k]; /* z is 0, or sw 2 */
     }

@@ -469,7 +469,7 @@ CCONV_INLINE NAME(maxima) NAME(max_of_row)(const int f, const int padded, const 
     const NAME(positions) one = (NAME(positions)){0} + 1;
     NAME(maxima) m = {{0}, start};
     NAME(vec) even = NAME(load_even)(row), last = even;
-    NAME(vec) odd = NAME(odd_lanes)(NAME(load)(row), NAME(load)(row + LANES));
+    NAME(vec) odd = NAME(load_odd)(row);
     if (f == 3 && !padded) last = NAME(load_even)(row + 2);
     for (int l = 0; clip >= 0 && l < LANES; l++) {
         even[l] = 2 * l < clip ? even[l] : (T)-__builtin_inf();
