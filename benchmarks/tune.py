@@ -6,11 +6,12 @@ faster than another. A fit's comment gives the names here, after `--only`, of wh
 
     python -m benchmarks.tune --only list rows
 
-Each measurement takes seconds and prints medians of calls in turns, on one thread unless it is about threads. Fits
-decide about speed alone (those of plan.pxd with a * also move the last bits of weight gradients), so no figure has to
-be met: one that is far from what stands in the code, on the machines that matter, is worth a change, which
-`python -m benchmarks --against` then judges. The measurements are on float32. A constant that is compiled in, and
-cannot be found by timing what there is, takes two builds: its name prints what to run on them.
+Each measurement takes seconds, on a machine that is idle otherwise, and goes by medians of calls in turns, on one
+thread unless it is about threads. Fits decide about speed alone (those of plan.pxd with a * also move the last bits of
+weight gradients), so no figure has to be met: one that is far from what stands in the code, on the machines that
+matter, is worth a change, which `python -m benchmarks --against` then judges. The measurements are on float32. A
+constant that is compiled in, and cannot be found by timing what there is, takes two builds: its name prints what to run
+on them.
 """
 
 import argparse
@@ -114,15 +115,18 @@ def wins(case, sizes):
 
 def lowest(case, sizes):
     """Return the size from which on the first call of `case(size)` is always the fastest."""
-    won = wins(case, sizes)
-    begin = len(sizes) - len(list(itertools.takewhile(bool, reversed(won))))
-    return sizes[begin] if begin < len(sizes) else f"above {sizes[-1]}"
+    found = len(list(itertools.takewhile(bool, reversed(wins(case, sizes)))))
+    if found == len(sizes):
+        return f"at most {sizes[0]}"
+    return sizes[-found] if found else f"above {sizes[-1]}"
 
 
 def highest(case, sizes):
     """Return the size up to which the first call of `case(size)` is always the fastest."""
-    end = len(list(itertools.takewhile(bool, wins(case, sizes))))
-    return sizes[end - 1] if end else f"below {sizes[0]}"
+    found = len(list(itertools.takewhile(bool, wins(case, sizes))))
+    if found == len(sizes):
+        return f"at least {sizes[-1]}"
+    return sizes[found - 1] if found else f"below {sizes[0]}"
 
 
 def break_even(sparse, dense):
@@ -146,7 +150,7 @@ def solved(features, times):
 
 
 class Case:
-    """The arrays of a convolution of float32, and how its passes are run on one thread."""
+    """The arrays of a convolution of float32, and how its passes are run."""
 
     def __init__(self, N, C, H, filters, size, *, stride=1, pad=0, groups=1, fraction=1.0, W=None):
         width, rng = H if W is None else W, np.random.default_rng(0)
@@ -159,14 +163,14 @@ class Case:
         dense = values(rng, N, *made)
         self.dout, self.out = np.where(rng.random(dense.shape) < fraction, dense, np.float32(0)), np.empty_like(dense)
 
-    def call(self, which, name):
+    def call(self, which, name, threads=1):
         """Return a function that runs an algorithm of a pass."""
         run = next(row.run for row in algorithms.TABLES[which] if row.name == name)
         if which == "output":
-            return lambda: run(self.plan, self.x, self.W, None, self.out, 1)
+            return lambda: run(self.plan, self.x, self.W, None, self.out, threads)
         dx = self.dx if which == "input_gradient" else None
         dW, db = (self.dW, self.db) if which == "weight_gradient" else (None, None)
-        return lambda: run(self.plan, self.dout, self.x, self.W, dx, dW, db, 1)
+        return lambda: run(self.plan, self.dout, self.x, self.W, dx, dW, db, threads)
 
     def listed(self):
         """Return a function that computes both gradients from a list."""
@@ -287,9 +291,9 @@ def measure_scatter():
     return {
         (ALGORITHMS, "SCATTER_PRODUCT"): product,
         (ALGORITHMS, "SCATTER_ADD"): add,
-        (ALGORITHMS, "SCATTER_CHANNELS"): highest(lambda C: of(C, 64), (1, 2, 3, 4, 6, 8)),
+        (ALGORITHMS, "SCATTER_CHANNELS"): highest(lambda C: of(C, 64), (1, 2, 3, 4, 6, 8, 12, 16)),
         (ALGORITHMS, "SCATTER_FILTERS"): lowest(lambda filters: of(1, filters), (2, 4, 6, 8, 12, 16, 32)),
-        (ALGORITHMS, "SCATTER_STRIDE"): highest(lambda stride: of(3, 64, stride), (1, 2, 4, 6, 8, 12)),
+        (ALGORITHMS, "SCATTER_STRIDE"): highest(lambda stride: of(3, 64, stride), (1, 2, 4, 6, 8, 12, 16)),
     }
 
 
@@ -300,21 +304,19 @@ def measure_list():
     def of(channels, filters, side, fraction=0.25):
         return Case(2, channels, side, filters, 3, pad=1, fraction=fraction)
 
-    def pair(*sizes):
-        case = of(*sizes)
+    def pair(case):
         return case.listed(), case.dense()
 
-    def bytes_of(attribute, found, *sizes):  # a plan's, of the size that was found
-        return found if isinstance(found, str) else int(getattr(of(*sizes).plan, attribute))
+    def largest(attribute, cases):  # by what the plan says of them
+        by_bytes = {int(getattr(case.plan, attribute)): case for case in cases}
+        return highest(lambda size: pair(by_bytes[size]), sorted(by_bytes))
 
-    channels = lowest(lambda C: pair(C, 32, 14), (1, 2, 4, 6, 8, 12, 16))
-    side = highest(lambda side: pair(16, 16, side), (14, 28, 42, 56, 64, 80, 112))
-    filters = highest(lambda filters: pair(32, filters, 14), (32, 64, 128, 192, 256, 384, 512))
+    sides, filters = (14, 28, 42, 56, 80, 112, 160), (32, 64, 128, 192, 256, 384, 512, 768)
     return {
         (ALGORITHMS, "LIST_PERCENT"): break_even(lambda part: of(32, 64, 14, part).listed(), of(32, 64, 14).dense()),
-        (ALGORITHMS, "LIST_CHANNEL_BYTES"): channels if isinstance(channels, str) else 4 * channels,
-        (ALGORITHMS, "LIST_IMAGE_BYTES"): bytes_of("list_bytes", side, 16, 16, side),
-        (ALGORITHMS, "LIST_FILTER_BYTES"): bytes_of("filter_bytes", filters, 32, filters, 14),
+        (ALGORITHMS, "LIST_CHANNEL_BYTES"): lowest(lambda n: pair(of(n // 4, 32, 14)), (4, 8, 16, 24, 32, 48, 64)),
+        (ALGORITHMS, "LIST_IMAGE_BYTES"): largest("list_bytes", [of(16, 16, side) for side in sides]),
+        (ALGORITHMS, "LIST_FILTER_BYTES"): largest("filter_bytes", [of(32, count, 14) for count in filters]),
     }
 
 
@@ -422,19 +424,13 @@ def measure_threads():
     name = "kernels/runtime/_cpu.pyx", "WORK_PER_THREAD"
     if cconv.get_num_threads() < 2:
         return {name: "needs two threads"}
-    sizes = [1 << k for k in range(10, 20)]
-    x = values(np.random.default_rng(0), sizes[-1])
-    out, alone = np.empty_like(x), {}
 
-    def pair(size):
-        return [lambda n=n: kernels.elementwise.add(x[:size], x[:size], out[:size], n) for n in (2, 1)]
+    def pair(count):  # images of some two microseconds
+        case = Case(count, 16, 8, 16, 3, pad=1)
+        return case.call("output", "channels", threads=2), case.call("output", "channels")
 
-    won = []
-    for size in sizes:
-        shared, alone[size] = medians(*pair(size))
-        won.append(shared < alone[size])
-    begin = len(sizes) - len(list(itertools.takewhile(bool, reversed(won))))
-    return {name: alone[sizes[begin]] / 2 if begin < len(sizes) else f"above {alone[sizes[-1]] / 2:.0f}"}
+    count = lowest(pair, (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64))
+    return {name: f"{count} images" if isinstance(count, str) else medians(pair(count)[1])[0] / 2}
 
 
 @measures("turns", **{"networks/inference.py": "TURN_BYTES"})

@@ -138,6 +138,8 @@ def test_limits_are_where_the_fastest_changes(monkeypatch):
     assert tune.lowest(catches_up, sizes) == 6
     assert tune.highest(falls_behind, sizes[2:]) == "below 6"
     assert tune.lowest(catches_up, sizes[:2]) == "above 4"
+    assert tune.highest(falls_behind, sizes[:2]) == "at least 4"
+    assert tune.lowest(catches_up, sizes[2:]) == "at most 6"
     assert tune.break_even(lambda fraction: 10 + 100 * fraction, 60) == 50
 
 
