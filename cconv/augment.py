@@ -47,6 +47,7 @@ __all__ = [
 ]
 
 # Nanoseconds that one thread takes for one value, roughly: they only decide when a second thread pays.
+# A fit: `python -m benchmarks.tune --only costs`.
 WARP_COST = 4.0
 FIELD_COST = 4.0
 CHANGE_COST = 0.5

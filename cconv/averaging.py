@@ -20,6 +20,7 @@ from .optimizers import Numbers
 __all__ = ["ExponentialMovingAverage"]
 
 # Nanoseconds that one thread takes for one value, roughly: it only decides when a second thread pays.
+# A fit: `python -m benchmarks.tune --only costs`.
 COST = 0.15
 
 

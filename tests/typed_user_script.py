@@ -1,7 +1,6 @@
 """What a user writes who checks types: strict type checkers find nothing in it, and it runs in seconds.
 
-    mypy --strict tests/typed_user_script.py
-    basedpyright --level error tests/typed_user_script.py
+`mypy --strict` and `basedpyright --level error` are run on it.
 """
 
 import io

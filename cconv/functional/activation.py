@@ -39,6 +39,7 @@ UINT64 = np.dtype(np.uint64)
 MASK_BITS = 64  # in one value of a mask
 
 # Nanoseconds that one thread takes for one value, roughly: it only decides when a second thread pays.
+# A fit: `python -m benchmarks.tune --only costs`.
 COST = 0.2
 EXP_COST = 1.0
 

@@ -16,6 +16,7 @@ from ..geometry import checked_size
 __all__ = ["affine", "affine_backward"]
 
 # Nanoseconds that one thread takes for one multiply-add, roughly: it only decides when a second thread pays.
+# A fit: `python -m benchmarks.tune --only costs`.
 COST = 0.03
 
 

@@ -14,7 +14,8 @@ from .. import kernels
 
 __all__: list[str] = []
 
-# Fits: found by measurement on a two-core Xeon with AVX-512, in multiply-adds of vectors. They decide about speed only.
+# Fits: found on a two-core Xeon with AVX-512, and about speed only. Costs are in multiply-adds of vectors.
+# `python -m benchmarks.tune --only channels pixels rows scatter list` measures them again.
 TRANSPOSING = 8  # to transpose a vector of channels to rows of pixels, when it is stored or dout is packed
 PIXEL_PRODUCT = 1.1  # a multiply-add of a vector of pixels, which has to be loaded
 PIXEL_STORE = 3  # to store one,

@@ -19,7 +19,9 @@ from .algorithms import Values, choose
 __all__ = ["convolution", "convolution_backward"]
 
 # Nanoseconds that one thread takes for one multiply-add, roughly: it only decides when a second thread pays.
+# A fit: `python -m benchmarks.tune --only costs`.
 COST = 0.03
+
 LARGE = sys.maxsize // 8  # multiply-adds: with no more of them, an output can be addressed
 
 

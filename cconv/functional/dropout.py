@@ -15,6 +15,7 @@ from ..geometry import integer
 __all__ = ["dropout"]
 
 # Nanoseconds that one thread takes for one value and for one random word, roughly: it only decides when a second pays.
+# A fit: `python -m benchmarks.tune --only costs`.
 COST = 0.2
 WORD_COST = 1.0
 

@@ -21,6 +21,7 @@ from .pooling import as_places, run_max_pool_backward
 __all__ = ["convolution_batch_normalization", "convolution_relu_max_pool", "convolution_relu_max_pool_backward"]
 
 # Nanoseconds that one thread takes for one pooled value and one row of taps, roughly.
+# A fit: `python -m benchmarks.tune --only costs`.
 WINDOW_COST = 0.3
 UINT8 = np.dtype(np.uint8)
 

@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 # Nanoseconds that one thread takes for one score, roughly: it only decides when a second thread pays.
+# A fit: `python -m benchmarks.tune --only costs`.
 COST = 2.0
 SIGMOID_COST = 5.0
 RESIDUAL_COST = 0.2

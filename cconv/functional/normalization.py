@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 # Nanoseconds that one thread takes for one value, roughly: it only decides when a second thread pays.
+# A fit: `python -m benchmarks.tune --only costs`.
 COST = 0.4
 
 

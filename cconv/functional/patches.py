@@ -12,6 +12,7 @@ from ..geometry import checked_size, image_shape, integer, window
 __all__ = ["col2im", "im2col"]
 
 # Nanoseconds that one thread takes for one value, roughly: it only decides when a second thread pays.
+# A fit: `python -m benchmarks.tune --only costs`.
 COST = 0.5
 
 

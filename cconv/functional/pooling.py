@@ -23,6 +23,7 @@ __all__ = [
 ]
 
 # Nanoseconds that one thread takes for one tap of one window, roughly: it only decides when a second thread pays.
+# A fit: `python -m benchmarks.tune --only costs`.
 COST = 0.15
 
 LARGEST = 2**31 - 1  # positions in a window are int32

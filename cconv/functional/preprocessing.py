@@ -15,6 +15,7 @@ from .._typing import Array, Floats
 __all__ = ["rescale"]
 
 # Nanoseconds that one thread takes for one value, roughly: it only decides when a second thread pays.
+# A fit: `python -m benchmarks.tune --only costs`.
 COST = 0.2
 
 

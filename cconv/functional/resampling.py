@@ -17,6 +17,7 @@ from ..geometry import LONGEST, checked_size, image_shape, padding, scale_pair, 
 __all__ = ["upsample", "upsample_backward", "zero_pad", "zero_pad_backward"]
 
 # Nanoseconds that one thread takes for one output, roughly: it only decides when a second thread pays.
+# A fit: `python -m benchmarks.tune --only costs`.
 COST = 0.8
 COPY_COST = 0.15
 

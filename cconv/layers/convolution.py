@@ -175,9 +175,7 @@ def im2col_convolution(x, W, b, *, stride, pad, dilation, groups):
     return np.ascontiguousarray(out.reshape(len(x), place.out_h, place.out_w, FN).transpose(0, 3, 1, 2))
 
 
-def im2col_convolution_backward(
-    dout, x, W, *, stride, pad, dilation, groups, bias, input_gradient, parameter_gradient
-):
+def im2col_convolution_backward(dout, x, W, *, stride, pad, dilation, groups, bias, input_gradient, parameter_gradient):
     """Return what `convolution_backward` does, by the chapter's method."""
     x_dtype, W_dtype = x.dtype, W.dtype
     dout, x, W = promote(dout, x, W)

@@ -36,7 +36,8 @@ from ..layers.stack import call, known_kinds, nested
 
 __all__ = ["Plan", "plan"]
 
-# Bytes that the images of one turn may take in a program's buffers: a quarter of a second cache of 2 MiB. A fit.
+# Bytes that the images of one turn may take in a program's buffers: a quarter of a second cache of 2 MiB.
+# A fit: `python -m benchmarks.tune --only turns`.
 TURN_BYTES = 1 << 19
 
 FORWARDS = {kind: kind.forward for kind in known_kinds().values()}

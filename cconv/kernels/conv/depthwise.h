@@ -6,12 +6,12 @@
  * Rows above and below the image are a row of zeros. Columns beside it are masked, which only the first and the last
  * vector of a row need. A last vector that is not full begins earlier, unless the row is shorter than a vector.
  *
- * A band of rows has a sum for each, so that multiply-adds do not wait for each other; the last band begins earlier where
- * they do not come out even. What is computed twice has the same bits. Order of additions: one chain over (i, j) for each
- * output, the bits of the other algorithms; then what finish.h says.
+ * A band of rows has a sum for each, so that multiply-adds do not wait for each other; the last band begins earlier
+ * where they do not come out even. What is computed twice has the same bits. Order of additions: one chain over (i, j)
+ * for each output, the bits of the other algorithms; then what finish.h says.
  *
- * Rows are read from `pl` values before their first to `behind` values behind their last (depth_geometry): the caller sees
- * to it that they can be.
+ * Rows are read from `pl` values before their first to `behind` values behind their last (depth_geometry): the caller
+ * sees to it that they can be.
  *
  * The body is compiled twice, for float and for double, by including this file into itself.
  */
@@ -38,11 +38,11 @@ typedef struct {
     NAME(vec) bias, centre, scale, shift;
 } NAME(depth_channel);
 
-/* A vector of each of `rows` rows of outputs. line[r * sh + i * dh] is the row under tap i of output row r; `left` is the
- * column that the first tap of the first lane has. rows, FW, sw and masked are constants where this is inlined. */
+/* A vector of each of `rows` rows of outputs. line[r * sh + i * dh] is the row under tap i of output row r; `left` is
+ * the column that the first tap of the first lane has. rows, FW, sw and masked are constants where this is inlined. */
 CCONV_INLINE void NAME(depth_band)(const int rows, const ptrdiff_t FW, const ptrdiff_t sw, const int masked,
-                                  const depth_geometry *g, const T *const *line, const T *w, ptrdiff_t left,
-                                  const NAME(mask) *mask, NAME(vec) *sum)
+                                   const depth_geometry *g, const T *const *line, const T *w, ptrdiff_t left,
+                                   const NAME(mask) *mask, NAME(vec) *sum)
 {
     CCONV_UNROLL
     for (int r = 0; r < rows; r++) sum[r] = NAME(broadcast)(0);
@@ -63,9 +63,9 @@ CCONV_INLINE void NAME(depth_band)(const int rows, const ptrdiff_t FW, const ptr
 
 /* A vector of all rows of outputs of a channel, from column z on. */
 CCONV_INLINE void NAME(depth_column)(const int rows, const ptrdiff_t FW, const ptrdiff_t sw, const int masked,
-                                    const depth_geometry *g, const T *const *line, const T *w, const conv_finish *after,
-                                    const NAME(depth_channel) *c, ptrdiff_t z, const NAME(mask) *mask, T *out,
-                                    ptrdiff_t at)
+                                     const depth_geometry *g, const T *const *line, const T *w,
+                                     const conv_finish *after, const NAME(depth_channel) *c, ptrdiff_t z,
+                                     const NAME(mask) *mask, T *out, ptrdiff_t at)
 {
     const ptrdiff_t count = g->OW < LANES ? g->OW : LANES;
     for (ptrdiff_t k = 0; k < g->OH; k += rows) {
@@ -83,7 +83,10 @@ CCONV_INLINE void NAME(depth_column)(const int rows, const ptrdiff_t FW, const p
         CCONV_UNROLL
         for (int r = 0; r < rows; r++) {
             const ptrdiff_t to = at + (y + r) * g->OW + z;
-            if (after->branch) sum[r] = NAME(add)(sum[r], NAME(load_until)((const T *)after->branch + to, (const T *)after->branch + to + count));
+            if (after->branch) {
+                const T *const branch = (const T *)after->branch + to;
+                sum[r] = NAME(add)(sum[r], NAME(load_until)(branch, branch + count));
+            }
             if (after->relu) sum[r] = NAME(rectified)(sum[r]);
             if (count == LANES)
                 NAME(store)(out + to, sum[r]);
@@ -103,8 +106,8 @@ CCONV_INLINE void NAME(depth_column)(const int rows, const ptrdiff_t FW, const p
     else                                                                                                               \
         COLUMN(1, FW, sw, masked)
 
-/* Compute the outputs of one channel c, which begin at out[at], from its image x and its filter w. There is room in `line`
- * for the rows that an image has with its padding: (OH - 1) * sh + (FH - 1) * dh + 1. */
+/* Compute the outputs of one channel c, which begin at out[at], from its image x and its filter w. There is room in
+ * `line` for the rows that an image has with its padding: (OH - 1) * sh + (FH - 1) * dh + 1. */
 static void NAME(depthwise)(const depth_geometry *g, const T *x, const T *zeros, const T *w, const conv_finish *after,
                             ptrdiff_t c, const T **line, T *out, ptrdiff_t at)
 {
@@ -130,7 +133,7 @@ static void NAME(depthwise)(const depth_geometry *g, const T *x, const T *zeros,
         for (ptrdiff_t j = 0; j < g->FW; j++) {
             const ptrdiff_t before = -left - j, inside = g->W - left - j; /* in columns of the image */
             mask[j] = NAME(mask_between)(before > 0 ? (before + g->sw - 1) / g->sw : 0,
-                                    inside > 0 ? (inside + g->sw - 1) / g->sw : 0);
+                                         inside > 0 ? (inside + g->sw - 1) / g->sw : 0);
         }
         if (g->FW == 3 && g->sw == 1) {
             if (masked) {

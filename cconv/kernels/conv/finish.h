@@ -1,4 +1,5 @@
-/* What follows the sums of a convolution before they are stored: its bias, and outside training what the next layers do.
+/* What follows the sums of a convolution before they are stored: its bias, and outside training what the next layers
+ * do.
  *
  *     out = sum + bias                           where there is one,
  *     out = (out - centre) * scale + shift       normalization with given statistics; one value of each per channel,
@@ -53,13 +54,15 @@ CCONV_INLINE NAME(vec) NAME(finished)(NAME(vec) x, const conv_finish *after, ptr
     const T *const norm = (const T *)after->norm + c, *const branch = (const T *)after->branch + at;
     const ptrdiff_t channels = after->channels;
     if (after->norm)
-        x = NAME(normalized)(x, NAME(broadcast)(norm[0]), NAME(broadcast)(norm[channels]), NAME(broadcast)(norm[2 * channels]));
+        x = NAME(normalized)(x, NAME(broadcast)(norm[0]), NAME(broadcast)(norm[channels]),
+                             NAME(broadcast)(norm[2 * channels]));
     if (after->branch) x = NAME(add)(x, NAME(load_until)(branch, branch + count));
     return after->relu ? NAME(rectified)(x) : x;
 }
 
-/* out[at + l * to_step + i] = from[i * from_step + l], finished, for i < rows and l < columns; l = 0 is channel c. `from`
- * may be read up to a whole vector of rows. The last vector of rows overlaps the one before it, where there is one. */
+/* out[at + l * to_step + i] = from[i * from_step + l], finished, for i < rows and l < columns; l = 0 is channel c.
+ * `from` may be read up to a whole vector of rows. The last vector of rows overlaps the one before it, where there is
+ * one. */
 static void NAME(finish_outputs)(const T *from, ptrdiff_t from_step, ptrdiff_t rows, ptrdiff_t columns,
                                  const conv_finish *after, ptrdiff_t c, T *out, ptrdiff_t at, ptrdiff_t to_step)
 {

@@ -61,7 +61,7 @@ CCONV_INLINE void NAME(add_listed_body)(const int MR, const int NR, const T *ima
 
 /* The same with what is added to the image: `weights` are IN, and `image` is IN and OUT. */
 CCONV_INLINE void NAME(scatter_listed_body)(const int MR, const int NR, T *image, ptrdiff_t row, const int32_t *at,
-                                          const T *value, ptrdiff_t n, const T *weights, ptrdiff_t step)
+                                            const T *value, ptrdiff_t n, const T *weights, ptrdiff_t step)
 {
     NAME(vec) weight[LIST_MR * LIST_NR];
     CCONV_UNROLL
@@ -134,9 +134,11 @@ static void NAME(channels_first)(const T *from, const ptrdiff_t *off, ptrdiff_t 
     case MR_ * 16 + NR_:                                                                                               \
         NAME(scatter_listed_body)(MR_, NR_, image, row, at, value, n, weights, step);                                  \
         return;
+/* clang-format off */
 #define FEW(KIND)                                                                                                      \
     KIND(1, 1) KIND(1, 2) KIND(1, 3) KIND(1, 4) KIND(1, 5) KIND(1, 6) KIND(1, 7) KIND(1, 8)                            \
     KIND(2, 1) KIND(2, 2) KIND(2, 3) KIND(2, 4) KIND(2, 5) KIND(3, 1) KIND(3, 2) KIND(3, 3)
+/* clang-format on */
 #define MANY(KIND) KIND(2, 6) KIND(2, 7) KIND(2, 8) KIND(3, 4) KIND(3, 5) KIND(3, 6) KIND(3, 7)
 #define MOST(KIND) KIND(3, 8)
 
@@ -152,7 +154,8 @@ static void NAME(add_listed)(int MR, int NR, const T *image, ptrdiff_t row, cons
 #if TILE_ACCUMULATORS >= 26
         MOST(ADD)
 #endif
-        default: abort();
+        default:
+            abort();
     }
 }
 
@@ -168,7 +171,8 @@ static void NAME(scatter_listed)(int MR, int NR, T *image, ptrdiff_t row, const 
 #if TILE_ACCUMULATORS >= 26
         MOST(SCATTER)
 #endif
-        default: abort();
+        default:
+            abort();
     }
 }
 #undef ADD

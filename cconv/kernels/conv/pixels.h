@@ -43,38 +43,6 @@ static inline ptrdiff_t over(ptrdiff_t a, ptrdiff_t b) { return b == 1 ? a : b =
 
 #elif defined(T)
 
-#if defined(__GNUC__) && !defined(__clang__)
-/* The values of two vectors, alternating: the way back from `evens`. */
-CCONV_INLINE void NAME(alternate)(const T *even, const T *odd, T *to)
-{
-    NAME(mask) low;
-    const NAME(vec) x = NAME(load)(even), y = NAME(load)(odd);
-    for (int l = 0; l < LANES; l++) low[l] = l / 2 + l % 2 * LANES;
-    NAME(store)(to, __builtin_shuffle(x, y, low));
-    NAME(store)(to + LANES, __builtin_shuffle(x, y, low + LANES / 2));
-}
-
-/* The values at odd places of two vectors. */
-CCONV_INLINE NAME(vec) NAME(odds)(const T *from)
-{
-    NAME(mask) odd;
-    for (int l = 0; l < LANES; l++) odd[l] = 2 * l + 1;
-    return __builtin_shuffle(NAME(load)(from), NAME(load)(from + LANES), odd);
-}
-#else
-CCONV_INLINE void NAME(alternate)(const T *even, const T *odd, T *to)
-{
-    for (int l = 0; l < LANES; l++) to[2 * l] = even[l], to[2 * l + 1] = odd[l];
-}
-
-CCONV_INLINE NAME(vec) NAME(odds)(const T *from)
-{
-    T line[LANES];
-    for (int l = 0; l < LANES; l++) line[l] = from[2 * l + 1];
-    return NAME(load)(line);
-}
-#endif
-
 /* Store the first n lanes, and zeros beside them as far as there is room for them. */
 CCONV_INLINE void NAME(put)(NAME(vec) v, ptrdiff_t n, NAME(mask) rest, T *to, const T *end)
 {
@@ -109,7 +77,7 @@ static void NAME(split_pairs)(const T *x, const T *end, const split_geometry *g,
                 from = line;
             }
             if (k < count[0]) NAME(put)(NAME(load_even)(from), count[0] - k, rest[0], even + k, even_end);
-            if (k < count[1]) NAME(put)(NAME(odds)(from), count[1] - k, rest[1], other + k, other_end);
+            if (k < count[1]) NAME(put)(NAME(load_odd)(from), count[1] - k, rest[1], other + k, other_end);
         }
     }
 }
@@ -164,8 +132,11 @@ static void NAME(merge)(const T *from, ptrdiff_t step, ptrdiff_t pitch, ptrdiff_
             continue;
         }
         if (sw == 2)
-            for (; z < W && end - (to + z) >= 2 * LANES; z += 2 * LANES)
-                NAME(alternate)(row + z / 2, row + step + z / 2, to + z);
+            for (; z < W && end - (to + z) >= 2 * LANES; z += 2 * LANES) {
+                const NAME(vec) even = NAME(load)(row + z / 2), odd = NAME(load)(row + step + z / 2);
+                NAME(store)(to + z, NAME(interleave_low)(even, odd));
+                NAME(store)(to + z + LANES, NAME(interleave_high)(even, odd));
+            }
         for (ptrdiff_t b = 0; b < sw; b++)
             for (ptrdiff_t k = z / 2; b + k * sw < W; k++) to[b + k * sw] = row[b * step + k]; /* z is 0, or sw 2 */
     }
@@ -201,15 +172,15 @@ CCONV_INLINE void NAME(filter_body)(const int MR, const int NR, const T *image, 
             for (int p = 0; p < NR; p++) {
                 const NAME(vec) pixels = NAME(load)(at[p] + here);
                 CCONV_UNROLL
-                for (int f = 0; f < MR; f++)
-                    sum[f * NR + p] = NAME(fma)(pixels, weight[f], sum[f * NR + p]);
+                for (int f = 0; f < MR; f++) sum[f * NR + p] = NAME(fma)(pixels, weight[f], sum[f * NR + p]);
             }
         }
     CCONV_UNROLL
     for (int f = 0; f < MR; f++) {
-        if (bias)
+        if (bias) {
             CCONV_UNROLL
             for (int p = 0; p < NR; p++) sum[f * NR + p] = NAME(add)(sum[f * NR + p], NAME(broadcast)(bias[f]));
+        }
         CCONV_UNROLL
         for (int p = 0; p < NR; p++) NAME(store)(out + f * out_step + to[p], sum[f * NR + p]);
     }
@@ -263,12 +234,13 @@ CCONV_INLINE void NAME(pixel_weights_body)(const int MR, const int K, const T *i
         }
     }
     CCONV_UNROLL
-    for (int f = 0; f < MR; f++)
+    for (int f = 0; f < MR; f++) {
         CCONV_UNROLL
         for (int k = 0; k < K; k++) {
             T *const total = totals + f * totals_step + k * LANES;
             NAME(store)(total, NAME(add)(NAME(load)(total), sum[f * K + k]));
         }
+    }
 }
 
 #define FILTERS(MR_, NR_)                                                                                              \
@@ -281,8 +253,7 @@ CCONV_INLINE void NAME(pixel_weights_body)(const int MR, const int K, const T *i
         return;
 /* All tiles up to pixel_vectors(MR). */
 #if TILE_ACCUMULATORS >= 24
-#define MORE_TILES(X)                                                                                                  \
-    X(2, 6) X(2, 7) X(2, 8) X(2, 9) X(3, 4) X(3, 5) X(3, 6) X(3, 7) X(4, 3) X(4, 4) X(4, 5)
+#define MORE_TILES(X) X(2, 6) X(2, 7) X(2, 8) X(2, 9) X(3, 4) X(3, 5) X(3, 6) X(3, 7) X(4, 3) X(4, 4) X(4, 5)
 #else
 #define MORE_TILES(X)
 #endif
@@ -291,9 +262,11 @@ CCONV_INLINE void NAME(pixel_weights_body)(const int MR, const int K, const T *i
 #else
 #define MOST_TILES(X)
 #endif
+/* clang-format off */
 #define ALL_TILES(X)                                                                                                   \
     X(1, 1) X(1, 2) X(1, 3) X(1, 4) X(1, 5) X(1, 6) X(1, 7) X(1, 8) X(1, 9)                                            \
     X(2, 1) X(2, 2) X(2, 3) X(2, 4) X(2, 5) X(3, 1) X(3, 2) X(3, 3) X(4, 1) X(4, 2) MORE_TILES(X) MOST_TILES(X)
+/* clang-format on */
 
 static void NAME(filter_pixels)(int MR, int NR, const T *image, const ptrdiff_t *from, ptrdiff_t channels,
                                 ptrdiff_t plane, ptrdiff_t taps, const ptrdiff_t *table, const T *W, ptrdiff_t W_step,
@@ -301,7 +274,8 @@ static void NAME(filter_pixels)(int MR, int NR, const T *image, const ptrdiff_t 
 {
     switch (MR * 16 + NR) {
         ALL_TILES(FILTERS)
-        default: abort();
+        default:
+            abort();
     }
 }
 
@@ -310,7 +284,8 @@ static void NAME(pixel_weights)(int MR, int K, const T *image, const ptrdiff_t *
 {
     switch (MR * 16 + K) {
         ALL_TILES(WEIGHTS)
-        default: abort();
+        default:
+            abort();
     }
 }
 #undef FILTERS

@@ -56,8 +56,9 @@ cdef enum:
     TAP_WORDS = 7  # of a tap in the tables of a phase: three, and four pairs of 16 bits in no more than four
     WINDOWS = 448  # outputs that are listed at a time: a multiple of every vector's lanes
 
-# Fits: they were found by measurement, on a two-core Xeon with AVX-512, and decide about speed alone, except for those
-# marked with *, which also cut sums: another value moves the last bits of weight gradients.
+# Fits: found on a two-core Xeon with AVX-512, and about speed alone, except for those marked with *, which also cut
+# sums: another value moves the last bits of weight gradients. How to measure them again says
+# `python -m benchmarks.tune --only compact taps cache gradient list-bands scatter-bands pixel-rows`.
 cdef enum:
     COMPACT_CHANNELS = 16  # from so many on, 1 x 1 filters read a compact copy
     TAP_CHANNELS = 6  # * from so many on, the weights of one tap in several channels make a good tile
@@ -71,6 +72,8 @@ cdef enum:
     LIST_SUMS = 1 << 20  # * bytes for the sums of groups of images
     SCATTER_SUMS = 1 << 16  # bytes of sums that a band of rows may take
     SCATTER_SETS = 1024  # bytes: planes of sums that lie a multiple of it apart share a few sets of the cache
+    ROW_STORE = 6  # operations beside the products, of which a tap has two, for a vector of a row of pixels,
+    FLAT_STORE = 12  # and for one of a plane read as one long row, which has to get where it belongs
 
 
 cdef struct Geometry:
@@ -822,9 +825,9 @@ cdef inline list make_pixels(PixelPlan* g, const Geometry* c, bint backward):
     place_pixels(g, c, backward)
     across = ceil_div(g.W, c.lanes)
     flat = ceil_div((ceil_div(g.H, g.th) - 1) * s.pitch + ceil_div(g.W, g.tw), c.lanes)
-    # A fit: a vector of either kind costs about 2 operations per tap, and a flat one some more to get where it belongs.
     products = 2 * g.C * g.taps
-    g.in_rows = g.tw == 1 and g.W >= c.lanes and g.H * across * (products + 6) <= g.th * flat * (products + 12)
+    g.in_rows = (g.tw == 1 and g.W >= c.lanes
+                 and g.H * across * (products + ROW_STORE) <= g.th * flat * (products + FLAT_STORE))
     g.in_place = (g.in_rows and s.sw == 1 and s.top == 0 and s.left == 0 and s.pitch <= s.W
                   and (s.rows - 1) * s.sh + (c.FH - 1) * c.dh % s.sh < s.H)
     g.row_step = s.sh * s.W if g.in_place else s.pitch

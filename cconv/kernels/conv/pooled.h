@@ -36,9 +36,8 @@
  *     first         maxima of this strip that came before
  */
 static void NAME(max_of_rows)(const T *CCONV_RESTRICT upper, const T *CCONV_RESTRICT lower, ptrdiff_t n,
-                              ptrdiff_t width,
-                              const T *CCONV_RESTRICT bias, T *CCONV_RESTRICT out, WORD *CCONV_RESTRICT argmax,
-                              ptrdiff_t first)
+                              ptrdiff_t width, const T *CCONV_RESTRICT bias, T *CCONV_RESTRICT out,
+                              WORD *CCONV_RESTRICT argmax, ptrdiff_t first)
 {
     for (ptrdiff_t z = 0; z < n; z++) {
         const int byte = (int)((first + z) % (ptrdiff_t)sizeof(WORD)), shift = BYTE_SHIFT(WORD, byte);

@@ -10,8 +10,8 @@
 #include "vector/zeros.h"
 
 #define WINDOW_BYTES (VECTOR_BYTES < 32 ? VECTOR_BYTES : 32) /* of a register of taps */
-#define WINDOW_LANES 8 /* the most taps of a filter's row */
-#define WINDOW_ROWS 8  /* the most rows of taps, over all channels */
+#define WINDOW_LANES 8                                       /* the most taps of a filter's row */
+#define WINDOW_ROWS 8                                        /* the most rows of taps, over all channels */
 
 #if defined(__AVX512VL__)
 /* Which of the first `count` values of a vector are above 0 or not numbers, or with `below` not 0 either way. */
@@ -113,8 +113,15 @@ CCONV_INLINE NAME(taps) NAME(load_taps)(const T *p) { return *(const NAME(taps) 
 CCONV_INLINE NAME(taps) NAME(add_taps)(NAME(taps) a, NAME(taps) b) { return a + b; }
 CCONV_INLINE NAME(taps) NAME(scale_taps)(NAME(taps) a, T b, NAME(taps) c) { return a * b + c; }
 #else
-typedef struct { T lane[WIDTH]; } NAME(taps);
-CCONV_INLINE NAME(taps) NAME(load_taps)(const T *p) { NAME(taps) v; memcpy(&v, p, sizeof v); return v; }
+typedef struct {
+    T lane[WIDTH];
+} NAME(taps);
+CCONV_INLINE NAME(taps) NAME(load_taps)(const T *p)
+{
+    NAME(taps) v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
 CCONV_INLINE NAME(taps) NAME(add_taps)(NAME(taps) a, NAME(taps) b)
 {
     for (int l = 0; l < WIDTH; l++) a.lane[l] += b.lane[l];
@@ -184,8 +191,11 @@ static void NAME(add_windows)(int MR, int FW, const T *image, const ptrdiff_t *r
                               ptrdiff_t n, T *sum)
 {
     switch (MR) {
+        /* clang-format off */
         WINDOWS(1) WINDOWS(2) WINDOWS(3) WINDOWS(4) WINDOWS(5) WINDOWS(6) WINDOWS(7) WINDOWS(8)
-        default: abort();
+        default:
+            abort();
+        /* clang-format on */
     }
 }
 #undef WINDOWS

@@ -55,8 +55,12 @@ cdef extern from "elementwise/relu.h" nogil:
     void relu_masked_backward_float(const float*, const uint64_t*, Py_ssize_t, float*) noexcept
     void relu_masked_backward_double(const double*, const uint64_t*, Py_ssize_t, double*) noexcept
 
+# A fit: `python -m benchmarks.tune --only elementwise-pieces`.
 cdef enum:
     CHUNK = 8192  # values in one piece of work, whole words of a mask
+
+# Laws: they say which random words belong to which values.
+cdef enum:
     BLOCKS = 16  # of random words, which are drawn side by side
     GROUP = 4 * BLOCKS
 

@@ -66,15 +66,20 @@ cdef extern from "gemm/sparse.h" nogil:
     bint pack_finite_float(int, Py_ssize_t, const float*, Py_ssize_t, Py_ssize_t, float*) noexcept
     bint pack_finite_double(int, Py_ssize_t, const double*, Py_ssize_t, Py_ssize_t, double*) noexcept
 
+# Laws: they follow from tiles and words.
 cdef enum:
-    CHUNK = 256  # multiply-adds in one chain, at most
-    CHUNKS = 4  # of which there are so many, or twice, three times, ... as many: threads can share them evenly
     ROWS = 112  # rows of the result that share a block of the right factor, at most: whole tiles of every width
-    LEAST_ROWS = 28
-    PIECES = 8  # of work for each thread, where there are enough rows and blocks
-    FEW_ROWS = 4
     WORDS = 4  # of SPARSE_STEPS bits, for a chunk
+
+# Fits: `python -m benchmarks.tune --only sparse product-pieces`. Those marked with * also cut sums: another value moves
+# the last bits.
+cdef enum:
     SPARSE_PERCENT = 55  # of values that are not 0: where there are fewer, leaving out the others saves time
+    CHUNK = 256  # * multiply-adds in one chain, at most
+    CHUNKS = 4  # * of which there are so many, or twice, three times, ... as many: threads can share them evenly
+    LEAST_ROWS = 28  # of a piece of work, where both factors are long
+    PIECES = 8  # of work for each thread, where there are enough rows and blocks
+    FEW_ROWS = 4  # up to so many rows, the right factor is read in place
     SUMS_BYTES = 2 << 20  # memory for the sums of all chunks, where threads share them
 
 cdef struct Product:

@@ -45,10 +45,12 @@ cdef extern from "vector/vmath.h" nogil:
 
 cnp.import_array()
 
+# Fits: `python -m benchmarks.tune --only loss-pieces`. Those marked with * also cut sums: another value moves the last
+# bits.
 cdef enum:
     ROWS = 2048   # values in one piece of softmax, which is written three times over
-    PIECES = 64   # into which a total is cut
-    BLOCK = 512   # losses that are added up before they go into a piece's sum
+    PIECES = 64   # * into which a total is cut
+    BLOCK = 512   # * losses that are added up before they go into a piece's sum
     CHUNK = 8192  # values in one piece of a gradient
 
 cdef enum Rule:

@@ -35,6 +35,7 @@
 
 #include "vector/sums.h"
 
+/* Laws: they follow from the first cache, and from the lengths of sums. */
 #define NORM_BYTES 2048 /* of a block of columns: all that a row needs beside x stays in the first cache */
 #define NORM_ROWS (SUM_BLOCK * SUM_BLOCK) /* rows whose columns are added up before they go on in double precision, */
 #define NORM_CHUNK ((ptrdiff_t)(8192 / sizeof(T))) /* and values of a row: SUM_BLOCK blocks of pairs of vectors */

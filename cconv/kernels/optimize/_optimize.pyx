@@ -37,10 +37,15 @@ from cconv.kernels.vector.sums cimport SUM_BLOCK, sum_add, sum_row, sum_whole
 
 cnp.import_array()
 
+# Fits: `python -m benchmarks.tune --only update-pieces`. PIECES and BLOCK also cut sums: another value moves the last
+# bits of a norm.
 cdef enum:
     CHUNK = 4096   # values in one piece of work
     BLOCK = 1024   # values whose changed gradient is kept at a time
     PIECES = 64    # into which a sum is cut
+
+# Laws: they follow from the rules and from lines of the cache.
+cdef enum:
     STATES = 3     # the most arrays that a rule keeps
     ALIGNMENT = 64  # bytes of a cache line
     LANES = 16     # sums that are kept side by side, whatever the width of a vector

@@ -28,11 +28,15 @@ from cconv.kernels.runtime._memory import empty
 
 cnp.import_array()
 
+# Laws: they follow from vectors and lines of the cache.
+cdef enum:
+    SPARE = 16     # divisors beyond the last output: a vector of them may be read
+    ALIGNMENT = 64  # values between two threads' scratch
+
+# Fits: `python -m benchmarks.tune --only pool-pieces`.
 cdef enum:
     SEGMENT = 128  # outputs of a row that are computed together
     GROUP = 32768  # values of planes that are scattered together
-    SPARE = 16     # divisors beyond the last output: a vector of them may be read
-    ALIGNMENT = 64  # values between two threads' scratch
 
 ctypedef fused position:
     uint8_t

@@ -43,10 +43,14 @@ typedef struct {
     int fh, fw, sh, sw, pt, pl, dh, dw;
 } window_geometry;
 
-#define WINDOW_SCRATCH 8192
-#define WINDOW_ROOM (2 * WINDOW_SCRATCH)
+/* Laws: they follow from the bytes of a position. */
 #define WINDOW_TAPS 255
-#define WINDOW_COLUMNS 2048
+
+/* Fits, for the first two caches: `python -m benchmarks.tune --only window-scratch`. */
+#define WINDOW_SCRATCH 8192 /* values of the image that a band of outputs reads */
+#define WINDOW_COLUMNS 2048 /* up to so many columns, windows of 2 x 2 and 3 x 3, two apart, have loops of their own */
+
+#define WINDOW_ROOM (2 * WINDOW_SCRATCH)
 
 #if defined(VECTOR_SHUFFLES)
 #if __has_builtin(__builtin_convertvector)
@@ -465,7 +469,7 @@ CCONV_INLINE NAME(maxima) NAME(max_of_row)(const int f, const int padded, const 
     const NAME(positions) one = (NAME(positions)){0} + 1;
     NAME(maxima) m = {{0}, start};
     NAME(vec) even = NAME(load_even)(row), last = even;
-    NAME(vec) odd = NAME(odd_lanes)(NAME(load)(row), NAME(load)(row + LANES));
+    NAME(vec) odd = NAME(load_odd)(row);
     if (f == 3 && !padded) last = NAME(load_even)(row + 2);
     for (int l = 0; clip >= 0 && l < LANES; l++) {
         even[l] = 2 * l < clip ? even[l] : (T)-__builtin_inf();

@@ -25,6 +25,7 @@ cdef enum:
     MAX_THREADS = 1024
 
 # A thread that gets less than this much work, in nanoseconds, costs more to wake than it saves.
+# A fit: `python -m benchmarks.tune --only threads`.
 cdef double WORK_PER_THREAD = 4000.0
 
 #: Whether this build has a pool of threads; without it every kernel is serial, whatever number of them it is given.

@@ -45,6 +45,7 @@ cdef enum:
     MAX_BLOCKS = 1024
 
 # Below this many bytes the C library's own free lists do as well, without a page fault.
+# A fit: `python -m benchmarks.tune --only smallest-block`.
 cdef size_t SMALLEST_BLOCK = 4 * 1024
 
 cdef struct Free:

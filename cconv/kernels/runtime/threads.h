@@ -257,7 +257,7 @@ static inline void relax(void)
 }
 
 #define JOBS 64             /* that can be open at once; what comes on top of them is computed by its caller alone */
-/* In nanoseconds: */
+/* Fits: `python -m benchmarks.tune --only waiting`. In nanoseconds: */
 #define LONGEST_SPIN 200000 /* of a worker: between two kernels of a step there are up to 150 us of serial work, */
 #define SHORTEST_SPIN 5000
 #define LONGEST_PIECE 200000 /* for so long, at most, it spins while its last job is computed to the end */

@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Fits: `python -m benchmarks.tune --only prefetch`. */
 #define PREFETCH_ROWS 4          /* lines that are asked for together */
 #define PREFETCH_ACCUMULATORS 16 /* tiles with fewer vectors of sums do not prefetch */
 

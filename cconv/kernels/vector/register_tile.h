@@ -66,7 +66,8 @@
 #include "vector/prefetch.h"
 #include "vector/vector.h"
 
-/* TILE_ACCUMULATORS is the most vectors of sums, TILE_MAX_NR the most vectors of b. */
+/* Laws: they follow from the number of registers. TILE_ACCUMULATORS is the most vectors of sums, TILE_MAX_NR the most
+ * vectors of b. */
 #if defined(__AVX512F__)
 #define TILE_ACCUMULATORS 28 /* the other 4 of 32 registers hold b, a's broadcast and what the compiler needs */
 #define TILE_MAX_NR 4
@@ -90,6 +91,7 @@
 #define TILE_SIDE_NR 0
 #endif
 
+/* A fit: `python -m benchmarks.tune --only weight-tiles`. */
 #define TILE_WEIGHTS 24 /* accumulators of tile_weights */
 
 /* The most channels of tile_weights. */

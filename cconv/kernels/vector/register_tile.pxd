@@ -45,7 +45,8 @@ cdef inline double tile_cost(Py_ssize_t NR, Py_ssize_t tiles, Py_ssize_t count, 
 
     A tile does MR * NR multiply-adds. It takes no less than their latency, about 8 of them, and no less than the loads
     of NR vectors, MR values and two entries of tables. `side` taps that are neighbours share the values; but with a
-    single vector, multiply-adds that follow each other then wait for each other.
+    single vector, multiply-adds that follow each other then wait for each other. The numbers are fits:
+    `python -m benchmarks.tune --only tile-cost`.
     """
     cdef double loads = tiles * (NR + 2) + count
     cdef double more = 0.5 * tiles

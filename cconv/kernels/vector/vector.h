@@ -7,7 +7,7 @@
  *     load(p), store(p, v)           LANES values at any address
  *     load_until(p, end)             as far as `end`, and zeros beyond it
  *     store_until(p, end, v)         as far as `end`
- *     load_even(p)                   every second of 2 LANES values
+ *     load_even(p), load_odd(p)      every second of 2 LANES values, from the first or the second on
  *     broadcast(a)                   one value in all lanes
  *     add, sub, mul, div(a, b)
  *     fma(a, b, c)                   a * b + c, rounded once where the level has such an instruction
@@ -17,15 +17,15 @@
  *     mask_of_bits(bits)             the lanes whose bits are set
  *     mask_and(v, mask)              v where the mask is set, else 0, whatever v holds there
  *     reduce_add(v)                  the sum of the lanes, in one order
+ *     even_lanes(a, b)               a0 a2 a4 ... b0 b2 ...
+ *     odd_lanes(a, b)                a1 a3 a5 ... b1 b3 ...
+ *     interleave_low(a, b)           a0 b0 a1 b1 ...       of the lower halves
+ *     interleave_high(a, b)                                of the upper halves
  *     transpose(rows)                LANES vectors, in registers
  *
  * and, where VECTOR_SHUFFLES is defined and the operators of C work on vectors too,
  *
  *     VECTOR_SELECT(mask, a, b)      a where the mask is set, else b
- *     even_lanes(a, b)               a0 a2 a4 ... b0 b2 ...
- *     odd_lanes(a, b)                a1 a3 a5 ... b1 b3 ...
- *     interleave_low(a, b)           a0 b0 a1 b1 ...       of the lower halves
- *     interleave_high(a, b)                                of the upper halves
  *
  * A file that needs vectors of another length includes this one again, in its own body: see VEC below.
  */
@@ -53,8 +53,17 @@
 #endif
 #endif
 
-/* Orders of lanes for __builtin_shufflevector(a, b, NAME(ORDER_...)): those of b are counted on from those of a. BEFORE
- * is a's last lane and then b's but the last, AFTER is a's lanes but the first and then b's first. */
+/* The lanes of a and b in an order that a constant says, NAME(ORDER_...). */
+#if defined(VECTOR_SHUFFLES)
+#define IN_ORDER(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#elif defined(__GNUC__)
+#define IN_ORDER(a, b, ...) __builtin_shuffle(a, b, (NAME(mask)){__VA_ARGS__})
+#else
+#define IN_ORDER(a, b, ...) NAME(in_order)(a, b, (const int[]){__VA_ARGS__})
+#endif
+
+/* Lanes of b are counted on from those of a. BEFORE is a's last lane and then b's but the last, AFTER is a's lanes but
+ * the first and then b's first. */
 #if VECTOR_BYTES == 64
 #define ORDER_EVEN_float 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
 #define ORDER_ODD_float 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
@@ -353,40 +362,26 @@ CCONV_INLINE void VEC(store_until)(T *p, const T *end, VEC(vec) v)
 
 #if defined(VEC_OF_THE_LEVEL)
 
-#if defined(VECTOR_SHUFFLES)
-CCONV_INLINE NAME(vec) NAME(even_lanes)(NAME(vec) a, NAME(vec) b)
+#if !defined(__GNUC__)
+CCONV_INLINE NAME(vec) NAME(in_order)(NAME(vec) a, NAME(vec) b, const int *order)
 {
-    return __builtin_shufflevector(a, b, NAME(ORDER_EVEN));
-}
-
-CCONV_INLINE NAME(vec) NAME(odd_lanes)(NAME(vec) a, NAME(vec) b)
-{
-    return __builtin_shufflevector(a, b, NAME(ORDER_ODD));
-}
-
-CCONV_INLINE NAME(vec) NAME(interleave_low)(NAME(vec) a, NAME(vec) b)
-{
-    return __builtin_shufflevector(a, b, NAME(ORDER_LOW));
-}
-
-CCONV_INLINE NAME(vec) NAME(interleave_high)(NAME(vec) a, NAME(vec) b)
-{
-    return __builtin_shufflevector(a, b, NAME(ORDER_HIGH));
+    NAME(vec) v;
+    for (int l = 0; l < LANES; l++) v.lane[l] = order[l] < LANES ? a.lane[order[l]] : b.lane[order[l] - LANES];
+    return v;
 }
 #endif
 
-CCONV_INLINE NAME(vec) NAME(load_even)(const T *p)
-{
-#if defined(VECTOR_SHUFFLES)
-    return NAME(even_lanes)(NAME(load)(p), NAME(load)(p + LANES));
-#elif defined(__GNUC__)
-    return __builtin_shuffle(NAME(load)(p), NAME(load)(p + LANES), (NAME(mask)){NAME(ORDER_EVEN)});
-#else
-    T values[LANES];
-    for (int l = 0; l < LANES; l++) values[l] = p[2 * l];
-    return NAME(load)(values);
-#endif
-}
+CCONV_INLINE NAME(vec) NAME(even_lanes)(NAME(vec) a, NAME(vec) b) { return IN_ORDER(a, b, NAME(ORDER_EVEN)); }
+
+CCONV_INLINE NAME(vec) NAME(odd_lanes)(NAME(vec) a, NAME(vec) b) { return IN_ORDER(a, b, NAME(ORDER_ODD)); }
+
+CCONV_INLINE NAME(vec) NAME(interleave_low)(NAME(vec) a, NAME(vec) b) { return IN_ORDER(a, b, NAME(ORDER_LOW)); }
+
+CCONV_INLINE NAME(vec) NAME(interleave_high)(NAME(vec) a, NAME(vec) b) { return IN_ORDER(a, b, NAME(ORDER_HIGH)); }
+
+CCONV_INLINE NAME(vec) NAME(load_even)(const T *p) { return NAME(even_lanes)(NAME(load)(p), NAME(load)(p + LANES)); }
+
+CCONV_INLINE NAME(vec) NAME(load_odd)(const T *p) { return NAME(odd_lanes)(NAME(load)(p), NAME(load)(p + LANES)); }
 
 /* In log2(LANES) rounds, pairs of rows swap halves, quarters, ... */
 CCONV_INLINE void NAME(transpose)(NAME(vec) *row)

@@ -8,6 +8,7 @@
 #include <immintrin.h>
 #endif
 
+/* A fit: `python -m benchmarks.tune --only zeros-sample`. */
 #define ZEROS_SAMPLE 7 /* lines that are looked at: odd, so that even sizes do not make them alike */
 
 /* Which of the values of a vector are not 0, as bits. */
