@@ -93,7 +93,7 @@ def test_stubs_describe_the_compiled_modules(tmp_path):
 
 def test_every_compiled_module_has_a_stub():
     folder = PACKAGE / "kernels"
-    once = [f"runtime/_{name}.pyi" for name in ("cpu", "memory", "threads")]
+    once = [f"runtime/_{name}.pyi" for name in ("cpu", "memory", "program", "threads")]
     for name in (*vars(kernels.load(kernels.LEVEL)), "im2col", "reference"):
         once.append(f"{name}/__init__.pyi" if (folder / name).is_dir() else f"{name}.pyi")
     assert {path.relative_to(folder).as_posix() for path in folder.rglob("*.pyi")} == {"__init__.pyi", *once}
