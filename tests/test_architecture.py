@@ -14,6 +14,7 @@ if not (PAGE.exists() and PACKAGE.exists()):
     pytest.skip("not in a source tree", allow_module_level=True)
 
 DOCUMENTS = [PAGE, ROOT / "CONTRIBUTING.md", *sorted(KERNELS.glob("*/README.md"))]
+SOURCES = [path for path in sorted(KERNELS.glob("*/*")) if path.suffix in (".pyx", ".pxd", ".h")]
 TEXT = PAGE.read_text("utf-8")
 ENDINGS = "py pyx pxd pyi h md c json toml yml supp".split()
 FOLDERS = [ROOT, PACKAGE, KERNELS, ROOT / "tests"]  # where paths begin, beside the folder of the document
@@ -55,17 +56,15 @@ def test_functions_and_fields_that_are_named_exist():
 
 
 def test_each_file_of_a_room_of_kernels_is_in_its_index():
-    for index in KERNELS.glob("*/README.md"):
-        text = index.read_text("utf-8")
-        for path in index.parent.iterdir():
-            if path.suffix in (".pyx", ".pxd", ".h"):
-                beside = re.search(rf"`{path.stem}\.\w+`[^|\n]*`{path.suffix}`", text)  # `name.h`, `.pxd`
-                assert f"`{path.name}`" in text or beside, path
+    for path in SOURCES:
+        text = (path.parent / "README.md").read_text("utf-8")
+        beside = re.search(rf"`{path.stem}\.\w+`[^|\n]*`{path.suffix}`", text)  # `name.h`, `.pxd`
+        assert f"`{path.name}`" in text or beside, path
 
 
 def test_each_folder_is_named():
     folders = [path for place in (PACKAGE, KERNELS) for path in place.iterdir() if (path / "__init__.py").exists()]
-    folders += [path.parent for path in KERNELS.glob("*/README.md")]
+    folders += [path.parent for path in SOURCES]
     assert len(folders) > 20
     for folder in folders:
         assert f"`{folder.name}/`" in TEXT or folder.name in ROOM, folder.name
@@ -148,9 +147,7 @@ def test_imports_go_down():
 
 def test_rooms_of_kernels_use_what_the_page_says():
     assert "`vector/` uses `runtime/`; the others use `vector/` and `runtime/`, never each other" in TEXT
-    for path in sorted(KERNELS.glob("*/*")):
-        if path.suffix not in (".pyx", ".pxd", ".h"):
-            continue
+    for path in SOURCES:
         text = path.read_text("utf-8")
         used = set(re.findall(r"^\s*(?:from|cimport|import) +cconv\.kernels\.(\w+)", text, re.M))
         used |= set(re.findall(r'(?:#include|extern from) "(\w+)/', text)) - {"numpy"}
