@@ -93,7 +93,7 @@ def test_stubs_describe_the_compiled_modules(tmp_path):
 
 def test_every_compiled_module_has_a_stub():
     folder = PACKAGE / "kernels"
-    once = [f"runtime/_{name}.pyi" for name in ("cpu", "memory", "threads")]
+    once = [f"runtime/_{name}.pyi" for name in ("cpu", "memory", "program", "threads")]
     for name in (*vars(kernels.load(kernels.LEVEL)), "im2col", "reference"):
         once.append(f"{name}/__init__.pyi" if (folder / name).is_dir() else f"{name}.pyi")
     assert {path.relative_to(folder).as_posix() for path in folder.rglob("*.pyi")} == {"__init__.pyi", *once}
@@ -134,7 +134,8 @@ def test_sdist_holds_every_source_and_nothing_built(sdist):
     files = {path.relative_to(sdist).as_posix() for path in sdist.rglob("*") if path.is_file()}
     for suffix in (".py", ".pyx", ".pxd", ".h", ".pyi"):
         assert sources(suffix) <= files
-    assert {"LICENSE", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "pyproject.toml", "cconv/py.typed"} <= files
+    pages = {"LICENSE", "README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md"}
+    assert pages | {"pyproject.toml", "cconv/py.typed"} <= files
     assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").glob("*.py")} <= files
     built = (".so", ".pyd", ".pyc", ".o", "build_info.json")
     assert not [name for name in files if name.endswith(built) or re.fullmatch(r"cconv/.*\.c", name)]
@@ -148,7 +149,7 @@ def test_wheel_holds_modules_and_stubs_but_no_sources(serial_wheel):
     assert "cconv_command.py" in files and not [name for name in files if name.endswith((".png", ".svg"))]
     assert not [name for name in files if name.endswith((".pyx", ".pxd", ".h", ".c")) or name.startswith("tests")]
     compiled = {name.split(".")[0] for name in files if name.endswith((".so", ".pyd"))}
-    names = "_im2col", "_reference", "runtime/_cpu", "runtime/_memory", "runtime/_threads"
+    names = "_im2col", "_reference", "runtime/_cpu", "runtime/_memory", "runtime/_program", "runtime/_threads"
     once = {f"cconv/kernels/{name}" for name in names}
     assert compiled == once | {f"cconv/kernels_baseline/_{name}" for name in vars(kernels.load(kernels.LEVEL))}
 
