@@ -306,7 +306,7 @@ def test_modules_are_imported_by_the_names_of_their_folders(run_python):
     code = (
         "import cconv.kernels.conv, cconv.kernels.im2col, cconv.kernels.pool\n"
         "from cconv import kernels\n"
-        "kernels.conv.forward, kernels.im2col.im2col, kernels.pool.max_pool"
+        "kernels.conv.Plan, kernels.im2col.im2col, kernels.pool.max_pool"
     )
     result = run_python(code)
     assert result.returncode == 0, result.stderr

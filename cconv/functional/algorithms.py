@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from .. import kernels
 
-__all__: list[str] = []
+__all__ = ["TABLES", "Algorithm", "Reason", "Values", "candidates", "choose", "names"]
 
 # Fits: found on a two-core Xeon with AVX-512, and about speed only. Costs are in multiply-adds of vectors.
 # `python -m benchmarks.tune --only channels pixels rows scatter list` measures them again.

@@ -145,7 +145,8 @@ cdef class Program:
         cdef Py_ssize_t i, N = x.shape[0]
         cdef cnp.ndarray scratch
         cdef int num_threads = threads if turns else max(threads)
-        cdef int[:] counts
+        cdef cnp.ndarray listed
+        cdef const int* counts
         if N == 0:
             return
         job.steps, job.count, job.N, job.turns = self.steps, self.count, N, turns
@@ -163,7 +164,8 @@ cdef class Program:
             return
         scratch = empty((job.buffers + self.work * num_threads,), np.uint8)
         job.scratch = <char*>cnp.PyArray_DATA(scratch)
-        counts = np.array(threads, np.intc)
+        listed = np.array(threads, np.intc)
+        counts = <const int*>cnp.PyArray_DATA(listed)
         with nogil:
             for i in range(self.count):
                 run_step(&job, i, job.x, job.out, N, job.scratch, counts[i])
