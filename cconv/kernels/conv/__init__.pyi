@@ -54,6 +54,7 @@ class Plan:
     def describe(self, which: str, algorithm: str, /) -> dict[str, Any] | None: ...
     def tile_work(self, which: str, /) -> float: ...
 
+@final
 class Prepared:
     def __init__(
         self,

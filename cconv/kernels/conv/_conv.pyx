@@ -425,6 +425,7 @@ cdef void run_output(void* given, const void* x, const void* branch, bint relu, 
         run_pixels(&pixels, num_threads)
 
 
+@cython.final
 cdef class Prepared:
     """An output pass with its filters packed: what does not change from one batch to the next.
 

@@ -1,8 +1,9 @@
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, final
 
 from numpy.typing import NDArray
 
+@final
 class Program:
     size: int
     def __new__(cls, steps: Sequence[tuple[Any, int, int, int, bool]], /) -> Program: ...

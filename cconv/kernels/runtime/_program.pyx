@@ -14,6 +14,7 @@
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 
+cimport cython
 cimport numpy as cnp
 
 from cconv.kernels.runtime._threads cimport Pieces, run_job, take_piece
@@ -82,6 +83,7 @@ cdef void run_turns(void* given, Pieces* pieces, int slot) noexcept nogil:
                      job.scratch + slot * job.private, 1)
 
 
+@cython.final
 cdef class Program:
     """Operations that were prepared, in order.
 
