@@ -1,5 +1,6 @@
 """Which algorithms a layer takes, and why."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -56,7 +57,7 @@ class Explanation(tuple[PassChoice, ...]):
     __repr__ = __str__
 
 
-def explain(layer, x_shape) -> Explanation:
+def explain(layer: Convolution | TransposedConvolution, x_shape: Sequence[int]) -> Explanation:
     """Say by which algorithm a layer computes each of its passes, and why.
 
     Parameters

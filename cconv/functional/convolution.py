@@ -102,7 +102,7 @@ def convolution(
         Steps between the taps of a filter.
     groups : int, default 1
         Parts into which channels and filters are divided; C = groups is a depthwise convolution.
-    algorithm : {'pixels', 'channels'}, optional
+    algorithm : {'depthwise', 'pixels', 'channels'}, optional
         What a vector's lanes are; the faster one when not given. All algorithms give the same bits.
 
     Returns

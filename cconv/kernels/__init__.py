@@ -8,7 +8,7 @@ and ``threads``. The environment variable ``CCONV_CPU`` (``baseline``, ``v3`` or
 one is refused.
 
 Kernels trust their arguments: the checked functions are those of `cconv.functional`. Callers write
-``kernels.conv.forward(...)``, through the attribute, so that a test can put another level's module there.
+``kernels.pool.max_pool(...)``, through the attribute, so that a test can put another level's module there.
 """
 
 import functools

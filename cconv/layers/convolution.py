@@ -45,7 +45,7 @@ class Convolution(Filters):
         How a built layer's filters begin.
     dilation : int or (int, int), default 1, keyword only
     groups : int, default 1, keyword only
-    algorithm : {'direct', 'im2col', 'pixels', 'channels'}, default 'direct'
+    algorithm : {'direct', 'im2col', 'depthwise', 'pixels', 'channels'}, default 'direct'
         'direct' lets the library choose for each pass. 'im2col' is the chapter's method, a matrix of all patches times
         the filters: much slower, kept to teach and to check against. It knows no groups, and its memory grows with the
         filters' area. The others, those of `cconv.functional.convolution`, are forced: for outputs, and for each

@@ -3,8 +3,7 @@
  *     out[y][z] = sum over i, j of w[i][j] * x[y * sh - pt + i * dh][z * sw - pl + j]     lanes = outputs of a row
  *
  * Nothing is copied: what a vector reads is a row of the image, or for a stride of 2 every second value of two vectors.
- * Rows above and below the image are a row of zeros. Columns beside it are masked, which only the first and the last
- * vector of a row need. A last vector that is not full begins earlier, unless the row is shorter than a vector.
+ * Rows above and below the image are a row of zeros. Columns beside it are masked. A last vector that is not full begins earlier, unless the row is shorter than a vector.
  *
  * A band of rows has a sum for each, so that multiply-adds do not wait for each other; the last band begins earlier
  * where they do not come out even. What is computed twice has the same bits. Order of additions: one chain over (i, j)
@@ -39,10 +38,10 @@ typedef struct {
 } NAME(depth_channel);
 
 /* A vector of each of `rows` rows of outputs. line[r * sh + i * dh] is the row under tap i of output row r; `left` is
- * the column that the first tap of the first lane has. rows, FW, sw and masked are constants where this is inlined. */
-CCONV_INLINE void NAME(depth_band)(const int rows, const ptrdiff_t FW, const ptrdiff_t sw, const int masked,
-                                   const depth_geometry *g, const T *const *line, const T *w, ptrdiff_t left,
-                                   const NAME(mask) *mask, NAME(vec) *sum)
+ * the column that the first tap of the first lane has. rows, FW and sw are constants where this is inlined. */
+CCONV_INLINE void NAME(depth_band)(const int rows, const ptrdiff_t FW, const ptrdiff_t sw, const depth_geometry *g,
+                                   const T *const *line, const T *w, ptrdiff_t left, const NAME(mask) *mask,
+                                   NAME(vec) *sum)
 {
     CCONV_UNROLL
     for (int r = 0; r < rows; r++) sum[r] = NAME(broadcast)(0);
@@ -54,7 +53,7 @@ CCONV_INLINE void NAME(depth_band)(const int rows, const ptrdiff_t FW, const ptr
             for (int r = 0; r < rows; r++) {
                 const T *const from = line[r * g->sh] + left + j;
                 NAME(vec) pixels = sw == 1 ? NAME(load)(from) : NAME(load_even)(from);
-                if (masked) pixels = NAME(mask_and)(pixels, mask[j]);
+                pixels = NAME(mask_and)(pixels, mask[j]);
                 sum[r] = NAME(fma)(pixels, weight, sum[r]);
             }
         }
@@ -62,16 +61,16 @@ CCONV_INLINE void NAME(depth_band)(const int rows, const ptrdiff_t FW, const ptr
 }
 
 /* A vector of all rows of outputs of a channel, from column z on. */
-CCONV_INLINE void NAME(depth_column)(const int rows, const ptrdiff_t FW, const ptrdiff_t sw, const int masked,
-                                     const depth_geometry *g, const T *const *line, const T *w,
-                                     const conv_finish *after, const NAME(depth_channel) *c, ptrdiff_t z,
-                                     const NAME(mask) *mask, T *out, ptrdiff_t at)
+CCONV_INLINE void NAME(depth_column)(const int rows, const ptrdiff_t FW, const ptrdiff_t sw, const depth_geometry *g,
+                                     const T *const *line, const T *w, const conv_finish *after,
+                                     const NAME(depth_channel) *c, ptrdiff_t z, const NAME(mask) *mask, T *out,
+                                     ptrdiff_t at)
 {
     const ptrdiff_t count = g->OW < LANES ? g->OW : LANES;
     for (ptrdiff_t k = 0; k < g->OH; k += rows) {
         const ptrdiff_t y = g->OH - k < rows ? g->OH - rows : k;
         NAME(vec) sum[7];
-        NAME(depth_band)(rows, FW, sw, masked, g, line + y * g->sh, w, z * sw - g->pl, mask, sum);
+        NAME(depth_band)(rows, FW, sw, g, line + y * g->sh, w, z * sw - g->pl, mask, sum);
         if (after->bias) {
             CCONV_UNROLL
             for (int r = 0; r < rows; r++) sum[r] = NAME(add)(sum[r], c->bias);
@@ -96,22 +95,22 @@ CCONV_INLINE void NAME(depth_column)(const int rows, const ptrdiff_t FW, const p
     }
 }
 
-#define COLUMN(rows, FW, sw, masked)                                                                                   \
-    NAME(depth_column)(rows, FW, sw, masked, g, line, w, after, &channel, z, mask, out, at)
-#define ROWS(FW, sw, masked)                                                                                           \
+#define COLUMN(rows, FW, sw) NAME(depth_column)(rows, FW, sw, g, line, w, after, &channel, z, mask, out, at)
+#define ROWS(FW, sw)                                                                                                   \
     if (rows == 7)                                                                                                     \
-        COLUMN(7, FW, sw, masked);                                                                                     \
+        COLUMN(7, FW, sw);                                                                                             \
     else if (rows == 4)                                                                                                \
-        COLUMN(4, FW, sw, masked);                                                                                     \
+        COLUMN(4, FW, sw);                                                                                             \
     else                                                                                                               \
-        COLUMN(1, FW, sw, masked)
+        COLUMN(1, FW, sw)
 
 /* Compute the outputs of one channel c, which begin at out[at], from its image x and its filter w. There is room in
  * `line` for the rows that an image has with its padding: (OH - 1) * sh + (FH - 1) * dh + 1. */
 static void NAME(depthwise)(const depth_geometry *g, const T *x, const T *zeros, const T *w, const conv_finish *after,
                             ptrdiff_t c, const T **line, T *out, ptrdiff_t at)
 {
-    NAME(depth_channel) channel;
+    const NAME(vec) zero = NAME(broadcast)(0);
+    NAME(depth_channel) channel = {zero, zero, zero, zero};
     if (after->bias) channel.bias = NAME(broadcast)(((const T *)after->bias)[c]);
     if (after->norm) {
         const T *const norm = (const T *)after->norm + c;
@@ -127,8 +126,6 @@ static void NAME(depthwise)(const depth_geometry *g, const T *x, const T *zeros,
     const int rows = g->OH >= 7 && sevens <= fours ? 7 : g->OH >= 4 ? 4 : 1;
     for (ptrdiff_t k = 0; k < g->OW; k += LANES) {
         const ptrdiff_t z = k > 0 && g->OW - k < LANES ? g->OW - LANES : k, left = z * g->sw - g->pl;
-        const ptrdiff_t count = g->OW < LANES ? g->OW : LANES;
-        const int masked = left < 0 || left + (count - 1) * g->sw + g->FW > g->W;
         NAME(mask) mask[DEPTH_COLUMNS];
         for (ptrdiff_t j = 0; j < g->FW; j++) {
             const ptrdiff_t before = -left - j, inside = g->W - left - j; /* in columns of the image */
@@ -136,27 +133,19 @@ static void NAME(depthwise)(const depth_geometry *g, const T *x, const T *zeros,
                                          inside > 0 ? (inside + g->sw - 1) / g->sw : 0);
         }
         if (g->FW == 3 && g->sw == 1) {
-            if (masked) {
-                ROWS(3, 1, 1);
-            } else {
-                ROWS(3, 1, 0);
-            }
+            ROWS(3, 1);
         } else if (g->FW == 3) {
-            if (masked) {
-                ROWS(3, 2, 1);
-            } else {
-                ROWS(3, 2, 0);
-            }
+            ROWS(3, 2);
         } else if (rows >= 4) {
             if (g->sw == 1)
-                COLUMN(4, g->FW, 1, 1);
+                COLUMN(4, g->FW, 1);
             else
-                COLUMN(4, g->FW, 2, 1);
+                COLUMN(4, g->FW, 2);
         } else {
             if (g->sw == 1)
-                COLUMN(1, g->FW, 1, 1);
+                COLUMN(1, g->FW, 1);
             else
-                COLUMN(1, g->FW, 2, 1);
+                COLUMN(1, g->FW, 2);
         }
     }
 }
