@@ -359,7 +359,8 @@ def older(tmp_path_factory):
     folder = tmp_path_factory.mktemp("older")
     package = Path(cconv.__file__).parent
     shutil.copytree(package, folder / "cconv", ignore=shutil.ignore_patterns("__pycache__", "*.pyx", "*.h"))
-    (folder / "cconv" / "_version.py").write_text('__version__ = "0.0.1"\n')
+    version = folder / "cconv" / "_version.py"
+    version.write_text(version.read_text("utf-8").replace(cconv.__version__, "0.0.1"), "utf-8")
     with open(folder / "cconv" / "__init__.py", "a", encoding="utf-8") as file:
         file.write("del MobileNet, Lion\n")
     return folder
