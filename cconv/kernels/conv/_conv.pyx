@@ -7,10 +7,11 @@
 #
 # Order of additions: an output is one chain over (c, i, j) in that order, then the bias, by every algorithm. A weight
 # gradient is one chain over the pixels of a strip (or, with lanes of pixels, one for each lane over those of a plane),
-# strips and images are added in order, and sets of images (their number depends on the shapes alone) at the end. From a list, gradients are chains in its order (in a first layer's, of
-# every second value), so that zeros in dout may move their last bits. An input gradient that is scattered is one chain
-# over f for each tap; these are added over i, as the vectors of pixels follow each other, and then over j. Neither the
-# batch nor the number of threads changes a bit of an output.
+# strips and images are added in order, and sets of images (their number depends on the shapes alone) at the end. From a
+# list, gradients are chains in its order (in a first layer's, of every second value), so that zeros in dout may move
+# their last bits. An input gradient that is scattered is one chain over f for each tap; these are added over i, as the
+# vectors of pixels follow each other, and then over j. Neither the batch nor the number of threads changes a bit of an
+# output.
 #
 # Edge cases: padding is zeros, in a copy or by leaving out the taps that lie there; a negative padding of the input
 # gradient's pass (pad beyond the filter) starts inside dout; an empty batch leaves the output empty and the weight
