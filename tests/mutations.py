@@ -39,6 +39,9 @@ SOURCES = {
     "optimize/_optimize.pyx": ("_optimize", "optimizers differential"),
     "pool/_pool.pyx": ("_pool", "pool differential guard_pages"),
     "resample/_resample.pyx": ("_resample", "resample differential"),
+    "conv/depthwise.h": ("_conv", "conv_pixels differential guard_pages"),
+    "conv/depthwise.pxd": ("_conv", "conv_pixels differential guard_pages"),
+    "conv/finish.h": ("_conv", "inference differential"),
     "conv/list.h": ("_conv", f"{CONVOLUTION} fusion"),
     "conv/list.pxd": ("_conv", f"{CONVOLUTION} fusion"),
     "conv/pixels.h": ("_conv", "conv_pixels transposed_conv differential guard_pages"),
@@ -222,6 +225,32 @@ MUTATIONS = {
         "conv/scatter.pxd",
         "max(first - (g.FH - 1) * g.dh // g.sh, 0)",
         "max(first - (g.FH - 1) // g.sh, 0)",
+    ),
+    # ---- what follows a convolution, and depthwise outputs
+    "normalization of another channel": (
+        "conv/finish.h",
+        "NAME(finished)(line, after, c + l + r, to, rows)",
+        "NAME(finished)(line, after, c + l, to, rows)",
+    ),
+    "a branch that is added behind relu": (
+        "conv/finish.h",
+        "return after->relu ? NAME(rectified)(x) : x;",
+        "return x;",
+    ),
+    "a column beside the image of a depthwise filter": (
+        "conv/depthwise.h",
+        "inside > 0 ? (inside + g->sw - 1) / g->sw : 0",
+        "inside > 0 ? (inside + g->sw - 1) / g->sw + 1 : 0",
+    ),
+    "a row above the image of a depthwise filter": (
+        "conv/depthwise.h",
+        "r >= g->pt && r - g->pt < g->H",
+        "r - g->pt < g->H",
+    ),
+    "a channel next to the end of its batch is not copied": (
+        "conv/depthwise.pxd",
+        "(job.N * g.groups - item - 1) * area < g.behind",
+        "False",
     ),
     # ---- fused pooling
     "the later of two equal maxima": (
