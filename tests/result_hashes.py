@@ -83,7 +83,7 @@ def hash_of(draws, kind, index):
 
 def built():
     """The levels of this build that can run here, and its compiler with its version and options."""
-    command = [sys.executable, "-c", ASK, str(Path(__file__).parent)]
+    command = [sys.executable, "-P", "-c", ASK, str(Path(__file__).parent)]
     levels, build = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     version = [build["compiler"].split()[0], "--version"]
     try:

@@ -225,7 +225,7 @@ def test_ctrl_c_at_any_early_moment_is_at_most_one_line(tmp_path):
             time.sleep(delay)
             process.send_signal(signal.SIGINT)
             _, err = process.communicate(timeout=60)
-        assert process.returncode == 130
+        assert process.returncode == 130, err
         assert err == "" or (err.startswith("cconv: interrupted") and err.count("\n") == 1)
         shutil.rmtree(tmp_path / "new", ignore_errors=True)
 

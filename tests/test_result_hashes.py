@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import cconv
 from cconv import kernels
 
 SCRIPT = Path(__file__).with_name("result_hashes.py")
@@ -43,7 +44,7 @@ def test_another_bit_is_found(tmp_path):
         "--only",
         "joining",
     ]
-    environment = os.environ | {"PYTHONPATH": str(SCRIPT.parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(Path(cconv.__file__).parents[1])}
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
     if done.stdout.startswith("nothing compared"):
         pytest.skip(done.stdout.strip())
