@@ -7,6 +7,7 @@ of a sum of K products in any order. Sums that no bound is known for have a tole
 
 import contextlib
 import copy
+import warnings
 import zlib
 
 import numpy as np
@@ -15,8 +16,11 @@ from test_optimizers import RULES
 
 import cconv
 from cconv import augment, functional, kernels
+from cconv.functional import normalization as norm_doors
 from cconv.functional.algorithms import names
 from cconv.geometry import padding, pair
+from cconv.layers.stack import nested
+from cconv.networks import fusion
 from cconv.networks import inference as inference_plans
 
 KINDS = {}  # name: (function of a case, how much of the time it is worth)
@@ -900,6 +904,43 @@ def normalization(case):
     for name, array, terms in (("dgamma", got[1], y_terms), ("dbeta", got[2], b_terms)):
         size = np.abs(d).sum() * (1 + y.max(initial=0))
         case.near(name, array, terms.sum(axis=over).reshape(gamma.shape), roundings * size)
+    if which == "batch":
+        normalization_and_relu(case, eps, fixed, x, gamma, beta, mean_var, dout, out, got)
+
+
+def normalization_and_relu(case, eps, fixed, x, gamma, beta, statistics, dout, out, gradients):
+    """Batch normalization that adds a branch and applies relu has the bits of one after the other, forth and back."""
+    door, given = norm_doors.batch_door(eps, fixed), statistics if fixed else None
+    branch, rectify = case.array("branch", *x.shape) if case.chance(0.5) else None, case.chance(0.8)
+    case.say(relu=rectify)
+    joined = out if branch is None else functional.add(out, branch)
+    part = dout
+    if rectify:
+        joined = functional.relu(joined)
+        part = functional.relu_backward(dout, joined)
+        gradients = functional.batch_normalization_backward(part, x, gamma, *statistics, eps=eps, fixed=fixed)
+
+    def whole(keep=True):
+        return norm_doors.run_normalization_and_relu(door, x, gamma, beta, given, branch, rectify, keep)
+
+    mask = whole()[3]  # whose last words nobody may have written
+    if (mask is None) == rectify or whole(keep=False)[3] is not None:
+        case.fail("a mask where none is wanted, or none where one is")
+    for keep in (True, False):
+        found = case.run("norm, sum and relu", lambda keep=keep: whole(keep)[:3])
+        case.same("norm, sum and relu", found, [joined, *statistics])
+
+    def back(input_gradient, hands_on):
+        masked = np.full_like(dout, np.nan) if hands_on and rectify else None
+        found = norm_doors.run_normalization_backward(door, dout, x, gamma, *statistics, input_gradient, mask, masked)
+        return [*found, masked]
+
+    for hands_on in (False, True):
+        dx, dgamma, dbeta, masked = case.run("gradients at once", back, True, hands_on)
+        case.same("gradients at once", [dx, dgamma, dbeta], gradients)
+        if masked is not None:
+            case.same("gradient of the branch", masked, part)
+    case.same("without dx", back(False, False)[:3], [None, *gradients[1:]])
 
 
 # ---- single values and losses
@@ -1356,9 +1397,8 @@ def network(case):
         case.near(f"d{attribute} of {name}, layer by layer", slow, wanted.reshape(got.shape), bound)
 
 
-@kind()
-def inference(case):
-    """Networks with normalization, branches, depthwise and 1 x 1 convolutions: `predict` has the bits of the layers."""
+def drawn_blocks(case):
+    """A network with normalization, branches, depthwise and 1 x 1 convolutions."""
     channels, size = int(case.pick(CHANNELS)), [int(min(case.axis(40), 40)) for _ in range(2)]
 
     def unit(channels, stride=1):
@@ -1391,10 +1431,43 @@ def inference(case):
     layers += [cconv.GlobalAveragePooling()] if case.chance(0.6) else []
     layers += [cconv.Affine(units=3), cconv.Relu(), cconv.Affine(units=2)][case.rng.integers(0, 3) :]
     case.say(input=shape, layers=" ".join(map(str, layers)))
-    net = cconv.Network(layers, shape, dtype=case.dtype.name, seed=int(case.rng.integers(1000)))
+    with warnings.catch_warnings():  # of shapes that look like (H, W, C)
+        warnings.simplefilter("ignore", UserWarning)
+        net = cconv.Network(layers, shape, dtype=case.dtype.name, seed=int(case.rng.integers(1000)))
     for name, value in net.state_dict().items():
         value[...] = case.rng.uniform(0.2, 2, value.shape) if "var" in name else case.rng.standard_normal(value.shape)
-    x = case.array("x", case.pick([0, 1, 2, 5, 13]), *shape)
+    return net
+
+
+@kind()
+def training(case):
+    """Normalization runs with the branch and the relu that follow it: the bits of a step are those of it alone."""
+    net = drawn_blocks(case)
+    net.last_layer = cconv.MeanSquaredError()
+    norms = [name for name, layer in nested(net.layers) if isinstance(layer, cconv.BatchNormalization)]
+    frozen = [name for name in norms if case.chance(0.2)]
+    if frozen:
+        net.freeze(*frozen)
+    x = case.array("x", case.pick([2, 3, 5, 13]), *net.input_shape)
+    t = case.rng.standard_normal(net.predict(x).shape).astype(case.dtype)
+    case.say(frozen=frozen)
+
+    def step():
+        network = copy.deepcopy(net)
+        gradients = network.gradient(x, t).values()
+        return [network.last_layer.loss, *gradients, *network.state_dict().values()]
+
+    apart = {kind: run for kind, run in fusion.FUSED.items() if kind not in (cconv.BatchNormalization, cconv.Residual)}
+    with replaced(fusion, FUSED=apart):
+        expected = case.run("step, norm by norm", step)
+    case.same("step", case.run("step", step), expected)
+
+
+@kind()
+def inference(case):
+    """`predict` has the bits of the layers."""
+    net = drawn_blocks(case)
+    x = case.array("x", case.pick([0, 1, 2, 5, 13]), *net.input_shape)
     out = x
     for layer in copy.deepcopy(net).layers.values():
         out = layer.forward(out, False) if getattr(layer, "takes_train_flg", False) else layer.forward(out)

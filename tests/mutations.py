@@ -50,7 +50,7 @@ SOURCES = {
     "conv/weights.pxd": ("_conv", CONVOLUTION),
     "conv/windows.h": ("_conv", "fusion conv differential guard_pages"),
     "conv/windows.pxd": ("_conv", f"{CONVOLUTION} fusion"),
-    "norm/norm.h": ("_norm", "norm differential"),
+    "norm/norm.h": ("_norm", "norm fusion differential"),
     "vector/philox.pxd": ("_elementwise", "dropout"),
     "pool/pool.h": ("_pool", "pool differential"),
     "elementwise/relu.h": ("_elementwise", "activation differential"),
@@ -431,6 +431,19 @@ MUTATIONS = {
         "p2 = VEC(fma)(e, VEC(sub)(VEC(load)(b + i), b_centre), p2);",
     ),
     "a fixed mean has a gradient": ("norm/norm.h", "shifts[f] = fixed ? 0 : -scales[f]", "shifts[f] = -scales[f]"),
+    "the mask of a later sample": (
+        "norm/norm.h",
+        "mask + r * mask_pitch + c / NORM_WORD, mask_pitch",
+        "mask + c / NORM_WORD, mask_pitch",
+    ),
+    "the mask of a later block of columns": (
+        "norm/norm.h",
+        "mask ? mask + n * mask_pitch + c / NORM_WORD : NULL",
+        "mask ? mask + n * mask_pitch : NULL",
+    ),
+    "the branch of a later sample": ("norm/norm.h", "branch ? branch + at : NULL", "branch ? branch + c : NULL"),
+    "a branch that relu does not see": ("norm/norm.h", "if (branch) v =", "if (branch && !relu) v ="),
+    "the second pass back forgets the mask": ("norm/norm.h", "from = row;", ""),
     "a class of probability 0": ("loss/_loss.pyx", "0 if targets[i] == 0 else targets[i] *", "targets[i] *"),
     "a sample of weight 0": ("loss/_loss.pyx", "0 if weight == 0 else weight *", "weight *"),
     "the samples of a later piece": (

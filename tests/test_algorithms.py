@@ -105,7 +105,5 @@ def test_an_algorithm_that_a_layer_does_not_have_is_refused_with_those_it_has():
     with pytest.raises(ValueError, match=f"algorithm must be {known}, got 'fft'"):
         Convolution(np.ones((1, 1, 3, 3)), None, algorithm="fft")
     layer = Convolution(np.ones((2, 1, 3, 3)), None, groups=2, algorithm="im2col")
-    with pytest.raises(
-        ValueError, match=r"'depthwise', 'pixels', 'channels' here, got 'im2col' \(it knows no groups"
-    ):
+    with pytest.raises(ValueError, match=r"'depthwise', 'pixels', 'channels' here, got 'im2col' \(it knows no groups"):
         layer.forward(np.ones((1, 2, 5, 5)))

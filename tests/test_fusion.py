@@ -1,10 +1,24 @@
 """Layers that run as one kernel give what they give one by one, and only when they are what the kernel stands for."""
 
+import copy
+
 import numpy as np
 import pytest
 
 import cconv
-from cconv import Affine, Convolution, GlobalAveragePooling, Network, Pooling, Relu, SoftmaxWithLoss, kernels
+from cconv import (
+    Affine,
+    BatchNormalization,
+    Convolution,
+    GlobalAveragePooling,
+    Network,
+    Pooling,
+    Relu,
+    Residual,
+    SoftmaxWithLoss,
+    functional,
+    kernels,
+)
 from cconv.functional import (
     convolution,
     convolution_backward,
@@ -12,9 +26,11 @@ from cconv.functional import (
     convolution_relu_max_pool_backward,
     max_pool,
     max_pool_backward,
+    normalization,
     relu,
     relu_backward,
 )
+from cconv.layers.stack import nested
 
 
 @pytest.fixture
@@ -341,3 +357,348 @@ def test_wrong_parameters_give_the_errors_of_the_layers(rng):
     network.layers["Affine1"].b = np.ones(3, np.float32)
     with pytest.raises(ValueError, match="b must have one value for each of the"):
         network.gradient(np.ones((1, 2, 6, 11), np.float32), [0])
+
+
+# ---- batch normalization with relu and an added branch
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("added", [False, True])
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("fixed", [False, True])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (9, 5),
+        (40, 3, 1, 1),
+        (3, 700),  # features of two pieces of work
+        (70, 9, 7, 7),  # more rows than a piece of a column has
+        (2, 33, 5, 13),  # 65 pixels: masks that are not whole words
+        (3, 2, 1, 513),  # one pixel more than a block of columns of float32
+        (4, 3, 31, 37),  # several blocks of columns
+    ],
+)
+def test_normalization_with_a_branch_and_relu_has_the_bits_of_its_parts(
+    shape, fixed, relu, added, dtype, cpu_level, num_threads, rng
+):
+    x, branch, dout = (rng.standard_normal(shape).astype(dtype) for _ in range(3))
+    gamma, beta, mean = (rng.standard_normal(shape[1]).astype(dtype) for _ in range(3))
+    given = (mean.astype(float), rng.uniform(0.5, 2, shape[1])) if fixed else None
+    door = normalization.batch_door(1e-5, fixed)
+    expected, *statistics = functional.batch_normalization(
+        x, gamma, beta, *(given or ()), eps=1e-5, return_statistics=True
+    )
+    if added:
+        expected = functional.add(expected, branch)
+    part = dout
+    if relu:
+        expected = functional.relu(expected)
+        part = functional.relu_backward(dout, expected)
+    gradients = functional.batch_normalization_backward(part, x, gamma, *statistics, eps=1e-5, fixed=fixed)
+    out, mean, var, mask = normalization.run_normalization_and_relu(
+        door, x, gamma, beta, given, branch if added else None, relu
+    )
+    assert out.tobytes() == expected.tobytes()
+    for masked in (None, np.empty_like(dout)) if relu else (None,):
+        found = normalization.run_normalization_backward(door, dout, x, gamma, mean, var, True, mask, masked)
+        for got, wanted in zip(found, gradients, strict=True):
+            assert got.tobytes() == wanted.tobytes()
+        assert masked is None or masked.tobytes() == part.tobytes()
+
+
+def residual(rng, dtype="float32"):
+    """A network in which normalization runs with relu, with a branch, with both, and by itself."""
+
+    def conv(**settings):
+        return Convolution(filters=5, size=3, pad="same", init=0.3, **settings)
+
+    projected = Residual([conv(), BatchNormalization(), Relu(), conv(), BatchNormalization()],
+                         [Convolution(filters=5, size=1, init=0.5), BatchNormalization()])  # fmt: skip
+    layers = {
+        "Norm0": BatchNormalization(),
+        "Conv1": conv(),
+        "Norm1": BatchNormalization(),
+        "Relu1": Relu(),
+        "Block1": projected,
+        "Relu2": Relu(),
+        "Block2": Residual([conv(), BatchNormalization()]),
+        "Conv2": conv(),
+        "Block3": Residual([BatchNormalization()]),
+        "Relu3": Relu(),
+        "Pool": GlobalAveragePooling(),
+        "Affine1": Affine(units=6),
+        "Norm2": BatchNormalization(),
+        "Relu4": Relu(),
+        "Affine2": Affine(units=3),
+    }
+    network = Network(layers, (2, 6, 7), dtype=dtype, seed=1)
+    for name, value in network.state_dict().items():
+        value += np.abs(rng.standard_normal(value.shape)) if "var" in name else 0.3 * rng.standard_normal(value.shape)
+    return network
+
+
+def gradients_of(network):
+    """Return what the last pass left, by the layer's name and the parameter's."""
+    layers = nested(network.layers)
+    return {f"{name}.{p}": getattr(layer, f"d{p}") for name, layer in layers for p in getattr(layer, "param_names", ())}
+
+
+def apart(network, x, t):
+    """Return the loss, the gradients and the arrays of a network of which each layer was run by itself."""
+    network = copy.deepcopy(network)
+    for layer in network.layers.values():
+        x = layer.forward(x, True) if getattr(layer, "takes_train_flg", False) else layer.forward(x)
+    loss = network.last_layer.forward(x, t)
+    dout = network.last_layer.backward()
+    for layer in reversed(network.layers.values()):
+        dout = layer.backward(dout)
+    return loss, gradients_of(network), network.state_dict()
+
+
+def together(network, x, t):
+    """Return the same of a pass of the network."""
+    network.gradient(x, t)
+    return network.last_layer.loss, gradients_of(network), network.state_dict()
+
+
+def some_digits(rng, dtype="float32", n=5):
+    return rng.standard_normal((n, 2, 6, 7)).astype(dtype), rng.integers(0, 3, n)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("frozen", [(), ("Norm1",), ("Block1.body.norm2", "Block3")])
+def test_normalization_with_what_follows_has_the_bits_of_the_layers(dtype, frozen, cpu_level, num_threads, rng):
+    network = residual(rng, dtype)
+    if frozen:
+        network.freeze(*frozen)
+    x, t = some_digits(rng, dtype)
+    loss, gradients, state = apart(network, x, t)
+    found_loss, found, found_state = together(network, x, t)
+    assert found_loss == loss
+    assert found.keys() == gradients.keys()
+    for name, value in found.items():
+        if name.startswith(frozen):
+            continue
+        # The pass runs an affine layer and relu together as well, and adds up its bias gradient in another order.
+        if name.startswith("Affine1"):
+            np.testing.assert_allclose(value, gradients[name], rtol=1e-4, atol=1e-6)
+        else:
+            assert value.tobytes() == gradients[name].tobytes(), name
+    for name, value in found_state.items():
+        assert value.tobytes() == state[name].tobytes(), name
+
+
+@pytest.mark.parametrize(
+    "frozen", [(), ("Block.body.conv1",), ("Block.body.conv1", "Block.body.norm1"), ("Block.shortcut.conv1",)]
+)
+@pytest.mark.parametrize("relu", [False, True])
+def test_a_block_that_comes_first_has_the_gradients_of_its_layers(relu, frozen, rng):
+    block = Residual([Convolution(filters=4, size=3, pad=1), BatchNormalization()], [Convolution(filters=4, size=1)])
+    layers = [("Block", block), *([Relu()] if relu else []), GlobalAveragePooling(), Affine(units=3)]
+    network = Network(layers, (2, 6, 7), seed=0)
+    x, t = some_digits(rng)
+    if frozen:
+        network.freeze(*frozen)
+    loss, gradients, _ = apart(network, x, t)
+    found_loss, found, _ = together(network, x, t)
+    assert found_loss == loss
+    for name, value in found.items():
+        if not name.startswith(frozen):
+            assert value.tobytes() == gradients[name].tobytes(), name
+
+
+def test_the_gradient_of_normalization_with_what_follows_agrees_with_central_differences(rng):
+    network = residual(rng, "float64")
+    x, t = some_digits(rng, "float64", 4)
+    numerical, gradients = network.numerical_gradient(x, t), network.gradient(x, t)
+    assert numerical.keys() == gradients.keys() == network.params.keys()
+    largest = max(np.abs(value).max() for value in numerical.values())
+    for name, value in gradients.items():  # a bias before normalization has a gradient of 0
+        assert np.abs(value - numerical[name]).max() <= 1e-6 * max(np.abs(numerical[name]).max(), largest), name
+
+
+NORMALIZED = ["Norm1", "Relu1", "Block1", "Block1.body.norm2", "Block1.shortcut.norm1", "Relu2", "Block3", "Relu3"]
+
+
+@pytest.mark.parametrize("name", NORMALIZED)
+@pytest.mark.parametrize("method", ["forward", "backward"])
+@pytest.mark.parametrize("where", ["object", "class"])
+def test_an_overridden_method_is_called_and_changes_nothing_else(name, method, where, rng, monkeypatch):
+    network = residual(rng)
+    x, t = some_digits(rng)
+    expected = copy.deepcopy(network).gradient(x, t)
+    network.gradient(x, t)
+    layer = dict(nested(network.layers))[name]
+    calls = []
+    original = getattr(type(layer), method)
+
+    def overridden(self, *arguments, **settings):
+        calls.append(self)
+        return original(self, *arguments, **settings)
+
+    if where == "class":
+        monkeypatch.setattr(type(layer), method, overridden)
+    else:
+        setattr(layer, method, overridden.__get__(layer))
+    found = network.gradient(x, t)
+    assert any(called is layer for called in calls)
+    for key, value in found.items():
+        assert value.tobytes() == expected[key].tobytes(), key
+
+
+@pytest.mark.parametrize("where", ["object", "class"])
+@pytest.mark.parametrize("method", ["join", "split"])
+def test_a_block_that_joins_or_splits_in_its_own_way_is_run_so(method, where, rng, monkeypatch):
+    network = residual(rng)
+    x, t = some_digits(rng)
+    _, before, _ = together(network, x, t)
+    block = network.layers["Block3"]
+    changed = {
+        "join": lambda self, outs: outs[0] + 2 * outs[1],
+        "split": lambda self, dout, shapes: (dout, 2 * dout),
+    }[method]
+    if where == "class":
+        monkeypatch.setattr(Residual, method, changed)
+    else:
+        setattr(block, method, changed.__get__(block))
+    loss, gradients, _ = apart(network, x, t)
+    found_loss, found, _ = together(network, x, t)
+    assert found_loss == loss
+    assert not np.array_equal(found["Conv1.W"], before["Conv1.W"])
+    np.testing.assert_array_equal(found["Conv1.W"], gradients["Conv1.W"])
+
+
+class Halved(BatchNormalization):
+    def forward(self, x, train_flg=None):
+        return super().forward(x, train_flg) / 2
+
+    def backward(self, dout, *, input_gradient=True):
+        return super().backward(dout / 2, input_gradient=input_gradient)
+
+
+class Leaky(Relu):
+    def forward(self, x):
+        return super().forward(x) + x / 10
+
+    def backward(self, dout, *, input_gradient=True):
+        return super().backward(dout) + dout / 10
+
+
+class Sum(Residual):
+    def join(self, outs):
+        return outs[0] - outs[1]
+
+    def split(self, dout, shapes):
+        return dout, -dout
+
+
+def halved(norm):
+    other = Halved(norm.gamma, norm.beta)
+    other.running_mean, other.running_var = norm.running_mean, norm.running_var
+    return other
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("Norm1", halved),
+        ("Relu1", lambda layer: Leaky()),
+        ("Relu2", lambda layer: Leaky()),
+        ("Block1", lambda layer: Sum(layer.body, layer.shortcut)),
+        ("Block1.body.norm2", halved),
+        ("Block2", lambda layer: Sum(layer.body)),
+        ("Block3", lambda layer: Residual([halved(layer.body["norm1"])])),
+    ],
+)
+def test_a_subclass_in_place_of_what_runs_with_normalization_is_run_as_it_is(name, other, rng):
+    network = residual(rng)
+    x, t = some_digits(rng)
+    _, before, _ = together(network, x, t)
+    stack, _, last = name.rpartition(".")
+    layers = network.layers if not stack else network.layers["Block1"].body
+    layers[last] = other(layers[last])
+    loss, gradients, _ = apart(network, x, t)
+    found_loss, found, _ = together(network, x, t)
+    assert found_loss == loss
+    assert not np.array_equal(found["Conv1.W"], before["Conv1.W"])
+    np.testing.assert_array_equal(found["Conv1.W"], gradients["Conv1.W"])
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_normalization_and_what_follows_keep_nothing_after_a_pass(frozen, rng):
+    network = residual(rng)
+    x, t = some_digits(rng)
+    out = x
+    for layer in network.layers.values():
+        out = layer.forward(out)
+    if frozen:
+        network.freeze()
+    network.gradient(x, t)
+    for name in NORMALIZED:
+        with pytest.raises(RuntimeError, match="before forward"):
+            dict(nested(network.layers))[name].backward(x)
+
+
+@pytest.mark.parametrize("name", ["Norm1.gamma", "Norm1.beta", "Block1.body.norm2.gamma", "Block3.body.norm1.beta"])
+def test_parameters_of_another_dtype_give_what_the_layers_give(name, rng):
+    network = residual(rng)
+    x, t = some_digits(rng)
+    layer, _, attribute = name.rpartition(".")
+    layer = dict(nested(network.layers))[layer]
+    setattr(layer, attribute, getattr(layer, attribute).astype(np.float64))
+    loss, gradients, _ = apart(network, x, t)
+    found_loss, found, _ = together(network, x, t)
+    assert found_loss == loss
+    for key, value in found.items():
+        assert value.dtype == gradients[key].dtype == (np.float64 if key == name else np.float32), key
+        np.testing.assert_allclose(value, gradients[key], rtol=1e-4, atol=1e-6, err_msg=key)
+
+
+def test_a_shortcut_of_another_shape_is_refused_as_the_block_refuses_it(rng):
+    network = residual(rng)
+    x, t = some_digits(rng)
+    network.layers["Block1"].shortcut["conv1"].stride = 2
+    with pytest.raises(ValueError, match="body and shortcut must give one shape"):
+        network.gradient(x, t)
+
+
+def test_a_gradient_of_another_shape_or_dtype_goes_back_through_normalization_and_relu_as_through_the_layers(rng):
+    class Wrong(SoftmaxWithLoss):
+        def backward(self, dout=1):
+            return super().backward(dout)[:, :2]
+
+    layers = [Affine(units=3), BatchNormalization(), Relu()]
+    x, t = rng.standard_normal((4, 5)).astype(np.float32), rng.integers(0, 3, 4)
+    with pytest.raises(ValueError, match=r"dout must have the output's shape \(4, 3\), got \(4, 2\)"):
+        Network(layers, (5,), last_layer=Wrong(), seed=0).gradient(x, t)
+
+    class Precise(SoftmaxWithLoss):
+        def backward(self, dout=1):
+            return super().backward(dout).astype(np.float64)
+
+    network = Network(layers, (5,), last_layer=Precise(), seed=0)
+    _, gradients, _ = apart(network, x, t)
+    for key, value in together(network, x, t)[1].items():
+        assert value.dtype == np.float32
+        np.testing.assert_allclose(value, gradients[key], rtol=1e-5, atol=1e-7, err_msg=key)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("seed", range(6))
+def test_no_number_tells_normalization_with_what_follows_from_the_layers(seed, dtype, cpu_level):
+    rng = np.random.default_rng(seed)
+    network = residual(rng, dtype)
+    x, t = some_digits(rng, dtype)
+    for array in (x, *network.params.values()):
+        chosen = rng.random(array.shape) < rng.choice([0, 0.002, 0.02])
+        array[chosen] = rng.choice(SPECIAL, np.count_nonzero(chosen))
+    network.last_layer = cconv.MeanSquaredError()
+    t = np.eye(3, dtype=dtype)[t]
+    with np.errstate(all="ignore"):
+        loss, gradients, state = apart(network, x, t)
+        found_loss, found, found_state = together(network, x, t)
+    np.testing.assert_array_equal(found_loss, loss)
+    for key in ("Conv1.W", "Norm0.gamma", "Norm1.beta", "Block1.shortcut.norm1.gamma"):
+        np.testing.assert_array_equal(found[key], gradients[key], err_msg=key)
+    for key, value in found_state.items():
+        np.testing.assert_array_equal(value, state[key], err_msg=key)

@@ -155,7 +155,7 @@ def test_wheel_holds_modules_and_stubs_but_no_sources(serial_wheel):
 
 
 def test_package_is_small(tmp_path):
-    """What a wheel of this build holds, zipped: at most 1.985 megabytes, for all levels of Linux on x86-64.
+    """What a wheel of this build holds, zipped: at most 1.995 megabytes, for all levels of Linux on x86-64.
 
     15 KB of that are for its metadata, which are not here.
     """
@@ -166,7 +166,7 @@ def test_package_is_small(tmp_path):
         for path in PACKAGE.rglob("*"):
             if path.suffix in (".py", ".pyi", ".so"):
                 archive.write(path, path.relative_to(PACKAGE))
-    assert (tmp_path / "package.zip").stat().st_size <= 1_970_000
+    assert (tmp_path / "package.zip").stat().st_size <= 1_980_000
 
 
 @needs_source_tree

@@ -27,6 +27,7 @@ __all__ = [
 # Nanoseconds that one thread takes for one value, roughly: it only decides when a second thread pays.
 # A fit: `python -m benchmarks.tune --only costs`.
 COST = 0.4
+UINT64 = np.dtype(np.uint64)
 
 
 @overload
@@ -432,17 +433,40 @@ def run_normalization(
 
     All arrays are as kernels take them.
     """
+    return run_normalization_and_relu(door, x, gamma, beta, given)[:3]
+
+
+def run_normalization_and_relu(
+    door: Door,
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    given: Sequence[Array] | None,
+    branch: Array | None = None,
+    relu: bool = False,
+    keep: bool = True,
+) -> tuple[Floats, Array, Array, Array | None]:
+    """Return what `run_normalization` does, and the mask that relu leaves for `run_normalization_backward`.
+
+    Of a batch, `branch` is added if it is given, of the output's shape and dtype, and relu applied with `relu`,
+    in the same pass. Without `relu`, or without `keep`, there is no mask.
+    """
     name, fitted = door
     shape, settings = fitted(x, gamma)
     if beta.shape != gamma.shape:
         raise ValueError(f"beta must have gamma's shape {gamma.shape}, got {beta.shape}")
     x, gamma, beta = promote(x, gamma, beta)
     mean, var = (np.zeros(shape), np.zeros(shape)) if given is None else _statistics(given[0], given[1], shape)
-    out = kernels.memory.empty(x.shape, x.dtype)
+    out, mask = kernels.memory.empty(x.shape, x.dtype), None
+    after: tuple[Any, ...] = ()
+    if branch is not None or relu:
+        if relu and keep:
+            mask = kernels.memory.empty((kernels.norm.batch_norm_mask_words(x, gamma.size, settings[0]),), UINT64)
+        after = branch, relu, mask
     if x.size:
         kernel = getattr(kernels.norm, name)
-        kernel(x, out, mean, var, gamma, beta, *settings, kernels.cpu.threads_for(COST * x.size))
-    return out, mean, var
+        kernel(x, out, mean, var, gamma, beta, *settings, kernels.cpu.threads_for(COST * x.size), *after)
+    return out, mean, var, mask
 
 
 def _backward(door, dout, x, gamma, mean, var, input_gradient):
@@ -453,9 +477,21 @@ def _backward(door, dout, x, gamma, mean, var, input_gradient):
 
 
 def run_normalization_backward(
-    door: Door, dout: Array, x: Array, gamma: Array, mean: Array, var: Array, input_gradient: bool
+    door: Door,
+    dout: Array,
+    x: Array,
+    gamma: Array,
+    mean: Array,
+    var: Array,
+    input_gradient: bool,
+    mask: Array | None = None,
+    masked: Array | None = None,
 ) -> Gradients:
-    """Return the gradients of `run_normalization`, each in the dtype of what it belongs to."""
+    """Return the gradients of `run_normalization`, each in the dtype of what it belongs to.
+
+    With the mask of a relu that followed, dout is the gradient of its output, in the output's dtype. What relu hands on
+    of it is then written to `masked`, an array like dout: the gradient of the branch that was added.
+    """
     name, fitted = door
     given = x, gamma
     shape, settings = fitted(x, gamma)
@@ -467,7 +503,8 @@ def run_normalization_backward(
     dgamma, dbeta = np.zeros(gamma.shape), np.zeros(gamma.shape)
     if x.size:
         kernel, threads = getattr(kernels.norm, f"{name}_backward"), kernels.cpu.threads_for(2 * COST * x.size)
-        kernel(dout, x, mean, var, gamma, dx, dgamma, dbeta, *settings, threads)
+        after = () if mask is None else (mask, masked)
+        kernel(dout, x, mean, var, gamma, dx, dgamma, dbeta, *settings, threads, *after)
     return in_dtype_of(given[0], dx), in_dtype_of(given[1], dgamma), in_dtype_of(given[1], dbeta)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from .._arrays import as_input, shape_of
 from .._checks import flag, positive, share
 from .._typing import Array, DType, Floats, MaybeFloats, Rng, Shape
-from ..functional.normalization import batch_door, run_normalization
+from ..functional.normalization import batch_door, run_normalization_and_relu
 from .layer import expect_channels
 from .normalization import Normalization
 
@@ -115,18 +115,25 @@ class BatchNormalization(Normalization):
         return 2 if alone and not self.frozen else 1
 
     def forward(self, x: ArrayLike, train_flg: bool | None = None) -> Floats:
-        if train_flg is None:
-            train_flg = self.training
-        train_flg = flag(train_flg, "train_flg") and not self.frozen
-        x = as_input(x, "x")
+        out, _, self._saved = self.run(as_input(x, "x"), self.training if train_flg is None else train_flg)
+        return out
+
+    def run(
+        self, x: Array, train_flg: bool, branch: Array | None = None, relu: bool = False, keep: bool = True
+    ) -> tuple[Floats, Array | None, tuple[Any, ...]]:
+        """Do what `forward` does, and what may follow in the same pass: add `branch`, and apply relu.
+
+        Return the output, the mask of relu, and what `run_back` takes.
+        """
         gamma, beta = self._scales()
         running = self._running()
-        door = batch_door(self.eps, not train_flg)
-        out, mean, var = run_normalization(door, x, gamma, beta, None if train_flg else running)
-        if train_flg:
+        fixed = not flag(train_flg, "train_flg") or self.frozen
+        door = batch_door(self.eps, fixed)
+        given = running if fixed else None
+        out, mean, var, mask = run_normalization_and_relu(door, x, gamma, beta, given, branch, relu, keep)
+        if not fixed:
             self.running_mean, self.running_var = self._follow(running[0], mean), self._follow(running[1], var)
-        self._saved = door, x, gamma, mean, var
-        return out
+        return out, mask, (door, x, gamma, mean, var)
 
     def describe(self) -> dict[str, Any]:
         return {"momentum": self.momentum, **super().describe()}

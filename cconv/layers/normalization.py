@@ -63,9 +63,20 @@ class Normalization(Layer):
         return as_input(gamma, "gamma"), as_input(beta, "beta")
 
     def backward(self, dout: ArrayLike, *, input_gradient: bool = True) -> MaybeFloats:
-        door, x, gamma, mean, var = self._recall()
-        wanted = flag(input_gradient, "input_gradient")
-        dx, dgamma, dbeta = run_normalization_backward(door, as_input(dout, "dout"), x, gamma, mean, var, wanted)
+        return self.run_back(self._recall(), as_input(dout, "dout"), flag(input_gradient, "input_gradient"))
+
+    def run_back(
+        self,
+        saved: tuple[Any, ...],
+        dout: Array,
+        input_gradient: bool,
+        mask: MaybeFloats = None,
+        masked: MaybeFloats = None,
+    ) -> MaybeFloats:
+        """Do what `backward` does, from what a forward saved, and with the mask of a relu that followed."""
+        door, x, gamma, mean, var = saved
+        found = run_normalization_backward(door, dout, x, gamma, mean, var, input_gradient, mask, masked)
+        dx, dgamma, dbeta = found
         self.dgamma, self.dbeta = in_dtype_of(self.gamma, dgamma), in_dtype_of(self.beta, dbeta)
         return dx
 

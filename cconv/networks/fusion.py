@@ -5,6 +5,8 @@ one kernel together:
 
     Convolution, Relu, Pooling(2, 2, stride=2)    the convolution's output never exists for the whole batch
     Affine, Relu                                  one pass less
+    BatchNormalization, Relu                      one pass less, and one less back
+    Residual that ends with a normalization       that adds the shortcut, and applies relu if it follows
 
 Their forward has the bits of the layers run one by one, for any input; only the sign of a NaN, which arithmetic leaves
 open, may be another. Which of them run together follows from their kinds and settings alone: an error of a kernel, or
@@ -14,23 +16,25 @@ overridden, on its class or on the object, is run as it is.
 
 from functools import partial
 
+from .. import kernels
 from .._arrays import as_input, in_dtype_of, promote
 from ..functional import activation
 from ..functional.affine import run_affine, run_affine_backward
 from ..functional.fused import run_convolution_relu_max_pool, run_convolution_relu_max_pool_backward
-from ..layers import Affine, Convolution, Pooling, Relu
+from ..functional.joining import run_add
+from ..layers import Affine, BatchNormalization, Convolution, Pooling, Relu, Residual
 from ..layers.affine import as_rows
 from ..layers.branches import Branches
 from ..layers.layer import weights_of
-from ..layers.stack import call, step_back
+from ..layers.stack import backward, call, step_back, trains
 
 __all__ = ["forward"]
 
 # The methods that the kernels stand for.
-AFFINE, CONVOLUTION, POOLING, RELU = (
-    (kind, kind.forward, kind.backward) for kind in (Affine, Convolution, Pooling, Relu)
+AFFINE, CONVOLUTION, NORMALIZATION, POOLING, RELU, RESIDUAL = (
+    (kind, kind.forward, kind.backward) for kind in (Affine, Convolution, BatchNormalization, Pooling, Relu, Residual)
 )
-BRANCHES = Branches.forward
+BRANCHES, JOIN, SPLIT = Branches.forward, Residual.join, Residual.split
 
 
 def forward(layers, x, train_flg, keep=True):
@@ -39,14 +43,17 @@ def forward(layers, x, train_flg, keep=True):
     The stacks inside of `Branches` are run so as well. Without `keep`, what only a backward pass would need is not
     computed where it can be left out, and there are no steps.
     """
-    layers = list(layers.values())
+    return _run(list(layers.values()), x, train_flg, keep)
+
+
+def _run(layers, x, train_flg, keep):
     steps = [] if keep else None
     inside = partial(forward, keep=keep)
     place = 0
     while place < len(layers):
         layer = layers[place]
         run = FUSED.get(type(layer))
-        done = None if run is None else run(layers, place, x, keep)
+        done = None if run is None else run(layers, place, x, train_flg, keep)
         if done is not None:
             group, x, step = done
         else:
@@ -65,6 +72,11 @@ def forward(layers, x, train_flg, keep=True):
 def _runs_branches(layer):
     """Say whether a layer is one of branches that are run by the forward it came with."""
     return getattr(type(layer), "forward", None) is BRANCHES and "forward" not in layer.__dict__
+
+
+def _joins_as_it_came(block):
+    own = block.__dict__
+    return Residual.join is JOIN and Residual.split is SPLIT and "join" not in own and "split" not in own
 
 
 def _plain(layer, methods):
@@ -86,7 +98,7 @@ def _halves(pool):
     return settings == (2, 2, 2, 0, 1, False) or pool.describe() == HALVING  # the first is quick, and usual
 
 
-def _convolution(layers, place, x, keep):
+def _convolution(layers, place, x, train_flg, keep):
     """Run a convolution, relu and pooling; return them, the output and the step back, or None where they do not fit."""
     if len(layers) < place + 3:
         return None
@@ -112,7 +124,7 @@ def _convolution_back(conv, out, argmax, x, W, settings, dout, input_gradient):
     return dx
 
 
-def _affine(layers, place, x, keep):
+def _affine(layers, place, x, train_flg, keep):
     """Run an affine layer and relu; return them, the output and the step back, or None where they do not fit."""
     if len(layers) < place + 2:
         return None
@@ -135,5 +147,65 @@ def _affine_back(layer, out, rows, shape, W, dout, input_gradient):
     return None if dx is None else dx.reshape(shape)
 
 
+def _normalization(layers, place, x, train_flg, keep):
+    """Run batch normalization and relu; return them, the output and the step back, or None where they do not fit."""
+    if len(layers) < place + 2:
+        return None
+    norm, rectifier = group = layers[place : place + 2]
+    if not (_plain(norm, NORMALIZATION) and _plain(rectifier, RELU)):
+        return None
+    out, mask, saved = norm.run(as_input(x, "x"), train_flg, relu=True, keep=keep)
+    if not keep:
+        return group, out, None
+    return group, out, partial(_normalization_back, norm, saved, mask, out.shape, out.dtype)
+
+
+def _normalization_back(norm, saved, mask, shape, dtype, dout, input_gradient):
+    return norm.run_back(saved, _gradient_of(dout, shape, dtype), input_gradient, mask)
+
+
+def _gradient_of(dout, shape, dtype):
+    dout = as_input(dout, "dout")
+    if dout.shape != shape:
+        raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
+    return dout.astype(dtype, copy=False)
+
+
+def _residual(layers, place, x, train_flg, keep):
+    """Run a residual block whose body ends with batch normalization, which adds the shortcut, and relu if it follows.
+
+    Return them, the output and the step back, or None where they do not fit.
+    """
+    block = layers[place]
+    body = list(block.body.values())
+    if not (_plain(block, RESIDUAL) and _joins_as_it_came(block) and body and _plain(body[-1], NORMALIZATION)):
+        return None
+    norm = body[-1]
+    x = as_input(x, "x")
+    before, steps = _run(body[:-1], x, train_flg, keep)
+    branch, branch_steps = _run(list(block.shortcut.values()), x, train_flg, keep)
+    before, branch = as_input(before, "x"), as_input(branch, "the output of 'shortcut'")
+    alike = branch.shape == before.shape and branch.dtype == promote(before, *norm._scales())[0].dtype
+    relu = alike and place + 1 < len(layers) and _plain(layers[place + 1], RELU)
+    out, mask, saved = norm.run(before, train_flg, branch if alike else None, relu, keep)
+    if not alike:
+        out = block.join((out, branch))
+    group = layers[place : place + 1 + relu]
+    if not keep:
+        return group, out, None
+    return group, out, partial(_residual_back, norm, saved, mask, steps, branch_steps, out.shape, out.dtype, x.dtype)
+
+
+def _residual_back(norm, saved, mask, steps, branch_steps, shape, out_dtype, dtype, dout, input_gradient):
+    dout = _gradient_of(dout, shape, out_dtype)
+    part = dout if mask is None else kernels.memory.empty(shape, out_dtype)
+    wanted = input_gradient or any(trains(group) for group, _ in steps)
+    dx = norm.run_back(saved, dout, wanted, mask, None if mask is None else part)
+    dx = backward(steps, dx, input_gradient)
+    part = backward(branch_steps, part, input_gradient)
+    return run_add(as_input(dx, "dx"), as_input(part, "dx")).astype(dtype, copy=False) if input_gradient else None
+
+
 HALVING = Pooling(2, 2, stride=2).describe()
-FUSED = {Convolution: _convolution, Affine: _affine}  # by the first layer of a group
+# By the first layer of a group.
+FUSED = {Affine: _affine, BatchNormalization: _normalization, Convolution: _convolution, Residual: _residual}

@@ -36,18 +36,6 @@ CCONV_INLINE NAME(vec) NAME(normalized)(NAME(vec) x, NAME(vec) centre, NAME(vec)
     return NAME(fma)(NAME(sub)(x, centre), scale, shift);
 }
 
-CCONV_INLINE NAME(vec) NAME(rectified)(NAME(vec) x)
-{
-#if defined(__GNUC__)
-    return NAME(mask_and)(x, ~(x <= NAME(broadcast)(0)));
-#else
-    T lane[LANES];
-    NAME(store)(lane, x);
-    for (int l = 0; l < LANES; l++) lane[l] = lane[l] <= 0 ? 0 : lane[l];
-    return NAME(load)(lane);
-#endif
-}
-
 /* Finish a vector of outputs of channel c, of which the first `count` count; the first is output `at` of the array. */
 CCONV_INLINE NAME(vec) NAME(finished)(NAME(vec) x, const conv_finish *after, ptrdiff_t c, ptrdiff_t at, ptrdiff_t count)
 {

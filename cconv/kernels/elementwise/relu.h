@@ -42,7 +42,7 @@ static void NAME(relu_masked_backward)(const T *dout, const uint64_t *mask, ptrd
         const uint64_t word = *mask++;
         ptrdiff_t i = 0;
         for (; i + LANES <= count; i += LANES)
-            NAME(store)(dx + i, NAME(mask_and)(NAME(load)(dout + i), NAME(mask_of_bits)((uint32_t)(word >> i))));
+            NAME(store)(dx + i, NAME(bits_and)(NAME(load)(dout + i), (uint32_t)(word >> i)));
         for (; i < count; i++) dx[i] = word >> i & 1 ? dout[i] : 0;
     }
 }

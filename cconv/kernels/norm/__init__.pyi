@@ -13,8 +13,12 @@ def batch_norm(
     eps: float,
     fixed: bool,
     num_threads: int,
+    branch: NDArray[Any] | None = None,
+    relu: bool = False,
+    mask: NDArray[Any] | None = None,
     /,
 ) -> None: ...
+def batch_norm_mask_words(x: NDArray[Any], features: int, pixels: int, /) -> int: ...
 def batch_norm_table(
     mean: NDArray[Any],
     var: NDArray[Any],
@@ -37,6 +41,8 @@ def batch_norm_backward(
     eps: float,
     fixed: bool,
     num_threads: int,
+    mask: NDArray[Any] | None = None,
+    masked: NDArray[Any] | None = None,
     /,
 ) -> None: ...
 def group_norm(

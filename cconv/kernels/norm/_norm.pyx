@@ -13,6 +13,9 @@
 # so are the activations of images where each has a gamma of its own. Layer normalization (Ba, Kiros and Hinton, arXiv
 # 1607.06450) is one group with P = 1.
 #
+# Of a batch, another array may be added to out, and relu applied to that, in the same pass. What relu does to the
+# gradient is then kept as a bit for each value; backward applies it to dout in its own two passes.
+#
 # Arrays are contiguous; mean and var, which forward leaves and backward takes, are float64, as are dgamma and dbeta.
 # The loops are in norm.h. A piece of work is some features of the batch, or one group of one sample; backward of groups
 # adds up dgamma and dbeta over a fixed set of samples, of which blocks go to long sums (sums.h). Nothing is
@@ -23,6 +26,7 @@
 
 cimport numpy as cnp
 from cython cimport floating
+from libc.stdint cimport uint64_t
 from libc.string cimport memset
 
 from cconv.kernels.runtime._threads cimport Pieces, run_job, take_piece
@@ -46,6 +50,11 @@ cdef struct Job:
     double* var
     const void* gamma
     const void* beta
+    const void* branch   # what is added, or NULL
+    bint relu            # whether that follows
+    uint64_t* mask       # of relu, or NULL; pieces of work have `words` each, of a sample
+    void* masked         # OUT, dout where the mask says so, or NULL
+    Py_ssize_t words
     double* dgamma
     double* dbeta
     Py_ssize_t N, F      # samples and features of the batch,
@@ -68,24 +77,28 @@ cdef extern from "norm/norm.h" nogil:
     double norm_scale(double var, double eps) noexcept
     Py_ssize_t piece_float(Py_ssize_t P) noexcept
     Py_ssize_t piece_double(Py_ssize_t P) noexcept
+    Py_ssize_t piece_words_float(Py_ssize_t P) noexcept
+    Py_ssize_t piece_words_double(Py_ssize_t P) noexcept
     void measure_float(const float* x, Py_ssize_t N, Py_ssize_t pitch, Py_ssize_t features, Py_ssize_t P, double* mean,
                        double* var, double* scratch) noexcept
     void measure_double(const double* x, Py_ssize_t N, Py_ssize_t pitch, Py_ssize_t features, Py_ssize_t P,
                         double* mean, double* var, double* scratch) noexcept
     void batch_forward_float(const float* x, float* out, const double* mean, const double* var, const float* gamma,
-                             const float* beta, Py_ssize_t N, Py_ssize_t pitch, Py_ssize_t features, Py_ssize_t P,
+                             const float* beta, const float* branch, bint relu, uint64_t* mask,
+                             Py_ssize_t mask_pitch, Py_ssize_t N, Py_ssize_t pitch, Py_ssize_t features, Py_ssize_t P,
                              double eps, double* scratch) noexcept
     void batch_forward_double(const double* x, double* out, const double* mean, const double* var, const double* gamma,
-                              const double* beta, Py_ssize_t N, Py_ssize_t pitch, Py_ssize_t features, Py_ssize_t P,
+                              const double* beta, const double* branch, bint relu, uint64_t* mask,
+                              Py_ssize_t mask_pitch, Py_ssize_t N, Py_ssize_t pitch, Py_ssize_t features, Py_ssize_t P,
                               double eps, double* scratch) noexcept
     void batch_backward_float(const float* dout, const float* x, const double* mean, const double* var,
-                              const float* gamma, float* dx, double* dgamma, double* dbeta, Py_ssize_t N,
-                              Py_ssize_t pitch, Py_ssize_t features, Py_ssize_t P, double eps, bint fixed,
-                              double* scratch) noexcept
+                              const float* gamma, const uint64_t* mask, Py_ssize_t mask_pitch, float* masked,
+                              float* dx, double* dgamma, double* dbeta, Py_ssize_t N, Py_ssize_t pitch,
+                              Py_ssize_t features, Py_ssize_t P, double eps, bint fixed, double* scratch) noexcept
     void batch_backward_double(const double* dout, const double* x, const double* mean, const double* var,
-                               const double* gamma, double* dx, double* dgamma, double* dbeta, Py_ssize_t N,
-                               Py_ssize_t pitch, Py_ssize_t features, Py_ssize_t P, double eps, bint fixed,
-                               double* scratch) noexcept
+                               const double* gamma, const uint64_t* mask, Py_ssize_t mask_pitch, double* masked,
+                               double* dx, double* dgamma, double* dbeta, Py_ssize_t N, Py_ssize_t pitch,
+                               Py_ssize_t features, Py_ssize_t P, double eps, bint fixed, double* scratch) noexcept
     void group_forward_float(const float* x, float* out, double* mean, double* var, const float* gamma,
                              const float* beta, Py_ssize_t K, Py_ssize_t P, double eps) noexcept
     void group_forward_double(const double* x, double* out, double* mean, double* var, const double* gamma,
@@ -98,63 +111,81 @@ cdef extern from "norm/norm.h" nogil:
                                double eps) noexcept
 
 
-cdef void some_features(const floating* x, floating* out, const floating* gamma, const floating* beta, Job* job,
-                        Pieces* pieces, int slot) noexcept nogil:
-    cdef Py_ssize_t N = job.N, F = job.F, P = job.P, c, f, count
+cdef inline Py_ssize_t count_pieces(Job* job) noexcept nogil:
+    return (job.F + job.piece - 1) // job.piece
+
+
+cdef inline Py_ssize_t mask_pitch_of(Job* job) noexcept nogil:
+    return count_pieces(job) * job.words
+
+
+cdef void some_features(const floating* x, floating* out, const floating* gamma, const floating* beta,
+                        const floating* branch, Job* job, Pieces* pieces, int slot) noexcept nogil:
+    cdef Py_ssize_t N = job.N, F = job.F, P = job.P, mask_pitch = mask_pitch_of(job), c, f, count
     cdef double* mean
     cdef double* var
+    cdef uint64_t* mask
+    cdef const floating* added
     cdef double* mine = job.scratch + slot * NORM_ROOM
     while (c := take_piece(pieces, slot)) >= 0:
         f = c * job.piece
         count = min(job.piece, F - f)
         mean, var = job.mean + f, job.var + f
+        mask = NULL if job.mask == NULL else job.mask + c * job.words
+        added = branch
+        if branch != NULL:
+            added = branch + f * P
         if floating is float:
             if not job.fixed:
                 measure_float(x + f * P, N, F * P, count, P, mean, var, mine)
-            batch_forward_float(x + f * P, out + f * P, mean, var, gamma + f, beta + f, N, F * P, count, P, job.eps,
-                                mine)
+            batch_forward_float(x + f * P, out + f * P, mean, var, gamma + f, beta + f, added, job.relu, mask,
+                                mask_pitch, N, F * P, count, P, job.eps, mine)
         else:
             if not job.fixed:
                 measure_double(x + f * P, N, F * P, count, P, mean, var, mine)
-            batch_forward_double(x + f * P, out + f * P, mean, var, gamma + f, beta + f, N, F * P, count, P, job.eps,
-                                 mine)
+            batch_forward_double(x + f * P, out + f * P, mean, var, gamma + f, beta + f, added, job.relu, mask,
+                                 mask_pitch, N, F * P, count, P, job.eps, mine)
 
 
 cdef void features(void* given, Pieces* pieces, int slot) noexcept nogil:
     cdef Job* job = <Job*>given
     if job.single:
-        some_features(<const float*>job.x, <float*>job.out, <const float*>job.gamma, <const float*>job.beta, job,
-                      pieces, slot)
+        some_features(<const float*>job.x, <float*>job.out, <const float*>job.gamma, <const float*>job.beta,
+                      <const float*>job.branch, job, pieces, slot)
     else:
-        some_features(<const double*>job.x, <double*>job.out, <const double*>job.gamma, <const double*>job.beta, job,
-                      pieces, slot)
+        some_features(<const double*>job.x, <double*>job.out, <const double*>job.gamma, <const double*>job.beta,
+                      <const double*>job.branch, job, pieces, slot)
 
 
-cdef void some_feature_gradients(const floating* dout, const floating* x, const floating* gamma, floating* dx, Job* job,
-                                 Pieces* pieces, int slot) noexcept nogil:
-    cdef Py_ssize_t N = job.N, F = job.F, P = job.P, c, f, count
+cdef void some_feature_gradients(const floating* dout, const floating* x, const floating* gamma, floating* masked,
+                                 floating* dx, Job* job, Pieces* pieces, int slot) noexcept nogil:
+    cdef Py_ssize_t N = job.N, F = job.F, P = job.P, mask_pitch = mask_pitch_of(job), c, f, count
     cdef floating* target
+    cdef floating* left
+    cdef const uint64_t* mask
     cdef double* mine = job.scratch + slot * NORM_ROOM
     while (c := take_piece(pieces, slot)) >= 0:
         f = c * job.piece
         count = min(job.piece, F - f)
         target = NULL if dx == NULL else dx + f * P
+        left = NULL if masked == NULL else masked + f * P
+        mask = NULL if job.mask == NULL else job.mask + c * job.words
         if floating is float:
-            batch_backward_float(dout + f * P, x + f * P, job.mean + f, job.var + f, gamma + f, target, job.dgamma + f,
-                                 job.dbeta + f, N, F * P, count, P, job.eps, job.fixed, mine)
+            batch_backward_float(dout + f * P, x + f * P, job.mean + f, job.var + f, gamma + f, mask, mask_pitch, left,
+                                 target, job.dgamma + f, job.dbeta + f, N, F * P, count, P, job.eps, job.fixed, mine)
         else:
-            batch_backward_double(dout + f * P, x + f * P, job.mean + f, job.var + f, gamma + f, target, job.dgamma + f,
-                                  job.dbeta + f, N, F * P, count, P, job.eps, job.fixed, mine)
+            batch_backward_double(dout + f * P, x + f * P, job.mean + f, job.var + f, gamma + f, mask, mask_pitch, left,
+                                  target, job.dgamma + f, job.dbeta + f, N, F * P, count, P, job.eps, job.fixed, mine)
 
 
 cdef void feature_gradients(void* given, Pieces* pieces, int slot) noexcept nogil:
     cdef Job* job = <Job*>given
     if job.single:
-        some_feature_gradients(<const float*>job.dout, <const float*>job.x, <const float*>job.gamma, <float*>job.out,
-                               job, pieces, slot)
+        some_feature_gradients(<const float*>job.dout, <const float*>job.x, <const float*>job.gamma,
+                               <float*>job.masked, <float*>job.out, job, pieces, slot)
     else:
         some_feature_gradients(<const double*>job.dout, <const double*>job.x, <const double*>job.gamma,
-                               <double*>job.out, job, pieces, slot)
+                               <double*>job.masked, <double*>job.out, job, pieces, slot)
 
 
 cdef void some_groups(const floating* x, floating* out, const floating* gamma, const floating* beta, Job* job,
@@ -246,6 +277,8 @@ cdef Job feature_job(cnp.ndarray x, cnp.ndarray out, cnp.ndarray mean, cnp.ndarr
     job.mean, job.var = <double*>cnp.PyArray_DATA(mean), <double*>cnp.PyArray_DATA(var)
     job.N, job.F, job.P, job.eps, job.fixed = x.shape[0], cnp.PyArray_SIZE(gamma), pixels, eps, fixed
     job.piece = piece_float(pixels) if job.single else piece_double(pixels)
+    job.words = piece_words_float(pixels) if job.single else piece_words_double(pixels)
+    job.branch, job.relu, job.mask, job.masked = NULL, False, NULL, NULL
     return job
 
 
@@ -257,14 +290,34 @@ cdef Job group_job(cnp.ndarray x, cnp.ndarray out, cnp.ndarray mean, cnp.ndarray
     return job
 
 
+cdef inline void* data_of(cnp.ndarray array):
+    return NULL if array is None else cnp.PyArray_DATA(array)
+
+
+def batch_norm_mask_words(cnp.ndarray x, Py_ssize_t features, Py_ssize_t pixels, /):
+    """Return how many values of uint64 the mask of a relu after `batch_norm` takes."""
+    cdef Py_ssize_t piece, words
+    if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT:
+        piece, words = piece_float(pixels), piece_words_float(pixels)
+    else:
+        piece, words = piece_double(pixels), piece_words_double(pixels)
+    return x.shape[0] * ((features + piece - 1) // piece) * words
+
+
 def batch_norm(cnp.ndarray x, cnp.ndarray out, cnp.ndarray mean, cnp.ndarray var, cnp.ndarray gamma, cnp.ndarray beta,
-               Py_ssize_t pixels, double eps, bint fixed, int num_threads, /):
-    """Write mean and var, unless they are fixed, and the normalised x, which has N rows, into out."""
+               Py_ssize_t pixels, double eps, bint fixed, int num_threads, cnp.ndarray branch=None, bint relu=False,
+               cnp.ndarray mask=None, /):
+    """Write mean and var, unless they are fixed, and the normalised x, which has N rows, into out.
+
+    branch, of x's shape, is added to it where it is given. With relu that follows; its mask has `batch_norm_mask_words`
+    values, and is written where it is given.
+    """
     cdef Job job = feature_job(x, out, mean, var, gamma, pixels, eps, fixed)
     cdef cnp.ndarray scratch = empty((NORM_ROOM * num_threads,), mean.dtype)
     job.beta, job.scratch = cnp.PyArray_DATA(beta), <double*>cnp.PyArray_DATA(scratch)
+    job.branch, job.relu, job.mask = data_of(branch), relu, <uint64_t*>data_of(mask)
     with nogil:
-        run_job(features, &job, (job.F + job.piece - 1) // job.piece, num_threads)
+        run_job(features, &job, count_pieces(&job), num_threads)
 
 
 cdef inline double number(cnp.ndarray values, Py_ssize_t i) noexcept:
@@ -302,14 +355,18 @@ def batch_norm_table(cnp.ndarray mean, cnp.ndarray var, cnp.ndarray gamma, cnp.n
 
 def batch_norm_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray mean, cnp.ndarray var, cnp.ndarray gamma,
                         cnp.ndarray dx, cnp.ndarray dgamma, cnp.ndarray dbeta, Py_ssize_t pixels, double eps,
-                        bint fixed, int num_threads, /):
-    """Write the gradients into dgamma, dbeta and, unless it is None, dx."""
+                        bint fixed, int num_threads, cnp.ndarray mask=None, cnp.ndarray masked=None, /):
+    """Write the gradients into dgamma, dbeta and, unless it is None, dx.
+
+    mask is that of the relu that followed, where one did; what it leaves of dout is written to masked, if given.
+    """
     cdef Job job = feature_job(x, dx, mean, var, gamma, pixels, eps, fixed)
     cdef cnp.ndarray scratch = empty((NORM_ROOM * num_threads,), mean.dtype)
     job.dout, job.scratch = cnp.PyArray_DATA(dout), <double*>cnp.PyArray_DATA(scratch)
     job.dgamma, job.dbeta = <double*>cnp.PyArray_DATA(dgamma), <double*>cnp.PyArray_DATA(dbeta)
+    job.mask, job.masked = <uint64_t*>data_of(mask), data_of(masked)
     with nogil:
-        run_job(feature_gradients, &job, (job.F + job.piece - 1) // job.piece, num_threads)
+        run_job(feature_gradients, &job, count_pieces(&job), num_threads)
 
 
 def group_norm(cnp.ndarray x, cnp.ndarray out, cnp.ndarray mean, cnp.ndarray var, cnp.ndarray gamma, cnp.ndarray beta,

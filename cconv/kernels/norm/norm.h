@@ -13,6 +13,10 @@
  * Vectors have 64 bytes at every level, whatever the registers are: the order of additions, and so the bits, are those
  * of 64 / sizeof(T) sums side by side.
  *
+ * Relu may follow batch normalization, and another array, `branch`, may be added in between: in the same pass, while a
+ * row is in registers. A bit for each value then says where the gradient passes. Each piece of features has `words` words
+ * of 64 bits for each sample, which begin with its first value.
+ *
  * Batch normalization has its buffers in `scratch`: NORM_ROOM doubles that belong to one thread.
  *
  * This is C for `restrict`: without the promise that arrays do not overlap GCC checks each pair of them in each row.
@@ -27,6 +31,9 @@
  *     gamma, beta   IN, one for each feature
  *     dgamma, dbeta OUT, one for each feature
  *     eps           what is added to a variance
+ *     branch        IN, as x; NULL where there is none
+ *     mask          bits of the first sample, OUT in forward and IN in backward; NULL where nobody asks, or no relu
+ *     mask_pitch    words from one sample to the next
  */
 #ifndef CCONV_NORM_H
 #define CCONV_NORM_H
@@ -34,6 +41,7 @@
 #include <math.h>
 
 #include "vector/sums.h"
+#include "vector/zeros.h"
 
 /* Laws: they follow from the first cache, and from the lengths of sums. */
 #define NORM_BYTES 2048 /* of a block of columns: all that a row needs beside x stays in the first cache */
@@ -41,6 +49,7 @@
 #define NORM_CHUNK ((ptrdiff_t)(8192 / sizeof(T))) /* and values of a row: SUM_BLOCK blocks of pairs of vectors */
 #define NORM_COLUMNS (NORM_BYTES / 4)              /* the most columns of a block */
 #define NORM_ROOM (11 * NORM_COLUMNS) /* in double precision: five numbers for each column, and rows beside them */
+#define NORM_WORD 64                       /* bits of a word of a mask; a block of columns has whole ones */
 
 static inline ptrdiff_t norm_min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
@@ -82,6 +91,7 @@ static inline double norm_variance(const norm_moments *all)
 #include "vector/vector.h"
 #undef LANES
 #define LANES (VEC_BYTES / T_BYTES)
+#define STEP (VECTOR_BYTES / T_BYTES) /* lanes of the level's registers: NAME(vec) */
 
 #define BLOCK (NORM_BYTES / T_BYTES) /* columns of a block, */
 #define ROOM (BLOCK + LANES)         /* and what a row of it has room for: whole vectors are read and written */
@@ -118,15 +128,25 @@ CCONV_NOINLINE void NAME(add_deviations)(const T *x, const T *end, ptrdiff_t pit
     }
 }
 
-/* sum += dout, products += dout * (x - mean); dout ends at `dout_end` and x at `end`. */
-CCONV_NOINLINE void NAME(add_products)(const T *dout, const T *dout_end, const T *x, const T *end, ptrdiff_t pitch,
-                                       ptrdiff_t rows, const T *mean, ptrdiff_t n, T *sum, T *products)
+/* The bits of a mask from bit i on; i is a multiple of a vector's lanes. */
+CCONV_INLINE uint32_t NAME(bits_at)(const uint64_t *mask, ptrdiff_t i)
+{
+    return (uint32_t)(mask[i / NORM_WORD] >> i % NORM_WORD);
+}
+
+/* sum += dout, products += dout * (x - mean); dout ends at `dout_end` and x at `end`. dout is what a mask leaves of it,
+ * which is written to `masked`, an array like dout; both may be NULL. */
+CCONV_INLINE void NAME(add_some_products)(const T *dout, const T *dout_end, const uint64_t *mask, ptrdiff_t mask_pitch,
+                                          T *masked, const T *x, const T *end, ptrdiff_t pitch, ptrdiff_t rows,
+                                          const T *mean, ptrdiff_t n, T *sum, T *products)
 {
     for (ptrdiff_t i = 0; i < n; i += LANES) {
         const VEC(vec) centre = VEC(load)(mean + i);
         VEC(vec) s = VEC(broadcast)(0), p = VEC(broadcast)(0);
         for (ptrdiff_t r = 0; r < rows; r++) {
-            const VEC(vec) d = VEC(load_until)(dout + r * pitch + i, dout_end);
+            VEC(vec) d = VEC(load_until)(dout + r * pitch + i, dout_end);
+            if (mask) d = VEC(bits_and)(d, NAME(bits_at)(mask + r * mask_pitch, i));
+            if (masked) VEC(store_until)(masked + r * pitch + i, masked + r * pitch + n, d);
             s = VEC(add)(s, d);
             p = VEC(fma)(d, VEC(sub)(VEC(load_until)(x + r * pitch + i, end), centre), p);
         }
@@ -135,12 +155,61 @@ CCONV_NOINLINE void NAME(add_products)(const T *dout, const T *dout_end, const T
     }
 }
 
+/* Without a mask, with one, and with both. */
+CCONV_NOINLINE void NAME(add_products)(const T *dout, const T *dout_end, const T *x, const T *end, ptrdiff_t pitch,
+                                       ptrdiff_t rows, const T *mean, ptrdiff_t n, T *sum, T *products)
+{
+    NAME(add_some_products)(dout, dout_end, NULL, 0, NULL, x, end, pitch, rows, mean, n, sum, products);
+}
+
+CCONV_NOINLINE void NAME(add_masked_products)(const T *dout, const T *dout_end, const uint64_t *mask,
+                                              ptrdiff_t mask_pitch, T *masked, const T *x, const T *end,
+                                              ptrdiff_t pitch, ptrdiff_t rows, const T *mean, ptrdiff_t n, T *sum,
+                                              T *products)
+{
+    if (masked)
+        NAME(add_some_products)(dout, dout_end, mask, mask_pitch, masked, x, end, pitch, rows, mean, n, sum, products);
+    else
+        NAME(add_some_products)(dout, dout_end, mask, mask_pitch, NULL, x, end, pitch, rows, mean, n, sum, products);
+}
+
+/* What a mask leaves of a row of n values. */
+static inline void NAME(mask_row)(const T *dout, const uint64_t *mask, ptrdiff_t n, T *row)
+{
+    for (ptrdiff_t i = 0; i < n; i += STEP)
+        NAME(store_until)(row + i, row + n,
+                          NAME(bits_and)(NAME(load_until)(dout + i, dout + n), NAME(bits_at)(mask, i)));
+}
+
 /* out = (x - mean) * scale + shift, column by column */
 static inline void NAME(scale_row)(const T *CCONV_RESTRICT x, const T *CCONV_RESTRICT mean,
                                    const T *CCONV_RESTRICT scale, const T *CCONV_RESTRICT shift, ptrdiff_t n,
                                    T *CCONV_RESTRICT out)
 {
     for (ptrdiff_t i = 0; i < n; i++) out[i] = (x[i] - mean[i]) * scale[i] + shift[i];
+}
+
+/* The same of n columns, then the branch added, where there is one, and relu, which leaves its mask where there is one.
+ * Numbers of columns are read up to a whole vector. */
+static inline void NAME(finish_row)(const T *x, const T *mean, const T *scale, const T *shift, const T *branch, int relu,
+                                    ptrdiff_t n, T *out, uint64_t *mask)
+{
+    for (ptrdiff_t first = 0; first < n; first += NORM_WORD) {
+        const ptrdiff_t count = norm_min(NORM_WORD, n - first);
+        uint64_t word = 0;
+        for (ptrdiff_t i = first; i < first + count; i += STEP) {
+            NAME(vec) v = NAME(sub)(NAME(load_until)(x + i, x + n), NAME(load)(mean + i));
+            v = NAME(fma)(v, NAME(load)(scale + i), NAME(load)(shift + i));
+            if (branch) v = NAME(add)(v, NAME(load_until)(branch + i, branch + n));
+            if (relu) v = NAME(rectified)(v);
+            NAME(store_until)(out + i, out + n, v);
+            if (!mask) continue;
+            T lanes[STEP];
+            NAME(store)(lanes, v);
+            word |= NAME(nonzero)(lanes) << (i - first);
+        }
+        if (mask) mask[first / NORM_WORD] = word & (~(uint64_t)0 >> (NORM_WORD - count));
+    }
 }
 
 /* dx = dout * scale + ((x - mean) * slope + shift), column by column */
@@ -169,6 +238,9 @@ static inline void NAME(collect)(const T *row, ptrdiff_t features, ptrdiff_t spa
 
 /* How many features are one piece of work. */
 static inline ptrdiff_t NAME(piece)(ptrdiff_t P) { return P < BLOCK ? BLOCK / P : 1; }
+
+/* How many words the mask of a piece has for a sample. */
+static inline ptrdiff_t NAME(piece_words)(ptrdiff_t P) { return (NAME(piece)(P) * P + NORM_WORD - 1) / NORM_WORD; }
 
 /* The mean and the variance of some features. */
 static void NAME(measure)(const T *x, ptrdiff_t N, ptrdiff_t pitch, ptrdiff_t features, ptrdiff_t P, double *mean,
@@ -205,10 +277,11 @@ static void NAME(measure)(const T *x, ptrdiff_t N, ptrdiff_t pitch, ptrdiff_t fe
     }
 }
 
-/* Normalise some features. */
+/* Normalise some features, and add the branch and apply relu where they follow. */
 static void NAME(batch_forward)(const T *x, T *out, const double *mean, const double *var, const T *gamma,
-                                const T *beta, ptrdiff_t N, ptrdiff_t pitch, ptrdiff_t features, ptrdiff_t P,
-                                double eps, double *scratch)
+                                const T *beta, const T *branch, int relu, uint64_t *mask, ptrdiff_t mask_pitch,
+                                ptrdiff_t N, ptrdiff_t pitch, ptrdiff_t features, ptrdiff_t P, double eps,
+                                double *scratch)
 {
     T *const centre = (T *)scratch, *const scale = centre + BLOCK, *const shift = scale + BLOCK;
     double *const scales = (double *)(shift + BLOCK), *const shifts = scales + BLOCK;
@@ -221,19 +294,27 @@ static void NAME(batch_forward)(const T *x, T *out, const double *mean, const do
         NAME(repeat)(mean, features, span, centre);
         NAME(repeat)(scales, features, span, scale);
         NAME(repeat)(shifts, features, span, shift);
-        for (ptrdiff_t n = 0; n < N; n++)
-            NAME(scale_row)(x + n * pitch + c, centre, scale, shift, width, out + n * pitch + c);
+        for (ptrdiff_t n = 0; n < N; n++) {
+            const ptrdiff_t at = n * pitch + c;
+            if (branch || relu)
+                NAME(finish_row)(x + at, centre, scale, shift, branch ? branch + at : NULL, relu, width, out + at,
+                                 mask ? mask + n * mask_pitch + c / NORM_WORD : NULL);
+            else
+                NAME(scale_row)(x + at, centre, scale, shift, width, out + at);
+        }
     }
 }
 
-/* The gradients of some features. dx may be NULL. With `fixed`, mean and var do not depend on x. */
+/* The gradients of some features. dx may be NULL. With `fixed`, mean and var do not depend on x. What the mask leaves
+ * of dout is written to `masked`, an array like dout, unless that is NULL. */
 static void NAME(batch_backward)(const T *dout, const T *x, const double *mean, const double *var, const T *gamma,
-                                 T *dx, double *dgamma, double *dbeta, ptrdiff_t N, ptrdiff_t pitch, ptrdiff_t features,
-                                 ptrdiff_t P, double eps, int fixed, double *scratch)
+                                 const uint64_t *mask, ptrdiff_t mask_pitch, T *masked, T *dx, double *dgamma,
+                                 double *dbeta, ptrdiff_t N, ptrdiff_t pitch, ptrdiff_t features, ptrdiff_t P,
+                                 double eps, int fixed, double *scratch)
 {
     T *const centre = (T *)scratch, *const scale = centre + ROOM, *const slope = scale + ROOM;
-    T *const shift = slope + ROOM;
-    double *const scales = (double *)(shift + ROOM), *const slopes = scales + BLOCK;
+    T *const shift = slope + ROOM, *const row = shift + ROOM;
+    double *const scales = (double *)(row + ROOM), *const slopes = scales + BLOCK;
     double *const shifts = slopes + BLOCK, *const wide = shifts + BLOCK, *const dgamma_lost = wide + BLOCK;
     double *const dbeta_lost = dgamma_lost + BLOCK;
     const double count = (double)N * (double)P;
@@ -249,7 +330,13 @@ static void NAME(batch_backward)(const T *dout, const T *x, const double *mean, 
             memset(sum, 0, 2 * ROOM * sizeof(T)); /* and products */
             for (ptrdiff_t r = n; r < norm_min(n + NORM_ROWS, N); r += SUM_BLOCK) {
                 const ptrdiff_t at = r * pitch + c, rows = norm_min(SUM_BLOCK, norm_min(n + NORM_ROWS, N) - r);
-                NAME(add_products)(dout + at, dout + size, x + at, x + size, pitch, rows, centre, width, sum, products);
+                if (mask)
+                    NAME(add_masked_products)(dout + at, dout + size, mask + r * mask_pitch + c / NORM_WORD, mask_pitch,
+                                              masked ? masked + at : NULL, x + at, x + size, pitch, rows, centre,
+                                              width, sum, products);
+                else
+                    NAME(add_products)(dout + at, dout + size, x + at, x + size, pitch, rows, centre, width, sum,
+                                       products);
             }
             NAME(collect)(sum, features, span, wide, scales);
             NAME(collect)(products, features, span, wide, slopes);
@@ -275,10 +362,15 @@ static void NAME(batch_backward)(const T *dout, const T *x, const double *mean, 
         NAME(repeat)(shifts, features, span, shift);
         for (ptrdiff_t n = 0; n < N; n++) {
             const ptrdiff_t at = n * pitch + c;
+            const T *from = masked ? masked + at : dout + at;
+            if (mask && !masked) {
+                NAME(mask_row)(from, mask + n * mask_pitch + c / NORM_WORD, width, row);
+                from = row;
+            }
             if (fixed) /* x may be infinite: it has no part in this; slope and shift are 0 */
-                NAME(scale_row)(dout + at, slope, scale, shift, width, dx + at);
+                NAME(scale_row)(from, slope, scale, shift, width, dx + at);
             else
-                NAME(gradient_row)(dout + at, x + at, centre, scale, slope, shift, width, dx + at);
+                NAME(gradient_row)(from, x + at, centre, scale, slope, shift, width, dx + at);
         }
     }
 }
@@ -446,6 +538,7 @@ static void NAME(group_backward)(const T *dout, const T *x, double mean, double 
 
 #undef BLOCK
 #undef ROOM
+#undef STEP
 #undef VEC
 #undef VEC_BYTES
 #undef VEC_GROUP

@@ -16,6 +16,8 @@
  *     mask_last(count)               the last `count` lanes
  *     mask_of_bits(bits)             the lanes whose bits are set
  *     mask_and(v, mask)              v where the mask is set, else 0, whatever v holds there
+ *     bits_and(v, bits)              v where the lanes' bits are set, else 0
+ *     rectified(v)                   0 where v <= 0, else v: not a number stays
  *     reduce_add(v)                  the sum of the lanes, in one order
  *     even_lanes(a, b)               a0 a2 a4 ... b0 b2 ...
  *     odd_lanes(a, b)                a1 a3 a5 ... b1 b3 ...
@@ -186,6 +188,13 @@ CCONV_INLINE VEC(vec) VEC(fma)(VEC(vec) a, VEC(vec) b, VEC(vec) c)
     return c;
 }
 
+CCONV_INLINE VEC(vec) VEC(bits_and)(VEC(vec) v, uint32_t bits)
+{
+    CCONV_UNROLL
+    for (int i = 0; i < VEC_PARTS; i++) v.part[i] = NAME(bits_and)(v.part[i], bits >> i * (VECTOR_BYTES / T_BYTES));
+    return v;
+}
+
 CCONV_INLINE T VEC(reduce_add)(VEC(vec) v)
 {
     T lane[VEC_LANES];
@@ -211,6 +220,7 @@ CCONV_INLINE VEC(vec) VEC(fma)(VEC(vec) a, VEC(vec) b, VEC(vec) c) { return a * 
 
 CCONV_INLINE VEC(mask) VEC(greater)(VEC(vec) a, VEC(vec) b) { return a > b; }
 CCONV_INLINE VEC(vec) VEC(mask_and)(VEC(vec) v, VEC(mask) mask) { return (VEC(vec))((VEC(mask))v & mask); }
+CCONV_INLINE VEC(vec) VEC(rectified)(VEC(vec) v) { return VEC(mask_and)(v, ~(v <= VEC(broadcast)(0))); }
 
 CCONV_INLINE VEC(mask) VEC(mask_between)(ptrdiff_t first, ptrdiff_t end)
 {
@@ -309,6 +319,12 @@ CCONV_INLINE VEC(vec) VEC(mask_and)(VEC(vec) v, VEC(mask) mask)
     return v;
 }
 
+CCONV_INLINE VEC(vec) VEC(rectified)(VEC(vec) v)
+{
+    for (int l = 0; l < VEC_LANES; l++) v.lane[l] = v.lane[l] <= 0 ? 0 : v.lane[l];
+    return v;
+}
+
 CCONV_INLINE VEC(mask) VEC(mask_between)(ptrdiff_t first, ptrdiff_t end)
 {
     VEC(mask) mask;
@@ -333,6 +349,10 @@ CCONV_INLINE T VEC(reduce_add)(VEC(vec) v)
     return VEC_GROUP == 2 ? sum[0] + sum[1] : (sum[0] + sum[1]) + (sum[2 % VEC_GROUP] + sum[3 % VEC_GROUP]);
 }
 
+#endif
+
+#if !defined(__GNUC__) || VEC_BYTES <= VECTOR_BYTES
+CCONV_INLINE VEC(vec) VEC(bits_and)(VEC(vec) v, uint32_t bits) { return VEC(mask_and)(v, VEC(mask_of_bits)(bits)); }
 #endif
 
 CCONV_COLD VEC(vec) VEC(load_part)(const T *p, const T *end)
