@@ -115,15 +115,15 @@ class BatchNormalization(Normalization):
         return 2 if alone and not self.frozen else 1
 
     def forward(self, x: ArrayLike, train_flg: bool | None = None) -> Floats:
-        out, _, self._saved = self.run(as_input(x, "x"), self.training if train_flg is None else train_flg)
+        out, _, self._saved = self._run(as_input(x, "x"), self.training if train_flg is None else train_flg)
         return out
 
-    def run(
+    def _run(
         self, x: Array, train_flg: bool, branch: Array | None = None, relu: bool = False, keep: bool = True
     ) -> tuple[Floats, Array | None, tuple[Any, ...]]:
         """Do what `forward` does, and what may follow in the same pass: add `branch`, and apply relu.
 
-        Return the output, the mask of relu, and what `run_back` takes.
+        Return the output, the mask of relu, and what `_run_backward` takes.
         """
         gamma, beta = self._scales()
         running = self._running()

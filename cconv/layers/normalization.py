@@ -63,9 +63,9 @@ class Normalization(Layer):
         return as_input(gamma, "gamma"), as_input(beta, "beta")
 
     def backward(self, dout: ArrayLike, *, input_gradient: bool = True) -> MaybeFloats:
-        return self.run_back(self._recall(), as_input(dout, "dout"), flag(input_gradient, "input_gradient"))
+        return self._run_backward(self._recall(), as_input(dout, "dout"), flag(input_gradient, "input_gradient"))
 
-    def run_back(
+    def _run_backward(
         self,
         saved: tuple[Any, ...],
         dout: Array,

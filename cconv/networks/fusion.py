@@ -154,14 +154,14 @@ def _normalization(layers, place, x, train_flg, keep):
     norm, rectifier = group = layers[place : place + 2]
     if not (_plain(norm, NORMALIZATION) and _plain(rectifier, RELU)):
         return None
-    out, mask, saved = norm.run(as_input(x, "x"), train_flg, relu=True, keep=keep)
+    out, mask, saved = norm._run(as_input(x, "x"), train_flg, relu=True, keep=keep)
     if not keep:
         return group, out, None
     return group, out, partial(_normalization_back, norm, saved, mask, out.shape, out.dtype)
 
 
 def _normalization_back(norm, saved, mask, shape, dtype, dout, input_gradient):
-    return norm.run_back(saved, _gradient_of(dout, shape, dtype), input_gradient, mask)
+    return norm._run_backward(saved, _gradient_of(dout, shape, dtype), input_gradient, mask)
 
 
 def _gradient_of(dout, shape, dtype):
@@ -187,7 +187,7 @@ def _residual(layers, place, x, train_flg, keep):
     before, branch = as_input(before, "x"), as_input(branch, "the output of 'shortcut'")
     alike = branch.shape == before.shape and branch.dtype == promote(before, *norm._scales())[0].dtype
     relu = alike and place + 1 < len(layers) and _plain(layers[place + 1], RELU)
-    out, mask, saved = norm.run(before, train_flg, branch if alike else None, relu, keep)
+    out, mask, saved = norm._run(before, train_flg, branch if alike else None, relu, keep)
     if not alike:
         out = block.join((out, branch))
     group = layers[place : place + 1 + relu]
@@ -200,7 +200,7 @@ def _residual_back(norm, saved, mask, steps, branch_steps, shape, out_dtype, dty
     dout = _gradient_of(dout, shape, out_dtype)
     part = dout if mask is None else kernels.memory.empty(shape, out_dtype)
     wanted = input_gradient or any(trains(group) for group, _ in steps)
-    dx = norm.run_back(saved, dout, wanted, mask, None if mask is None else part)
+    dx = norm._run_backward(saved, dout, wanted, mask, None if mask is None else part)
     dx = backward(steps, dx, input_gradient)
     part = backward(branch_steps, part, input_gradient)
     return run_add(as_input(dx, "dx"), as_input(part, "dx")).astype(dtype, copy=False) if input_gradient else None
