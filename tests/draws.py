@@ -1430,6 +1430,9 @@ def drawn_blocks(case):
         layers += [cconv.Pooling(2, 2, stride=2, pad=1)] if case.chance(0.1) else []
     layers += [cconv.GlobalAveragePooling()] if case.chance(0.6) else []
     layers += [cconv.Affine(units=3), cconv.Relu(), cconv.Affine(units=2)][case.rng.integers(0, 3) :]
+    if case.chance(0.3):
+        layers += [cconv.Affine(units=int(case.pick([1, 7, 30])), bias=bool(case.chance(0.5)))]
+        layers += [cconv.BatchNormalization(), *([cconv.Relu()] if case.chance(0.6) else [])]
     case.say(input=shape, layers=" ".join(map(str, layers)))
     with warnings.catch_warnings():  # of shapes that look like (H, W, C)
         warnings.simplefilter("ignore", UserWarning)

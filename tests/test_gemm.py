@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from cconv import kernels
-from cconv.functional import affine, affine_backward
+from cconv.functional import affine, affine_backward, batch_normalization, normalization, relu
+from cconv.functional.affine import run_affine
 
 SHAPES = [
     (1, 1, 1), (1, 700, 100), (1, 260, 301), (3, 513, 150), (2, 300, 17), (4, 513, 64), (5, 256, 3),
@@ -53,6 +54,21 @@ def test_against_numpy(shape, density, dtype, cpu_level, num_threads):
     for actual, (value, magnitude, terms) in zip(results, expected(shape, density, dtype), strict=True):
         assert actual.dtype == dtype and actual.shape == value.shape
         assert np.all(np.abs(actual - value) <= 4 * (terms + 2) * np.finfo(dtype).eps * magnitude)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("density", [1.0, 0.25])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_normalization_that_follows_has_the_bits_of_the_function(shape, density, dtype, cpu_level, num_threads):
+    x, W, b, _ = arrays(shape, dtype, density)
+    rng = np.random.default_rng(1)
+    gamma, beta, mean = (rng.standard_normal(shape[2]).astype(dtype) for _ in range(3))
+    statistics = mean.astype(float), rng.uniform(0.5, 2, shape[2])
+    table = normalization.normalization_table(gamma, beta, *statistics, 1e-5)
+    for bias in (b, None):
+        expected = batch_normalization(affine(x, W, bias), gamma, beta, *statistics, eps=1e-5)
+        assert run_affine(x, W, bias, table=table).tobytes() == expected.tobytes()
+        assert run_affine(x, W, bias, table=table, relu=True).tobytes() == relu(expected).tobytes()
 
 
 @pytest.mark.parametrize("density", [1.0, 0.25])

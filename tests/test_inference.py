@@ -49,7 +49,11 @@ def layers():
         GlobalAveragePooling(),
         Affine(units=4),
         Relu(),
+        Affine(units=5, bias=False),
+        BatchNormalization(),
+        Relu(),
         Affine(units=3),
+        BatchNormalization(),
     ]
 
 
@@ -86,6 +90,11 @@ def test_scores_have_the_bits_of_the_layers_one_by_one(cpu_level, num_threads, n
         assert planned(twin) is not None
 
 
+def test_an_affine_layer_takes_normalization_and_relu_with_it(network, x):
+    network.predict(x)
+    assert len(planned(network)._runs) == 5  # all convolutions, the average, three affine layers
+
+
 def test_a_plan_stays_as_long_as_nothing_changes_but_what_arrays_hold(network, x):
     network.predict(x)
     plan = planned(network)
@@ -107,6 +116,17 @@ CHANGES = {
         setattr(network.layers["conv1"], "dilation", 2) or setattr(network.layers["conv1"], "pad", 2)
     ),
     "an algorithm": lambda network: setattr(network.layers["conv1"], "algorithm", "im2col"),
+    "statistics after an affine layer": lambda network: setattr(
+        network.layers["norm3"], "running_var", np.full(5, 0.5, np.float32)
+    ),
+    "a gamma of another dtype after an affine layer": lambda network: setattr(
+        network.layers["norm3"], "gamma", np.full(5, 0.3)
+    ),
+    "weights of another dtype before normalization": lambda network: setattr(
+        network.layers["affine2"], "W", network.layers["affine2"].W.astype(float)
+    ),
+    "a bias before normalization": lambda network: setattr(network.layers["affine3"], "b", np.full(3, 0.5, np.float32)),
+    "a normalization that goes": lambda network: network.layers.pop("norm4"),
     "a layer": lambda network: network.layers.update(relu1=Tanh()),
     "a layer inside of a block": lambda network: network.layers["residual1"].body.update(relu1=Tanh()),
     "a layer that goes": lambda network: network.layers.pop("relu1"),

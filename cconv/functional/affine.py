@@ -69,11 +69,14 @@ def affine(x: ArrayLike, W: ArrayLike, b: ArrayLike | None = None, *, relu: bool
     return run_affine(x, W, b, relu=flag(relu, "relu"))
 
 
-def run_affine(x: Array, W: Array, b: Array | Any, *, relu: bool = False) -> Floats:
-    """Return what `affine` does, of arrays that are as kernels take them and of one dtype."""
+def run_affine(x: Array, W: Array, b: Array | Any, *, table: Array | None = None, relu: bool = False) -> Floats:
+    """Return what `affine` does, of arrays that are as kernels take them and of one dtype.
+
+    With the table of a normalization (`normalization_table`), that comes before relu.
+    """
     N, D, M = _sizes(x.shape, W.shape, None if b is None else b.shape, x.itemsize)
     out = kernels.memory.empty((N, M), x.dtype)
-    kernels.gemm.affine(x, W, b, out, relu, kernels.cpu.threads_for(COST * N * D * M))
+    kernels.gemm.affine(x, W, b, table, out, relu, kernels.cpu.threads_for(COST * N * D * M))
     return out
 
 

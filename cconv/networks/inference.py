@@ -11,7 +11,7 @@ layers one by one:
     Convolution, BatchNormalization, Relu       either of the last two may be missing
     Residual that ends with such an operation   the shortcut is added there, and relu applied if it follows
     Convolution, Relu, Pooling(2, 2, stride=2)
-    Affine, Relu
+    Affine, BatchNormalization, Relu            either of the last two may be missing
 
 There is a plan only where each layer is one of cconv's own, with the forward it came with. That is looked at in each
 call of a network; a plan is made again where a layer or a setting has changed. What arrays hold may change in place.
@@ -62,10 +62,15 @@ class Operation(NamedTuple):
 
     def refresh(self):
         """Take in what arrays hold now; return whether that will do."""
-        if self.norm is not None:
-            gamma, beta, mean, var, eps = self.norm
-            kernels.norm.batch_norm_table(mean, var, gamma, beta, eps, self.prepared.table)
-        return self.prepared.refresh()
+        return _refresh_table(self.norm, self.prepared.table) and self.prepared.refresh()
+
+
+def _refresh_table(norm, table):
+    """Write the table of a normalization again, if there is one."""
+    if norm is not None:
+        gamma, beta, mean, var, eps = norm
+        kernels.norm.batch_norm_table(mean, var, gamma, beta, eps, table)
+    return True
 
 
 class Step(NamedTuple):
@@ -248,7 +253,7 @@ def _convolution(layers, place, x):
     if pool and pool.describe() == HALVING and _follows(layers, place + 1, Relu):
         prepared = PreparedConvolution(x.shape[1:], W, b, pooled=True, **settings)
     else:
-        norm = _norm(layers, place + 1, W)
+        norm = _norm(layers, place + 1, W.dtype, len(W))
         table = None if norm is None else normalization_table(*norm)
         prepared = PreparedConvolution(x.shape[1:], W, b, table=table, **settings)
         count = 1 if norm is None else 2
@@ -266,14 +271,14 @@ def _alike(dtype, *arrays):
     return all(is_ready(array) and array.dtype == dtype for array in arrays)
 
 
-def _norm(layers, place, W):
-    """Return gamma, beta, mean, variance and eps of a normalization of each channel that follows filters W, or None."""
+def _norm(layers, place, dtype, channels):
+    """Return gamma, beta, mean, variance and eps of a normalization of so many channels at a place, or None."""
     norm = _follows(layers, place, BatchNormalization)
     if norm is None:
         return None
     norm._expect_arrays()
     running = norm._running()
-    fits = norm.gamma.size == len(W) and _alike(W.dtype, norm.gamma, norm.beta)
+    fits = norm.gamma.size == channels and _alike(dtype, norm.gamma, norm.beta)
     # What is a copy would not follow a change in place.
     if not fits or running[0] is not norm.running_mean or running[1] is not norm.running_var:
         return None
@@ -281,16 +286,26 @@ def _norm(layers, place, W):
 
 
 def _affine(layers, place, x):
-    """An affine layer, with relu if that follows."""
+    """An affine layer, with normalization and relu as far as they follow."""
     layer = layers[place]
-    if not _follows(layers, place + 1, Relu):
+    W, b = weights_of(layer, 2)
+    norm = table = None
+    if _alike(x.dtype, layer.W, *[layer.b] * (b is not None)):
+        norm = _norm(layers, place + 1, x.dtype, W.shape[1])
+    if norm is not None:
+        table = normalization_table(*norm)
+    count = 1 if norm is None else 2
+    relu = _follows(layers, place + count, Relu) is not None
+    count += relu
+    if count == 1:
         return _single(layers, place, x)
 
     def run(x):
         W, b = weights_of(layer, 2)
-        return run_affine(*promote(as_rows(as_input(x, "x")), W, b), relu=True)
+        return run_affine(*promote(as_rows(as_input(x, "x")), W, b), table=table, relu=relu)
 
-    return 2, Step(_like_output(layer, run, x), run)
+    refreshes = () if norm is None else (partial(_refresh_table, norm, table),)
+    return count, Step(_like_output(layer, run, x), run, refreshes=refreshes)
 
 
 def _branches(layers, place, x):

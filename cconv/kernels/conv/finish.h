@@ -6,8 +6,8 @@
  *     out = out + branch                         the other branch of a residual block,
  *     out = 0 where out <= 0                     relu; not a number stays
  *
- * in this order and with the formulas of norm.h, relu.h and NumPy's addition: the bits are those of the layers one by
- * one. `finish_outputs` takes strips [output][channel] from registers of channels and transposes them, `finish_plane`
+ * as finish_row.h has it for one row, but with one value of each number for a whole channel: the bits are those of the
+ * layers one by one. `finish_outputs` takes strips [output][channel] from registers of channels and transposes them, `finish_plane`
  * takes outputs that are stored already.
  *
  * The body is compiled twice, for float and for double, by including this file into itself.
@@ -15,7 +15,7 @@
 #ifndef CCONV_CONV_FINISH_H
 #define CCONV_CONV_FINISH_H
 
-#include "vector/vector.h"
+#include "vector/finish_row.h"
 
 /* Arrays of T; each may be NULL. */
 typedef struct {
@@ -30,11 +30,6 @@ typedef struct {
 #include "vector/both_dtypes.h"
 
 #elif defined(T)
-
-CCONV_INLINE NAME(vec) NAME(normalized)(NAME(vec) x, NAME(vec) centre, NAME(vec) scale, NAME(vec) shift)
-{
-    return NAME(fma)(NAME(sub)(x, centre), scale, shift);
-}
 
 /* Finish a vector of outputs of channel c, of which the first `count` count; the first is output `at` of the array. */
 CCONV_INLINE NAME(vec) NAME(finished)(NAME(vec) x, const conv_finish *after, ptrdiff_t c, ptrdiff_t at, ptrdiff_t count)

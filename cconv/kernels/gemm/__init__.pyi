@@ -6,7 +6,14 @@ def plan(
     rows: int, K: int, columns: int, a_transposed: bool, b_transposed: bool, itemsize: int, num_threads: int, /
 ) -> dict[str, Any]: ...
 def affine(
-    x: NDArray[Any], W: NDArray[Any], b: NDArray[Any] | None, out: NDArray[Any], relu: bool, num_threads: int, /
+    x: NDArray[Any],
+    W: NDArray[Any],
+    b: NDArray[Any] | None,
+    norm: NDArray[Any] | None,
+    out: NDArray[Any],
+    relu: bool,
+    num_threads: int,
+    /,
 ) -> None: ...
 def channel_sums(a: NDArray[Any], out: NDArray[Any], /) -> None: ...
 def affine_backward(

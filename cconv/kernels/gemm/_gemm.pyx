@@ -12,9 +12,9 @@
 # those that end beyond it come by way of a strip.
 #
 # Order of additions: k is cut evenly into chunks of up to CHUNK; each is one chain of multiply-adds, and their sums are
-# added in order; then comes the bias. A row's bits depend on nothing but the row and W. With a handful of rows the work
-# is reading W: then threads share the chunks, and the same sums are added in the same order at the end. One row alone
-# (row.h) reads W from end to end.
+# added in order; then come the bias, and what the next layers do outside training (finish_row.h). A row's bits depend
+# on nothing but the row and W. With a handful of rows the work is reading W: then threads share the chunks, and the
+# same sums are added in the same order at the end. One row alone (row.h) reads W from end to end.
 #
 # Where a few rows of the left factor show that most of its values are 0, as relu leaves them, those are left out
 # (sparse.h): at a quarter of the values a product takes half the time. That changes no bit.
@@ -32,6 +32,7 @@ from cconv.kernels.runtime._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.runtime.division cimport ceil_div, deal, round_up
 from cconv.kernels.vector.sums cimport sum_add, sum_columns, sum_row, sum_whole
 from cconv.kernels.runtime.compiler cimport PLANS_CHECKED
+from cconv.kernels.vector.finish_row cimport finish_row
 from cconv.kernels.vector.layout cimport pad, transpose_matrix, transpose_padded
 from cconv.kernels.vector.prefetch cimport Prefetch, next_prefetch, plan_prefetch, tile_prefetch
 from cconv.kernels.vector.register_tile cimport (
@@ -104,6 +105,7 @@ cdef struct Job:
     const void* a
     const void* b
     void* bias  # or NULL
+    const void* norm  # (3, columns): what is subtracted, multiplied and added after that; or NULL
     bint relu
     void* out
     Product* g
@@ -146,26 +148,23 @@ cdef inline void add_strip(const floating* strip, Py_ssize_t step, Py_ssize_t ro
         out = out + out_step
 
 
-cdef inline void finish(const floating* sums, Py_ssize_t step, Py_ssize_t rows, Py_ssize_t columns,
-                        const floating* bias, bint relu, floating* out, Py_ssize_t out_step) noexcept nogil:
-    """Move finished sums to the result, unless they are there, with bias and relu."""
-    cdef Py_ssize_t r, c
-    cdef const floating* source
-    cdef floating* target
+cdef inline void finish(const floating* sums, Py_ssize_t step, Py_ssize_t rows, Py_ssize_t first, Py_ssize_t columns,
+                        Job* job, floating* out) noexcept nogil:
+    """Move finished sums of columns from `first` on to the result, unless they are there, with what follows."""
+    cdef Py_ssize_t r, M = job.g.columns
+    cdef const floating* bias = <const floating*>job.bias
+    cdef const floating* norm = <const floating*>job.norm
+    cdef const floating* scale = NULL
+    cdef const floating* shift = NULL
+    if bias == NULL and norm == NULL and not job.relu and sums == out:
+        return
+    if bias != NULL:
+        bias = bias + first
+    if norm != NULL:
+        norm, scale, shift = norm + first, norm + M + first, norm + 2 * M + first
     for r in range(rows):
-        source = sums + r * step
-        target = out + r * out_step
-        if bias != NULL and relu:
-            for c in range(columns):
-                target[c] = 0 if source[c] + bias[c] <= 0 else source[c] + bias[c]
-        elif bias != NULL:
-            for c in range(columns):
-                target[c] = source[c] + bias[c]
-        elif relu:
-            for c in range(columns):
-                target[c] = 0 if source[c] <= 0 else source[c]
-        elif source != target:
-            memcpy(target, source, columns * sizeof(floating))
+        finish_row(sums + r * step, bias, norm, scale, shift, <const floating*>NULL, job.relu, columns, out + r * M,
+                   NULL)
 
 
 cdef inline void find_bits(const floating* a, Py_ssize_t step, Py_ssize_t rows, Py_ssize_t count,
@@ -336,8 +335,8 @@ cdef bint some_rows(const floating* a, const floating* b, Product* g, Py_ssize_t
     return g.whole
 
 
-cdef void some_parts(const floating* a, const floating* b, floating* bias, floating* out, floating* scratch,
-                     Job* job, Pieces* pieces, int slot) noexcept nogil:
+cdef void some_parts(const floating* a, const floating* b, floating* out, floating* scratch, Job* job,
+                     Pieces* pieces, int slot) noexcept nogil:
     """Compute pieces of work as long as there are some, each one part of the rows in some of the blocks."""
     cdef Product* g = job.g
     cdef Py_ssize_t piece, item, part, row, rows, first, own, end, last = -1
@@ -357,22 +356,20 @@ cdef void some_parts(const floating* a, const floating* b, floating* bias, float
         ready = some_rows(a, b, g, row, rows, first, end, 0, g.chunks, ready and item == last, sums, g.step, scratch)
         own = first * g.vectors // g.blocks * g.lanes
         end = min(end * g.vectors // g.blocks * g.lanes, g.columns)
-        finish(sums + own, g.step, rows, end - own, NULL if bias == NULL else bias + own, job.relu, to + own, g.columns)
+        finish(<const floating*>(sums + own), g.step, rows, own, end - own, job, to + own)
         last = item
 
 
 cdef void multiply_parts(void* given, Pieces* pieces, int slot) noexcept nogil:
     cdef Job* job = <Job*>given
     if job.single:
-        some_parts(<const float*>job.a, <const float*>job.b, <float*>job.bias, <float*>job.out,
-                   <float*>job.scratch, job, pieces, slot)
+        some_parts(<const float*>job.a, <const float*>job.b, <float*>job.out, <float*>job.scratch, job, pieces, slot)
     else:
-        some_parts(<const double*>job.a, <const double*>job.b, <double*>job.bias, <double*>job.out,
-                   <double*>job.scratch, job, pieces, slot)
+        some_parts(<const double*>job.a, <const double*>job.b, <double*>job.out, <double*>job.scratch, job, pieces,
+                   slot)
 
 
-cdef void some_sums(floating* sums, floating* bias, floating* out, Job* job, Pieces* pieces,
-                    int slot) noexcept nogil:
+cdef void some_sums(floating* sums, floating* out, Job* job, Pieces* pieces, int slot) noexcept nogil:
     """Add the chunks' sums of some rows in order, and finish them."""
     cdef Product* g = job.g
     cdef Py_ssize_t chunk, i, item, first, end
@@ -382,16 +379,16 @@ cdef void some_sums(floating* sums, floating* bias, floating* out, Job* job, Pie
         for chunk in range(1, g.chunks):
             for i in range(first * g.step, end * g.step):
                 sums[i] += sums[chunk * g.rows * g.step + i]
-        finish(sums + first * g.step, g.step, end - first, g.columns, bias, job.relu, out + first * g.columns,
-               g.columns)
+        finish(<const floating*>(sums + first * g.step), g.step, end - first, 0, g.columns, job,
+               out + first * g.columns)
 
 
 cdef void add_chunks(void* given, Pieces* pieces, int slot) noexcept nogil:
     cdef Job* job = <Job*>given
     if job.single:
-        some_sums(<float*>job.sums, <float*>job.bias, <float*>job.out, job, pieces, slot)
+        some_sums(<float*>job.sums, <float*>job.out, job, pieces, slot)
     else:
-        some_sums(<double*>job.sums, <double*>job.bias, <double*>job.out, job, pieces, slot)
+        some_sums(<double*>job.sums, <double*>job.out, job, pieces, slot)
 
 
 cdef void some_whole_chunks(const floating* a, const floating* b, floating* sums, floating* scratch, Job* job,
@@ -544,9 +541,9 @@ def plan(Py_ssize_t rows, Py_ssize_t K, Py_ssize_t columns, bint a_transposed, b
     }
 
 
-cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray out, bint a_transposed,
+cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, object norm, bint relu, cnp.ndarray out, bint a_transposed,
               bint b_transposed, int num_threads):
-    """Write a times b, either of them transposed, plus a bias or None, into out."""
+    """Write a times b, either of them transposed, into out, with a bias and normalized where these are not None."""
     cdef Product g
     cdef Py_ssize_t rows = a.shape[1 if a_transposed else 0], K = a.shape[0 if a_transposed else 1]
     cdef Py_ssize_t columns = b.shape[0 if b_transposed else 1], itemsize = cnp.PyArray_ITEMSIZE(a), summed
@@ -565,6 +562,7 @@ cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, bint relu, cnp.ndarray 
     job.single, job.relu, job.g = cnp.PyArray_TYPE(out) == cnp.NPY_FLOAT, relu, &g
     job.a, job.b, job.out = cnp.PyArray_DATA(a), cnp.PyArray_DATA(b), cnp.PyArray_DATA(out)
     job.bias = NULL if bias is None else cnp.PyArray_DATA(<cnp.ndarray>bias)
+    job.norm = NULL if norm is None else cnp.PyArray_DATA(<cnp.ndarray>norm)
     job.scratch = cnp.PyArray_DATA(scratch)
     job.sums = <char*>job.scratch + (cnp.PyArray_SIZE(scratch) - summed) * itemsize
     with nogil:
@@ -626,9 +624,13 @@ def channel_sums(cnp.ndarray a, cnp.ndarray out, /):
         run_job(add_all_channels, &job, 1, 1)
 
 
-def affine(cnp.ndarray x, cnp.ndarray W, cnp.ndarray b, cnp.ndarray out, bint relu, int num_threads, /):
-    """Write x (N, D) times W (D, M), plus b (M,) or None, into out (N, M)."""
-    run(x, W, b, relu, out, False, False, num_threads)
+def affine(cnp.ndarray x, cnp.ndarray W, cnp.ndarray b, cnp.ndarray norm, cnp.ndarray out, bint relu, int num_threads,
+           /):
+    """Write x (N, D) times W (D, M), plus b (M,) or None, into out (N, M).
+
+    Where `norm` (3, M) is not None, its first row is subtracted from that, the second multiplied and the third added.
+    """
+    run(x, W, b, norm, relu, out, False, False, num_threads)
 
 
 def affine_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray W, cnp.ndarray dx, cnp.ndarray dW, cnp.ndarray db,
@@ -636,8 +638,8 @@ def affine_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray W, cnp.ndarray 
     """Write dout (N, M) times the transpose of W (D, M) into dx (N, D), the transpose of x times dout into dW, and
     dout's column sums into db; what is None is left out."""
     if dx is not None:
-        run(dout, W, None, False, dx, False, True, num_threads)
+        run(dout, W, None, None, False, dx, False, True, num_threads)
     if dW is not None:
-        run(x, dout, None, False, dW, True, False, num_threads)
+        run(x, dout, None, None, False, dW, True, False, num_threads)
     if db is not None:
         channel_sums(dout, db)

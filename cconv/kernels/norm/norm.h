@@ -40,8 +40,8 @@
 
 #include <math.h>
 
+#include "vector/finish_row.h"
 #include "vector/sums.h"
-#include "vector/zeros.h"
 
 /* Laws: they follow from the first cache, and from the lengths of sums. */
 #define NORM_BYTES 2048 /* of a block of columns: all that a row needs beside x stays in the first cache */
@@ -49,7 +49,6 @@
 #define NORM_CHUNK ((ptrdiff_t)(8192 / sizeof(T))) /* and values of a row: SUM_BLOCK blocks of pairs of vectors */
 #define NORM_COLUMNS (NORM_BYTES / 4)              /* the most columns of a block */
 #define NORM_ROOM (11 * NORM_COLUMNS) /* in double precision: five numbers for each column, and rows beside them */
-#define NORM_WORD 64                       /* bits of a word of a mask; a block of columns has whole ones */
 
 static inline ptrdiff_t norm_min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
@@ -131,7 +130,7 @@ CCONV_NOINLINE void NAME(add_deviations)(const T *x, const T *end, ptrdiff_t pit
 /* The bits of a mask from bit i on; i is a multiple of a vector's lanes. */
 CCONV_INLINE uint32_t NAME(bits_at)(const uint64_t *mask, ptrdiff_t i)
 {
-    return (uint32_t)(mask[i / NORM_WORD] >> i % NORM_WORD);
+    return (uint32_t)(mask[i / FINISH_WORD] >> i % FINISH_WORD);
 }
 
 /* sum += dout, products += dout * (x - mean); dout ends at `dout_end` and x at `end`. dout is what a mask leaves of it,
@@ -189,29 +188,6 @@ static inline void NAME(scale_row)(const T *CCONV_RESTRICT x, const T *CCONV_RES
     for (ptrdiff_t i = 0; i < n; i++) out[i] = (x[i] - mean[i]) * scale[i] + shift[i];
 }
 
-/* The same of n columns, then the branch added, where there is one, and relu, which leaves its mask where there is one.
- * Numbers of columns are read up to a whole vector. */
-static inline void NAME(finish_row)(const T *x, const T *mean, const T *scale, const T *shift, const T *branch, int relu,
-                                    ptrdiff_t n, T *out, uint64_t *mask)
-{
-    for (ptrdiff_t first = 0; first < n; first += NORM_WORD) {
-        const ptrdiff_t count = norm_min(NORM_WORD, n - first);
-        uint64_t word = 0;
-        for (ptrdiff_t i = first; i < first + count; i += STEP) {
-            NAME(vec) v = NAME(sub)(NAME(load_until)(x + i, x + n), NAME(load)(mean + i));
-            v = NAME(fma)(v, NAME(load)(scale + i), NAME(load)(shift + i));
-            if (branch) v = NAME(add)(v, NAME(load_until)(branch + i, branch + n));
-            if (relu) v = NAME(rectified)(v);
-            NAME(store_until)(out + i, out + n, v);
-            if (!mask) continue;
-            T lanes[STEP];
-            NAME(store)(lanes, v);
-            word |= NAME(nonzero)(lanes) << (i - first);
-        }
-        if (mask) mask[first / NORM_WORD] = word & (~(uint64_t)0 >> (NORM_WORD - count));
-    }
-}
-
 /* dx = dout * scale + ((x - mean) * slope + shift), column by column */
 static inline void NAME(gradient_row)(const T *CCONV_RESTRICT dout, const T *CCONV_RESTRICT x,
                                       const T *CCONV_RESTRICT mean, const T *CCONV_RESTRICT scale,
@@ -240,7 +216,7 @@ static inline void NAME(collect)(const T *row, ptrdiff_t features, ptrdiff_t spa
 static inline ptrdiff_t NAME(piece)(ptrdiff_t P) { return P < BLOCK ? BLOCK / P : 1; }
 
 /* How many words the mask of a piece has for a sample. */
-static inline ptrdiff_t NAME(piece_words)(ptrdiff_t P) { return (NAME(piece)(P) * P + NORM_WORD - 1) / NORM_WORD; }
+static inline ptrdiff_t NAME(piece_words)(ptrdiff_t P) { return (NAME(piece)(P) * P + FINISH_WORD - 1) / FINISH_WORD; }
 
 /* The mean and the variance of some features. */
 static void NAME(measure)(const T *x, ptrdiff_t N, ptrdiff_t pitch, ptrdiff_t features, ptrdiff_t P, double *mean,
@@ -297,8 +273,8 @@ static void NAME(batch_forward)(const T *x, T *out, const double *mean, const do
         for (ptrdiff_t n = 0; n < N; n++) {
             const ptrdiff_t at = n * pitch + c;
             if (branch || relu)
-                NAME(finish_row)(x + at, centre, scale, shift, branch ? branch + at : NULL, relu, width, out + at,
-                                 mask ? mask + n * mask_pitch + c / NORM_WORD : NULL);
+                NAME(finish_row)(x + at, NULL, centre, scale, shift, branch ? branch + at : NULL, relu, width, out + at,
+                                 mask ? mask + n * mask_pitch + c / FINISH_WORD : NULL);
             else
                 NAME(scale_row)(x + at, centre, scale, shift, width, out + at);
         }
@@ -331,9 +307,9 @@ static void NAME(batch_backward)(const T *dout, const T *x, const double *mean, 
             for (ptrdiff_t r = n; r < norm_min(n + NORM_ROWS, N); r += SUM_BLOCK) {
                 const ptrdiff_t at = r * pitch + c, rows = norm_min(SUM_BLOCK, norm_min(n + NORM_ROWS, N) - r);
                 if (mask)
-                    NAME(add_masked_products)(dout + at, dout + size, mask + r * mask_pitch + c / NORM_WORD, mask_pitch,
-                                              masked ? masked + at : NULL, x + at, x + size, pitch, rows, centre,
-                                              width, sum, products);
+                    NAME(add_masked_products)(dout + at, dout + size, mask + r * mask_pitch + c / FINISH_WORD,
+                                              mask_pitch, masked ? masked + at : NULL, x + at, x + size, pitch, rows,
+                                              centre, width, sum, products);
                 else
                     NAME(add_products)(dout + at, dout + size, x + at, x + size, pitch, rows, centre, width, sum,
                                        products);
@@ -364,7 +340,7 @@ static void NAME(batch_backward)(const T *dout, const T *x, const double *mean, 
             const ptrdiff_t at = n * pitch + c;
             const T *from = masked ? masked + at : dout + at;
             if (mask && !masked) {
-                NAME(mask_row)(from, mask + n * mask_pitch + c / NORM_WORD, width, row);
+                NAME(mask_row)(from, mask + n * mask_pitch + c / FINISH_WORD, width, row);
                 from = row;
             }
             if (fixed) /* x may be infinite: it has no part in this; slope and shift are 0 */
