@@ -525,15 +525,29 @@ cdef void adaptive_plane(floating* x, floating* out, floating* lost, Geometry g,
         end_plane(x, <const floating*>lost, g.H * g.W)
 
 
+cdef inline void whole_plane(floating* x, floating* out, Py_ssize_t size, bint backward) noexcept nogil:
+    """The same for one part, which is the whole image."""
+    cdef Py_ssize_t q
+    if backward:
+        for q in range(size):
+            x[q] = 0 + out[0] / size
+    else:
+        out[0] = sum_row(<const floating*>x, size) / size
+
+
 cdef void some_adaptive_planes(floating* x, floating* out, floating* lost, Job* job, Pieces* pieces,
                                int slot) noexcept nogil:
     """`lost` has a plane for each thread, or is NULL."""
     cdef Geometry g = job.g
-    cdef Py_ssize_t p, size = g.H * g.W
+    cdef Py_ssize_t c, p, size = g.H * g.W, part = g.OH * g.OW
     if lost != NULL:
         lost += slot * job.private
-    while (p := take_piece(pieces, slot)) >= 0:
-        adaptive_plane(x + p * size, out + p * g.OH * g.OW, lost, g, job.backward)
+    while (c := take_piece(pieces, slot)) >= 0:
+        for p in range(c * g.planes // job.groups, (c + 1) * g.planes // job.groups):
+            if part == 1:
+                whole_plane(x + p * size, out + p, size, job.backward)
+            else:
+                adaptive_plane(x + p * size, out + p * part, lost, g, job.backward)
 
 
 cdef void adaptive_planes(void* given, Pieces* pieces, int slot) noexcept nogil:
@@ -565,7 +579,7 @@ cdef void set_arrays(Job* job, cnp.ndarray x, cnp.ndarray out):
     """Fill in the arrays of a job on planes whose geometry is known."""
     job.single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
     job.x, job.out = cnp.PyArray_DATA(x), cnp.PyArray_DATA(out)
-    job.groups = ceil_div(job.g.planes * job.g.H * job.g.W, GROUP)
+    job.groups = ceil_div(job.g.planes * max(job.g.H * job.g.W, job.g.OH * job.g.OW), GROUP)
 
 
 def max_pool(cnp.ndarray x, cnp.ndarray out, cnp.ndarray argmax, int fh, int fw, int sh, int sw, int pt, int pl,
@@ -655,7 +669,7 @@ cdef void run_adaptive(cnp.ndarray x, cnp.ndarray out, bint backward, int num_th
     job.g, job.backward, job.private, job.scratch = g, backward, g.H * g.W, values_of(scratch)
     set_arrays(&job, x, out)
     with nogil:
-        run_job(adaptive_planes, &job, g.planes, num_threads)
+        run_job(adaptive_planes, &job, job.groups, num_threads)
 
 
 def adaptive_average_pool(cnp.ndarray x, cnp.ndarray out, int num_threads, /):

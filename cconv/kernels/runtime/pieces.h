@@ -17,12 +17,15 @@
 
 #define PIECES_PARTS 64 /* more threads have their first pieces together with others */
 
+/* Threads wait for each other that write one line of the cache, or read one that another thread writes. So what each
+ * writes begins two lines behind the rest, wherever the structure lies. */
 struct shared_pieces {
     int parts;
     void (*before_piece)(struct shared_pieces *pieces); /* called by the thread with slot 0 unless NULL */
+    char apart[128 - sizeof(int) - sizeof(void *)];
     struct {
         ptrdiff_t next, end;
-        char apart[64 - 2 * sizeof(ptrdiff_t)]; /* threads that write one cache line wait for each other */
+        char apart[128 - 2 * sizeof(ptrdiff_t)];
     } part[PIECES_PARTS];
 };
 
