@@ -29,7 +29,7 @@ CONVOLUTION = "plans conv differential guard_pages"
 SOURCES = {
     "resample/_augment.pyx": ("_augment", "augment differential guard_pages"),
     "conv/_conv.pyx": ("_conv", f"{CONVOLUTION} transposed_conv conv_scatter fusion"),
-    "conv/channels.pxd": ("_conv", f"{CONVOLUTION} transposed_conv fusion"),
+    "conv/channels.pxd": ("_conv", f"{CONVOLUTION} transposed_conv fusion inference"),
     "conv/pixels.pxd": ("_conv", "plans conv_pixels transposed_conv differential guard_pages"),
     "conv/plan.pxd": ("_conv", f"{CONVOLUTION} conv_pixels transposed_conv conv_scatter fusion"),
     "elementwise/_elementwise.pyx": ("_elementwise", "activation dropout preprocessing differential"),
@@ -133,6 +133,21 @@ MUTATIONS = {
         "conv/channels.pxd",
         "(z == 0) | (z + MR == p.width) << 1",
         "(z == 0) | (z + MR == run.count) << 1",
+    ),
+    "filters that changed in place": (
+        "conv/channels.pxd",
+        "t * NR * lanes * sizeof(floating)) != 0:",
+        "(t - 1) * NR * lanes * sizeof(floating)) != 0:",
+    ),
+    "filters of a phase that changed in place": (
+        "conv/channels.pxd",
+        "if look and memcmp(row, to, NR * lanes",
+        "if look and memcmp(row, to, F // 2",
+    ),
+    "biases that changed in place": (
+        "conv/channels.pxd",
+        "elif memcmp(bias + group * F, biases + group * g.biases, F *",
+        "elif memcmp(bias + group * F, biases + group * g.biases, F // 2 *",
     ),
     "filters of a phase packed by number": ("conv/channels.pxd", "c * c_step + p.tap[t]]", "c * c_step + t]"),
     "an output too many in a phase": (

@@ -20,11 +20,14 @@ from cconv import (
     Network,
     Pooling,
     Relu,
+    Reshape,
     Residual,
     Scale,
     Tanh,
     functional,
+    kernels,
 )
+from cconv.functional.fused import PreparedConvolution
 from cconv.networks import inference
 
 
@@ -176,6 +179,30 @@ def test_layers_that_are_not_what_they_were_run_one_by_one_on_whole_batches(chan
     np.testing.assert_array_equal(scores, by_hand(network, x))
 
 
+@pytest.mark.parametrize("where", ["object", "class"])
+@pytest.mark.parametrize("norm", [True, False])
+def test_a_block_that_joins_in_its_own_way_is_run_so(norm, where, rng, monkeypatch):
+    body = [Convolution(filters=3, size=1), *([BatchNormalization()] if norm else [])]
+    network = Network([Residual(body), Affine(units=2)], (3, 5, 5), seed=0)
+    x = rng.standard_normal((4, 3, 5, 5)).astype(np.float32)
+    before = network.predict(x)
+    changed = lambda self, outs: 100 * outs[0]  # noqa: E731
+    if where == "class":
+        monkeypatch.setattr(Residual, "join", changed)
+    else:
+        network.layers["residual1"].join = changed.__get__(network.layers["residual1"])
+    scores = network.predict(x)
+    assert not np.allclose(scores, before)
+    np.testing.assert_array_equal(scores, by_hand(network, x))
+
+
+@pytest.mark.parametrize("layer", [Flatten, lambda: Reshape((12,)), lambda: Dropout(0.5), lambda: Residual([])])
+def test_scores_share_no_memory_with_the_images(layer, rng):
+    network = Network([layer()], (2, 2, 3), seed=0)
+    x = rng.standard_normal((4, 2, 2, 3)).astype(np.float32)
+    assert not np.shares_memory(network.predict(x), x)
+
+
 def test_what_comes_before_and_between_is_planned_too(rng):
     inner = [Convolution(filters=3, size=1), BatchNormalization(), Relu()]
     stack = [
@@ -240,6 +267,63 @@ def test_the_door_has_the_bits_of_the_operations_one_by_one(dtype, cpu_level, nu
             x, W, None, gamma, beta, mean, var, branch=branch, relu=True, **settings
         )
         assert got.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("shape", "filters", "settings"),
+    [
+        ((20, 9, 9), (67, 20, 3, 3), {"pad": 1}),  # several blocks of vectors, the last one not full
+        ((3, 9, 9), (1, 3, 3, 3), {}),
+        ((33, 5, 5), (9, 33, 1, 1), {}),
+        ((6, 9, 8), (10, 3, 3, 5), {"groups": 2, "pad": 2}),
+        ((4, 11, 9), (18, 4, 3, 3), {"stride": 2, "pad": 1}),
+        ((5, 11, 9), (7, 5, 2, 3), {"dilation": 2}),
+        ((3, 12, 12), (30, 3, 5, 5), {"pooled": True}),
+        ((4, 9, 9), (4, 1, 3, 3), {"groups": 4, "pad": 1}),
+    ],
+)
+def test_each_weight_that_changes_in_place_is_seen(shape, filters, settings, dtype, cpu_level, num_threads, rng):
+    x = rng.standard_normal((2, *shape)).astype(dtype)
+    W, b = rng.standard_normal(filters).astype(dtype), rng.standard_normal(filters[0]).astype(dtype)
+    prepared = PreparedConvolution(shape, W, b, **settings)
+    call = np.array([prepared.run.call], np.uintp)
+
+    def changed():
+        return kernels.program.changed(call, num_threads)
+
+    def expected():
+        others = {name: value for name, value in settings.items() if name != "pooled"}
+        if prepared.pooled:
+            return functional.convolution_relu_max_pool(x, W, b, **others)
+        return functional.convolution(x, W, b, **others)
+
+    assert prepared(x).tobytes() == expected().tobytes()
+    assert changed() == []
+    places = [np.unravel_index(i, W.shape) for i in {0, W.size - 1, *rng.integers(W.size, size=30).tolist()}]
+    for n, place in enumerate(places):
+        W[place] = -W[place] if n % 2 else np.nextafter(W[place], W.dtype.type(9))
+        if prepared(x).tobytes() != expected().tobytes():  # else the kernel reads the filters where they are
+            assert changed() == [0]
+        assert not changed() or prepared.refresh()
+        assert changed() == []
+        assert prepared(x).tobytes() == expected().tobytes()
+    b[-1] += 1
+    assert not changed() or prepared.refresh()
+    assert prepared(x).tobytes() == expected().tobytes()
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_a_weight_that_is_not_finite_any_more_needs_another_plan(groups, cpu_level, rng):
+    W = rng.standard_normal((4, 4 // groups, 3, 3)).astype(np.float32)
+    prepared = PreparedConvolution((4, 7, 7), W, None, pad=1, groups=groups)
+    call = np.array([prepared.run.call], np.uintp)
+    W[1, 0, 2, 2] = np.inf
+    assert kernels.program.changed(call, 1) == [0]
+    assert not prepared.refresh()
+    W[1, 0, 2, 2] = 0.5
+    prepared.refresh()
+    assert kernels.program.changed(call, 1) == []
 
 
 def test_the_door_refuses_what_does_not_fit():

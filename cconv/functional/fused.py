@@ -23,6 +23,7 @@ __all__ = ["convolution_batch_normalization", "convolution_relu_max_pool", "conv
 # Nanoseconds that one thread takes for one pooled value and one row of taps, roughly.
 # A fit: `python -m benchmarks.tune --only costs`.
 WINDOW_COST = 0.3
+LOOK_COST = 0.3  # for one weight: whether it has changed
 UINT8 = np.dtype(np.uint8)
 
 
@@ -35,7 +36,8 @@ def expect_windows(height, width):
 class PreparedConvolution:
     """A convolution of images of one shape, and what follows it, prepared for any number of batches.
 
-    Its filters are packed once; where they change in place, `refresh` packs them again.
+    Its filters are packed once; where they have changed in place, which `cconv.kernels.program.changed` finds out,
+    `refresh` packs them again.
 
     Parameters
     ----------
@@ -56,6 +58,8 @@ class PreparedConvolution:
         Of an output.
     cost : float
         Nanoseconds that one thread takes for an image, roughly.
+    look_cost : float
+        The same for looking whether the filters have changed.
     run : object
         The kernel, which a program of `cconv.kernels.program` takes.
     pads : bool
@@ -86,12 +90,14 @@ class PreparedConvolution:
             self.shape = self.shape[0], self.shape[1] // 2, self.shape[2] // 2
         self.cost = COST * plan.multiply_adds
         self._around = plan.around
+        self.look_cost = LOOK_COST * W.size
         self._W = W if plan.around else None  # of which it matters whether they are finite
-        self.pads = bool(plan.around) and not kernels.conv.finite(W)
+        finite = kernels.conv.finite(W) if plan.around else None
+        self.pads = finite is False
         if self.pads:
             _, plan = padded(x, W, plan)
         algorithm = choose(plan, "pooled_output" if pooled else "output").name
-        self.run = kernels.conv.Prepared(plan, algorithm, W, b, table, pooled)
+        self.run = kernels.conv.Prepared(plan, algorithm, W, b, table, pooled, finite)
         self.pooled = pooled
         self.table = table
         self._dtype = W.dtype

@@ -33,6 +33,7 @@ from ..layers.affine import as_rows
 from ..layers.branches import Branches
 from ..layers.layer import weights_of
 from ..layers.stack import call, known_kinds, nested
+from .fusion import joins_as_it_came
 
 __all__ = ["Plan", "plan"]
 
@@ -58,19 +59,6 @@ class Operation(NamedTuple):
     branch: int
     target: int
     relu: bool
-    norm: tuple | None  # of what its table is made: gamma, beta, mean, variance and eps
-
-    def refresh(self):
-        """Take in what arrays hold now; return whether that will do."""
-        return _refresh_table(self.norm, self.prepared.table) and self.prepared.refresh()
-
-
-def _refresh_table(norm, table):
-    """Write the table of a normalization again, if there is one."""
-    if norm is not None:
-        gamma, beta, mean, var, eps = norm
-        kernels.norm.batch_norm_table(mean, var, gamma, beta, eps, table)
-    return True
 
 
 class Step(NamedTuple):
@@ -79,7 +67,8 @@ class Step(NamedTuple):
     out: object  # like its output for a batch of one
     run: object = None  # of a batch, or
     operations: tuple = ()  # which have their output as the last target
-    refreshes: tuple = ()  # what takes in what arrays hold now, and says whether that will do
+    prepared: tuple = ()  # convolutions whose filters may change in place
+    tables: tuple = ()  # of normalizations, each with what it is made of, which may change as well
 
 
 class Program:
@@ -134,6 +123,7 @@ def _state(layers, state, blocks=()):
         state += layer, kind, getattr(kind, "forward", None)
         state += getattr(layer, "__dict__", {}).values()
         if isinstance(layer, Branches) and layer not in blocks:
+            state += kind.join, kind.split
             for branch in layer.branches.values():
                 _state(branch, state, (*blocks, layer))
     return state
@@ -148,14 +138,25 @@ class Plan:
 
     def __init__(self, key, state, steps):
         self.key, self.state = key, state
-        self._runs, self._refreshes = _joined(steps), [refresh for step in steps for refresh in step.refreshes]
+        self._runs = _joined(steps)
+        self._prepared, self._tables = _changing(steps)
+        self._calls = np.array([prepared.run.call for prepared in self._prepared], np.uintp)
+        self._look_cost = sum(prepared.look_cost for prepared in self._prepared)
 
     def refresh(self):
         """Take in what arrays hold now; return whether that will do, or another plan is to be made."""
-        return all(refresh() for refresh in self._refreshes)
+        for table, gamma, beta, mean, var, eps in self._tables:
+            kernels.norm.batch_norm_table(mean, var, gamma, beta, eps, table)
+        changed = kernels.program.changed(self._calls, kernels.cpu.threads_for(self._look_cost))
+        return all(self._prepared[place].refresh() for place in changed)
 
     def __call__(self, x):
         return _through(self._runs, x)
+
+
+def _changing(steps):
+    """Return what of steps may change in place: their prepared convolutions and their tables."""
+    return tuple(p for step in steps for p in step.prepared), tuple(t for step in steps for t in step.tables)
 
 
 def _joined(steps):
@@ -260,10 +261,10 @@ def _convolution(layers, place, x):
         relu = _follows(layers, place + count, Relu) is not None
         count += relu
     out = kernels.memory.empty((len(x), *prepared.shape), x.dtype)  # nobody looks at what it holds
-    operation = Operation(prepared, 0, -1, 1, relu, norm)
+    changing = (prepared,), () if norm is None else ((table, *norm),)
     if prepared.pads:
-        return count, Step(out, lambda x: prepared(x, None, relu), refreshes=(operation.refresh,))
-    return count, Step(out, operations=(operation,), refreshes=(operation.refresh,))
+        return count, Step(out, lambda x: prepared(x, None, relu), (), *changing)
+    return count, Step(out, None, (Operation(prepared, 0, -1, 1, relu),), *changing)
 
 
 def _alike(dtype, *arrays):
@@ -274,7 +275,7 @@ def _alike(dtype, *arrays):
 def _norm(layers, place, dtype, channels):
     """Return gamma, beta, mean, variance and eps of a normalization of so many channels at a place, or None."""
     norm = _follows(layers, place, BatchNormalization)
-    if norm is None:
+    if norm is None or not norm.takes_train_flg:
         return None
     norm._expect_arrays()
     running = norm._running()
@@ -288,9 +289,9 @@ def _norm(layers, place, dtype, channels):
 def _affine(layers, place, x):
     """An affine layer, with normalization and relu as far as they follow."""
     layer = layers[place]
-    W, b = weights_of(layer, 2)
+    W, b = layer.W, layer.b
     norm = table = None
-    if _alike(x.dtype, layer.W, *[layer.b] * (b is not None)):
+    if _follows(layers, place + 1, BatchNormalization) and _alike(x.dtype, W, *[b] * (b is not None)) and W.ndim == 2:
         norm = _norm(layers, place + 1, x.dtype, W.shape[1])
     if norm is not None:
         table = normalization_table(*norm)
@@ -304,8 +305,7 @@ def _affine(layers, place, x):
         W, b = weights_of(layer, 2)
         return run_affine(*promote(as_rows(as_input(x, "x")), W, b), table=table, relu=relu)
 
-    refreshes = () if norm is None else (partial(_refresh_table, norm, table),)
-    return count, Step(_like_output(layer, run, x), run, refreshes=refreshes)
+    return count, Step(_like_output(layer, run, x), run, tables=() if norm is None else ((table, *norm),))
 
 
 def _branches(layers, place, x):
@@ -314,11 +314,12 @@ def _branches(layers, place, x):
     stacks = [_steps(list(branch.values()), x) for branch in layer.branches.values()]
     if None in stacks:
         return None
-    refreshes = tuple(refresh for steps in stacks for step in steps for refresh in step.refreshes)
+    changing = _changing([step for steps in stacks for step in steps])
     outs = [steps[-1].out if steps else x for steps in stacks]
     last = stacks[0][-1].operations[-1:] if stacks[0] else ()
     one_program = (
         type(layer) is Residual
+        and joins_as_it_came(layer)
         and not any(step.run for steps in stacks for step in steps)
         and all(op.branch == -1 and not op.relu and not op.prepared.pooled for op in last)
         and last
@@ -331,13 +332,13 @@ def _branches(layers, place, x):
             x = as_input(x, "x")
             return layer.join([_ready(_through(stack, x)) for stack in runs])
 
-        return 1, Step(layer.join(outs), run, refreshes=refreshes)
+        return 1, Step(layer.join(outs), run, (), *changing)
     operations = []
     branch = _append(operations, stacks[1])
     _append(operations, stacks[0])
     relu = _follows(layers, place + 1, Relu) is not None
     operations[-1] = operations[-1]._replace(branch=branch, relu=relu)
-    return 1 + relu, Step(outs[0], operations=tuple(operations), refreshes=refreshes)
+    return 1 + relu, Step(outs[0], None, tuple(operations), *changing)
 
 
 MAKERS = {Affine: _affine, Convolution: _convolution, Concatenate: _branches, Residual: _branches}

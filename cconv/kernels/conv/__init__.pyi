@@ -64,6 +64,7 @@ class Prepared:
         b: NDArray[Any] | None,
         norm: NDArray[Any] | None,
         pooled: bool,
+        finite: bool | None,
         /,
     ) -> None: ...
     @property

@@ -276,21 +276,17 @@ cdef object run_channel_pass(Plan plan, Kind kind, cnp.ndarray source, cnp.ndarr
     job = ChannelJob(is_single(W), kind == CHANNEL_POOLED, data(source),
                      Finish(bias, NULL, 0, NULL, False), data(target),
                      <uint8_t*>data(argmax), g, source.shape[0], 1, data(scratch), behind(scratch, packed))
-    pack_for(g, W, b, kind == CHANNEL_POOLED, data(scratch))
+    pack_for(g, is_single(W), data(W), data(b), kind == CHANNEL_POOLED, data(scratch), False)
     with nogil:
         run_channels(&job, num_threads)
 
 
-cdef void pack_for(const ChannelPlan* g, cnp.ndarray W, object b, bint pooled, void* packed):
-    """Pack the filters of a plan, and the bias of pooled outputs."""
-    cdef const void* filters = data(W)
-    cdef const void* bias = data(b)
-    cdef bint single = is_single(W)
-    with nogil:
-        if single:
-            pack_filters(<const float*>filters, <const float*>bias, g, pooled, <float*>packed)
-        else:
-            pack_filters(<const double*>filters, <const double*>bias, g, pooled, <double*>packed)
+cdef bint pack_for(const ChannelPlan* g, bint single, const void* W, const void* bias, bint pooled, void* packed,
+                   bint look) noexcept nogil:
+    """Pack the filters of a plan, and the bias of pooled outputs; or only look whether they would change."""
+    if single:
+        return pack_filters(<const float*>W, <const float*>bias, g, pooled, <float*>packed, look)
+    return pack_filters(<const double*>W, <const double*>bias, g, pooled, <double*>packed, look)
 
 
 def channels_output(Plan plan, cnp.ndarray x, cnp.ndarray W, object b, cnp.ndarray out, int num_threads, /):
@@ -401,10 +397,26 @@ cdef struct Output:
     Kind kind
     void* g
     bint single
-    const void* filters  # packed, for lanes of channels
+    void* filters  # packed, for lanes of channels
     const void* bias
     const void* norm
     Py_ssize_t channels
+    const void* W  # what the filters were packed from,
+    const void* packed_bias  # and the bias of pooled outputs
+    Py_ssize_t weights
+    int finite  # whether all weights were finite, or -1 where that does not matter
+
+
+cdef bint output_changed(void* given) noexcept nogil:
+    cdef Output* output = <Output*>given
+    if output.kind in (CHANNEL_OUTPUT, CHANNEL_POOLED):
+        return pack_for(<ChannelPlan*>output.g, output.single, output.W, output.packed_bias,
+                        output.kind == CHANNEL_POOLED, output.filters, True)
+    if output.finite < 0:
+        return False
+    if output.single:
+        return all_finite(<const float*>output.W, output.weights) != output.finite
+    return all_finite(<const double*>output.W, output.weights) != output.finite
 
 
 cdef void run_output(void* given, const void* x, const void* branch, bint relu, void* out, Py_ssize_t N, void* scratch,
@@ -432,6 +444,7 @@ cdef class Prepared:
 
     `algorithm` is one of those of the pass; `pooled` has relu and 2 x 2 maxima follow. `norm` is None or (3, FN): what
     is subtracted from each channel, multiplied and added. W, b and norm may change in place: `pack` takes that in.
+    `finite` is whether all weights are finite, or None where that does not matter.
     """
 
     cdef Plan plan
@@ -442,7 +455,7 @@ cdef class Prepared:
     cdef Output output
     cdef Call shown
 
-    def __init__(self, Plan plan, str algorithm, cnp.ndarray W, object b, object norm, bint pooled, /):
+    def __init__(self, Plan plan, str algorithm, cnp.ndarray W, object b, object norm, bint pooled, object finite, /):
         cdef Kind kind = plan.kind_of("pooled_output" if pooled else "output", algorithm)
         cdef void* g = plan.find(kind)
         cdef Py_ssize_t private, itemsize = plan.itemsize
@@ -455,10 +468,11 @@ cdef class Prepared:
             private = (<DepthPlan*>g).private
         else:
             private = (<PixelPlan*>g).private
-        self.output = Output(kind, g, is_single(W), data(self.packed), data(b), data(norm), plan.g.groups * plan.g.F)
+        self.output = Output(kind, g, is_single(W), data(self.packed), data(b), data(norm), plan.g.groups * plan.g.F,
+                             data(W), NULL, W.size, -1 if finite is None else finite)
         if pooled:
-            self.output.bias = NULL  # it is packed
-        self.shown = Call(run_output, &self.output, private * itemsize,
+            self.output.bias, self.output.packed_bias = NULL, self.output.bias
+        self.shown = Call(run_output, output_changed, &self.output, private * itemsize,
                           plan.g.groups * plan.g.C * plan.g.H * plan.g.W * itemsize,
                           plan.g.groups * plan.g.F * area * itemsize)
         self.pack()
@@ -471,7 +485,8 @@ cdef class Prepared:
     def pack(self):
         """Pack the filters, where lanes are channels."""
         if self.output.kind in (CHANNEL_OUTPUT, CHANNEL_POOLED):
-            pack_for(<ChannelPlan*>self.output.g, self.W, self.b, self.output.kind == CHANNEL_POOLED, data(self.packed))
+            pack_for(<ChannelPlan*>self.output.g, self.output.single, self.output.W, self.output.packed_bias,
+                     self.output.kind == CHANNEL_POOLED, self.output.filters, False)
 
     def __call__(self, cnp.ndarray x, object branch, bint relu, cnp.ndarray out, int num_threads, /):
         """Write the outputs of a batch into out; `branch`, of its shape, is added unless None, and relu applied."""

@@ -26,7 +26,7 @@
 
 from cython cimport floating
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from cconv.kernels.conv.finish cimport Finish, finish_outputs
 from cconv.kernels.conv.padding cimport pad_image
@@ -36,6 +36,11 @@ from cconv.kernels.runtime.division cimport ceil_div, deal, quotient, round_up
 from cconv.kernels.vector.layout cimport pad, transpose_padded
 from cconv.kernels.vector.prefetch cimport Prefetch, next_prefetch, plan_prefetch, prefetch_read, prefetch_write
 from cconv.kernels.vector.register_tile cimport tile, tile_product, tile_run
+
+# Fits: where a piece of work is worth another thread, and what the first cache holds beside filters.
+cdef enum:
+    PART = 28  # outputs of a piece of work, at least, where an image has several
+    LOOK = 1024  # values that are packed at a time where they are only compared: whole vectors
 
 
 cdef extern from "conv/pooled.h" nogil:
@@ -96,12 +101,18 @@ cdef inline void transpose_argmax(const floating* argmax, Py_ssize_t step, Py_ss
         transpose_argmax_double(<const uint64_t*>argmax, step, count, columns, to, to_step)
 
 
-cdef inline void pack_group(const floating* W, const ChannelPlan* g, Py_ssize_t group, floating* packed) noexcept nogil:
-    """Copy one group's filters into the order in which tiles read them; lanes beyond F are 0."""
-    cdef Py_ssize_t s, c, t, l, v, vi, NR, F, K, lanes = g.tiling.lanes, f_step = g.f_step, c_step = g.c_step
+cdef inline bint pack_group(const floating* W, const ChannelPlan* g, Py_ssize_t group, floating* packed,
+                            bint look) noexcept nogil:
+    """Copy one group's filters into the order in which tiles read them; lanes beyond F are 0.
+
+    With `look`, nothing is copied: the result says whether anything would change, bit by bit.
+    """
+    cdef Py_ssize_t s, c, t, l, k, v, vi, NR, F, K, rows, lanes = g.tiling.lanes, f_step = g.f_step, c_step = g.c_step
     cdef const Phase* p
     cdef floating* to
+    cdef floating* row
     cdef const floating* source
+    cdef floating[LOOK] strip
     W = W + group * g.source.C * g.result.F * min(f_step, c_step)
     for s in range(g.result.ph * g.result.pw):
         if g.source.split > 1 and s % g.source.split > 0:  # the same filters
@@ -115,29 +126,51 @@ cdef inline void pack_group(const floating* W, const ChannelPlan* g, Py_ssize_t 
             to = packed + group * g.weights + p.weights + K * v * lanes
             source = W + v * lanes * f_step
             if f_step == K and c_step == p.taps and p.tap[c_step - 1] == c_step - 1:
-                transpose_padded(source, f_step, F, K, to, NR * lanes)
+                if not look:
+                    transpose_padded(source, f_step, F, K, to, NR * lanes)
+                    continue
+                rows = LOOK // (NR * lanes)
+                for k in range(ceil_div(K, rows)):
+                    t = min(rows, K - k * rows)
+                    transpose_padded(source + k * rows, f_step, F, t, strip, NR * lanes)
+                    if memcmp(strip, to + k * rows * NR * lanes, t * NR * lanes * sizeof(floating)) != 0:
+                        return True
                 continue
             for c in range(g.source.C):
                 for t in range(p.taps):
+                    row = to
+                    if look:
+                        row = strip
                     for l in range(F):
-                        to[l] = source[l * f_step + c * c_step + p.tap[t]]
+                        row[l] = source[l * f_step + c * c_step + p.tap[t]]
                     for l in range(F, NR * lanes):
-                        to[l] = 0
+                        row[l] = 0
+                    if look and memcmp(row, to, NR * lanes * sizeof(floating)) != 0:
+                        return True
                     to += NR * lanes
+    return False
 
 
-cdef inline void pack_filters(const floating* W, const floating* bias, const ChannelPlan* g, bint pooled,
-                              floating* packed) noexcept nogil:
-    """Pack the filters of all groups, and if maxima follow the biases, of which there may be none."""
-    cdef Py_ssize_t group, f, F = g.result.F
+cdef inline bint pack_filters(const floating* W, const floating* bias, const ChannelPlan* g, bint pooled,
+                              floating* packed, bint look) noexcept nogil:
+    """Pack the filters of all groups, and if maxima follow the biases, of which there may be none.
+
+    With `look`, nothing is copied: the result says whether anything would change, bit by bit.
+    """
+    cdef Py_ssize_t group, F = g.result.F
     cdef floating* biases = packed + g.groups * g.weights
     for group in range(g.groups):
-        pack_group(W, g, group, packed)
-    if pooled:
+        if pack_group(W, g, group, packed, look):
+            return True
+    if pooled and not look:
         memset(biases, 0, g.groups * g.biases * sizeof(floating))
-        if bias != NULL:
-            for f in range(g.groups * F):
-                biases[f // F * g.biases + f % F] = bias[f]
+    if pooled and bias != NULL:
+        for group in range(g.groups):
+            if not look:
+                memcpy(biases + group * g.biases, bias + group * F, F * sizeof(floating))
+            elif memcmp(bias + group * F, biases + group * g.biases, F * sizeof(floating)) != 0:
+                return True
+    return False
 
 
 cdef inline Py_ssize_t source_row(const Source* s, Py_ssize_t y) noexcept nogil:
@@ -447,7 +480,7 @@ cdef inline void run_channels(ChannelJob* job, int num_threads) noexcept nogil:
     # Threads begin with the same images in every call, and with few images the same parts of each: what a core wrote
     # in one call it finds in its cache in the next, and from another core's cache it comes slowly.
     parts = 1 if num_threads == 1 or job.N >= 4 * num_threads else ceil_div(4 * num_threads, job.N)
-    parts = max(min(parts, g.result.area // STRIP, g.tiling.rows // 2 if job.pooled else g.tiling.rows), 1)
+    parts = max(min(parts, g.result.area // PART, g.tiling.rows // 2 if job.pooled else g.tiling.rows), 1)
     if parts > num_threads:
         parts -= parts % num_threads
     job.parts = parts

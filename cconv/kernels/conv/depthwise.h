@@ -3,7 +3,8 @@
  *     out[y][z] = sum over i, j of w[i][j] * x[y * sh - pt + i * dh][z * sw - pl + j]     lanes = outputs of a row
  *
  * Nothing is copied: what a vector reads is a row of the image, or for a stride of 2 every second value of two vectors.
- * Rows above and below the image are a row of zeros. Columns beside it are masked. A last vector that is not full begins earlier, unless the row is shorter than a vector.
+ * Rows above and below the image are a row of zeros. Columns beside it are masked. A last vector that is not full begins
+ * earlier, unless the row is shorter than a vector.
  *
  * A band of rows has a sum for each, so that multiply-adds do not wait for each other; the last band begins earlier
  * where they do not come out even. What is computed twice has the same bits. Order of additions: one chain over (i, j)

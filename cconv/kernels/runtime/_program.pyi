@@ -3,6 +3,8 @@ from typing import Any, final
 
 from numpy.typing import NDArray
 
+def changed(calls: NDArray[Any], num_threads: int, /) -> list[int]: ...
+
 @final
 class Program:
     size: int

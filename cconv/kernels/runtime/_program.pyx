@@ -83,6 +83,31 @@ cdef void run_turns(void* given, Pieces* pieces, int slot) noexcept nogil:
                      job.scratch + slot * job.private, 1)
 
 
+cdef struct Look:
+    Call** calls
+    unsigned char* found
+
+
+cdef void look(void* given, Pieces* pieces, int slot) noexcept nogil:
+    cdef Look* job = <Look*>given
+    cdef Py_ssize_t i
+    while (i := take_piece(pieces, slot)) >= 0:
+        job.found[i] = job.calls[i].changed(job.calls[i].state)
+
+
+def changed(cnp.ndarray calls, int num_threads, /):
+    """Return a list of which operations are to be prepared again, by their numbers.
+
+    `calls` (n,) of np.uintp says where their `Call`s are, and the operations must live.
+    """
+    cdef cnp.ndarray found = empty((calls.shape[0],), np.uint8)
+    cdef Look job = Look(<Call**>cnp.PyArray_DATA(calls), <unsigned char*>cnp.PyArray_DATA(found))
+    cdef Py_ssize_t i, count = calls.shape[0]
+    with nogil:
+        run_job(look, &job, count, num_threads)
+    return [i for i in range(count) if job.found[i]]
+
+
 @cython.final
 cdef class Program:
     """Operations that were prepared, in order.
