@@ -1,6 +1,7 @@
 """Layers that run as one kernel give what they give one by one, and only when they are what the kernel stands for."""
 
 import copy
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import cconv
 from cconv import (
     Affine,
     BatchNormalization,
+    Concatenate,
     Convolution,
     GlobalAveragePooling,
     Network,
@@ -16,6 +18,7 @@ from cconv import (
     Relu,
     Residual,
     SoftmaxWithLoss,
+    Tanh,
     functional,
     kernels,
 )
@@ -681,6 +684,55 @@ def test_a_gradient_of_another_shape_or_dtype_goes_back_through_normalization_an
     for key, value in together(network, x, t)[1].items():
         assert value.dtype == np.float32
         np.testing.assert_allclose(value, gradients[key], rtol=1e-5, atol=1e-7, err_msg=key)
+
+
+class Thirds(Relu):
+    """A layer of a user's whose gradient is float64."""
+
+    def backward(self, dout, *, input_gradient=True):
+        return super().backward(dout) * np.full(1, 1 / 3)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        lambda: [Residual([BatchNormalization()])],
+        lambda: [Residual([BatchNormalization()], [BatchNormalization()])],
+        lambda: [Residual([Residual([BatchNormalization()])])],
+        lambda: [Residual([Convolution(filters=2, size=1), BatchNormalization()]), Relu()],
+        lambda: [Concatenate([Residual([BatchNormalization()])], [Tanh(), BatchNormalization()])],
+        lambda: [BatchNormalization(), Relu()],
+    ],
+)
+def test_a_gradient_of_float64_goes_back_through_a_network_of_float32_as_through_its_layers(block, rng):
+    network = Network([*block(), Thirds(), GlobalAveragePooling(), Affine(units=3)], (2, 6, 7), seed=0)
+    x, t = some_digits(rng)
+    _, gradients, _ = apart(network, x, t)
+    _, found, _ = together(network, x, t)
+    for key, value in found.items():
+        assert value.tobytes() == gradients[key].tobytes(), key
+
+
+def test_a_normalization_that_does_not_take_the_flag_is_run_as_by_hand(rng):
+    layers = [Convolution(filters=3, size=1), BatchNormalization(), Relu(), Affine(units=3), BatchNormalization()]
+    network = Network(layers, (2, 6, 7), seed=0)
+    x, _ = some_digits(rng)
+    for layer in (layers[1], layers[4]):
+        layer.takes_train_flg = False
+    expected = x
+    for layer in copy.deepcopy(layers):
+        expected = layer.forward(expected)
+    np.testing.assert_array_equal(network.predict(x), expected)
+
+
+def test_a_block_of_three_branches_is_refused_in_a_pass_as_by_hand(rng):
+    block = Residual([BatchNormalization()])
+    network = Network([block, GlobalAveragePooling(), Affine(units=3)], (2, 6, 7), seed=0)
+    block.branches["extra"] = OrderedDict(norm=BatchNormalization(np.ones(2, np.float32), np.zeros(2, np.float32)))
+    x, t = some_digits(rng)
+    for run in (lambda: network.gradient(x, t), lambda: network.predict(x), lambda: block.forward(x)):
+        with pytest.raises(ValueError, match="branches must be 'body' and 'shortcut', got 'body', 'shortcut', 'extra'"):
+            run()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

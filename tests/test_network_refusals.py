@@ -13,6 +13,7 @@ from cconv import (
     Convolution,
     Dropout,
     GroupNormalization,
+    Huber,
     LayerNormalization,
     Network,
     Pooling,
@@ -20,6 +21,7 @@ from cconv import (
     Reshape,
     Residual,
     Sigmoid,
+    SoftmaxWithLoss,
     TransposedConvolution,
     Upsample,
 )
@@ -62,6 +64,10 @@ def test_what_is_no_layer_is_refused():
         Network([Affine], (4,))
     with pytest.raises(TypeError, match="layers must be a list or a mapping of layers, got Affine"):
         Network(Affine(units=3), (4,))
+    with pytest.raises(TypeError, match="layers must take x alone, got the loss SoftmaxWithLoss for 'softmaxw"):
+        Network([Affine(units=3), SoftmaxWithLoss()], (3,))
+    with pytest.raises(TypeError, match="body must take x alone, got the loss Huber"):
+        Residual([Huber()])
     with pytest.raises(TypeError, match="layers must have forward and backward, got int"):
         Network([3], (4,))
     with pytest.raises(TypeError, match="either W or units, got both"):

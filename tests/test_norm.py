@@ -265,3 +265,16 @@ def test_the_eps_of_batch_normalization_is_used_shown_and_kept(tmp_path):
     network.load_params(tmp_path / "p")
     with pytest.raises(ValueError, match="layers.norm1.eps must be 1e-05, got 0.25"):
         other.load_params(tmp_path / "p")
+
+
+@pytest.mark.parametrize(
+    ("momentum", "error"),
+    [(-0.1, ValueError), (1.5, ValueError), (np.nan, ValueError), ("x", TypeError), (None, TypeError)],
+)
+def test_a_momentum_that_was_assigned_is_checked_before_statistics_change(momentum, error):
+    layer = BatchNormalization(np.ones(3), np.zeros(3))
+    layer.momentum = momentum
+    before = layer.running_mean.copy(), layer.running_var.copy()
+    with pytest.raises(error, match="momentum must be"):
+        layer.forward(np.random.default_rng(0).random((4, 3)), True)
+    np.testing.assert_array_equal((layer.running_mean, layer.running_var), before)

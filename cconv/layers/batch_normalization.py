@@ -130,6 +130,8 @@ class BatchNormalization(Normalization):
         fixed = not flag(train_flg, "train_flg") or self.frozen
         door = batch_door(self.eps, fixed)
         given = running if fixed else None
+        if not fixed:
+            share(self.momentum, "momentum")  # before anything changes
         out, mean, var, mask = run_normalization_and_relu(door, x, gamma, beta, given, branch, relu, keep)
         if not fixed:
             self.running_mean, self.running_var = self._follow(running[0], mean), self._follow(running[1], var)

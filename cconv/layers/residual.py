@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from .._typing import Floats, LayerLike, Layers, Shape
 from ..functional.joining import run_add
 from .branches import Branches
+from .stack import named
 
 __all__ = ["Residual"]
 
@@ -46,7 +47,7 @@ class Residual(Branches):
     """
 
     def __init__(self, body: Layers, shortcut: Layers = ()) -> None:
-        super().__init__({"body": body, "shortcut": shortcut})
+        super().__init__({"body": named(body, "body"), "shortcut": named(shortcut, "shortcut")})
 
     @property
     def body(self) -> OrderedDict[str, LayerLike]:
@@ -61,6 +62,8 @@ class Residual(Branches):
         return cls(**branches)
 
     def join(self, outs: Sequence[Floats]) -> Floats:
+        if len(outs) != 2:
+            raise ValueError(f"branches must be 'body' and 'shortcut', got {', '.join(map(repr, self.branches))}")
         body, shortcut = outs
         if body.shape != shortcut.shape:
             raise ValueError(f"body and shortcut must give one shape, got {body.shape} and {shortcut.shape}")

@@ -2,6 +2,7 @@
 
 import copy
 import importlib
+import inspect
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
 
@@ -79,8 +80,22 @@ def named(layers, argument="layers"):
             raise TypeError(f"{argument} must be objects, got the class {layer.__name__}")
         if not (callable(getattr(layer, "forward", None)) and callable(getattr(layer, "backward", None))):
             raise TypeError(f"{argument} must have forward and backward, got {type(layer).__name__} for {name!r}")
+        if _is_loss(layer):
+            raise TypeError(
+                f"{argument} must take x alone, got the loss {type(layer).__name__} for {name!r}: a network takes it "
+                "as last_layer"
+            )
         result[name] = layer
     return result
+
+
+def _is_loss(layer):
+    """Say whether a layer wants targets beside x."""
+    try:
+        target = inspect.signature(layer.forward).parameters.get("t")
+    except (TypeError, ValueError):  # of a function that shows none
+        return False
+    return target is not None and target.default is target.empty
 
 
 def nested(layers):

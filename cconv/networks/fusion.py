@@ -74,8 +74,11 @@ def _runs_branches(layer):
     return getattr(type(layer), "forward", None) is BRANCHES and "forward" not in layer.__dict__
 
 
-def _joins_as_it_came(block):
+def joins_as_it_came(block):
+    """Say whether a residual block adds up its two branches as its class came to do it."""
     own = block.__dict__
+    if len(block.branches) != 2:
+        return False
     return Residual.join is JOIN and Residual.split is SPLIT and "join" not in own and "split" not in own
 
 
@@ -90,6 +93,10 @@ def _plain(layer, methods):
         and "forward" not in own
         and "backward" not in own
     )
+
+
+def _plain_norm(layer):
+    return _plain(layer, NORMALIZATION) and layer.takes_train_flg
 
 
 def _halves(pool):
@@ -152,7 +159,7 @@ def _normalization(layers, place, x, train_flg, keep):
     if len(layers) < place + 2:
         return None
     norm, rectifier = group = layers[place : place + 2]
-    if not (_plain(norm, NORMALIZATION) and _plain(rectifier, RELU)):
+    if not (_plain_norm(norm) and _plain(rectifier, RELU)):
         return None
     out, mask, saved = norm._run(as_input(x, "x"), train_flg, relu=True, keep=keep)
     if not keep:
@@ -168,7 +175,7 @@ def _gradient_of(dout, shape, dtype):
     dout = as_input(dout, "dout")
     if dout.shape != shape:
         raise ValueError(f"dout must have the output's shape {shape}, got {dout.shape}")
-    return dout.astype(dtype, copy=False)
+    return dout if dtype is None else dout.astype(dtype, copy=False)
 
 
 def _residual(layers, place, x, train_flg, keep):
@@ -178,7 +185,7 @@ def _residual(layers, place, x, train_flg, keep):
     """
     block = layers[place]
     body = list(block.body.values())
-    if not (_plain(block, RESIDUAL) and _joins_as_it_came(block) and body and _plain(body[-1], NORMALIZATION)):
+    if not (_plain(block, RESIDUAL) and joins_as_it_came(block) and body and _plain_norm(body[-1])):
         return None
     norm = body[-1]
     x = as_input(x, "x")
@@ -197,7 +204,8 @@ def _residual(layers, place, x, train_flg, keep):
 
 
 def _residual_back(norm, saved, mask, steps, branch_steps, shape, out_dtype, dtype, dout, input_gradient):
-    dout = _gradient_of(dout, shape, out_dtype)
+    # What relu hands on has its output's dtype; without it dout is taken as it comes.
+    dout = _gradient_of(dout, shape, None if mask is None else out_dtype)
     part = dout if mask is None else kernels.memory.empty(shape, out_dtype)
     wanted = input_gradient or any(trains(group) for group, _ in steps)
     dx = norm._run_backward(saved, dout, wanted, mask, None if mask is None else part)

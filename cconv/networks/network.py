@@ -220,7 +220,9 @@ class Network:
         """
         batch_size = integer(batch_size, "batch_size", 1)
         x = self._samples(x)
-        return keeping_nothing(lambda: self._scores(x, batch_size))
+        scores = keeping_nothing(lambda: self._scores(x, batch_size))
+        # Layers that change the shape alone hand on what they were given.
+        return scores.copy() if isinstance(scores, np.ndarray) and np.may_share_memory(scores, x) else scores
 
     def loss(
         self, x: ArrayLike, t: ArrayLike, *, batch_size: int = 100, sample_weight: ArrayLike | None = None
@@ -228,7 +230,7 @@ class Network:
         """Return the loss of the scores of x against targets t, outside training.
 
         It is that of all scores at once, whatever the batches. To go back by hand, call the layers by hand: as in
-        `predict`, none of them keeps anything, nor does the loss at the end.
+        `predict`, none of them keeps anything for that, nor does the loss at the end, whose `loss` is then this one.
 
         Parameters
         ----------
@@ -289,7 +291,8 @@ class Network:
 
         The forward pass is one in training; its loss is `last_layer.loss` afterwards. The way back ends at the first
         layer that has parameters to train: what lies before it, frozen or without parameters, is not gone through.
-        Layers keep nothing of the step beside the gradients.
+        Layers keep nothing of the step beside the gradients; the loss at the end has what it says of itself, as
+        `loss`, `y` and `t` of `SoftmaxWithLoss`.
 
         Parameters
         ----------
