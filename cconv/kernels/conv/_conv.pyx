@@ -463,7 +463,8 @@ cdef class Prepared:
         self.plan, self.W, self.b, self.norm, self.packed = plan, W, b, norm, W
         if kind in (CHANNEL_OUTPUT, CHANNEL_POOLED):
             private = (<ChannelPlan*>g).private
-            self.packed = empty((packed_values(<ChannelPlan*>g),), W.dtype)
+            # Vectors that begin within a line of the cache lie in two: from this size on, arrays begin with a line.
+            self.packed = empty((max(packed_values(<ChannelPlan*>g), 4096 // itemsize),), W.dtype)
         elif kind == DEPTHWISE:
             private = (<DepthPlan*>g).private
         else:
