@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -352,6 +353,14 @@ def run_average_pool_backward(
     return dx
 
 
+@lru_cache(maxsize=1024)
+def _parts_shape(shape, parts):
+    """Return the output's shape of images that are cut into so many parts, if it can be."""
+    shape = image_shape(shape, "x's shape")[:2] + parts
+    checked_size(*shape, itemsize=8)
+    return shape
+
+
 def adaptive_average_pool(x: ArrayLike, output_size: IntPair) -> Floats:
     r"""Take means over windows that cut the image into `output_size` parts, as near to equal as they can be.
 
@@ -384,10 +393,7 @@ def adaptive_average_pool(x: ArrayLike, output_size: IntPair) -> Floats:
 
 def run_adaptive_average_pool(x: Array, output_size: IntPair) -> Floats:
     """Return what `adaptive_average_pool` does; x is as kernels take it."""
-    image_shape(x.shape, "x's shape")
-    shape = x.shape[:2] + pair(output_size, "output_size", 1)
-    checked_size(*shape, itemsize=8)
-    out = kernels.memory.empty(shape, x.dtype)
+    out = kernels.memory.empty(_parts_shape(x.shape, pair(output_size, "output_size", 1)), x.dtype)
     kernels.pool.adaptive_average_pool(x, out, kernels.cpu.threads_for(COST * (x.size + 4 * out.size)))
     return out
 
