@@ -103,9 +103,11 @@ MODULE_FLAGS = {
     "_cpu": ["-Os"],
     "_elementwise": ["--param=vect-epilogues-nomask=0", "--param=max-inline-insns-single=400"],
     "_gemm": ["--param=vect-epilogues-nomask=0"],
+    "_loss": ["--param=vect-epilogues-nomask=0"],
     "_memory": ["-Os"],
-    "_program": ["-Os"],
     "_optimize": ["--param=vect-epilogues-nomask=0"],
+    "_pool": ["--param=vect-epilogues-nomask=0"],
+    "_program": ["-Os"],
     "_reference": ["-Os"],
     "_threads": ["-Os"],
 }

@@ -30,6 +30,7 @@ import cconv
 import cconv.functional as F
 from cconv import kernels
 from cconv.functional import algorithms
+from cconv.functional.fused import PreparedConvolution
 from cconv.networks import inference
 
 TREE = Path(__file__).resolve().parents[1] / "cconv"
@@ -357,6 +358,9 @@ def cost_calls():
         lambda: F.convolution_relu_max_pool_backward(pooled, pooled, argmax, image, filters, input_gradient=False),
         pooled.size * 5,
     )
+    prepared = PreparedConvolution((64, 8, 8), values(rng, 64, 64, 3, 3))
+    call = np.array([prepared.run.call], np.uintp)
+    yield "functional/fused.py", "LOOK_COST", lambda: kernels.program.changed(call, 1), 64 * 64 * 9
     yield "functional/activation.py", "COST", lambda: F.relu(x), size
     yield "functional/activation.py", "EXP_COST", lambda: F.sigmoid(x), size
     products = 8 * 32 * 26 * 26 * 16 * 9
@@ -397,7 +401,7 @@ def cost_calls():
     **{f"functional/{name}.py": "COST" for name in ("normalization", "preprocessing")},
     **{
         "functional/resampling.py": "COST COPY_COST",
-        "functional/fused.py": "WINDOW_COST",
+        "functional/fused.py": "WINDOW_COST LOOK_COST",
         "functional/activation.py": "COST EXP_COST",
         "functional/loss.py": "COST SIGMOID_COST RESIDUAL_COST",
         "functional/dropout.py": "COST WORD_COST",
@@ -463,6 +467,7 @@ REBUILDS = {
         "gradients of large planes, of many channels, and of few images on all threads",
         **{PLAN: "GRADIENT_STRIP GRADIENT_BLOCK GRADIENT_ITEMS GRADIENT_BYTES"},
     ),
+    "few-images": rebuild("networks-forward", "one image", **{"kernels/conv/channels.pxd": "PART LOOK"}),
     "list-bands": rebuild("step networks-step", "SimpleConvNet and DeepConvNet", **{PLAN: "LIST_BAND LIST_SUMS"}),
     "scatter-bands": rebuild(
         "convolution-kinds", "transposed convolution to few channels", **{PLAN: "SCATTER_SUMS SCATTER_SETS"}

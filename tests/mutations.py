@@ -51,6 +51,7 @@ SOURCES = {
     "conv/windows.h": ("_conv", "fusion conv differential guard_pages"),
     "conv/windows.pxd": ("_conv", f"{CONVOLUTION} fusion"),
     "norm/norm.h": ("_norm", "norm fusion differential"),
+    "vector/finish_row.h": ("_norm", "norm fusion differential"),
     "vector/philox.pxd": ("_elementwise", "dropout"),
     "pool/pool.h": ("_pool", "pool differential"),
     "elementwise/relu.h": ("_elementwise", "activation differential"),
@@ -163,8 +164,8 @@ MUTATIONS = {
     "the last row of a part is not copied": ("conv/channels.pxd", "s.highest + 1, s.PH)", "s.highest, s.PH)"),
     "biases of groups one behind the other": (
         "conv/channels.pxd",
-        "biases[f // F * g.biases + f % F] = bias[f]",
-        "biases[f] = bias[f]",
+        "memcpy(biases + group * g.biases, bias + group * F,",
+        "memcpy(biases + group * F, bias + group * F,",
     ),
     # ---- weight gradients
     "outputs left of a tap, rounded towards zero": (
@@ -388,9 +389,9 @@ MUTATIONS = {
     ),
     "a strip overwrites the chunks before it": ("gemm/_gemm.pyx", "out[c] += strip[c]", "out[c] = strip[c]"),
     "relu stops a NaN": (
-        "gemm/_gemm.pyx",
-        "target[c] = 0 if source[c] + bias[c] <= 0 else source[c] + bias[c]",
-        "target[c] = source[c] + bias[c] if source[c] + bias[c] > 0 else 0",
+        "vector/finish_row.h",
+        "return relu ? NAME(rectified)(v) : v;",
+        "return relu ? NAME(mask_and)(v, NAME(greater)(v, NAME(broadcast)(0))) : v;",
     ),
     "no room for a vector too much": (
         "gemm/_gemm.pyx",
@@ -448,16 +449,16 @@ MUTATIONS = {
     "a fixed mean has a gradient": ("norm/norm.h", "shifts[f] = fixed ? 0 : -scales[f]", "shifts[f] = -scales[f]"),
     "the mask of a later sample": (
         "norm/norm.h",
-        "mask + r * mask_pitch + c / NORM_WORD, mask_pitch",
-        "mask + c / NORM_WORD, mask_pitch",
+        "mask + r * mask_pitch + c / FINISH_WORD,",
+        "mask + c / FINISH_WORD,",
     ),
     "the mask of a later block of columns": (
         "norm/norm.h",
-        "mask ? mask + n * mask_pitch + c / NORM_WORD : NULL",
+        "mask ? mask + n * mask_pitch + c / FINISH_WORD : NULL",
         "mask ? mask + n * mask_pitch : NULL",
     ),
     "the branch of a later sample": ("norm/norm.h", "branch ? branch + at : NULL", "branch ? branch + c : NULL"),
-    "a branch that relu does not see": ("norm/norm.h", "if (branch) v =", "if (branch && !relu) v ="),
+    "a branch that relu does not see": ("vector/finish_row.h", "if (branch) v =", "if (branch && !relu) v ="),
     "the second pass back forgets the mask": ("norm/norm.h", "from = row;", ""),
     "a class of probability 0": ("loss/_loss.pyx", "0 if targets[i] == 0 else targets[i] *", "targets[i] *"),
     "a sample of weight 0": ("loss/_loss.pyx", "0 if weight == 0 else weight *", "weight *"),

@@ -269,6 +269,62 @@ def test_the_door_has_the_bits_of_the_operations_one_by_one(dtype, cpu_level, nu
         assert got.tobytes() == expected.tobytes()
 
 
+ODD = {
+    "a shape": lambda array: setattr(array, "shape", array.shape[::-1]),
+    "a shape with a dimension more": lambda array: setattr(array, "shape", (*array.shape, 1)),
+    "a smaller size": lambda array: array.resize((1, *array.shape[1:]), refcheck=False),
+    "a dtype": lambda array: setattr(array, "dtype", "i4"),
+    "an order of bytes": lambda array: setattr(array, "dtype", ">f4"),
+}
+
+
+def outcome(action):
+    try:
+        return action().tobytes()
+    except (TypeError, ValueError) as error:
+        return str(error)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("change", ODD)
+@pytest.mark.parametrize(
+    "name",
+    ["conv1.W", "conv1.b", "norm1.gamma", "norm1.beta", "norm1.running_mean", "norm1.running_var", "affine1.W",
+     "affine1.b", "norm2.gamma", "norm2.beta", "norm2.running_var", "conv2.b"],
+)  # fmt: skip
+def test_an_array_that_is_made_another_in_its_place_gives_what_it_gives_by_hand(name, change, rng):
+    layers = [
+        Convolution(filters=3, size=(2, 3), pad=1),
+        BatchNormalization(),
+        Relu(),
+        Convolution(filters=3, size=(3, 2), pad=1),
+        GlobalAveragePooling(),
+        Affine(units=3),
+        BatchNormalization(),
+    ]
+    network = Network(layers, (3, 6, 6), seed=0)
+    x = rng.standard_normal((2, 3, 6, 6)).astype(np.float32)
+    network.predict(x)
+    layer, _, attribute = name.partition(".")
+    ODD[change](getattr(network.layers[layer], attribute))
+    for _ in range(2):
+        found = outcome(lambda: network.predict(x))
+        assert found == outcome(lambda: by_hand(network, x))
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (3, 1), (4,), (64,)])
+@pytest.mark.parametrize("name", ["conv1.b", "norm1.gamma", "norm1.beta", "norm2.gamma", "norm2.beta"])
+def test_an_array_of_another_shape_is_refused_as_by_hand(name, shape, rng):
+    layers = [Convolution(filters=3, size=3), BatchNormalization(), Relu(), GlobalAveragePooling()]
+    network = Network([*layers, Affine(units=3), BatchNormalization()], (3, 6, 6), seed=0)
+    x = rng.standard_normal((2, 3, 6, 6)).astype(np.float32)
+    network.predict(x)
+    layer, _, attribute = name.partition(".")
+    setattr(network.layers[layer], attribute, np.ones(shape, np.float32))
+    assert outcome(lambda: network.predict(x)) == outcome(lambda: by_hand(network, x))
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
     ("shape", "filters", "settings"),

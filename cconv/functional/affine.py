@@ -76,7 +76,7 @@ def run_affine(x: Array, W: Array, b: Array | Any, *, table: Array | None = None
     """
     N, D, M = _sizes(x.shape, W.shape, None if b is None else b.shape, x.itemsize)
     out = kernels.memory.empty((N, M), x.dtype)
-    kernels.gemm.affine(x, W, b, table, out, relu, kernels.cpu.threads_for(COST * N * D * M))
+    kernels.gemm.affine(x, W, b, out, relu, kernels.cpu.threads_for(COST * N * D * M), table)
     return out
 
 

@@ -23,7 +23,7 @@ __all__ = ["convolution_batch_normalization", "convolution_relu_max_pool", "conv
 # Nanoseconds that one thread takes for one pooled value and one row of taps, roughly.
 # A fit: `python -m benchmarks.tune --only costs`.
 WINDOW_COST = 0.3
-LOOK_COST = 0.3  # for one weight: whether it has changed
+LOOK_COST = 0.2  # for one weight: whether it has changed
 UINT8 = np.dtype(np.uint8)
 
 
@@ -64,8 +64,8 @@ class PreparedConvolution:
         The kernel, which a program of `cconv.kernels.program` takes.
     pads : bool
         Whether images have to be padded before the kernel: an infinite weight times a zero is not a number.
-    pooled, table
-        What was given. New values may be written into the table.
+    pooled, table, arrays
+        What was given, `arrays` being W and b. New values may be written into the table.
 
     Raises
     ------
@@ -100,6 +100,7 @@ class PreparedConvolution:
         self.run = kernels.conv.Prepared(plan, algorithm, W, b, table, pooled, finite)
         self.pooled = pooled
         self.table = table
+        self.arrays = [W] if b is None else [W, b]
         self._dtype = W.dtype
 
     def refresh(self):

@@ -142,9 +142,14 @@ class Plan:
         self._prepared, self._tables = _changing(steps)
         self._calls = np.array([prepared.run.call for prepared in self._prepared], np.uintp)
         self._look_cost = sum(prepared.look_cost for prepared in self._prepared)
+        self._arrays = [array for prepared in self._prepared for array in prepared.arrays]
+        self._arrays += [array for _, *norm, _ in self._tables for array in norm]
+        self._views = [array.view() for array in self._arrays]
 
     def refresh(self):
         """Take in what arrays hold now; return whether that will do, or another plan is to be made."""
+        if not kernels.memory.are_where_they_were(self._arrays, self._views):
+            return False
         for table, gamma, beta, mean, var, eps in self._tables:
             kernels.norm.batch_norm_table(mean, var, gamma, beta, eps, table)
         changed = kernels.program.changed(self._calls, kernels.cpu.threads_for(self._look_cost))
@@ -246,7 +251,8 @@ def _convolution(layers, place, x):
     conv = layers[place]
     conv._expect_arrays()
     W, b = conv.W, conv.b
-    if conv.algorithm != "direct" or not _alike(x.dtype, W, *[b] * (b is not None)):
+    fits = _alike(x.dtype, W, *[b] * (b is not None)) and W.ndim == 4 and (b is None or b.shape == W.shape[:1])
+    if conv.algorithm != "direct" or not fits:
         return _single(layers, place, x)
     settings = {"stride": conv.stride, "pad": conv.pad, "dilation": conv.dilation, "groups": conv.groups}
     pool = _follows(layers, place + 2, Pooling)
@@ -279,7 +285,7 @@ def _norm(layers, place, dtype, channels):
         return None
     norm._expect_arrays()
     running = norm._running()
-    fits = norm.gamma.size == channels and _alike(dtype, norm.gamma, norm.beta)
+    fits = _alike(dtype, norm.gamma, norm.beta) and norm.gamma.shape == norm.beta.shape == (channels,)
     # What is a copy would not follow a change in place.
     if not fits or running[0] is not norm.running_mean or running[1] is not norm.running_var:
         return None

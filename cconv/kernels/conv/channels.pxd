@@ -37,7 +37,7 @@ from cconv.kernels.vector.layout cimport pad, transpose_padded
 from cconv.kernels.vector.prefetch cimport Prefetch, next_prefetch, plan_prefetch, prefetch_read, prefetch_write
 from cconv.kernels.vector.register_tile cimport tile, tile_product, tile_run
 
-# Fits: where a piece of work is worth another thread, and what the first cache holds beside filters.
+# Fits: `python -m benchmarks.tune --only few-images`.
 cdef enum:
     PART = 28  # outputs of a piece of work, at least, where an image has several
     LOOK = 1024  # values that are packed at a time where they are only compared: whole vectors

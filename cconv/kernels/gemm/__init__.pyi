@@ -9,10 +9,10 @@ def affine(
     x: NDArray[Any],
     W: NDArray[Any],
     b: NDArray[Any] | None,
-    norm: NDArray[Any] | None,
     out: NDArray[Any],
     relu: bool,
     num_threads: int,
+    norm: NDArray[Any] | None = None,
     /,
 ) -> None: ...
 def channel_sums(a: NDArray[Any], out: NDArray[Any], /) -> None: ...

@@ -624,8 +624,8 @@ def channel_sums(cnp.ndarray a, cnp.ndarray out, /):
         run_job(add_all_channels, &job, 1, 1)
 
 
-def affine(cnp.ndarray x, cnp.ndarray W, cnp.ndarray b, cnp.ndarray norm, cnp.ndarray out, bint relu, int num_threads,
-           /):
+def affine(cnp.ndarray x, cnp.ndarray W, cnp.ndarray b, cnp.ndarray out, bint relu, int num_threads,
+           cnp.ndarray norm=None, /):
     """Write x (N, D) times W (D, M), plus b (M,) or None, into out (N, M).
 
     Where `norm` (3, M) is not None, its first row is subtracted from that, the second multiplied and the third added.

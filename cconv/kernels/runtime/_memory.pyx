@@ -296,6 +296,21 @@ def are_alike(*arrays):
     return True
 
 
+def are_where_they_were(list arrays, list views):
+    """Whether each array lies in memory as kernels take it, and has the memory, shape and dtype that its view has.
+
+    A view that was made of an array keeps these when ``array.shape = ...`` or ``array.resize(...)`` changes them.
+    """
+    cdef Py_ssize_t i
+    for i in range(len(arrays)):
+        array, view = arrays[i], views[i]
+        if not (in_order(array) and dtype_of(array) == dtype_of(view)
+                and cnp.PyArray_DATA(<cnp.ndarray>array) == cnp.PyArray_DATA(<cnp.ndarray>view)
+                and cnp.PyArray_SAMESHAPE(<cnp.ndarray>array, <cnp.ndarray>view)):
+            return False
+    return True
+
+
 def hold_alike(list states, tuple names, list arrays):
     """Whether each of these dicts, and none is None, holds under all the names what is writeable and `are_alike` with
     its array."""
