@@ -140,11 +140,6 @@ MUTATIONS = {
         "t * NR * lanes * sizeof(floating)) != 0:",
         "(t - 1) * NR * lanes * sizeof(floating)) != 0:",
     ),
-    "filters of a phase that changed in place": (
-        "conv/channels.pxd",
-        "if look and memcmp(row, to, NR * lanes",
-        "if look and memcmp(row, to, F // 2",
-    ),
     "biases that changed in place": (
         "conv/channels.pxd",
         "elif memcmp(bias + group * F, biases + group * g.biases, F *",

@@ -105,12 +105,12 @@ cdef inline bint pack_group(const floating* W, const ChannelPlan* g, Py_ssize_t 
                             bint look) noexcept nogil:
     """Copy one group's filters into the order in which tiles read them; lanes beyond F are 0.
 
-    With `look`, nothing is copied: the result says whether anything would change, bit by bit.
+    With `look`, nothing is copied: the result says whether anything would change, bit by bit. Filters whose taps are
+    not all taken in order, as only gradients have them, count as changed.
     """
     cdef Py_ssize_t s, c, t, l, k, v, vi, NR, F, K, rows, lanes = g.tiling.lanes, f_step = g.f_step, c_step = g.c_step
     cdef const Phase* p
     cdef floating* to
-    cdef floating* row
     cdef const floating* source
     cdef floating[LOOK] strip
     W = W + group * g.source.C * g.result.F * min(f_step, c_step)
@@ -136,17 +136,14 @@ cdef inline bint pack_group(const floating* W, const ChannelPlan* g, Py_ssize_t 
                     if memcmp(strip, to + k * rows * NR * lanes, t * NR * lanes * sizeof(floating)) != 0:
                         return True
                 continue
+            if look:
+                return True
             for c in range(g.source.C):
                 for t in range(p.taps):
-                    row = to
-                    if look:
-                        row = strip
                     for l in range(F):
-                        row[l] = source[l * f_step + c * c_step + p.tap[t]]
+                        to[l] = source[l * f_step + c * c_step + p.tap[t]]
                     for l in range(F, NR * lanes):
-                        row[l] = 0
-                    if look and memcmp(row, to, NR * lanes * sizeof(floating)) != 0:
-                        return True
+                        to[l] = 0
                     to += NR * lanes
     return False
 
