@@ -181,18 +181,25 @@ def test_layers_that_are_not_what_they_were_run_one_by_one_on_whole_batches(chan
 
 @pytest.mark.parametrize("where", ["object", "class"])
 @pytest.mark.parametrize("norm", [True, False])
-def test_a_block_that_joins_in_its_own_way_is_run_so(norm, where, rng, monkeypatch):
+@pytest.mark.parametrize("kind", [Residual, Concatenate])
+def test_a_block_that_joins_in_its_own_way_is_run_so(kind, norm, where, rng, monkeypatch):
     body = [Convolution(filters=3, size=1), *([BatchNormalization()] if norm else [])]
-    network = Network([Residual(body), Affine(units=2)], (3, 5, 5), seed=0)
+    network = Network([("Block", kind(body, [])), Affine(units=2)], (3, 5, 5), seed=0)
     x = rng.standard_normal((4, 3, 5, 5)).astype(np.float32)
     before = network.predict(x)
-    changed = lambda self, outs: 100 * outs[0]  # noqa: E731
+    original, seen = kind.join, []
+
+    def changed(self, outs):
+        seen.append(outs)
+        return 100 * original(self, outs)
+
     if where == "class":
-        monkeypatch.setattr(Residual, "join", changed)
+        monkeypatch.setattr(kind, "join", changed)
     else:
-        network.layers["residual1"].join = changed.__get__(network.layers["residual1"])
+        network.layers["Block"].join = changed.__get__(network.layers["Block"])
     scores = network.predict(x)
     assert not np.allclose(scores, before)
+    assert len(seen) == 1 and len(seen[0][0]) == len(x)
     np.testing.assert_array_equal(scores, by_hand(network, x))
 
 

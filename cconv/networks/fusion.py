@@ -74,7 +74,7 @@ def _runs_branches(layer):
     return getattr(type(layer), "forward", None) is BRANCHES and "forward" not in layer.__dict__
 
 
-def joins_as_it_came(block):
+def _joins_as_it_came(block):
     """Say whether a residual block adds up its two branches as its class came to do it."""
     own = block.__dict__
     if len(block.branches) != 2:
@@ -185,7 +185,7 @@ def _residual(layers, place, x, train_flg, keep):
     """
     block = layers[place]
     body = list(block.body.values())
-    if not (_plain(block, RESIDUAL) and joins_as_it_came(block) and body and _plain_norm(body[-1])):
+    if not (_plain(block, RESIDUAL) and _joins_as_it_came(block) and body and _plain_norm(body[-1])):
         return None
     norm = body[-1]
     x = as_input(x, "x")

@@ -33,7 +33,6 @@ from ..layers.affine import as_rows
 from ..layers.branches import Branches
 from ..layers.layer import weights_of
 from ..layers.stack import call, known_kinds, nested
-from .fusion import joins_as_it_came
 
 __all__ = ["Plan", "plan"]
 
@@ -42,13 +41,16 @@ __all__ = ["Plan", "plan"]
 TURN_BYTES = 1 << 19
 
 FORWARDS = {kind: kind.forward for kind in known_kinds().values()}
+JOINS = {kind: kind.join for kind in FORWARDS if issubclass(kind, Branches)}
 HALVING = Pooling(2, 2, stride=2).describe()
 
 
 def _own(layer):
-    """Say whether a layer is one of cconv's, with the forward it came with."""
+    """Say whether a layer is one of cconv's, with the forward, and the join of its branches, that it came with."""
     kind = type(layer)
-    return kind in FORWARDS and kind.forward is FORWARDS[kind] and "forward" not in layer.__dict__
+    if kind not in FORWARDS or kind.forward is not FORWARDS[kind] or "forward" in layer.__dict__:
+        return False
+    return kind not in JOINS or (kind.join is JOINS[kind] and "join" not in layer.__dict__)
 
 
 class Operation(NamedTuple):
@@ -123,7 +125,7 @@ def _state(layers, state, blocks=()):
         state += layer, kind, getattr(kind, "forward", None)
         state += getattr(layer, "__dict__", {}).values()
         if isinstance(layer, Branches) and layer not in blocks:
-            state += kind.join, kind.split
+            state.append(kind.join)
             for branch in layer.branches.values():
                 _state(branch, state, (*blocks, layer))
     return state
@@ -325,7 +327,7 @@ def _branches(layers, place, x):
     last = stacks[0][-1].operations[-1:] if stacks[0] else ()
     one_program = (
         type(layer) is Residual
-        and joins_as_it_came(layer)
+        and len(stacks) == 2
         and not any(step.run for steps in stacks for step in steps)
         and all(op.branch == -1 and not op.relu and not op.prepared.pooled for op in last)
         and last
