@@ -91,8 +91,7 @@ class PreparedConvolution:
         self.cost = COST * plan.multiply_adds
         self._around = plan.around
         self.look_cost = LOOK_COST * W.size
-        self._W = W if plan.around else None  # of which it matters whether they are finite
-        finite = kernels.conv.finite(W) if plan.around else None
+        finite = kernels.conv.finite(W) if plan.around else None  # else it does not matter
         self.pads = finite is False
         if self.pads:
             _, plan = padded(x, W, plan)
@@ -105,7 +104,7 @@ class PreparedConvolution:
 
     def refresh(self):
         """Take in what the filters are now; return whether that will do, or a new one is to be prepared."""
-        if self._W is not None and kernels.conv.finite(self._W) is self.pads:
+        if self._around and kernels.conv.finite(self.arrays[0]) is self.pads:
             return False
         self.run.pack()
         return True

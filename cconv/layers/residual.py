@@ -47,7 +47,8 @@ class Residual(Branches):
     """
 
     def __init__(self, body: Layers, shortcut: Layers = ()) -> None:
-        super().__init__({"body": named(body, "body"), "shortcut": named(shortcut, "shortcut")})
+        # By the names of the arguments, in place of what `Branches` would call them.
+        self.branches = {"body": named(body, "body"), "shortcut": named(shortcut, "shortcut")}
 
     @property
     def body(self) -> OrderedDict[str, LayerLike]:

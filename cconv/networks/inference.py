@@ -253,8 +253,7 @@ def _convolution(layers, place, x):
     conv = layers[place]
     conv._expect_arrays()
     W, b = conv.W, conv.b
-    fits = _alike(x.dtype, W, *[b] * (b is not None)) and W.ndim == 4 and (b is None or b.shape == W.shape[:1])
-    if conv.algorithm != "direct" or not fits:
+    if conv.algorithm != "direct" or not _weights_fit(x.dtype, W, b, 4, 0):
         return _single(layers, place, x)
     settings = {"stride": conv.stride, "pad": conv.pad, "dilation": conv.dilation, "groups": conv.groups}
     pool = _follows(layers, place + 2, Pooling)
@@ -280,6 +279,13 @@ def _alike(dtype, *arrays):
     return all(is_ready(array) and array.dtype == dtype for array in arrays)
 
 
+def _weights_fit(dtype, W, b, ndim, axis):
+    """Say whether kernels take weights of so many dimensions, with outputs along an axis, and a bias as they are."""
+    if not _alike(dtype, W) or W.ndim != ndim:
+        return False
+    return b is None or (_alike(dtype, b) and b.shape == (W.shape[axis],))
+
+
 def _norm(layers, place, dtype, channels):
     """Return gamma, beta, mean, variance and eps of a normalization of so many channels at a place, or None."""
     norm = _follows(layers, place, BatchNormalization)
@@ -299,7 +305,7 @@ def _affine(layers, place, x):
     layer = layers[place]
     W, b = layer.W, layer.b
     norm = table = None
-    if _follows(layers, place + 1, BatchNormalization) and _alike(x.dtype, W, *[b] * (b is not None)) and W.ndim == 2:
+    if _follows(layers, place + 1, BatchNormalization) and _weights_fit(x.dtype, W, b, 2, 1):
         norm = _norm(layers, place + 1, x.dtype, W.shape[1])
     if norm is not None:
         table = normalization_table(*norm)

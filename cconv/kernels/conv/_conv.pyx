@@ -407,16 +407,16 @@ cdef struct Output:
     int finite  # whether all weights were finite, or -1 where that does not matter
 
 
+cdef inline bint values_finite(bint single, const void* values, Py_ssize_t count) noexcept nogil:
+    return all_finite(<const float*>values, count) if single else all_finite(<const double*>values, count)
+
+
 cdef bint output_changed(void* given) noexcept nogil:
     cdef Output* output = <Output*>given
     if output.kind in (CHANNEL_OUTPUT, CHANNEL_POOLED):
         return pack_for(<ChannelPlan*>output.g, output.single, output.W, output.packed_bias,
                         output.kind == CHANNEL_POOLED, output.filters, True)
-    if output.finite < 0:
-        return False
-    if output.single:
-        return all_finite(<const float*>output.W, output.weights) != output.finite
-    return all_finite(<const double*>output.W, output.weights) != output.finite
+    return output.finite >= 0 and values_finite(output.single, output.W, output.weights) != output.finite
 
 
 cdef void run_output(void* given, const void* x, const void* branch, bint relu, void* out, Py_ssize_t N, void* scratch,
@@ -561,10 +561,7 @@ def finite(cnp.ndarray array, /):
     """Whether no value is infinite or not a number."""
     cdef unsigned state = cconv_ftz_on()
     cdef bint found
-    if is_single(array):
-        found = all_finite(<const float*>cnp.PyArray_DATA(array), cnp.PyArray_SIZE(array))
-    else:
-        found = all_finite(<const double*>cnp.PyArray_DATA(array), cnp.PyArray_SIZE(array))
+    found = values_finite(is_single(array), data(array), cnp.PyArray_SIZE(array))
     cconv_ftz_restore(state)
     return found
 

@@ -7,8 +7,8 @@
  *     out = 0 where out <= 0                     relu; not a number stays
  *
  * as finish_row.h has it for one row, but with one value of each number for a whole channel: the bits are those of the
- * layers one by one. `finish_outputs` takes strips [output][channel] from registers of channels and transposes them, `finish_plane`
- * takes outputs that are stored already.
+ * layers one by one. `finish_outputs` takes strips [output][channel] from registers of channels and transposes them,
+ * `finish_plane` takes outputs that are stored already.
  *
  * The body is compiled twice, for float and for double, by including this file into itself.
  */

@@ -42,6 +42,7 @@ from cython cimport floating
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport abort
 
+from cconv.kernels.runtime.arrays cimport data
 from cconv.kernels.runtime._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.vector.philox cimport random_words
 from cconv.kernels.vector.vmath cimport exp_neg_abs, expm1, log1p, normal_cdf, sigmoid as logistic, tanh as hyperbolic
@@ -280,9 +281,9 @@ cdef run(Rule rule, cnp.ndarray dout, cnp.ndarray x, cnp.ndarray out, double a, 
     """Write the values of x into out or, with a dout, the gradient; a mask goes with them, or stands for x."""
     cdef Activation job
     job.single, job.rule = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT, rule
-    job.dout = NULL if dout is None else cnp.PyArray_DATA(dout)
+    job.dout = data(dout)
     job.x, job.out = cnp.PyArray_DATA(x), cnp.PyArray_DATA(out)
-    job.mask = NULL if mask is None else <uint64_t*>cnp.PyArray_DATA(mask)
+    job.mask = <uint64_t*>data(mask)
     job.size, job.a, job.b = cnp.PyArray_SIZE(x), a, b
     with nogil:
         run_job(chunks, &job, (job.size + CHUNK - 1) // CHUNK, num_threads)

@@ -29,6 +29,7 @@ from libc.stdint cimport uint64_t
 from libc.string cimport memcpy, memset
 
 from cconv.kernels.runtime._threads cimport Pieces, run_job, take_piece
+from cconv.kernels.runtime.arrays cimport data
 from cconv.kernels.runtime.division cimport ceil_div, deal, round_up
 from cconv.kernels.vector.sums cimport sum_add, sum_columns, sum_row, sum_whole
 from cconv.kernels.runtime.compiler cimport PLANS_CHECKED
@@ -561,8 +562,7 @@ cdef void run(cnp.ndarray a, cnp.ndarray b, object bias, object norm, bint relu,
     scratch = empty((g.private * num_threads * (not g.few) + summed,), a.dtype)
     job.single, job.relu, job.g = cnp.PyArray_TYPE(out) == cnp.NPY_FLOAT, relu, &g
     job.a, job.b, job.out = cnp.PyArray_DATA(a), cnp.PyArray_DATA(b), cnp.PyArray_DATA(out)
-    job.bias = NULL if bias is None else cnp.PyArray_DATA(<cnp.ndarray>bias)
-    job.norm = NULL if norm is None else cnp.PyArray_DATA(<cnp.ndarray>norm)
+    job.bias, job.norm = data(bias), data(norm)
     job.scratch = cnp.PyArray_DATA(scratch)
     job.sums = <char*>job.scratch + (cnp.PyArray_SIZE(scratch) - summed) * itemsize
     with nogil:

@@ -33,6 +33,7 @@ from libc.math cimport fabs, fabsf, log, logf
 from libc.stdint cimport int64_t
 from libc.stdlib cimport abort
 
+from cconv.kernels.runtime.arrays cimport data
 from cconv.kernels.runtime._threads cimport Body, Pieces, run_job, take_piece
 from cconv.kernels.vector.sums cimport sum_add, sum_row, sum_whole
 from cconv.kernels.vector.vmath cimport exp, log1p
@@ -308,17 +309,13 @@ cdef void value_gradients(void* given, Pieces* pieces, int slot) noexcept nogil:
                       <const double*>job.weights, job.delta, job.scale, <double*>job.y, job.width, i, n)
 
 
-cdef inline const void* data_or_null(cnp.ndarray array):
-    return NULL if array is None else cnp.PyArray_DATA(array)
-
-
 cdef ValueJob value_job(Rule rule, cnp.ndarray x, cnp.ndarray t, cnp.ndarray a, cnp.ndarray weights, double delta,
                         double scale, cnp.ndarray y):
     cdef ValueJob job
     job.single, job.rule, job.size = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT, rule, cnp.PyArray_SIZE(x)
     job.x, job.t, job.a = cnp.PyArray_DATA(x), cnp.PyArray_DATA(t), cnp.PyArray_DATA(a)
     job.y, job.delta, job.scale = cnp.PyArray_DATA(y), delta, scale
-    job.weights, job.width = data_or_null(weights), 1 if weights is None else job.size // max(1, weights.shape[0])
+    job.weights, job.width = data(weights), 1 if weights is None else job.size // max(1, weights.shape[0])
     return job
 
 
@@ -365,7 +362,7 @@ def softmax_cross_entropy(cnp.ndarray x, cnp.ndarray t, cnp.ndarray weights, cnp
     cdef void* truth = cnp.PyArray_DATA(t)
     cdef const int64_t* labels = <const int64_t*>truth if cnp.PyArray_NDIM(t) == 1 else NULL
     cdef RowJob job = RowJob(cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT, cnp.PyArray_DATA(x), labels, truth,
-                             data_or_null(weights), cnp.PyArray_DATA(y), cnp.PyArray_DATA(losses), NULL, 1,
+                             data(weights), cnp.PyArray_DATA(y), cnp.PyArray_DATA(losses), NULL, 1,
                              x.shape[0], x.shape[1], 0)
     cdef double total
     with nogil:
@@ -382,7 +379,7 @@ def softmax_cross_entropy_backward(cnp.ndarray y, cnp.ndarray t, cnp.ndarray wei
     """Write the gradient of the sum of the losses, times scale, into dx."""
     cdef void* truth = cnp.PyArray_DATA(t)
     cdef const int64_t* labels = <const int64_t*>truth if cnp.PyArray_NDIM(t) == 1 else NULL
-    cdef RowJob job = RowJob(cnp.PyArray_TYPE(y) == cnp.NPY_FLOAT, NULL, labels, truth, data_or_null(weights),
+    cdef RowJob job = RowJob(cnp.PyArray_TYPE(y) == cnp.NPY_FLOAT, NULL, labels, truth, data(weights),
                              cnp.PyArray_DATA(y), NULL, cnp.PyArray_DATA(dx), scale, y.shape[0], y.shape[1], 0)
     with nogil:
         run_rows(gradient_pieces, &job, num_threads)

@@ -29,6 +29,8 @@ from cython cimport floating
 from libc.stdint cimport uint64_t
 from libc.string cimport memset
 
+from cconv.kernels.runtime.arrays cimport data
+from cconv.kernels.runtime.division cimport ceil_div
 from cconv.kernels.runtime._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.vector.sums cimport SUM_BLOCK, sum_columns
 
@@ -112,7 +114,7 @@ cdef extern from "norm/norm.h" nogil:
 
 
 cdef inline Py_ssize_t count_pieces(Job* job) noexcept nogil:
-    return (job.F + job.piece - 1) // job.piece
+    return ceil_div(job.F, job.piece)
 
 
 cdef inline Py_ssize_t mask_pitch_of(Job* job) noexcept nogil:
@@ -273,7 +275,7 @@ cdef Job feature_job(cnp.ndarray x, cnp.ndarray out, cnp.ndarray mean, cnp.ndarr
     cdef Job job
     job.single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
     job.x, job.gamma = cnp.PyArray_DATA(x), cnp.PyArray_DATA(gamma)
-    job.out = NULL if out is None else cnp.PyArray_DATA(out)
+    job.out = data(out)
     job.mean, job.var = <double*>cnp.PyArray_DATA(mean), <double*>cnp.PyArray_DATA(var)
     job.N, job.F, job.P, job.eps, job.fixed = x.shape[0], cnp.PyArray_SIZE(gamma), pixels, eps, fixed
     job.piece = piece_float(pixels) if job.single else piece_double(pixels)
@@ -290,10 +292,6 @@ cdef Job group_job(cnp.ndarray x, cnp.ndarray out, cnp.ndarray mean, cnp.ndarray
     return job
 
 
-cdef inline void* data_of(cnp.ndarray array):
-    return NULL if array is None else cnp.PyArray_DATA(array)
-
-
 def batch_norm_mask_words(cnp.ndarray x, Py_ssize_t features, Py_ssize_t pixels, /):
     """Return how many values of uint64 the mask of a relu after `batch_norm` takes."""
     cdef Py_ssize_t piece, words
@@ -301,7 +299,7 @@ def batch_norm_mask_words(cnp.ndarray x, Py_ssize_t features, Py_ssize_t pixels,
         piece, words = piece_float(pixels), piece_words_float(pixels)
     else:
         piece, words = piece_double(pixels), piece_words_double(pixels)
-    return x.shape[0] * ((features + piece - 1) // piece) * words
+    return x.shape[0] * ceil_div(features, piece) * words
 
 
 def batch_norm(cnp.ndarray x, cnp.ndarray out, cnp.ndarray mean, cnp.ndarray var, cnp.ndarray gamma, cnp.ndarray beta,
@@ -315,7 +313,7 @@ def batch_norm(cnp.ndarray x, cnp.ndarray out, cnp.ndarray mean, cnp.ndarray var
     cdef Job job = feature_job(x, out, mean, var, gamma, pixels, eps, fixed)
     cdef cnp.ndarray scratch = empty((NORM_ROOM * num_threads,), mean.dtype)
     job.beta, job.scratch = cnp.PyArray_DATA(beta), <double*>cnp.PyArray_DATA(scratch)
-    job.branch, job.relu, job.mask = data_of(branch), relu, <uint64_t*>data_of(mask)
+    job.branch, job.relu, job.mask = data(branch), relu, <uint64_t*>data(mask)
     with nogil:
         run_job(features, &job, count_pieces(&job), num_threads)
 
@@ -364,7 +362,7 @@ def batch_norm_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray mean, cnp.n
     cdef cnp.ndarray scratch = empty((NORM_ROOM * num_threads,), mean.dtype)
     job.dout, job.scratch = cnp.PyArray_DATA(dout), <double*>cnp.PyArray_DATA(scratch)
     job.dgamma, job.dbeta = <double*>cnp.PyArray_DATA(dgamma), <double*>cnp.PyArray_DATA(dbeta)
-    job.mask, job.masked = <uint64_t*>data_of(mask), data_of(masked)
+    job.mask, job.masked = <uint64_t*>data(mask), data(masked)
     with nogil:
         run_job(feature_gradients, &job, count_pieces(&job), num_threads)
 

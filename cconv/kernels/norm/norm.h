@@ -14,8 +14,8 @@
  * of 64 / sizeof(T) sums side by side.
  *
  * Relu may follow batch normalization, and another array, `branch`, may be added in between: in the same pass, while a
- * row is in registers. A bit for each value then says where the gradient passes. Each piece of features has `words` words
- * of 64 bits for each sample, which begin with its first value.
+ * row is in registers. A bit for each value then says where the gradient passes. Each piece of features has `words`
+ * words of 64 bits for each sample, which begin with its first value.
  *
  * Batch normalization has its buffers in `scratch`: NORM_ROOM doubles that belong to one thread.
  *

@@ -21,6 +21,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memset
 
 from cconv.kernels.runtime._threads cimport Pieces, run_job, shared_word, take_piece, word_or
+from cconv.kernels.runtime.arrays cimport data
 from cconv.kernels.runtime.division cimport ceil_div, round_up
 from cconv.kernels.vector.sums cimport SUM_BLOCK, sum_add, sum_row, sum_whole
 
@@ -571,10 +572,6 @@ cdef inline Py_ssize_t parts_of(Py_ssize_t size, Py_ssize_t out) noexcept:
     return ceil_div(out, size) + 1
 
 
-cdef void* values_of(object array):
-    return NULL if array is None else cnp.PyArray_DATA(<cnp.ndarray>array)
-
-
 cdef void set_arrays(Job* job, cnp.ndarray x, cnp.ndarray out):
     """Fill in the arrays of a job on planes whose geometry is known."""
     job.single = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT
@@ -589,7 +586,7 @@ def max_pool(cnp.ndarray x, cnp.ndarray out, cnp.ndarray argmax, int fh, int fw,
     cdef cnp.ndarray scratch
     job.g = geometry(x, out, fh, fw, sh, sw, pt, pl, dh, dw)
     set_arrays(&job, x, out)
-    job.argmax = values_of(argmax)
+    job.argmax = data(argmax)
     job.byte = argmax is not None and cnp.PyArray_ITEMSIZE(argmax) == 1
     job.pairs = window_pairs(&job.g, False)
     job.private = WINDOW_ROOM
@@ -666,7 +663,7 @@ cdef void run_adaptive(cnp.ndarray x, cnp.ndarray out, bint backward, int num_th
     cdef bint many = backward and parts_of(g.H, g.OH) * parts_of(g.W, g.OW) > SUM_BLOCK
     cdef object scratch = empty((g.H * g.W * num_threads,), x.dtype) if many else None
     cdef Job job
-    job.g, job.backward, job.private, job.scratch = g, backward, g.H * g.W, values_of(scratch)
+    job.g, job.backward, job.private, job.scratch = g, backward, g.H * g.W, data(scratch)
     set_arrays(&job, x, out)
     with nogil:
         run_job(adaptive_planes, &job, job.groups, num_threads)

@@ -1,4 +1,4 @@
-"""What the convolutions need of NumPy's arrays. Everything here is inlined into its user."""
+"""What kernels need of NumPy's arrays. Everything here is inlined into its user."""
 
 cimport numpy as cnp
 from libc.string cimport memcpy
