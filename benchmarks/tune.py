@@ -258,18 +258,27 @@ def measure_pixels():
     return found
 
 
-@measures("rows", **{ALGORITHMS: "ROW_CHANNELS ROW_VECTORS"})
+@measures("rows", **{ALGORITHMS: "ROW_PRODUCT ROW_SINGLE ROW_STORE ROW_TRANSPOSING"})
 def measure_rows():
-    """Where lanes of pixels are faster for filters of one tap: up to so many channels, from so large planes on."""
-
-    def of(channels, width):
-        case = Case(8, channels, 4, 32, 1, W=width)
-        return case.call("output", "pixels"), case.call("output", "channels")
-
+    """What filters of one tap cost over planes that are one row, and in lanes of channels, by least squares."""
     lanes = kernels.conv.VECTOR_BYTES // 4
+    found, features = {"pixels": [], "channels": []}, []
+    for channels, filters in itertools.product((4, 16, 64, 128), (2 * lanes, 4 * lanes)):
+        case = Case(8, channels, 8, filters, 1, W=lanes)  # planes of 8 vectors
+        values = case.N * filters * 8
+        features.append([values * channels, values])
+        for name, times in found.items():
+            times += medians(case.call("output", name))
+    product, store = solved(features, found["pixels"])
+    unit, transposing = solved(features, found["channels"])
+    single = Case(8, 128, 1, 4 * lanes, 1, W=lanes)
+    (taken,) = medians(single.call("output", "pixels"))
+    alone = taken / (single.N * 4 * lanes) - store
     return {
-        (ALGORITHMS, "ROW_CHANNELS"): highest(lambda C: of(C, 16 * lanes), (8, 16, 32, 48, 64, 96, 128, 192)),
-        (ALGORITHMS, "ROW_VECTORS"): lowest(lambda n: of(16, n * lanes // 4), (1, 2, 4, 6, 8, 12, 16, 32)),
+        (ALGORITHMS, "ROW_PRODUCT"): product / unit,
+        (ALGORITHMS, "ROW_SINGLE"): alone / 128 / unit,
+        (ALGORITHMS, "ROW_STORE"): store / unit,
+        (ALGORITHMS, "ROW_TRANSPOSING"): transposing / unit,
     }
 
 
@@ -473,6 +482,9 @@ REBUILDS = {
         "convolution-kinds", "transposed convolution to few channels", **{PLAN: "SCATTER_SUMS SCATTER_SETS"}
     ),
     "pixel-rows": rebuild("convolution-kinds", "depthwise, rows of 7 to 56", **{PLAN: "ROW_STORE FLAT_STORE"}),
+    "pixel-packing": rebuild(
+        "layers-of", "filters 1 x 1, on one thread", **{PLAN: "PACKED_FILTERS PACKED_PLANE"}
+    ),
     "product-pieces": rebuild(
         "step layers forward",
         "affine layers, of 1 to 1000 images, with one thread and more",

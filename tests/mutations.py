@@ -250,18 +250,64 @@ MUTATIONS = {
     ),
     "a column beside the image of a depthwise filter": (
         "conv/depthwise.h",
-        "inside > 0 ? (inside + g->sw - 1) / g->sw : 0",
-        "inside > 0 ? (inside + g->sw - 1) / g->sw + 1 : 0",
+        "inside > 0 ? (inside + more) >> more : 0",
+        "inside > 0 ? ((inside + more) >> more) + 1 : 0",
     ),
     "a row above the image of a depthwise filter": (
         "conv/depthwise.h",
         "r >= g->pt && r - g->pt < g->H",
         "r - g->pt < g->H",
     ),
+    "a row above the image of a depthwise filter of 3 x 3": (
+        "conv/depthwise.h",
+        "ptrdiff_t row = -g->pt * W,",
+        "ptrdiff_t row = (1 - g->pt) * W,",
+    ),
+    "the sums of another row of outputs": (
+        "conv/depthwise.h",
+        "for (int t = older; t > 0; t--) sum[t] = sum[t - 1];",
+        "for (int t = 1; t <= older; t++) sum[t] = sum[t - 1];",
+    ),
+    "a vector that is stored beyond a channel": (
+        "conv/depthwise.h",
+        "-1 : g->OH * g->OW - LANES;",
+        "-1 : g->OH * g->OW - 1;",
+    ),
+    "a branch that is stored to before it is read": (
+        "conv/depthwise.h",
+        "column.whole = column.count < LANES && after->branch ?",
+        "column.whole = column.count < LANES && !after->branch ?",
+    ),
     "a channel next to the end of its batch is not copied": (
         "conv/depthwise.pxd",
         "(job.N * g.groups - item - 1) * area < g.behind",
         "False",
+    ),
+    # ---- filters of one tap, over planes that are one row
+    "the last filters do not begin earlier": (
+        "conv/pixels.h",
+        "r->filters - k < PIXELS_MR ? r->filters - PIXELS_MR : k;",
+        "k;",
+    ),
+    "an odd channel is left out": (
+        "conv/pixels.h",
+        "if (left) NAME(row_products)(NR, x, end, W, channels, sum);",
+        "if (left > 1) NAME(row_products)(NR, x, end, W, channels, sum);",
+    ),
+    "the branch of another filter": (
+        "conv/pixels.h",
+        "(const T *)r->after->branch + at + f * r->area;",
+        "(const T *)r->after->branch + at;",
+    ),
+    "the last vector's pixels are packed from elsewhere": (
+        "conv/pixels.h",
+        "NAME(load)(from + (p < NR - 1 ? first + p * LANES : last))",
+        "NAME(load)(from + first + p * LANES)",
+    ),
+    "a part of the filters of another thread": (
+        "conv/pixels.pxd",
+        "quotient((part + 1) * g.F, job.parts),",
+        "quotient((part + 1) * g.F, job.parts) - (part + 1 < job.parts),",
     ),
     # ---- fused pooling
     "the later of two equal maxima": (

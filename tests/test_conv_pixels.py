@@ -34,6 +34,13 @@ DEPTHWISE = [  # N, C, H, W, FN, FH, FW, stride, pad, dilation, groups
     (1, 2, 9, 35, 2, 1, 1, (3, 2), ((0, 0), (0, 0)), (1, 1), 2),
     (20, 2, 6, 3, 2, 5, 3, (1, 1), ((2, 2), (1, 1)), (1, 1), 2),
     (1, 2, 33, 70, 2, 7, 7, (1, 1), ((3, 3), (3, 3)), (1, 1), 2),
+    (2, 3, 33, 49, 3, 5, 5, (1, 1), ((2, 2), (2, 2)), (1, 1), 3),
+    (2, 3, 14, 14, 6, 5, 5, (2, 2), ((2, 2), (2, 2)), (1, 1), 3),
+    (3, 2, 9, 37, 2, 5, 5, (2, 2), ((4, 3), (5, 1)), (1, 1), 2),
+    (3, 2, 1, 5, 2, 5, 5, (2, 2), ((5, 5), (0, 0)), (1, 1), 2),
+    (2, 2, 4, 1, 2, 3, 3, (1, 1), ((3, 2), (1, 3)), (1, 1), 2),
+    (2, 4, 8, 8, 4, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 4),
+    (2, 2, 2, 66, 4, 3, 3, (2, 2), ((0, 1), (0, 1)), (1, 1), 2),
 ]
 GROUPED = [
     (2, 8, 14, 14, 8, 3, 3, (1, 1), ((1, 1), (1, 1)), (1, 1), 2),
@@ -41,6 +48,8 @@ GROUPED = [
     (2, 1, 28, 28, 30, 5, 5, (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
     (1, 3, 20, 37, 7, 3, 3, (2, 1), ((0, 0), (0, 0)), (1, 2), 1),
     (1, 9, 8, 8, 6, 2, 2, (3, 3), ((0, 3), (1, 2)), (1, 2), 3),
+    (2, 8, 1, 20, 8, 1, 1, (1, 1), ((0, 0), (2, 1)), (1, 1), 1),
+    (2, 8, 1, 20, 8, 1, 1, (5, 1), ((1, 1), (0, 0)), (1, 1), 1),
 ]
 
 
@@ -137,6 +146,68 @@ def test_unbounded_values_stay_where_they_are_read(geometry, cpu_level):
         assert np.isposinf(db[place[1]]) and np.isfinite(np.delete(db, place[1])).all()
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("seed", range(6))
+def test_depthwise_filters_of_usual_sizes(seed, dtype, cpu_level, num_threads):
+    """3 x 3 and 5 x 5 with strides of 1 and 2, which have a kernel of their own: any image, any padding."""
+    rng = np.random.default_rng(seed)
+    for _ in range(25):
+        size, stride = int(rng.choice([3, 3, 5])), int(rng.choice([1, 1, 2]))
+        pads = rng.integers(0, size + 1, (2, 2)).tolist() if rng.random() < 0.5 else [[size // 2] * 2] * 2
+        H, W = (
+            max(int(rng.choice([1, 2, 5, 8, 15, 16, 17, 28, 33, 70])), size - sum(pad)) for pad in pads
+        )
+        C, many, N = int(rng.choice([1, 2, 3, 9])), int(rng.choice([1, 1, 2])), int(rng.choice([1, 2, 5]))
+        geometry = (N, C, H, W, C * many, size, size, (stride, stride), tuple(map(tuple, pads)), (1, 1), C)
+        x, filters, b, _, steps = sized(geometry)
+        x, filters, b = (array.astype(dtype) for array in (x, filters, b))
+        expected = oracles.convolution(x, filters, b, *keywords(geometry).values())
+        plan = plan_of(x, filters, expected, steps)
+        out, other = np.empty_like(expected, dtype), np.empty_like(expected, dtype)
+        kernels.conv.depthwise_output(plan, x, filters, b, out, num_threads)
+        kernels.conv.pixels_output(plan, x, filters, b, other, num_threads)
+        assert out.tobytes() == other.tobytes(), geometry
+        magnitude = oracles.convolution(abs(x), abs(filters), abs(b), *keywords(geometry).values())
+        assert_within_bound(out, expected, magnitude, size * size, dtype)
+
+
+def one_tap(seed, dtype):
+    """x, W and a branch for filters of one tap: few and many channels, filters and pixels."""
+    rng = np.random.default_rng(seed)
+    for _ in range(12):
+        C, F = (int(rng.choice([1, 2, 3, 4, 5, 7, 16, 33, 66, 100])) for _ in range(2))
+        H, W = [(1, 1), (1, 9), (3, 3), (4, 4), (17, 1), (7, 7), (10, 10), (14, 14), (16, 16), (5, 37), (23, 25)][
+            rng.integers(11)
+        ]
+        N, groups = int(rng.choice([1, 1, 2, 5])), int(rng.choice([1, 1, 1, 3]))
+        x = rng.standard_normal((N, groups * C, H, W)).astype(dtype)
+        yield x, rng.standard_normal((groups * F, C, 1, 1)).astype(dtype), groups, rng
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("seed", range(8))
+def test_filters_of_one_tap_give_the_bits_of_the_other_orientation(seed, dtype, cpu_level, num_threads):
+    """Outputs, finished in any way, and input gradients; many filters read packed pixels, threads share an image."""
+    for x, W, groups, rng in one_tap(seed, dtype):
+        shape = len(x), len(W), *x.shape[2:]
+        b, dout, branch = (rng.standard_normal(size).astype(dtype) for size in (len(W), shape, shape))
+        table = rng.standard_normal((3, len(W))).astype(dtype)
+        plan = kernels.conv.Plan(x.shape[1:], W.shape, shape[1:], (1, 1, 0, 0, 1, 1), groups, x.itemsize)
+        b = b if rng.random() < 0.5 else None
+        results = []
+        for name in ("pixels", "channels"):
+            dx = np.empty_like(x)
+            getattr(kernels.conv, f"{name}_input_gradient")(plan, dout, W, None, dx, num_threads)
+            found = [dx]
+            for finish in range(8):
+                prepared = kernels.conv.Prepared(plan, name, W, b, table if finish & 1 else None, False, None)
+                out = np.empty(shape, dtype)
+                prepared(x, branch if finish & 2 else None, bool(finish & 4), out, num_threads)
+                found.append(out)
+            results.append([array.tobytes() for array in found])
+        assert results[0] == results[1], (x.shape, W.shape, groups)
+
+
 def has_pixels(which, C, size, FN, k=3, stride=1, groups=1, dtype=np.float32):
     """Whether a pass gets lanes of pixels, for images of `size` x `size`, padded to keep that up to the stride."""
     out = -(-size // stride)
@@ -156,16 +227,18 @@ def pixels_row(which):
 @pytest.mark.parametrize("which", PASSES)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_rule_that_chooses_the_orientation(dtype, which, cpu_level):
-    """Depthwise always; otherwise by the lanes that channels would leave empty, and never for matrix products."""
+    """Depthwise always; otherwise by the lanes that channels would leave empty; matrix products by what is faster."""
     for size in (1, 7, 28):
         assert has_pixels(which, 8, size, 8, groups=8, dtype=dtype)  # depthwise, always
         assert has_pixels(which, 8, size, 24, 1, 2, groups=8, dtype=dtype)
     assert has_pixels(which, 64, 28, 64, groups=32, dtype=dtype)
     assert not has_pixels(which, 64, 28, 64, groups=1, dtype=dtype)
     assert not has_pixels(which, 64, 28, 64, groups=2, dtype=dtype)
-    assert not has_pixels(which, 256, 14, 256, 1, dtype=dtype)
-    # Few channels over a large plane, which is one row to filters of one tap.
-    assert has_pixels(which, 64, 28, 4, 1, dtype=dtype) == (which == "output")
+    # Planes are one row to filters of one tap: faster where few lanes of the last vector are empty.
+    assert has_pixels(which, 64, 28, 64, 1, dtype=dtype) == (which != "weight_gradient")
+    assert has_pixels(which, 64, 28, 4, 1, dtype=dtype) == (which != "weight_gradient")
+    if kernels.conv.VECTOR_BYTES // np.dtype(dtype).itemsize == 16:
+        assert not has_pixels(which, 512, 5, 512, 1, dtype=dtype)
     assert not has_pixels(which, 64, 28, 4, 1, 2, dtype=dtype)
     few = {"FN": 64, "C": 3} if which == "input_gradient" else {"C": 64, "FN": 3}
     assert has_pixels(which, size=32, **few, dtype=dtype)

@@ -22,8 +22,10 @@ PIXEL_STORE = 3  # to store one,
 PIXEL_COPY = 2  # and to copy one of the source:
 PIXEL_STRIDES = {1: 1, 2: 4}  # so many times that with a column stride of 1, of 2,
 PIXEL_STRIDE = 12  # or of more
-ROW_CHANNELS = 64  # no more of them are summed by filters of one tap where lanes of pixels are faster,
-ROW_VECTORS = 8  # over planes of so many vectors and more
+ROW_PRODUCT = 0.9  # of filters of one tap, over planes read as one row: a multiply-add of a vector of pixels,
+ROW_SINGLE = 1.4  # in planes of a single vector,
+ROW_STORE = 4  # to store one,
+ROW_TRANSPOSING = 20  # and to transpose one of channels in its place
 SCATTER_PRODUCT = 1.1  # a multiply-add of a tile of few taps,
 SCATTER_ADD = 10  # and to add its sums to those of other taps
 SCATTER_CHANNELS = 3  # to so many channels and no more, gradients are scattered,
@@ -100,10 +102,19 @@ def products_of(plan, backward=False):
     return sizes.products * sizes.target * sizes.height * sizes.width / plan.lanes
 
 
-def channel_cost(plan, backward=False):
+def channel_cost(plan, backward=False, transposing=None):
     """Return what lanes of channels cost."""
     sizes = sizes_of(plan, backward)
-    return (sizes.products + TRANSPOSING) * -(-sizes.target // plan.lanes) * (sizes.height * sizes.width)
+    each = sizes.products + (TRANSPOSING if transposing is None else transposing)
+    return each * -(-sizes.target // plan.lanes) * (sizes.height * sizes.width)
+
+
+def row_cost(plan, backward=False):
+    """Return what lanes of pixels cost for filters of one tap, over planes read as one row."""
+    sizes = sizes_of(plan, backward)
+    vectors = -(-sizes.height * sizes.width // plan.lanes)
+    product = ROW_PRODUCT if vectors > 1 else ROW_SINGLE
+    return (product * sizes.products + ROW_STORE) * vectors * sizes.target
 
 
 def pixel_cost(plan, backward=False, weights=False):
@@ -157,10 +168,9 @@ def pixels_preferred(backward=False, weights=False):
         if own == 1 < plan.groups:
             return Reason("depthwise: a vector of channels would hold a single filter")
         if FH * FW == 1:  # a product of matrices, where nothing pays for a copy
-            _, height, width = plan.outputs
-            few = own <= ROW_CHANNELS and height * width >= ROW_VECTORS * plan.lanes
-            if plan.one_row and few and not (backward or weights):
-                return Reason(f"few channels, {own}, are summed over a plane read as one row")
+            faster = plan.one_row and row_cost(plan, backward) < channel_cost(plan, backward, ROW_TRANSPOSING)
+            if faster and not weights:
+                return Reason("a product of matrices over planes read as one row, which are not transposed")
             return None
         sums = FN * (own * FH * FW + 1) * kernels.conv.VECTOR_BYTES
         if weights and sums > kernels.conv.GRADIENT_BYTES:

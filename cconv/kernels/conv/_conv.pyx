@@ -153,6 +153,10 @@ cdef class Plan:
             return PIXEL_ROW_OUTPUT
         return KIND_OF[which, algorithm]
 
+    cdef bint has_row(self, Kind kind) noexcept:
+        """Whether the plan of a kind has planes as one row. Weight gradients have rows, whose sums they keep apart."""
+        return kind == PIXEL_ROW_OUTPUT or (kind == PIXEL_INPUT and self.one_row)
+
     cdef Tables make(self, Kind kind):
         cdef Geometry* g = &self.g
         cdef Geometry row
@@ -166,11 +170,9 @@ cdef class Plan:
             owned = make_channels(<ChannelPlan*>plan, g, kind == CHANNEL_POOLED, kind == CHANNEL_INPUT)
         elif kind == CHANNEL_WEIGHTS:
             owned = make_weights(<WeightPlan*>plan, g)
-        elif kind in (PIXEL_OUTPUT, PIXEL_INPUT):
-            owned = make_pixels(<PixelPlan*>plan, g, kind == PIXEL_INPUT)
-        elif kind == PIXEL_ROW_OUTPUT:
-            row = as_one_row(g)
-            owned = make_pixels(<PixelPlan*>plan, &row, False)
+        elif kind in (PIXEL_OUTPUT, PIXEL_ROW_OUTPUT, PIXEL_INPUT):
+            row = as_one_row(g) if self.has_row(kind) else g[0]
+            owned = make_pixels(<PixelPlan*>plan, &row, kind == PIXEL_INPUT)
         elif kind == DEPTHWISE:
             owned = make_depthwise(<DepthPlan*>plan, g)
         elif kind == SCATTER:
@@ -216,7 +218,7 @@ cdef class Plan:
         source, target = self.image, self.outputs
         if which == "input_gradient":
             source, target = target, source
-        if kind == PIXEL_ROW_OUTPUT:
+        if self.has_row(kind):
             source, target = ((channels, 1, H * W) for channels, H, W in (source, target))
         return {
             "pass": which, "algorithm": algorithm, "source": source, "filters": self.filters, "target": target,

@@ -8,6 +8,9 @@
  * a copy, in whose zeros the padding is written out once; `merge` is the way back, for the input gradient of a strided
  * convolution.
  *
+ * Four filters of one tap at a time, over a plane that is one row, have tiles of their own (`multiply_row`): they go through
+ * two channels a round, with few addresses, and finish their sums in registers.
+ *
  * Each output is one chain of fused multiply-adds from 0 in the order of (c, t), then the bias: the bits of
  * register_tile.h.
  *
@@ -16,6 +19,7 @@
 #ifndef CCONV_CONV_PIXELS_H
 #define CCONV_CONV_PIXELS_H
 
+#include "conv/finish.h"
 #include "vector/register_tile.h"
 
 typedef struct {
@@ -186,6 +190,95 @@ CCONV_INLINE void NAME(filter_body)(const int MR, const int NR, const T *image, 
     }
 }
 
+/* Filters of one tap over a plane that is one row. */
+typedef struct {
+    const T *image, *W; /* IN, [channels][plane] and [filters][channels] */
+    T *packed;          /* room for [channels][NR][LANES] pixels of a tile, or NULL: they are read where they are */
+    ptrdiff_t channels, plane;
+    ptrdiff_t filters;        /* PIXELS_MR and more: the last ones begin earlier where they do not come out even */
+    const conv_finish *after; /* what follows their sums */
+    ptrdiff_t c;              /* the first filter's channel among all of the output, */
+    T *out;                   /* OUT, the whole output, */
+    ptrdiff_t at, area;       /* where the first filter's begin there, and how many each has */
+} NAME(row_filters);
+
+/* The products of one channel at NR vectors of pixels, of which the last one begins at `last`. */
+CCONV_INLINE void NAME(row_products)(const int NR, const T *x, const T *last, const T *W, ptrdiff_t W_step,
+                                     NAME(vec) *sum)
+{
+    NAME(vec) weight[PIXELS_MR];
+    CCONV_UNROLL
+    for (int f = 0; f < PIXELS_MR; f++) weight[f] = NAME(broadcast)(W[f * W_step]);
+    CCONV_UNROLL
+    for (int p = 0; p < NR; p++) {
+        const NAME(vec) pixels = NAME(load)(p < NR - 1 ? x + p * LANES : last);
+        CCONV_UNROLL
+        for (int f = 0; f < PIXELS_MR; f++) sum[f * NR + p] = NAME(fma)(pixels, weight[f], sum[f * NR + p]);
+    }
+}
+
+/* All filters at NR vectors of pixels, from `first` on; the last vector begins at `last`. NR is a constant wherever this
+ * is inlined. */
+CCONV_INLINE void NAME(row_body)(const int NR, const NAME(row_filters) *r, ptrdiff_t first, ptrdiff_t last)
+{
+    const ptrdiff_t channels = r->channels, plane = r->packed ? NR * LANES : r->plane;
+    const T *const pixels = r->packed ? r->packed : r->image + first;
+    const T *const last_pixels = r->packed ? r->packed + (NR - 1) * LANES : r->image + last;
+    const T *const bias = (const T *)r->after->bias, *const norm = (const T *)r->after->norm;
+    if (r->packed)
+        for (ptrdiff_t c = 0; c < channels; c++) {
+            const T *const from = r->image + c * r->plane;
+            CCONV_UNROLL
+            for (int p = 0; p < NR; p++)
+                NAME(store)(r->packed + c * plane + p * LANES,
+                            NAME(load)(from + (p < NR - 1 ? first + p * LANES : last)));
+        }
+    for (ptrdiff_t k = 0; k < r->filters; k += PIXELS_MR) {
+        const ptrdiff_t done = r->filters - k < PIXELS_MR ? r->filters - PIXELS_MR : k;
+        const ptrdiff_t c = r->c + done, at = r->at + done * r->area;
+        const T *W = r->W + done * channels, *x = pixels, *end = last_pixels;
+        NAME(vec) sum[TILE_ACCUMULATORS];
+        CCONV_UNROLL
+        for (int i = 0; i < PIXELS_MR * NR; i++) sum[i] = NAME(broadcast)(0);
+        ptrdiff_t left = channels;
+        for (; left >= 2; left -= 2, W += 2, x += 2 * plane, end += 2 * plane) {
+            const T *next = x + plane;
+            CCONV_ONE_REGISTER(next);
+            NAME(row_products)(NR, x, end, W, channels, sum);
+            NAME(row_products)(NR, next, end + plane, W + 1, channels, sum);
+        }
+        if (left) NAME(row_products)(NR, x, end, W, channels, sum);
+        CCONV_UNROLL
+        for (int f = 0; f < PIXELS_MR; f++) {
+            NAME(vec) *const line = sum + f * NR;
+            if (bias) {
+                CCONV_UNROLL
+                for (int p = 0; p < NR; p++) line[p] = NAME(add)(line[p], NAME(broadcast)(bias[c + f]));
+            }
+            if (norm) {
+                const NAME(vec) centre = NAME(broadcast)(norm[c + f]);
+                const NAME(vec) scale = NAME(broadcast)(norm[r->after->channels + c + f]);
+                const NAME(vec) shift = NAME(broadcast)(norm[2 * r->after->channels + c + f]);
+                CCONV_UNROLL
+                for (int p = 0; p < NR; p++) line[p] = NAME(normalized)(line[p], centre, scale, shift);
+            }
+            if (r->after->branch) {
+                const T *const branch = (const T *)r->after->branch + at + f * r->area;
+                CCONV_UNROLL
+                for (int p = 0; p < NR; p++)
+                    line[p] = NAME(add)(line[p], NAME(load)(branch + (p < NR - 1 ? first + p * LANES : last)));
+            }
+            if (r->after->relu) {
+                CCONV_UNROLL
+                for (int p = 0; p < NR; p++) line[p] = NAME(rectified)(line[p]);
+            }
+            CCONV_UNROLL
+            for (int p = 0; p < NR; p++)
+                NAME(store)(r->out + at + f * r->area + (p < NR - 1 ? first + p * LANES : last), line[p]);
+        }
+    }
+}
+
 /* MR filters and K of their weights: the products of dout with the pixels under each weight, lane by lane. A last
  * vector of a row that is not full begins earlier, and leaves out the lanes that it has in common with the one before;
  * rows shorter than a vector are read beyond.
@@ -278,6 +371,29 @@ static void NAME(filter_pixels)(int MR, int NR, const T *image, const ptrdiff_t 
             abort();
     }
 }
+
+#define ROW(NR_)                                                                                                       \
+    case NR_:                                                                                                          \
+        NAME(row_body)(NR_, r, first, last);                                                                           \
+        return;
+/* All tiles up to pixel_vectors(PIXELS_MR). */
+#if TILE_ACCUMULATORS >= 28
+#define ALL_ROWS ROW(1) ROW(2) ROW(3) ROW(4) ROW(5) ROW(6)
+#elif TILE_ACCUMULATORS >= 24
+#define ALL_ROWS ROW(1) ROW(2) ROW(3) ROW(4) ROW(5)
+#else
+#define ALL_ROWS ROW(1) ROW(2)
+#endif
+static void NAME(multiply_row)(int NR, const NAME(row_filters) *r, ptrdiff_t first, ptrdiff_t last)
+{
+    switch (NR) {
+        ALL_ROWS
+        default:
+            abort();
+    }
+}
+#undef ROW
+#undef ALL_ROWS
 
 static void NAME(pixel_weights)(int MR, int K, const T *image, const ptrdiff_t *off, ptrdiff_t row_step, const T *dout,
                                 ptrdiff_t dout_step, ptrdiff_t rows, ptrdiff_t width, T *totals, ptrdiff_t totals_step)

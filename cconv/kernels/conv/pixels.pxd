@@ -28,7 +28,7 @@ from cython cimport floating
 from libc.string cimport memcpy, memset
 
 from cconv.kernels.conv.finish cimport Finish, finish_plane, is_plain
-from cconv.kernels.conv.plan cimport ALIGNMENT, PIXELS_MR, PixelPhase, PixelPlan, Split, pixel_vectors
+from cconv.kernels.conv.plan cimport ALIGNMENT, PACKED_FILTERS, PIXELS_MR, PixelPhase, PixelPlan, Split, pixel_vectors
 from cconv.kernels.runtime._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.runtime.division cimport ceil_div, deal, quotient, round_up
 from cconv.kernels.vector.sums cimport sum_add, sum_parts, sum_row
@@ -52,6 +52,26 @@ cdef extern from "conv/pixels.h" nogil:
                              Py_ssize_t, Py_ssize_t, float*, Py_ssize_t) noexcept
     void pixel_weights_double(int, int, const double*, const Py_ssize_t*, Py_ssize_t, const double*, Py_ssize_t,
                               Py_ssize_t, Py_ssize_t, double*, Py_ssize_t) noexcept
+    ctypedef struct RowFloat "row_filters_float":
+        const float* image
+        const float* W
+        float* packed
+        Py_ssize_t channels, plane, filters
+        const Finish* after
+        Py_ssize_t c
+        float* out
+        Py_ssize_t at, area
+    ctypedef struct RowDouble "row_filters_double":
+        const double* image
+        const double* W
+        double* packed
+        Py_ssize_t channels, plane, filters
+        const Finish* after
+        Py_ssize_t c
+        double* out
+        Py_ssize_t at, area
+    void multiply_row_float(int, const RowFloat*, Py_ssize_t, Py_ssize_t) noexcept
+    void multiply_row_double(int, const RowDouble*, Py_ssize_t, Py_ssize_t) noexcept
     float sum_lanes_float(const float*) noexcept
     double sum_lanes_double(const double*) noexcept
 
@@ -150,34 +170,34 @@ cdef inline Py_ssize_t first_filter(const PixelPlan* g, Py_ssize_t block, Py_ssi
     return quotient(block * g.F, blocks)
 
 
-cdef inline void filter_plane(const floating* image, floating* outs, const PixelJob* job, Py_ssize_t c, Py_ssize_t at,
-                              Py_ssize_t first, Py_ssize_t end) noexcept nogil:
-    """Compute blocks of filters of one tap: what a tile reads of all channels stays in the first cache for all of them.
+cdef inline void multiply_row(const floating* image, floating* outs, const PixelJob* job, Py_ssize_t c, Py_ssize_t at,
+                              Py_ssize_t first, Py_ssize_t end, floating* mine) noexcept nogil:
+    """Compute filters of a group whose plan is a `product`, from the first one to before the end.
+
+    What a tile reads of all channels stays in the first cache for all of them; many filters have it packed.
 
     c   the first channel of the group
     at  where its outputs begin
     """
     cdef const PixelPlan* g = job.g
+    cdef const floating* W = <const floating*>job.W + (c + first) * g.C
     cdef const Finish* after = &job.after
-    cdef const floating* W = <const floating*>job.W
-    cdef const floating* bias = <const floating*>after.bias
-    cdef Py_ssize_t area = g.H * g.W, blocks = ceil_div(g.F, PIXELS_MR), b, f, i
-    cdef int larger = 0, wide = 0
-    cdef FilterTile tile
-    tile.phase = g.phase
-    tile.out_step = area
-    tile.first = 0
-    for i in range(deal(g.phase.vectors, pixel_vectors(<int>ceil_div(g.F, blocks)), &wide, &larger)):
-        tile.NR = wide + (i < larger)
-        for b in range(first, end):
-            f = first_filter(g, b, blocks)
-            tile.MR = <int>(first_filter(g, b + 1, blocks) - f)
-            filter_pixels(&tile, image, g, W + (c + f) * g.C, NULL if bias == NULL else bias + c + f,
-                          outs + at + f * area)
-        tile.first += tile.NR
-    if not is_plain(after):
-        for f in range(first_filter(g, first, blocks), first_filter(g, end, blocks)):
-            finish_plane(outs, area, after, c + f, at + f * area)
+    cdef Py_ssize_t v = 0, i, to = at + first * g.W
+    cdef int larger = 0, wide = 0, NR
+    cdef floating* packed = mine if g.packs and end - first >= PACKED_FILTERS else NULL
+    cdef RowFloat single
+    cdef RowDouble double_
+    if floating is float:
+        single = RowFloat(image, W, packed, g.C, g.plane, end - first, after, c + first, outs, to, g.W)
+    else:
+        double_ = RowDouble(image, W, packed, g.C, g.plane, end - first, after, c + first, outs, to, g.W)
+    for i in range(deal(g.phase.vectors, pixel_vectors(PIXELS_MR), &wide, &larger)):
+        NR = wide + (i < larger)
+        if floating is float:
+            multiply_row_float(NR, &single, g.phase.to[v], g.phase.to[v + NR - 1])
+        else:
+            multiply_row_double(NR, &double_, g.phase.to[v], g.phase.to[v + NR - 1])
+        v += NR
 
 
 cdef inline void filter_group(const floating* x, floating* outs, const PixelJob* job, Py_ssize_t item,
@@ -196,16 +216,16 @@ cdef inline void filter_group(const floating* x, floating* outs, const PixelJob*
     cdef floating* out = outs + at
     cdef floating* strips = mine
     cdef FilterTile tile
+    if g.product:
+        multiply_row(image, outs, job, c, at, quotient(part * g.F, job.parts), quotient((part + 1) * g.F, job.parts),
+                     mine)
+        return
     if bias != NULL:
         bias = bias + c
     if not g.in_place:
         split(image, x + job.N * g.groups * size, g, mine)
         image = mine
         strips = mine + round_up(g.C * g.plane, ALIGNMENT) + ALIGNMENT
-    if g.taps == 1 and g.in_rows and g.phases == 1:
-        filter_plane(image, outs, job, c, at, quotient(part * blocks, job.parts),
-                     quotient((part + 1) * blocks, job.parts))
-        return
     for b in range(quotient(part * blocks, job.parts), quotient((part + 1) * blocks, job.parts)):
         f = first_filter(g, b, blocks)
         tile.MR = <int>(first_filter(g, b + 1, blocks) - f)
@@ -233,7 +253,8 @@ cdef inline void filter_pieces(const floating* x, floating* out, const PixelJob*
                                int slot) noexcept nogil:
     cdef floating* mine = <floating*>job.scratch + slot * job.g.private
     cdef Py_ssize_t item
-    memset(mine, 0, job.g.private * sizeof(floating))
+    if not job.g.in_place:
+        memset(mine, 0, job.g.private * sizeof(floating))
     while (item := take_piece(pieces, slot)) >= 0:
         filter_group(x, out, job, item, mine)
 
@@ -249,10 +270,11 @@ cdef inline void pixel_pieces(void* given, Pieces* pieces, int slot) noexcept no
 cdef inline void run_pixels(PixelJob* job, int num_threads) noexcept nogil:
     """Fill in `parts` of a job, and run it; the filters of an input gradient are flipped."""
     cdef const PixelPlan* g = job.g
+    cdef Py_ssize_t blocks = g.F // PIXELS_MR if g.product else ceil_div(g.F, PIXELS_MR)
     job.parts = 1
     # With few pieces of work, threads share one; each splits the image for itself.
     if num_threads > 1:
-        job.parts = max(min(ceil_div(4 * num_threads, job.N * g.groups), ceil_div(g.F, PIXELS_MR)), 1)
+        job.parts = max(min(ceil_div(4 * num_threads, job.N * g.groups), blocks), 1)
     run_job(pixel_pieces, job, job.N * g.groups * job.parts, num_threads)
 
 

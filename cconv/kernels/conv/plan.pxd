@@ -57,8 +57,8 @@ cdef enum:
     WINDOWS = 448  # outputs that are listed at a time: a multiple of every vector's lanes
 
 # Fits: found on a two-core Xeon with AVX-512, and about speed alone, except for those marked with *, which also cut
-# sums: another value moves the last bits of weight gradients. How to measure them again says
-# `python -m benchmarks.tune --only compact taps cache gradient list-bands scatter-bands pixel-rows`.
+# sums: another value moves the last bits of weight gradients. How to measure them again says `python -m
+# benchmarks.tune --only compact taps cache gradient list-bands scatter-bands pixel-rows pixel-packing`.
 cdef enum:
     COMPACT_CHANNELS = 16  # from so many on, 1 x 1 filters read a compact copy
     TAP_CHANNELS = 6  # * from so many on, the weights of one tap in several channels make a good tile
@@ -74,6 +74,8 @@ cdef enum:
     SCATTER_SETS = 1024  # bytes: planes of sums that lie a multiple of it apart share a few sets of the cache
     ROW_STORE = 6  # operations beside the products, of which a tap has two, for a vector of a row of pixels,
     FLAT_STORE = 12  # and for one of a plane read as one long row, which has to get where it belongs
+    PACKED_FILTERS = 64  # so many filters of one tap have the pixels of a tile packed, where a channel does not begin
+    PACKED_PLANE = 2048  # with a vector, or has more than so many bytes
 
 
 cdef struct Geometry:
@@ -214,6 +216,8 @@ cdef struct PixelPlan:  # all passes whose lanes are pixels: pixels.pxd
     Split split  # the image, and its copy with rows and columns split by phases
     bint in_place  # the image is read where it is
     bint in_rows  # vectors are laid over each row of outputs; else over the plane as one row, with gaps
+    bint product  # filters of one tap over planes that are one row, in place: a product of matrices
+    bint packs  # its tiles read packed pixels, where they have PACKED_FILTERS
     Py_ssize_t plane, row_step  # values of a split channel, and from one row of outputs to the next
     Py_ssize_t H, W, th, tw  # the outputs of one channel, and how many phases they come from
     Py_ssize_t strip  # room for the outputs of one phase, where they are not in rows
@@ -830,8 +834,11 @@ cdef inline list make_pixels(PixelPlan* g, const Geometry* c, bint backward):
                  and g.H * across * (products + ROW_STORE) <= g.th * flat * (products + FLAT_STORE))
     g.in_place = (g.in_rows and s.sw == 1 and s.top == 0 and s.left == 0 and s.pitch <= s.W
                   and (s.rows - 1) * s.sh + (c.FH - 1) * c.dh % s.sh < s.H)
+    g.product = is_one_row(c) and c.H == 1 and g.in_place and g.F >= PIXELS_MR
     g.row_step = s.sh * s.W if g.in_place else s.pitch
     g.plane = s.H * s.W if g.in_place else s.sh * s.sw * s.rows * s.pitch
+    g.packs = (g.product and g.F >= PACKED_FILTERS
+               and (g.plane % c.lanes != 0 or g.plane * c.itemsize > PACKED_PLANE))
     g.strip = 0 if g.in_rows else flat * c.lanes
     g.phases = g.th * g.tw
     vectors = g.H * across if g.in_rows else flat
@@ -932,9 +939,11 @@ cdef inline void lay_pixel_taps(PixelPlan* g, PixelPhase* p, const Geometry* c, 
 
 
 cdef inline int set_pixel_scratch(PixelPlan* g, const Geometry* c, bint backward) except -1:
-    """Find out what one thread needs: the split image, strips of outputs, or a copy of dout with short rows."""
+    """Find out what one thread needs: the split image or a tile's pixels, strips of outputs, a copy of short rows."""
     cdef Py_ssize_t image = round_up(addressable(<double>g.C * g.plane), ALIGNMENT)
     g.private = 0
+    if g.packs:
+        g.private = addressable(<double>g.C * pixel_vectors(PIXELS_MR) * c.lanes)
     if not g.in_place:
         g.private = image + ALIGNMENT
     if not g.in_rows:
