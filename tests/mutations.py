@@ -270,13 +270,8 @@ MUTATIONS = {
     ),
     "a vector that is stored beyond a channel": (
         "conv/depthwise.h",
-        "-1 : g->OH * g->OW - LANES;",
-        "-1 : g->OH * g->OW - 1;",
-    ),
-    "a branch that is stored to before it is read": (
-        "conv/depthwise.h",
-        "column.whole = column.count < LANES && after->branch ?",
-        "column.whole = column.count < LANES && !after->branch ?",
+        "column.whole = g->OH * g->OW - LANES;",
+        "column.whole = g->OH * g->OW - 1;",
     ),
     "a channel next to the end of its batch is not copied": (
         "conv/depthwise.pxd",

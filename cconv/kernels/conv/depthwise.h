@@ -196,9 +196,9 @@ static void NAME(depthwise)(const depth_geometry *g, const T *x, const T *zeros,
             line[r] = r >= g->pt && r - g->pt < g->H ? x + (r - g->pt) * g->W : zeros;
 
     /* Of a vector that is longer than a row the lanes beyond it are stored too, where they are outputs of the channel
-     * that are stored later. Nobody may store to a branch that is still to be read. */
+     * that are stored later. */
     column.count = g->OW < LANES ? g->OW : LANES;
-    column.whole = column.count < LANES && after->branch ? -1 : g->OH * g->OW - LANES;
+    column.whole = g->OH * g->OW - LANES;
     for (ptrdiff_t k = 0; k < g->OW; k += LANES) {
         column.z = k > 0 && g->OW - k < LANES ? g->OW - LANES : k;
         column.left = column.z * g->sw - g->pl;
