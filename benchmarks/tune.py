@@ -374,6 +374,13 @@ def cost_calls():
     yield "functional/activation.py", "EXP_COST", lambda: F.sigmoid(x), size
     products = 8 * 32 * 26 * 26 * 16 * 9
     yield "functional/convolution.py", "COST", lambda: F.convolution(x, W), products
+    own = values(rng, 16, 1, 3, 3)
+    yield (
+        "functional/convolution.py",
+        "DEPTHWISE_COST",
+        lambda: F.convolution(x, own, pad=1, groups=16),
+        8 * 16 * 28 * 28 * 9,
+    )
     left, right = values(rng, 100, 512), values(rng, 512, 128)
     yield "functional/affine.py", "COST", lambda: F.affine(left, right), 100 * 512 * 128
     yield "functional/normalization.py", "COST", lambda: F.batch_normalization(x, gamma, beta), size

@@ -19,10 +19,16 @@ from .algorithms import Values, choose
 __all__ = ["convolution", "convolution_backward"]
 
 # Nanoseconds that one thread takes for one multiply-add, roughly: it only decides when a second thread pays.
-# A fit: `python -m benchmarks.tune --only costs`.
+# Fits: `python -m benchmarks.tune --only costs`.
 COST = 0.03
+DEPTHWISE_COST = 0.12  # for filters of one channel: there are few of them for each value
 
 LARGE = sys.maxsize // 8  # multiply-adds: with no more of them, an output can be addressed
+
+
+def cost_of(plan):
+    """Return the nanoseconds that one thread takes for one image, roughly."""
+    return (COST if plan.depthwise_refused else DEPTHWISE_COST) * plan.multiply_adds
 
 
 def plan_of(x, W, b, stride, pad, dilation, groups):
@@ -157,7 +163,7 @@ def run_convolution(
         checked_size(*shape, itemsize=x.itemsize)
     x, plan = padded(x, W, plan)
     out = kernels.memory.empty(shape, x.dtype)
-    run(plan, x, W, b, out, kernels.cpu.threads_for(COST * work))
+    run(plan, x, W, b, out, kernels.cpu.threads_for(cost_of(plan) * len(x)))
     return out
 
 
@@ -270,7 +276,7 @@ def run_convolution_backward(
         by_input = choose(plan, "input_gradient", input_algorithm, "input_algorithm", values)
     if parameter_gradient or weight_algorithm is not None:
         by_weight = choose(plan, "weight_gradient", weight_algorithm, "weight_algorithm", values)
-    threads = kernels.cpu.threads_for(COST * len(x) * plan.multiply_adds)
+    threads = kernels.cpu.threads_for(cost_of(plan) * len(x))
     empty = kernels.memory.empty
     dx = empty(x.shape, x.dtype) if input_gradient else None
     dW = empty(W.shape, W.dtype) if parameter_gradient else None

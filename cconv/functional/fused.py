@@ -14,7 +14,7 @@ from .._typing import Array, Floats, Gradients, IntPair, Pad
 from ..geometry import checked_size
 from .activation import RELU
 from .algorithms import Values, choose
-from .convolution import COST, LARGE, padded, plan_of, run_convolution_backward
+from .convolution import LARGE, cost_of, padded, plan_of, run_convolution_backward
 from .normalization import normalization_table
 from .pooling import as_places, run_max_pool_backward
 
@@ -88,7 +88,7 @@ class PreparedConvolution:
         if pooled:
             expect_windows(*self.shape[1:])
             self.shape = self.shape[0], self.shape[1] // 2, self.shape[2] // 2
-        self.cost = COST * plan.multiply_adds
+        self.cost = cost_of(plan)
         self._around = plan.around
         self.look_cost = LOOK_COST * W.size
         finite = kernels.conv.finite(W) if plan.around else None  # else it does not matter
@@ -293,7 +293,7 @@ def run_convolution_relu_max_pool(
     x, plan = padded(x, W, plan)
     out = kernels.memory.empty(shape, x.dtype)
     argmax = kernels.memory.empty(shape, UINT8) if return_argmax else None
-    run(plan, x, W, b, out, argmax, kernels.cpu.threads_for(COST * work))
+    run(plan, x, W, b, out, argmax, kernels.cpu.threads_for(cost_of(plan) * len(x)))
     return out, argmax
 
 
@@ -428,7 +428,7 @@ def run_convolution_relu_max_pool_backward(
     dx = empty(x.shape, x.dtype) if input_gradient else None
     dW = empty(W.shape, W.dtype) if parameter_gradient else None
     db = empty((filters,), W.dtype) if bias and parameter_gradient else None
-    work = COST * len(x) * plan.multiply_adds / 4
+    work = cost_of(plan) * len(x) / 4
     if by.name == "windows":
         work = WINDOW_COST * dout.size * W.shape[1] * W.shape[2]
     by.run(plan, wide_dout, wide_out, argmax, x, W, dx, dW, db, kernels.cpu.threads_for(work))

@@ -53,22 +53,27 @@ cdef inline void compute_channel(const floating* x, floating* out, const DepthJo
                              (item * g.F + f) * d.OH * d.OW)
 
 
-cdef inline void compute_channels(const floating* x, floating* out, const DepthJob* job, Pieces* pieces,
-                                  int slot) noexcept nogil:
-    cdef floating* mine = <floating*>job.scratch + slot * job.g.private
-    cdef Py_ssize_t item
-    memset(mine, 0, job.g.private * sizeof(floating))
-    while (item := take_piece(pieces, slot)) >= 0:
-        compute_channel(x, out, job, item, mine)
+cdef inline void compute_blocks(const floating* x, floating* out, const DepthJob* job, Pieces* pieces,
+                                int slot) noexcept nogil:
+    """Compute blocks of channels of images, each a piece of work."""
+    cdef const DepthPlan* g = job.g
+    cdef floating* mine = <floating*>job.scratch + slot * g.private
+    cdef Py_ssize_t piece, n, block, k
+    memset(mine, 0, g.private * sizeof(floating))
+    while (piece := take_piece(pieces, slot)) >= 0:
+        n = quotient(piece, g.blocks)
+        block = piece - n * g.blocks
+        for k in range(quotient(block * g.groups, g.blocks), quotient((block + 1) * g.groups, g.blocks)):
+            compute_channel(x, out, job, n * g.groups + k, mine)
 
 
-cdef inline void channel_items(void* given, Pieces* pieces, int slot) noexcept nogil:
+cdef inline void depthwise_pieces(void* given, Pieces* pieces, int slot) noexcept nogil:
     cdef DepthJob* job = <DepthJob*>given
     if job.single:
-        compute_channels(<const float*>job.x, <float*>job.out, job, pieces, slot)
+        compute_blocks(<const float*>job.x, <float*>job.out, job, pieces, slot)
     else:
-        compute_channels(<const double*>job.x, <double*>job.out, job, pieces, slot)
+        compute_blocks(<const double*>job.x, <double*>job.out, job, pieces, slot)
 
 
 cdef inline void run_depthwise(DepthJob* job, int num_threads) noexcept nogil:
-    run_job(channel_items, job, job.N * job.g.groups, num_threads)
+    run_job(depthwise_pieces, job, job.N * job.g.blocks, num_threads)

@@ -76,6 +76,7 @@ cdef enum:
     FLAT_STORE = 12  # and for one of a plane read as one long row, which has to get where it belongs
     PACKED_FILTERS = 64  # so many filters of one tap have the pixels of a tile packed, where a channel does not begin
     PACKED_PLANE = 2048  # with a vector, or has more than so many bytes
+    PIECE_VECTORS = 64  # of depthwise outputs and more are a piece of work
 
 
 cdef struct Geometry:
@@ -232,6 +233,7 @@ cdef struct PixelPlan:  # all passes whose lanes are pixels: pixels.pxd
 cdef struct DepthPlan:  # depthwise outputs: depthwise.pxd
     Depth size
     Py_ssize_t groups, F  # channels of the image, and filters for each of them
+    Py_ssize_t blocks  # of the channels of an image, each a piece of work
     Py_ssize_t behind  # values that are read behind a row; size.pl values are read before one
     Py_ssize_t lines, zeros  # values that pointers to an image's rows take, and a row of zeros
     Py_ssize_t private  # values of scratch for each thread
@@ -972,6 +974,7 @@ cdef inline list make_depthwise(DepthPlan* g, const Geometry* c):
     cdef Py_ssize_t last = (max(c.OW - c.lanes, 0)) * c.sw - c.pl  # the column where the last vector of a row begins
     g.size = Depth(c.H, c.W, c.OH, c.OW, c.FH, c.FW, c.sh, c.sw, c.pt, c.pl, c.dh)
     g.groups, g.F = c.groups, c.F
+    g.blocks = max(min(c.groups * c.F * c.OH * ceil_div(c.OW, c.lanes) // PIECE_VECTORS, c.groups), 1)
     g.behind = max(last + c.FW - 1 + c.lanes * c.sw - c.W, 0)
     g.lines = round_up(rows * <Py_ssize_t>sizeof(void*) // c.itemsize, ALIGNMENT)
     g.zeros = round_up(c.pl + c.W + g.behind, ALIGNMENT)
