@@ -413,10 +413,11 @@ def cost_calls():
 
 @measures(
     "costs",
-    **{f"functional/{name}.py": "COST" for name in ("patches", "joining", "pooling", "convolution", "affine")},
+    **{f"functional/{name}.py": "COST" for name in ("patches", "joining", "pooling", "affine")},
     **{f"functional/{name}.py": "COST" for name in ("normalization", "preprocessing")},
     **{
         "functional/resampling.py": "COST COPY_COST",
+        "functional/convolution.py": "COST DEPTHWISE_COST",
         "functional/fused.py": "WINDOW_COST LOOK_COST",
         "functional/activation.py": "COST EXP_COST",
         "functional/loss.py": "COST SIGMOID_COST RESIDUAL_COST",
@@ -488,10 +489,10 @@ REBUILDS = {
     "scatter-bands": rebuild(
         "convolution-kinds", "transposed convolution to few channels", **{PLAN: "SCATTER_SUMS SCATTER_SETS"}
     ),
-    "pixel-rows": rebuild("convolution-kinds", "depthwise, rows of 7 to 56", **{PLAN: "ROW_STORE FLAT_STORE"}),
-    "pixel-packing": rebuild(
-        "layers-of", "filters 1 x 1, on one thread", **{PLAN: "PACKED_FILTERS PACKED_PLANE"}
+    "pixel-rows": rebuild(
+        "convolution-kinds", "depthwise, rows of 7 to 56", **{PLAN: "ROW_STORE FLAT_STORE PIECE_VECTORS"}
     ),
+    "pixel-packing": rebuild("layers-of", "filters 1 x 1, on one thread", **{PLAN: "PACKED_FILTERS PACKED_PLANE"}),
     "product-pieces": rebuild(
         "step layers forward",
         "affine layers, of 1 to 1000 images, with one thread and more",

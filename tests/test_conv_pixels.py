@@ -154,9 +154,7 @@ def test_depthwise_filters_of_usual_sizes(seed, dtype, cpu_level, num_threads):
     for _ in range(25):
         size, stride = int(rng.choice([3, 3, 5])), int(rng.choice([1, 1, 2]))
         pads = rng.integers(0, size + 1, (2, 2)).tolist() if rng.random() < 0.5 else [[size // 2] * 2] * 2
-        H, W = (
-            max(int(rng.choice([1, 2, 5, 8, 15, 16, 17, 28, 33, 70])), size - sum(pad)) for pad in pads
-        )
+        H, W = (max(int(rng.choice([1, 2, 5, 8, 15, 16, 17, 28, 33, 70])), size - sum(pad)) for pad in pads)
         C, many, N = int(rng.choice([1, 2, 3, 9])), int(rng.choice([1, 1, 2])), int(rng.choice([1, 2, 5]))
         geometry = (N, C, H, W, C * many, size, size, (stride, stride), tuple(map(tuple, pads)), (1, 1), C)
         x, filters, b, _, steps = sized(geometry)
