@@ -29,18 +29,19 @@ def empty(*shape):
     return kernels.memory.empty(shape, np.float32)
 
 out = empty(1001)
-kernels.elementwise.relu(given(1001), out, 1)
+kernels.elementwise.activate('relu', given(1001), out, 0, 0, 1)
 assert (out == 1).all()
 print("begun", flush=True)
 """
 
 # Kernels trust their arguments: these tell of more than there is.
 FAULTS = {
-    "a write beyond the end": "kernels.elementwise.relu(given(1001), empty(1000), 1)",
-    "a read beyond the end": "kernels.elementwise.relu_backward(given(1000), given(1001), empty(1001), 1)",
+    "a write beyond the end": "kernels.elementwise.activate('relu', given(1001), empty(1000), 0, 0, 1)",
+    "a read beyond the end": "x = given(1001)\n"
+    "kernels.elementwise.activate_backward('relu', given(1000), x, empty(1001), 0, 0, 1)",
     "a read before the beginning": "guard.at_end = False\n"
     "kernels.resample.crop(given(1, 1, 4, 4), empty(1, 1, 4, 4), -1, 0, 1)",
-    "a write into an input": "x = given(1001)\nkernels.elementwise.relu(x, x, 1)",
+    "a write into an input": "x = given(1001)\nkernels.elementwise.activate('relu', x, x, 0, 0, 1)",
 }
 
 

@@ -50,11 +50,12 @@ class Elementwise:
     Parameters
     ----------
     name : str
-        Of its two kernels, which stand in `cconv.kernels.elementwise`: ``name`` and ``name_backward``.
+        Of its line in the table of the kernels, `cconv/kernels/elementwise/activations.h`.
     cost : float
         Nanoseconds that one thread takes for one value, roughly: it only decides when a second thread pays.
     settings : callable, optional
-        Takes the settings in their order, and returns the numbers that the kernels take; what does not fit is an error.
+        Takes the settings in their order, and returns the one or two numbers that the kernel takes; what does not fit
+        is an error.
         Left out where there are none.
     kept : {'x', 'y'}
         Whether the gradient is taken from the input or from the output.
@@ -67,17 +68,17 @@ class Elementwise:
         settings: Callable[..., tuple[Any, ...]] = tuple,
         kept: Literal["x", "y"] = "x",
     ) -> None:
-        self.name, self.name_backward = name, f"{name}_backward"
-        self.cost, self.settings, self.kept = cost, settings, kept
+        self.name, self.cost, self.settings, self.kept = name, cost, settings, kept
+
+    def line(self, *settings: Any) -> tuple[Any, ...]:
+        """Return the kernel's name, and the two numbers that it takes for these settings."""
+        return (self.name, *self.settings(*settings), 0.0, 0.0)[:3] if settings else (self.name, 0.0, 0.0)
 
     def run(self, x: Array, *settings: Any) -> Floats:
         """Return the function of x, which is as kernels take it."""
         out, threads = kernels.memory.empty(x.shape, x.dtype), kernels.cpu.threads_for(self.cost * x.size)
-        kernel = getattr(kernels.elementwise, self.name)
-        if settings:
-            kernel(x, out, *self.settings(*settings), threads)
-        else:
-            kernel(x, out, threads)
+        name, a, b = self.line(*settings)
+        kernels.elementwise.activate(name, x, out, a, b, threads)
         return out
 
     def run_backward(self, dout: Array, kept: Array, *settings: Any) -> Floats:
@@ -86,12 +87,17 @@ class Elementwise:
         if dout.shape != kept.shape:
             raise ValueError(f"dout must have the output's shape {kept.shape}, got {dout.shape} beside {self.kept}")
         dx, threads = kernels.memory.empty(kept.shape, kept.dtype), kernels.cpu.threads_for(self.cost * kept.size)
-        kernel = getattr(kernels.elementwise, self.name_backward)
-        if settings:
-            kernel(dout, kept, dx, *self.settings(*settings), threads)
-        else:
-            kernel(dout, kept, dx, threads)
+        name, a, b = self.line(*settings)
+        kernels.elementwise.activate_backward(name, dout, kept, dx, a, b, threads)
         return dx
+
+
+class ApproximateElementwise(Elementwise):
+    """One that has an approximation by tanh, a line of its own in the table."""
+
+    def line(self, approximate: Any) -> tuple[Any, ...]:
+        by_tanh = choice(approximate, "approximate", ("none", "tanh")) == "tanh"
+        return f"{self.name}_tanh" if by_tanh else self.name, 0.0, 0.0
 
 
 def run_masked_relu(x: Array) -> tuple[Floats, Array]:
@@ -117,10 +123,6 @@ def _alpha(alpha: Any) -> tuple[float]:
     return (number(alpha, "alpha"),)
 
 
-def _by_tanh(approximate: Any) -> tuple[bool]:
-    return (choice(approximate, "approximate", ("none", "tanh")) == "tanh",)
-
-
 def _softened(beta: Any, threshold: Any) -> tuple[float, float]:
     return number(beta, "beta", positive=True), number(threshold, "threshold")
 
@@ -128,7 +130,7 @@ def _softened(beta: Any, threshold: Any) -> tuple[float, float]:
 RELU = Elementwise("relu", COST, kept="y")
 LEAKY_RELU = Elementwise("leaky_relu", COST, _negative_slope)
 ELU = Elementwise("elu", EXP_COST, _alpha)
-GELU = Elementwise("gelu", EXP_COST, _by_tanh)
+GELU = ApproximateElementwise("gelu", EXP_COST)
 SILU = Elementwise("silu", EXP_COST)
 SIGMOID = Elementwise("sigmoid", EXP_COST, kept="y")
 TANH = Elementwise("tanh", EXP_COST, kept="y")

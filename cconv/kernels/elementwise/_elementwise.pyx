@@ -1,28 +1,8 @@
 """What is done to each value by itself: activations and their gradients, one pass each, dropout, and rescaling."""
 
-#     relu         x if x > 0, else 0                        dout if y > 0, else 0
-#     leaky relu   x if x > 0, else a*x                      dout * (1 if x > 0, else a)
-#     elu          x if x > 0, else a*(exp(x) - 1)           dout * (1 if x > 0, else a*exp(x))
-#     gelu         x * P(x)                                  dout * (P(x) + x * p(x))
-#     gelu, tanh   x * s(u), u = 2*C*(x + K*x^3)             dout * (s(u) + x * s'(u) * u')
-#     silu         x * s(x)                                  dout * (s(x) + x * s'(x))
-#     sigmoid      s(x)                                      dout * y * (1 - y)
-#     tanh         tanh(x)                                   dout * (1 - y^2)
-#     softplus     log(1 + exp(a*x)) / a                     dout * s(a*x)
-#                  x if a*x > b                              dout
-#     hard swish   x * min(max(x + 3, 0), 6) / 6             dout * (0 if x <= -3, 1 if x >= 3, else x/3 + 1/2)
+#     activations  out[i] = f(x[i]) and dx[i] = dout[i] * f'(x[i]); activations.h has a line for each
 #
-# s is the logistic function, P and p are the standard normal distribution function and its density; gelu's
-# approximation x/2 * (1 + tanh(u/2)) is x * s(u), which does not cancel where x is negative. Gradients that are written
-# with y take the output, the others the input.
-#
-# Relu may leave a bit per value for its gradient, in place of y (relu.h).
-#
-# Arrays are contiguous, and seen as one row. NaN comes out where NaN goes in, and where a formula multiplies an
-# infinity by 0: gelu, silu and hard swish at minus infinity, and the gradients of gelu and silu at both. A new
-# activation is a name in `Rule`, a loop in `values` and one in `gradients`, and their two doors at the end. Numbers are
-# written with <floating>: Cython makes a double of a literal 1, and C computes all of an expression that has one in it
-# in double.
+# Relu may leave a bit per value for its gradient, in place of y (relu.h). Arrays are contiguous, and seen as one row.
 #
 #     dropout      out[r, i] = x[r, i] * (scale if word[r] >= threshold, else 0)
 #
@@ -40,14 +20,24 @@
 cimport numpy as cnp
 from cython cimport floating
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport abort
 
 from cconv.kernels.runtime.arrays cimport data
 from cconv.kernels.runtime._threads cimport Pieces, run_job, take_piece
 from cconv.kernels.vector.philox cimport random_words
-from cconv.kernels.vector.vmath cimport exp_neg_abs, expm1, log1p, normal_cdf, sigmoid as logistic, tanh as hyperbolic
 
 cnp.import_array()
+
+cdef extern from "elementwise/activations.h" nogil:
+    const int ACTIVATION_COUNT
+    ctypedef struct ActivationFloat "activation_float":
+        const char* name
+        void (*values)(const float*, float*, Py_ssize_t, float, float) noexcept nogil
+        void (*gradients)(const float*, const float*, float*, Py_ssize_t, float, float) noexcept nogil
+    ctypedef struct ActivationDouble "activation_double":
+        void (*values)(const double*, double*, Py_ssize_t, double, double) noexcept nogil
+        void (*gradients)(const double*, const double*, double*, Py_ssize_t, double, double) noexcept nogil
+    const ActivationFloat* activations_float
+    const ActivationDouble* activations_double
 
 cdef extern from "elementwise/relu.h" nogil:
     const int MASK_BITS
@@ -65,12 +55,12 @@ cdef enum:
     BLOCKS = 16  # of random words, which are drawn side by side
     GROUP = 4 * BLOCKS
 
-cdef enum Rule:
-    RELU, LEAKY_RELU, ELU, GELU, GELU_TANH, SILU, SIGMOID, TANH, SOFTPLUS, HARD_SWISH
+# The lines of the table by their names.
+cdef dict LINES = {activations_float[i].name.decode(): i for i in range(ACTIVATION_COUNT)}
 
 cdef struct Activation:
     bint single
-    Rule rule
+    Py_ssize_t line  # of the table
     const void* dout
     const void* x
     void* out
@@ -108,136 +98,6 @@ ctypedef fused value_t:
     float
     double
 
-cdef double DENSITY = 0.3989422804014327  # 1 / sqrt(2 * pi), what exp(-x^2/2) is multiplied by
-cdef double LINEAR = 1.5957691216057308   # 2*C and 2*C*K, with C = sqrt(2 / pi) and K = 0.044715
-cdef double CUBIC = 0.07135481627260025
-
-
-cdef inline floating logistic_slope(floating x, floating* s) noexcept nogil:
-    """The derivative of the logistic function at x, without the cancellation in s * (1 - s); its value is left in s."""
-    cdef floating power = exp_neg_abs[floating](x)
-    cdef floating near = <floating>1 / (<floating>1 + power)
-    cdef floating far = power * near
-    s[0] = far if x < 0 else near
-    return near * far
-
-
-cdef inline floating gelu_slope(floating x) noexcept nogil:
-    cdef floating gaussian = 0
-    cdef floating probability = normal_cdf[floating](x, &gaussian)
-    return probability + x * <floating>DENSITY * gaussian
-
-
-cdef inline floating gelu_tanh_slope(floating x) noexcept nogil:
-    cdef floating s = 0
-    cdef floating slope = logistic_slope[floating](x * (<floating>LINEAR + <floating>CUBIC * x * x), &s)
-    # Far out the slope is 0, and must not be multiplied by the infinity that x * x is there.
-    cdef floating near = -32 if x < -32 else x
-    near = 32 if near > 32 else near
-    return s + x * slope * (<floating>LINEAR + <floating>(3 * CUBIC) * near * near)
-
-
-cdef inline floating silu_slope(floating x) noexcept nogil:
-    cdef floating s = 0
-    cdef floating slope = logistic_slope[floating](x, &s)
-    return s + x * slope
-
-
-cdef inline floating softplus_of(floating u) noexcept nogil:
-    return (u if u > 0 else 0) + log1p[floating](exp_neg_abs[floating](u))
-
-
-cdef inline floating hard_sigmoid(floating x) noexcept nogil:
-    cdef floating t = 0 if x < -3 else x + <floating>3
-    return (6 if t > 6 else t) / <floating>6
-
-
-cdef inline floating hard_swish_slope(floating x) noexcept nogil:
-    cdef floating slope = 0 if x <= -3 else x / <floating>3 + <floating>0.5
-    return 1 if x >= 3 else slope
-
-
-cdef void values(Rule rule, const floating* x, floating* out, Py_ssize_t n, floating a, floating b) noexcept nogil:
-    cdef Py_ssize_t i
-    cdef floating gaussian = 0, t
-    if rule == RELU:
-        for i in range(n):
-            out[i] = 0 if x[i] <= 0 else x[i]
-    elif rule == LEAKY_RELU:
-        for i in range(n):
-            out[i] = x[i] if x[i] > 0 else a * x[i]
-    elif rule == ELU:
-        for i in range(n):
-            t = a * expm1[floating](x[i])
-            out[i] = t if x[i] < 0 else x[i]
-    elif rule == GELU:
-        for i in range(n):
-            out[i] = x[i] * normal_cdf[floating](x[i], &gaussian)
-    elif rule == GELU_TANH:
-        for i in range(n):
-            out[i] = x[i] * logistic[floating](x[i] * (<floating>LINEAR + <floating>CUBIC * x[i] * x[i]))
-    elif rule == SILU:
-        for i in range(n):
-            out[i] = x[i] * logistic[floating](x[i])
-    elif rule == SIGMOID:
-        for i in range(n):
-            out[i] = logistic[floating](x[i])
-    elif rule == TANH:
-        for i in range(n):
-            out[i] = hyperbolic[floating](x[i])
-    elif rule == SOFTPLUS:
-        for i in range(n):
-            t = softplus_of[floating](a * x[i]) / a
-            out[i] = x[i] if a * x[i] > b else t
-    elif rule == HARD_SWISH:
-        for i in range(n):
-            out[i] = x[i] * hard_sigmoid[floating](x[i])
-    else:
-        abort()
-
-
-cdef void gradients(Rule rule, const floating* dout, const floating* x, floating* dx, Py_ssize_t n, floating a,
-                    floating b) noexcept nogil:
-    """Write the gradient into dx; x is the input, or the output where the rule goes by that."""
-    cdef Py_ssize_t i
-    cdef floating t
-    if rule == RELU:
-        for i in range(n):
-            t = dout[i]  # read in any case: a vector of SSE2 cannot leave values out
-            dx[i] = 0 if x[i] <= 0 else t
-    elif rule == LEAKY_RELU:
-        for i in range(n):
-            dx[i] = dout[i] if x[i] > 0 else a * dout[i]
-    elif rule == ELU:
-        for i in range(n):
-            t = a * exp_neg_abs[floating](x[i])
-            dx[i] = dout[i] * (1 if x[i] > 0 else t)
-    elif rule == GELU:
-        for i in range(n):
-            dx[i] = dout[i] * gelu_slope[floating](x[i])
-    elif rule == GELU_TANH:
-        for i in range(n):
-            dx[i] = dout[i] * gelu_tanh_slope[floating](x[i])
-    elif rule == SILU:
-        for i in range(n):
-            dx[i] = dout[i] * silu_slope[floating](x[i])
-    elif rule == SIGMOID:
-        for i in range(n):
-            dx[i] = dout[i] * (x[i] * (<floating>1 - x[i]))
-    elif rule == TANH:
-        for i in range(n):
-            dx[i] = dout[i] * (<floating>1 - x[i] * x[i])
-    elif rule == SOFTPLUS:
-        for i in range(n):
-            t = logistic[floating](a * x[i])
-            dx[i] = dout[i] * (1 if a * x[i] > b else t)
-    elif rule == HARD_SWISH:
-        for i in range(n):
-            dx[i] = dout[i] * hard_swish_slope[floating](x[i])
-    else:
-        abort()
-
-
 cdef inline void masked_relu(const floating* dout, const floating* x, floating* out, uint64_t* mask, Py_ssize_t i,
                              Py_ssize_t n) noexcept nogil:
     """Values i to i + n; i begins a word of the mask."""
@@ -262,10 +122,15 @@ cdef void some_chunks(const floating* dout, const floating* x, floating* out, Ac
         n = min(CHUNK, job.size - i)
         if job.mask != NULL:
             masked_relu(dout, x, out, job.mask, i, n)
+        elif floating is float:
+            if dout == NULL:
+                activations_float[job.line].values(x + i, out + i, n, a, b)
+            else:
+                activations_float[job.line].gradients(dout + i, x + i, out + i, n, a, b)
         elif dout == NULL:
-            values(job.rule, x + i, out + i, n, a, b)
+            activations_double[job.line].values(x + i, out + i, n, a, b)
         else:
-            gradients(job.rule, dout + i, x + i, out + i, n, a, b)
+            activations_double[job.line].gradients(dout + i, x + i, out + i, n, a, b)
 
 
 cdef void chunks(void* given, Pieces* pieces, int slot) noexcept nogil:
@@ -276,11 +141,11 @@ cdef void chunks(void* given, Pieces* pieces, int slot) noexcept nogil:
         some_chunks(<const double*>job.dout, <const double*>job.x, <double*>job.out, job, pieces, slot)
 
 
-cdef run(Rule rule, cnp.ndarray dout, cnp.ndarray x, cnp.ndarray out, double a, double b, int num_threads,
-         cnp.ndarray mask=None):
+cdef object run(Py_ssize_t line, cnp.ndarray dout, cnp.ndarray x, cnp.ndarray out, double a, double b,
+                int num_threads, cnp.ndarray mask=None):
     """Write the values of x into out or, with a dout, the gradient; a mask goes with them, or stands for x."""
     cdef Activation job
-    job.single, job.rule = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT, rule
+    job.single, job.line = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT, line
     job.dout = data(dout)
     job.x, job.out = cnp.PyArray_DATA(x), cnp.PyArray_DATA(out)
     job.mask = <uint64_t*>data(mask)
@@ -289,86 +154,24 @@ cdef run(Rule rule, cnp.ndarray dout, cnp.ndarray x, cnp.ndarray out, double a, 
         run_job(chunks, &job, (job.size + CHUNK - 1) // CHUNK, num_threads)
 
 
+def activate(str name, cnp.ndarray x, cnp.ndarray out, double a, double b, int num_threads, /):
+    """Write the function of the table with this name, and the numbers a and b, of x into out."""
+    run(LINES[name], None, x, out, a, b, num_threads)
+
+
+def activate_backward(str name, cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dx, double a, double b,
+                      int num_threads, /):
+    """Write its gradient into dx; x is its input, or its output where the gradient goes by that."""
+    run(LINES[name], dout, x, dx, a, b, num_threads)
+
+
 def relu_masked(cnp.ndarray x, cnp.ndarray out, cnp.ndarray mask, int num_threads, /):
-    """Write which values pass into mask, too."""
-    run(RELU, None, x, out, 0, 0, num_threads, mask)
+    """Write relu of x into out, and which values pass into mask."""
+    run(0, None, x, out, 0, 0, num_threads, mask)
 
 
 def relu_masked_backward(cnp.ndarray dout, cnp.ndarray dx, cnp.ndarray mask, int num_threads, /):
-    run(RELU, dout, dout, dx, 0, 0, num_threads, mask)
-
-
-def relu(cnp.ndarray x, cnp.ndarray out, int num_threads, /):
-    run(RELU, None, x, out, 0, 0, num_threads)
-
-
-def relu_backward(cnp.ndarray dout, cnp.ndarray y, cnp.ndarray dx, int num_threads, /):
-    run(RELU, dout, y, dx, 0, 0, num_threads)  # y may be the input just as well
-
-
-def leaky_relu(cnp.ndarray x, cnp.ndarray out, double negative_slope, int num_threads, /):
-    run(LEAKY_RELU, None, x, out, negative_slope, 0, num_threads)
-
-
-def leaky_relu_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dx, double negative_slope, int num_threads, /):
-    run(LEAKY_RELU, dout, x, dx, negative_slope, 0, num_threads)
-
-
-def elu(cnp.ndarray x, cnp.ndarray out, double alpha, int num_threads, /):
-    run(ELU, None, x, out, alpha, 0, num_threads)
-
-
-def elu_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dx, double alpha, int num_threads, /):
-    run(ELU, dout, x, dx, alpha, 0, num_threads)
-
-
-def gelu(cnp.ndarray x, cnp.ndarray out, bint by_tanh, int num_threads, /):
-    run(GELU_TANH if by_tanh else GELU, None, x, out, 0, 0, num_threads)
-
-
-def gelu_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dx, bint by_tanh, int num_threads, /):
-    run(GELU_TANH if by_tanh else GELU, dout, x, dx, 0, 0, num_threads)
-
-
-def silu(cnp.ndarray x, cnp.ndarray out, int num_threads, /):
-    run(SILU, None, x, out, 0, 0, num_threads)
-
-
-def silu_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dx, int num_threads, /):
-    run(SILU, dout, x, dx, 0, 0, num_threads)
-
-
-def sigmoid(cnp.ndarray x, cnp.ndarray out, int num_threads, /):
-    run(SIGMOID, None, x, out, 0, 0, num_threads)
-
-
-def sigmoid_backward(cnp.ndarray dout, cnp.ndarray y, cnp.ndarray dx, int num_threads, /):
-    run(SIGMOID, dout, y, dx, 0, 0, num_threads)
-
-
-def tanh(cnp.ndarray x, cnp.ndarray out, int num_threads, /):
-    run(TANH, None, x, out, 0, 0, num_threads)
-
-
-def tanh_backward(cnp.ndarray dout, cnp.ndarray y, cnp.ndarray dx, int num_threads, /):
-    run(TANH, dout, y, dx, 0, 0, num_threads)
-
-
-def softplus(cnp.ndarray x, cnp.ndarray out, double beta, double threshold, int num_threads, /):
-    run(SOFTPLUS, None, x, out, beta, threshold, num_threads)
-
-
-def softplus_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dx, double beta, double threshold,
-                      int num_threads, /):
-    run(SOFTPLUS, dout, x, dx, beta, threshold, num_threads)
-
-
-def hard_swish(cnp.ndarray x, cnp.ndarray out, int num_threads, /):
-    run(HARD_SWISH, None, x, out, 0, 0, num_threads)
-
-
-def hard_swish_backward(cnp.ndarray dout, cnp.ndarray x, cnp.ndarray dx, int num_threads, /):
-    run(HARD_SWISH, dout, x, dx, 0, 0, num_threads)
+    run(0, dout, dout, dx, 0, 0, num_threads, mask)
 
 
 cdef void drop_group(const floating* x, floating* out, Py_ssize_t rows, Py_ssize_t inner, uint64_t key, uint64_t draw,
