@@ -81,8 +81,8 @@ CCONV_INLINE void NAME(depth_store)(NAME(vec) sum, const NAME(depth_channel) *c,
 CCONV_INLINE void NAME(depth_down)(const int K, const int S, const depth_geometry *g, const NAME(depth_channel) *given,
                                    const NAME(depth_column) *column)
 {
-    const NAME(depth_channel) channel = *given, *const c =
-                                                    &channel; /* in registers: nothing that is stored changes it */
+    const NAME(depth_channel) channel = *given; /* in registers: nothing that is stored changes it */
+    const NAME(depth_channel) *const c = &channel;
     const int older = (K - 1) / S;
     const ptrdiff_t W = g->W, OW = g->OW, end = g->OH * OW, whole = column->whole;
     const size_t area = (size_t)(g->H * W);
