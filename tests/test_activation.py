@@ -195,11 +195,27 @@ def test_a_denormal_is_flushed(cpu_level, dtype):
         (lambda x: functional.gelu_backward(x, x, None), ValueError, "approximate must be 'none' or 'tanh', got None"),
         (lambda x: functional.softplus(x, 0), ValueError, "beta must be a positive number, got 0"),
         (lambda x: functional.softplus_backward(x, x, 1, np.inf), ValueError, "threshold must be a finite number"),
+        (
+            lambda x: functional.softplus(np.float32(x), 1e39),
+            ValueError,
+            "beta must be finite in float32, as x is, got",
+        ),
+        (lambda x: functional.leaky_relu(np.float32(x), 1e39), ValueError, "negative_slope must be finite in float32"),
+        (
+            lambda x: functional.elu_backward(x[:1].astype("f"), np.float32(x[:1]), -1e39),
+            ValueError,
+            "alpha must be fin",
+        ),
     ],
 )
 def test_settings_that_do_not_fit(act, error, words):
     with pytest.raises(error, match=words):
         act(np.ones(3))
+
+
+def test_settings_beyond_float32_do_for_float64():
+    assert functional.leaky_relu(np.zeros(2), 1e39).tolist() == [0, 0]
+    assert functional.softplus(np.ones(2, np.float32), 1, 1e39).round(4).tolist() == [np.float32(1.3133)] * 2
 
 
 def test_same_bits_on_any_number_of_threads(rng, cpu_level, activation):

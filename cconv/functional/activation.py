@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -43,6 +44,8 @@ MASK_BITS = 64  # in one value of a mask
 COST = 0.2
 EXP_COST = 1.0
 
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
 
 class Elementwise:
     """A function of each value on its own: what `cconv.functional` and the layers have in common of it.
@@ -70,14 +73,20 @@ class Elementwise:
     ) -> None:
         self.name, self.cost, self.settings, self.kept = name, cost, settings, kept
 
-    def line(self, *settings: Any) -> tuple[Any, ...]:
-        """Return the kernel's name, and the two numbers that it takes for these settings."""
-        return (self.name, *self.settings(*settings), 0.0, 0.0)[:3] if settings else (self.name, 0.0, 0.0)
+    def line(self, dtype: np.dtype[Any], *settings: Any) -> tuple[Any, ...]:
+        """Return the kernel's name, and the two numbers that it takes for arrays of a dtype and these settings."""
+        if not settings:
+            return self.name, 0.0, 0.0
+        numbers = self.settings(*settings)
+        if dtype == np.float32 and abs(numbers[0]) > FLOAT32_MAX:
+            name = next(iter(signature(self.settings).parameters))
+            raise ValueError(f"{name} must be finite in float32, as x is, got {settings[0]!r}")
+        return (self.name, *numbers, 0.0, 0.0)[:3]
 
     def run(self, x: Array, *settings: Any) -> Floats:
         """Return the function of x, which is as kernels take it."""
         out, threads = kernels.memory.empty(x.shape, x.dtype), kernels.cpu.threads_for(self.cost * x.size)
-        name, a, b = self.line(*settings)
+        name, a, b = self.line(x.dtype, *settings)
         kernels.elementwise.activate(name, x, out, a, b, threads)
         return out
 
@@ -87,7 +96,7 @@ class Elementwise:
         if dout.shape != kept.shape:
             raise ValueError(f"dout must have the output's shape {kept.shape}, got {dout.shape} beside {self.kept}")
         dx, threads = kernels.memory.empty(kept.shape, kept.dtype), kernels.cpu.threads_for(self.cost * kept.size)
-        name, a, b = self.line(*settings)
+        name, a, b = self.line(kept.dtype, *settings)
         kernels.elementwise.activate_backward(name, dout, kept, dx, a, b, threads)
         return dx
 
@@ -95,7 +104,8 @@ class Elementwise:
 class ApproximateElementwise(Elementwise):
     """One that has an approximation by tanh, a line of its own in the table."""
 
-    def line(self, approximate: Any) -> tuple[Any, ...]:
+    def line(self, dtype: np.dtype[Any], *settings: Any) -> tuple[Any, ...]:
+        (approximate,) = settings
         by_tanh = choice(approximate, "approximate", ("none", "tanh")) == "tanh"
         return f"{self.name}_tanh" if by_tanh else self.name, 0.0, 0.0
 
@@ -569,12 +579,12 @@ def softplus(x: ArrayLike, beta: float = 1.0, threshold: float = 20.0) -> Floats
     Returns
     -------
     ndarray of x's shape and dtype
-        NaN stays NaN.
+        NaN stays NaN. Values below about twice the smallest normal number of the dtype are 0.
 
     Raises
     ------
     TypeError, ValueError
-        If x is not of floats, or a setting is not such a number.
+        If x is not of floats, or a setting is not such a number, or beta is infinite in x's dtype.
 
     Examples
     --------

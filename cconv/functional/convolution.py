@@ -109,7 +109,8 @@ def convolution(
     groups : int, default 1
         Parts into which channels and filters are divided; C = groups is a depthwise convolution.
     algorithm : {'depthwise', 'pixels', 'channels'}, optional
-        What a vector's lanes are; the faster one when not given. All algorithms give the same bits.
+        What a vector's lanes are; the faster one when not given. All algorithms give the same bits, but for the sign
+        of a 0 from products below the smallest normal number, and that of NaN.
 
     Returns
     -------
@@ -128,7 +129,7 @@ def convolution(
     Notes
     -----
     The order of additions of one output depends on the geometry, the dtype and the CPU level alone: neither the number
-    of threads nor the other images of the batch change a bit of it.
+    of threads nor the other images of the batch change a bit of it. Denormal numbers count as 0.
 
     Examples
     --------
