@@ -445,12 +445,17 @@ static void wake_workers(int threads, int64_t published)
     release(&pool.lock);
 }
 
+/* Before each piece of a caller: a worker that finds itself on the caller's core goes to sleep, and is woken again while
+ * the job lasts. */
 static void wake_late(struct shared_pieces *pieces)
 {
     struct open_job *const one = (struct open_job *)((char *)pieces - offsetof(struct open_job, pieces));
-    if (now() - one->began < WAKE_AFTER) return;
-    pieces->before_piece = NULL;
+    int64_t time;
+    if (word_get(&pool.sleepers) == 0) return;
+    time = now();
+    if (time - one->began < WAKE_AFTER || is_alone(time)) return;
     wake_workers(one->threads, one->began);
+    one->began = time;
 }
 
 /* A free entry of the table, now taken, or NULL. */
@@ -496,7 +501,8 @@ static void share_job(job_body body, void *job, ptrdiff_t count, int threads)
     if (threads > 1) {
         start_workers(threads);
         began = now();
-        if (word_get(&pool.workers) > 0 && !is_alone(began)) one = take_entry();
+        /* Workers may join a job of many pieces when the time to compute alone is over. */
+        if (word_get(&pool.workers) > 0 && (count >= 4 * threads || !is_alone(began))) one = take_entry();
     }
     if (one == NULL) {
         run_alone(body, job, count);
@@ -511,12 +517,10 @@ static void share_job(job_body body, void *job, ptrdiff_t count, int threads)
         word_set(&one->cpu, this_cpu());
         word_set(&one->state, TAKEN | OPEN | (uint32_t)threads << THREADS_SHIFT);
         word_add(&pool.published, 1);
-        if (word_get(&pool.sleepers) > 0) {
-            if (count >= 4 * threads)
-                one->pieces.before_piece = wake_late;
-            else
-                wake_workers(threads, began);
-        }
+        if (count >= 4 * threads)
+            one->pieces.before_piece = wake_late;
+        else if (word_get(&pool.sleepers) > 0)
+            wake_workers(threads, began);
         body(job, &one->pieces, 0);
         finish(one, !crowded, began, count);
     }
