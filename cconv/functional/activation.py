@@ -58,8 +58,7 @@ class Elementwise:
         Nanoseconds that one thread takes for one value, roughly: it only decides when a second thread pays.
     settings : callable, optional
         Takes the settings in their order, and returns the one or two numbers that the kernel takes; what does not fit
-        is an error.
-        Left out where there are none.
+        is an error. Left out where there are none.
     kept : {'x', 'y'}
         Whether the gradient is taken from the input or from the output.
     """

@@ -29,6 +29,18 @@ typedef struct {
     ptrdiff_t rows, pitch; /* and the size of each phase */
 } split_geometry;
 
+/* Filters of one tap over a plane that is one row; arrays of T. */
+typedef struct {
+    const void *image, *W; /* IN, [channels][plane] and [filters][channels] */
+    void *packed;          /* room for [channels][NR][LANES] pixels of a tile, or NULL: they are read where they are */
+    ptrdiff_t channels, plane;
+    ptrdiff_t filters;        /* PIXELS_MR and more: the last ones begin earlier where they do not come out even */
+    const conv_finish *after; /* what follows their sums */
+    ptrdiff_t c;              /* the first filter's channel among all of the output, */
+    void *out;                /* OUT, the whole output, */
+    ptrdiff_t at, area;       /* where the first filter's begin there, and how many each has */
+} row_filters;
+
 #define PIXELS_MR 4 /* filters that share what is loaded */
 
 /* How many vectors of pixels, or weights of a gradient, go with MR filters: their products, MR weights and a vector of
@@ -190,18 +202,6 @@ CCONV_INLINE void NAME(filter_body)(const int MR, const int NR, const T *image, 
     }
 }
 
-/* Filters of one tap over a plane that is one row. */
-typedef struct {
-    const T *image, *W; /* IN, [channels][plane] and [filters][channels] */
-    T *packed;          /* room for [channels][NR][LANES] pixels of a tile, or NULL: they are read where they are */
-    ptrdiff_t channels, plane;
-    ptrdiff_t filters;        /* PIXELS_MR and more: the last ones begin earlier where they do not come out even */
-    const conv_finish *after; /* what follows their sums */
-    ptrdiff_t c;              /* the first filter's channel among all of the output, */
-    T *out;                   /* OUT, the whole output, */
-    ptrdiff_t at, area;       /* where the first filter's begin there, and how many each has */
-} NAME(row_filters);
-
 /* The products of one channel at NR vectors of pixels, of which the last one begins at `last`. */
 CCONV_INLINE void NAME(row_products)(const int NR, const T *x, const T *last, const T *W, ptrdiff_t W_step,
                                      NAME(vec) *sum)
@@ -219,24 +219,25 @@ CCONV_INLINE void NAME(row_products)(const int NR, const T *x, const T *last, co
 
 /* All filters at NR vectors of pixels, from `first` on; the last vector begins at `last`. NR is a constant wherever this
  * is inlined. */
-CCONV_INLINE void NAME(row_body)(const int NR, const NAME(row_filters) *r, ptrdiff_t first, ptrdiff_t last)
+CCONV_INLINE void NAME(row_body)(const int NR, const row_filters *r, ptrdiff_t first, ptrdiff_t last)
 {
     const ptrdiff_t channels = r->channels, plane = r->packed ? NR * LANES : r->plane;
-    const T *const pixels = r->packed ? r->packed : r->image + first;
-    const T *const last_pixels = r->packed ? r->packed + (NR - 1) * LANES : r->image + last;
+    const T *const image = (const T *)r->image;
+    T *const packed = (T *)r->packed;
+    const T *const pixels = packed ? packed : image + first;
+    const T *const last_pixels = packed ? packed + (NR - 1) * LANES : image + last;
     const T *const bias = (const T *)r->after->bias, *const norm = (const T *)r->after->norm;
-    if (r->packed)
+    if (packed)
         for (ptrdiff_t c = 0; c < channels; c++) {
-            const T *const from = r->image + c * r->plane;
+            const T *const from = image + c * r->plane;
             CCONV_UNROLL
             for (int p = 0; p < NR; p++)
-                NAME(store)(r->packed + c * plane + p * LANES,
-                            NAME(load)(from + (p < NR - 1 ? first + p * LANES : last)));
+                NAME(store)(packed + c * plane + p * LANES, NAME(load)(from + (p < NR - 1 ? first + p * LANES : last)));
         }
     for (ptrdiff_t k = 0; k < r->filters; k += PIXELS_MR) {
         const ptrdiff_t done = r->filters - k < PIXELS_MR ? r->filters - PIXELS_MR : k;
         const ptrdiff_t c = r->c + done, at = r->at + done * r->area;
-        const T *W = r->W + done * channels, *x = pixels, *end = last_pixels;
+        const T *W = (const T *)r->W + done * channels, *x = pixels, *end = last_pixels;
         NAME(vec) sum[TILE_ACCUMULATORS];
         CCONV_UNROLL
         for (int i = 0; i < PIXELS_MR * NR; i++) sum[i] = NAME(broadcast)(0);
@@ -274,7 +275,7 @@ CCONV_INLINE void NAME(row_body)(const int NR, const NAME(row_filters) *r, ptrdi
             }
             CCONV_UNROLL
             for (int p = 0; p < NR; p++)
-                NAME(store)(r->out + at + f * r->area + (p < NR - 1 ? first + p * LANES : last), line[p]);
+                NAME(store)((T *)r->out + at + f * r->area + (p < NR - 1 ? first + p * LANES : last), line[p]);
         }
     }
 }
@@ -384,7 +385,7 @@ static void NAME(filter_pixels)(int MR, int NR, const T *image, const ptrdiff_t 
 #else
 #define ALL_ROWS ROW(1) ROW(2)
 #endif
-static void NAME(multiply_row)(int NR, const NAME(row_filters) *r, ptrdiff_t first, ptrdiff_t last)
+static void NAME(multiply_row)(int NR, const row_filters *r, ptrdiff_t first, ptrdiff_t last)
 {
     switch (NR) {
         ALL_ROWS

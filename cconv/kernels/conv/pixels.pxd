@@ -52,26 +52,17 @@ cdef extern from "conv/pixels.h" nogil:
                              Py_ssize_t, Py_ssize_t, float*, Py_ssize_t) noexcept
     void pixel_weights_double(int, int, const double*, const Py_ssize_t*, Py_ssize_t, const double*, Py_ssize_t,
                               Py_ssize_t, Py_ssize_t, double*, Py_ssize_t) noexcept
-    ctypedef struct RowFloat "row_filters_float":
-        const float* image
-        const float* W
-        float* packed
+    ctypedef struct Row "row_filters":
+        const void* image
+        const void* W
+        void* packed
         Py_ssize_t channels, plane, filters
         const Finish* after
         Py_ssize_t c
-        float* out
+        void* out
         Py_ssize_t at, area
-    ctypedef struct RowDouble "row_filters_double":
-        const double* image
-        const double* W
-        double* packed
-        Py_ssize_t channels, plane, filters
-        const Finish* after
-        Py_ssize_t c
-        double* out
-        Py_ssize_t at, area
-    void multiply_row_float(int, const RowFloat*, Py_ssize_t, Py_ssize_t) noexcept
-    void multiply_row_double(int, const RowDouble*, Py_ssize_t, Py_ssize_t) noexcept
+    void multiply_row_float(int, const Row*, Py_ssize_t, Py_ssize_t) noexcept
+    void multiply_row_double(int, const Row*, Py_ssize_t, Py_ssize_t) noexcept
     float sum_lanes_float(const float*) noexcept
     double sum_lanes_double(const double*) noexcept
 
@@ -185,18 +176,13 @@ cdef inline void multiply_row(const floating* image, floating* outs, const Pixel
     cdef Py_ssize_t v = 0, i, to = at + first * g.W
     cdef int larger = 0, wide = 0, NR
     cdef floating* packed = mine if g.packs and end - first >= PACKED_FILTERS else NULL
-    cdef RowFloat single
-    cdef RowDouble double_
-    if floating is float:
-        single = RowFloat(image, W, packed, g.C, g.plane, end - first, after, c + first, outs, to, g.W)
-    else:
-        double_ = RowDouble(image, W, packed, g.C, g.plane, end - first, after, c + first, outs, to, g.W)
+    cdef Row row = Row(image, W, packed, g.C, g.plane, end - first, after, c + first, outs, to, g.W)
     for i in range(deal(g.phase.vectors, pixel_vectors(PIXELS_MR), &wide, &larger)):
         NR = wide + (i < larger)
         if floating is float:
-            multiply_row_float(NR, &single, g.phase.to[v], g.phase.to[v + NR - 1])
+            multiply_row_float(NR, &row, g.phase.to[v], g.phase.to[v + NR - 1])
         else:
-            multiply_row_double(NR, &double_, g.phase.to[v], g.phase.to[v + NR - 1])
+            multiply_row_double(NR, &row, g.phase.to[v], g.phase.to[v + NR - 1])
         v += NR
 
 
