@@ -468,6 +468,30 @@ def measure_turns():
     return {("networks/inference.py", "TURN_BYTES"): sizes[taken.index(min(taken))]}
 
 
+@measures("order", **{"networks/inference.py": "SHARED_WORK"})
+def measure_order():
+    """How long operations on one image must take for a second thread to pay: half of the least that two do faster."""
+    name = "networks/inference.py", "SHARED_WORK"
+    if cconv.get_num_threads() < 2:
+        return {name: "needs two threads"}
+
+    def predict(side, shared_work):
+        network, x = cconv.MobileNet((3, side, side), seed=0), values(np.random.default_rng(0), 1, 3, side, side)
+        with changed(inference, SHARED_WORK=shared_work):
+            network.predict(x)
+        # Several in a row: a thread that has nothing to do while the other call runs goes to sleep.
+        return network, lambda: [network.predict(x) for _ in range(20)]
+
+    def pair(side):
+        return predict(side, 1.0)[1], predict(side, np.inf)[1]  # as many threads as operations are worth, and one
+
+    side = lowest(pair, (12, 16, 20, 24, 28, 32, 40, 48, 64))
+    if isinstance(side, str):
+        return {name: f"{side} pixels a side"}
+    (program, *_) = predict(side, 1.0)[0]._kept_plans()[0]._runs
+    return {name: statistics.mean(program._costs) / 2}
+
+
 # ---- what is compiled in
 
 
@@ -554,7 +578,7 @@ def main(arguments=None):
     for name in filter(MEASUREMENTS.get, options.only):
         run, about, constants = MEASUREMENTS[name]
         print(f"{name}: {about}", flush=True)
-        with contextlib.nullcontext() if name in ("threads", "turns") else cconv.threads(1):
+        with contextlib.nullcontext() if name in ("threads", "turns", "order") else cconv.threads(1):
             found = run()
         for constant in constants:
             print_constant(*constant, "measured", shown(found[constant]))

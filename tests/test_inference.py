@@ -28,6 +28,7 @@ from cconv import (
     kernels,
 )
 from cconv.functional.fused import PreparedConvolution
+from cconv.layers.branches import Branches
 from cconv.networks import inference
 
 
@@ -91,6 +92,48 @@ def test_scores_have_the_bits_of_the_layers_one_by_one(cpu_level, num_threads, n
         twin = copy.deepcopy(network)
         assert twin.predict(x).tobytes() == by_hand(network, x).tobytes()
         assert planned(twin) is not None
+
+
+@pytest.mark.parametrize("shared_work", [1.0, np.inf])
+def test_one_image_has_its_bits_on_one_thread_and_on_several(num_threads, shared_work, network, x, monkeypatch):
+    monkeypatch.setattr(inference, "SHARED_WORK", shared_work)
+    monkeypatch.setattr(kernels.cpu, "threads_for", lambda work: num_threads)
+    given = []
+    network.predict(x[:1])
+    programs = [run for run in planned(network)._runs if isinstance(run, inference.Program)]
+    for program in programs:
+        run = program._run
+        monkeypatch.setattr(program, "_run", lambda *args, run=run: (given.append(args[3]), run(*args)))
+    assert network.predict(x[:1]).tobytes() == by_hand(network, x)[:1].tobytes()
+    most = num_threads if shared_work == 1.0 else 1
+    assert [number for numbers in given for number in numbers] == [most] * sum(len(p._costs) for p in programs)
+
+
+def test_the_state_of_layers_is_all_that_they_hold():
+    class Slots:
+        __slots__ = ("scale",)
+
+    class AsItIs:
+        forward = staticmethod(lambda x: x)
+
+    inner = Relu()
+    layers = {"a": Convolution(filters=2, size=3), "b": Slots(), "c": AsItIs, "d": Residual([("e", inner)])}
+    state_of, has_state = kernels.program.state_of, kernels.program.has_state
+    state = state_of(layers, Branches)
+    assert has_state(layers, Branches, state) and state == state_of(layers, Branches)
+    for changed in (
+        {**layers, "b": Slots()},
+        {key: layers[key] for key in "abc"},
+        {**layers, "f": Relu()},
+        dict(reversed(layers.items())),
+    ):
+        assert not has_state(changed, Branches, state)
+    inner.anything = 1
+    assert not has_state(layers, Branches, state) and not has_state({}, Branches, state)
+    layers["d"].branches["body"]["g"] = layers["d"]  # a block in itself
+    assert has_state(layers, Branches, state_of(layers, Branches))
+    with pytest.raises(AttributeError):
+        state_of([inner], Branches)
 
 
 def test_an_affine_layer_takes_normalization_and_relu_with_it(network, x):

@@ -17,8 +17,8 @@ There is a plan only where each layer is one of cconv's own, with the forward it
 call of a network; a plan is made again where a layer or a setting has changed. What arrays hold may change in place.
 """
 
+import math
 from functools import partial
-from operator import is_
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +39,10 @@ __all__ = ["Plan", "plan"]
 # Bytes that the images of one turn may take in a program's buffers: a quarter of a second cache of 2 MiB.
 # A fit: `python -m benchmarks.tune --only turns`.
 TURN_BYTES = 1 << 19
+
+# Nanoseconds of an operation's work for each thread, on average, from which threads pay that share one image: what one
+# wrote the others fetch from its cache, at every operation. A fit: `python -m benchmarks.tune --only order`.
+SHARED_WORK = 10_000.0
 
 FORWARDS = {kind: kind.forward for kind in known_kinds().values()}
 JOINS = {kind: kind.join for kind in FORWARDS if issubclass(kind, Branches)}
@@ -81,6 +85,8 @@ class Program:
         self._costs = [op.prepared.cost for op in operations]
         self._images = max(TURN_BYTES // max(self._run.size, 1), 1)
         self._shape, self._dtype = out.shape[1:], out.dtype
+        shares = int(sum(self._costs) / len(operations) / SHARED_WORK)
+        self._most_threads = max(shares, 1) if len(operations) > 1 else math.inf
 
     def __call__(self, x):
         x = as_input(x, "x", 4)
@@ -92,7 +98,8 @@ class Program:
             turns = min(-(-count // (self._images * threads)) * threads, count)
             self._run(x, out, turns, threads)
         else:
-            self._run(x, out, 0, [threads_for(cost * count) for cost in self._costs])
+            most = self._most_threads
+            self._run(x, out, 0, [min(threads_for(cost * count), most) for cost in self._costs])
         return out
 
 
@@ -103,36 +110,21 @@ def plan(layers, x, kept):
     it alone, and may put it back.
     """
     key = x.shape[1:], x.dtype
-    state = _state(layers, [])
     try:
         last = kept.pop()
     except IndexError:
         last = None
-    if last is not None and last.key == key and _same(last.state, state) and last.refresh():
+    if (
+        last is not None
+        and last.key == key
+        and kernels.program.has_state(layers, Branches, last.state)
+        and last.refresh()
+    ):
         return last
+    state = kernels.program.state_of(layers, Branches)
     nested(layers)
     made = _steps(list(layers.values()), np.zeros((1, *x.shape[1:]), x.dtype))
     return None if made is None else Plan(key, state, made)
-
-
-def _state(layers, state, blocks=()):
-    """Collect all that a plan depends on, but for what arrays hold: compared by identity.
-
-    `blocks` are those around the layers: one that is put inside of itself is refused later.
-    """
-    for layer in layers.values():
-        kind = type(layer)
-        state += layer, kind, getattr(kind, "forward", None)
-        state += getattr(layer, "__dict__", {}).values()
-        if isinstance(layer, Branches) and layer not in blocks:
-            state.append(kind.join)
-            for branch in layer.branches.values():
-                _state(branch, state, (*blocks, layer))
-    return state
-
-
-def _same(a, b):
-    return len(a) == len(b) and all(map(is_, a, b))
 
 
 class Plan:

@@ -1,9 +1,11 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 from numpy.typing import NDArray
 
 def changed(calls: NDArray[Any], num_threads: int, /) -> list[int]: ...
+def state_of(layers: Mapping[str, Any], branches: type, /) -> list[Any]: ...
+def has_state(layers: Mapping[str, Any], branches: type, state: list[Any], /) -> bool: ...
 
 @final
 class Program:

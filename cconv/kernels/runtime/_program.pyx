@@ -12,7 +12,9 @@
 # Images do not depend on each other, and operations have the same bits for any number of threads: neither the way nor
 # the size of turns changes a bit.
 
+from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.object cimport PyObject
 
 cimport cython
 cimport numpy as cnp
@@ -108,6 +110,55 @@ def changed(cnp.ndarray calls, int num_threads, /):
     return [i for i in range(count) if job.found[i]]
 
 
+cdef inline bint meet(list state, Py_ssize_t* place, object held, bint collecting) except -1:
+    """Append what is held, or return whether it is what stands at a place, and go on to the next one."""
+    cdef Py_ssize_t i = place[0]
+    place[0] += 1
+    if collecting:
+        state.append(held)
+        return True
+    return i < PyList_GET_SIZE(state) and PyList_GET_ITEM(state, i) == <PyObject*>held
+
+
+cdef bint visit(layers, type branches, tuple blocks, list state, Py_ssize_t* place, bint collecting) except -1:
+    """Meet all that layers hold; `blocks` are those around them: one that is put inside of itself is refused later."""
+    cdef dict attributes
+    for layer in layers.values():
+        kind = type(layer)
+        if not (meet(state, place, layer, collecting) and meet(state, place, kind, collecting)
+                and meet(state, place, getattr(kind, "forward", None), collecting)):
+            return False
+        given = getattr(layer, "__dict__", None)
+        attributes = given if type(given) is dict else dict(given or ())
+        for held in attributes.values():
+            if not meet(state, place, held, collecting):
+                return False
+        if isinstance(layer, branches) and layer not in blocks:
+            if not meet(state, place, kind.join, collecting):
+                return False
+            for branch in layer.branches.values():
+                if not visit(branch, branches, (*blocks, layer), state, place, collecting):
+                    return False
+    return True
+
+
+def state_of(layers, type branches, /):
+    """Return a list of all that what layers do depends on, but for what arrays hold.
+
+    `layers` is a mapping, and `branches` the class of those that have stacks of layers.
+    """
+    cdef list state = []
+    cdef Py_ssize_t place = 0
+    visit(layers, branches, (), state, &place, True)
+    return state
+
+
+def has_state(layers, type branches, list state, /):
+    """Return whether `state_of` these layers would be the same objects."""
+    cdef Py_ssize_t place = 0
+    return visit(layers, branches, (), state, &place, False) and place == len(state)
+
+
 @cython.final
 cdef class Program:
     """Operations that were prepared, in order.
@@ -173,7 +224,7 @@ cdef class Program:
         cdef cnp.ndarray scratch
         cdef int num_threads = threads if turns else max(threads)
         cdef cnp.ndarray listed
-        cdef const int* counts
+        cdef int* counts
         if N == 0:
             return
         job.steps, job.count, job.N, job.turns = self.steps, self.count, N, turns
@@ -191,8 +242,10 @@ cdef class Program:
             return
         scratch = empty((job.buffers + self.work * num_threads,), np.uint8)
         job.scratch = <char*>cnp.PyArray_DATA(scratch)
-        listed = np.array(threads, np.intc)
-        counts = <const int*>cnp.PyArray_DATA(listed)
+        listed = empty((self.count,), np.intc)
+        counts = <int*>cnp.PyArray_DATA(listed)
+        for i in range(self.count):
+            counts[i] = threads[i]
         with nogil:
             for i in range(self.count):
                 run_step(&job, i, job.x, job.out, N, job.scratch, counts[i])
