@@ -454,6 +454,7 @@ static void wake_late(struct shared_pieces *pieces)
     if (word_get(&pool.sleepers) == 0) return;
     time = now();
     if (time - one->began < WAKE_AFTER || is_alone(time)) return;
+    word_set(&one->cpu, this_cpu()); /* the caller may have been moved */
     wake_workers(one->threads, one->began);
     one->began = time;
 }
