@@ -32,9 +32,9 @@ class Results:
             return None
         return statistics.median(b / a for a, b in zip(values[own], values[peer], strict=False))
 
-    def against(self, section, row, peers=PYTORCH):
+    def against(self, section, row, peers=PYTORCH, own="cconv"):
         """Return the least ratio of several peers: that of the best one."""
-        return least(self.ratio(section, row, peer) for peer in peers)
+        return least(self.ratio(section, row, peer, own) for peer in peers)
 
     def all_against(self, section, ending, peers=("PyTorch",), start=""):
         """Return the ratio of every row whose name begins and ends so."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from .contestants import BEFORE, PYTORCH
+from .contestants import BEFORE, PREDICTOR, PYTORCH
 from .results import Results, geometric_mean, least
 
 CHANNELS_LAST = ("PyTorch channels_last",)
@@ -36,8 +36,8 @@ def _number(value, unit):
     return f"{value * scale:.2f}{text}" if unit != "%" else f"{value * scale:.0f}{text}"
 
 
-def _against(section, row, peers):
-    return lambda r: r.against(section, row, peers)
+def _against(section, row, peers, own="cconv"):
+    return lambda r: r.against(section, row, peers, own)
 
 
 def _least(section, ending, peers=NCHW, start=""):
@@ -145,6 +145,14 @@ TARGETS = [
         )
         for network, bound in (("MobileNet", 1), ("ResNet-20", 1), ("DeepConvNet", 1.2), ("SimpleConvNet", 1.2))
         for batch, images in ((100, "100 images"), (1, "one image"))
+    ),
+    *(
+        Target(
+            f"forward of {network}, one image, {PREDICTOR}, the best inference engine",
+            1,
+            _against("networks-forward", f"{network}, batch 1", ENGINES, PREDICTOR),
+        )
+        for network in ("MobileNet", "ResNet-20", "DeepConvNet", "SimpleConvNet")
     ),
     *(
         Target(

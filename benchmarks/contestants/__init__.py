@@ -8,10 +8,12 @@ import importlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+PREDICTOR = "cconv Predictor"  # with networks that are copied once, as those of engines for inference are
 BEFORE = "cconv before"  # another cconv: takes part wherever cconv does, if it is asked for
 PYTORCH = ("PyTorch", "PyTorch channels_last", "torch.compile")
 CONTESTANTS = {  # name: module, class, arguments
     "cconv": ("own", "Cconv", ()),
+    PREDICTOR: ("own", "CconvPredictor", ()),
     BEFORE: ("own", "Cconv", ()),
     "NumPy": ("chapter", "Chapter", ()),
     "PyTorch": ("pytorch", "PyTorch", ("plain",)),

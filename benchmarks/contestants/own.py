@@ -377,6 +377,19 @@ class Cconv:
         return Work(run, change)
 
 
+class CconvPredictor:
+    def __init__(self, threads):
+        cconv.set_num_threads(threads)
+
+    def network_forward(self, network, batch):
+        ((x, _),), predictor = inputs.NETWORKS[network].batches(batch), cconv.Predictor(build(network))
+        return Work(lambda: predictor.predict(x))
+
+    def forward(self, dtype, batch):
+        ((x, _),), predictor = inputs.digits(dtype, batch), cconv.Predictor(simple_conv_net(dtype))
+        return Work(lambda: predictor.predict(x))
+
+
 def _step(network, batches, lr=0.001):
     """Return the work of training a network; its gradients are compared."""
     optimizer = cconv.Adam(lr=lr)

@@ -4,14 +4,14 @@ from statistics import median
 
 import numpy as np
 
-from ..contestants import CONTESTANTS
+from ..contestants import CONTESTANTS, PREDICTOR
 from ..inputs import NAMES, Convolution, dataset
 from . import section
 
 # Neither NumPy, which takes long, nor torch.compile, which compiles for every size.
 QUICK_ONES = ("cconv", "PyTorch", "PyTorch channels_last")
 # Compilers take minutes for networks of many layers.
-UNCOMPILED = (*QUICK_ONES, "TensorFlow", "ONNX Runtime", "OpenVINO")
+UNCOMPILED = (PREDICTOR, *QUICK_ONES, "TensorFlow", "ONNX Runtime", "OpenVINO")
 NETWORKS = {
     "MobileNet": UNCOMPILED,
     "ResNet-20": UNCOMPILED,

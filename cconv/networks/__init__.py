@@ -5,6 +5,7 @@ from .lenet5 import *
 from .loading import *
 from .mobilenet import *
 from .network import *
+from .predictor import *
 from .resnet import *
 from .simple_conv_net import *
 
@@ -17,5 +18,6 @@ if not MYPY:
     __all__ += loading.__all__
     __all__ += mobilenet.__all__
     __all__ += network.__all__
+    __all__ += predictor.__all__
     __all__ += resnet.__all__
     __all__ += simple_conv_net.__all__

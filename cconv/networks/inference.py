@@ -41,7 +41,8 @@ __all__ = ["Plan", "plan"]
 TURN_BYTES = 1 << 19
 
 # Nanoseconds of an operation's work for each thread, on average, from which threads pay that share one image: what one
-# wrote the others fetch from its cache, at every operation. A fit: `python -m benchmarks.tune --only order`.
+# wrote the others fetch from its cache, at every operation.
+# A fit: `python -m benchmarks.tune --only order`.
 SHARED_WORK = 10_000.0
 
 FORWARDS = {kind: kind.forward for kind in known_kinds().values()}

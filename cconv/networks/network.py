@@ -218,9 +218,13 @@ class Network:
         TypeError, ValueError
             If x holds integers (scale them first, or put Scale() first) or images of another shape.
         """
+        return self._predict(x, batch_size, self._scores)
+
+    def _predict(self, x, batch_size, scores_of):
+        """Return what `scores_of` makes of samples and the size of a batch, once both are checked."""
         batch_size = integer(batch_size, "batch_size", 1)
         x = self._samples(x)
-        scores = keeping_nothing(lambda: self._scores(x, batch_size))
+        scores = keeping_nothing(lambda: scores_of(x, batch_size))
         # Layers that change the shape alone hand on what they were given.
         return scores.copy() if isinstance(scores, np.ndarray) and np.may_share_memory(scores, x) else scores
 
