@@ -19,9 +19,9 @@ class Predictor:
     """Predict with a network as it is now, whatever becomes of it later.
 
     A network may be changed at any time, its arrays too, so each of its calls looks at all of them first. That takes
-    about as long as they are read from memory: little beside the computation of a batch, but a tenth to a quarter of the
-    time for one image. A predictor has a copy of the network that nobody changes, and looks at nothing but x. Its scores
-    have the bits of the network's.
+    as long as to read them: little beside the computation of a batch, a tenth to a fifth of the time for one image. A
+    predictor has a copy of the network that nobody changes, and looks at nothing but x. Its scores have the bits of the
+    network's.
 
     Several threads may call one predictor at once. Pickled, it takes the copy with it.
 
