@@ -158,6 +158,21 @@ MUTATIONS = {
         "row + last * g.source.plane, (MR - 1) * sizeof(floating))",
     ),
     "the last row of a part is not copied": ("conv/channels.pxd", "s.highest + 1, s.PH)", "s.highest, s.PH)"),
+    "rows of a part for those of another in the copy": (
+        "conv/channels.pxd",
+        "padded != n * parts + item % parts",
+        "padded != n",
+    ),
+    "a block of filters that no thread computes": (
+        "conv/channels.pxd",
+        "min((split + 1) * blocks // splits",
+        "min(((split + 1) * blocks - 1) // splits",
+    ),
+    "the first vectors of filters for those of a split": (
+        "conv/channels.pxd",
+        "row.v = strip.v0 + i",
+        "row.v = i",
+    ),
     "biases of groups one behind the other": (
         "conv/channels.pxd",
         "memcpy(biases + group * g.biases, bias + group * F,",

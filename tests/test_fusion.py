@@ -126,6 +126,23 @@ def test_the_fused_gradient_has_the_same_bits_on_any_number_of_threads(channels,
     assert len(set(results)) == 1
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("channels", "filters", "groups"), [(9, 260, 1), (5, 70, 1), (8, 330, 2)])
+def test_threads_that_share_an_image_by_its_filters_find_the_same_maxima(
+    channels, filters, groups, cpu_level, dtype, rng, monkeypatch
+):
+    x = rng.standard_normal((1, channels, 9, 8)).astype(dtype)
+    W = rng.standard_normal((filters, channels // groups, 3, 3)).astype(dtype)
+    b = rng.standard_normal(filters).astype(dtype)
+    settings = {"pad": 1, "groups": groups}
+    expected, where = max_pool(relu(convolution(x, W, b, **settings)), 2, return_argmax=True)
+    for threads in (1, 2, 3, 16):
+        monkeypatch.setattr(kernels.cpu, "threads_for", lambda work, threads=threads: threads)
+        out, argmax = convolution_relu_max_pool(x, W, b, **settings, return_argmax=True)
+        assert out.tobytes() == expected.tobytes()
+        np.testing.assert_array_equal(argmax, where)
+
+
 def test_the_fused_gradient_refuses_what_its_forward_did_not_return(rng):
     x, W = rng.standard_normal((2, 1, 6, 6)), rng.standard_normal((3, 1, 3, 3))
     out, argmax = convolution_relu_max_pool(x, W, return_argmax=True)

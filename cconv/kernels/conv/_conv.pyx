@@ -277,7 +277,7 @@ cdef object run_channel_pass(Plan plan, Kind kind, cnp.ndarray source, cnp.ndarr
     scratch = scratch_of(W, packed, g.private, num_threads)
     job = ChannelJob(is_single(W), kind == CHANNEL_POOLED, data(source),
                      Finish(bias, NULL, 0, NULL, False), data(target),
-                     <uint8_t*>data(argmax), g, source.shape[0], 1, data(scratch), behind(scratch, packed))
+                     <uint8_t*>data(argmax), g, source.shape[0], 1, 1, data(scratch), behind(scratch, packed))
     pack_for(g, is_single(W), data(W), data(b), kind == CHANNEL_POOLED, data(scratch), False)
     with nogil:
         run_channels(&job, num_threads)
@@ -430,7 +430,7 @@ cdef void run_output(void* given, const void* x, const void* branch, bint relu, 
     cdef DepthJob depth
     if output.kind in (CHANNEL_OUTPUT, CHANNEL_POOLED):
         channels = ChannelJob(output.single, output.kind == CHANNEL_POOLED, x, after, out, NULL,
-                              <ChannelPlan*>output.g, N, 1, output.filters, scratch)
+                              <ChannelPlan*>output.g, N, 1, 1, output.filters, scratch)
         run_channels(&channels, num_threads)
     elif output.kind == DEPTHWISE:
         depth = DepthJob(output.single, x, output.filters, after, out, <DepthPlan*>output.g, N, scratch)

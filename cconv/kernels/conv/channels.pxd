@@ -61,15 +61,18 @@ cdef struct ChannelJob:
     uint8_t* argmax  # OUT, the positions of the maxima, 0 to 3, or NULL
     ChannelPlan* g
     Py_ssize_t N
-    Py_ssize_t parts  # into which the rows of an image are cut: each is a piece of work
+    Py_ssize_t parts  # into which the rows of an image are cut,
+    Py_ssize_t splits  # and its blocks of filters: each part of each split is a piece of work
     const void* packed  # IN, weights of all groups; if pooled, then biases with zeros for the lanes beyond F
     void* scratch  # g.private values for each thread
 
-cdef struct Part:  # of one image's outputs, or with maxima of theirs: some rows of one group
+cdef struct Part:  # of one image's outputs, or with maxima of theirs: some rows of one group, for some blocks
     Py_ssize_t group, first, end
+    Py_ssize_t v0, v1  # the vectors of these blocks
 
 cdef struct Strip:  # of a part, between two transposes: some rows, or a piece of one
     Py_ssize_t group, first, rows, z0, z1  # the outputs z0 to z1 of each row
+    Py_ssize_t v0, v1
     Py_ssize_t begin  # where the first of them begins in the source
     const void* coming  # what is read after it, to be prefetched, or NULL,
     Py_ssize_t coming_size  # and how many values of each channel
@@ -252,6 +255,8 @@ cdef inline Strip strip_of(const ChannelPlan* g, const Part* part, Py_ssize_t i)
     cdef Py_ssize_t together = max(STRIP // g.tiling.row, 1), z = i % pieces * units // pieces
     cdef Strip strip
     strip.group = part.group
+    strip.v0 = part.v0
+    strip.v1 = part.v1
     strip.first = part.first + i // pieces * together
     strip.rows = min(strip.first + together, part.end) - strip.first
     strip.z0 = z * pw
@@ -264,14 +269,14 @@ cdef inline Strip strip_of(const ChannelPlan* g, const Part* part, Py_ssize_t i)
 
 cdef inline void compute_strip(const floating* image, floating* out, const ChannelJob* job, const Strip* strip,
                                floating* scratch, Prefetch* ahead) noexcept nogil:
-    """Compute a strip for all channels of its group, block by block of them.
+    """Compute a strip for some channels of its group, block by block of them.
 
     What tiles do not prefetch of the next strip and of where this one goes, the loops here do: a part before each row.
     """
     cdef const ChannelPlan* g = job.g
     cdef Py_ssize_t lanes = g.tiling.lanes, area = g.result.area, width = g.tiling.row, C = g.source.C
     cdef Py_ssize_t prefetched = g.tiling.prefetched, room = g.tiling.MR, size = strip.rows * (strip.z1 - strip.z0)
-    cdef Py_ssize_t blocks = ceil_div(g.tiling.vectors, g.tiling.NR), steps = strip.rows
+    cdef Py_ssize_t blocks = ceil_div(strip.v1 - strip.v0, g.tiling.NR), steps = strip.rows
     cdef Py_ssize_t reads = C if strip.coming == NULL else prefetched  # channels that have been prefetched,
     cdef Py_ssize_t i, f, F, n, k, step, writes, end  # and those of the block where outputs go
     cdef int MR = 0, larger = 0
@@ -286,12 +291,12 @@ cdef inline void compute_strip(const floating* image, floating* out, const Chann
                     compact)
         steps = deal(n, <int>room, &MR, &larger)
     for i in range(blocks):
-        row.v = i * g.tiling.NR
-        row.NR = min(g.tiling.NR, g.tiling.vectors - row.v)
+        row.v = strip.v0 + i * g.tiling.NR
+        row.NR = min(g.tiling.NR, strip.v1 - row.v)
         f = strip.group * g.result.F + row.v * lanes
         F = min(row.NR * lanes, g.result.F - row.v * lanes)
         to = out + f * area + strip.first * width + strip.z0
-        writes = min(max(prefetched - row.v * lanes, 0), F)
+        writes = min(max(prefetched - i * g.tiling.NR * lanes, 0), F)
         n = 0
         for step in range(steps):
             if reads < C:
@@ -320,7 +325,7 @@ cdef inline void compute_strip(const floating* image, floating* out, const Chann
 
 cdef inline void compute_rows(const floating* image, const floating* next_image, floating* out, const ChannelJob* job,
                               const Part* part, floating* scratch) noexcept nogil:
-    """Compute some rows of outputs for all channels of one group, strip by strip.
+    """Compute some rows of outputs for some channels of one group, strip by strip.
 
     What the next strip reads, unless it lies in a copy, and where this one's outputs go is prefetched bit by bit: by
     tiles, if the plan says so, or by the loops around them.
@@ -336,6 +341,7 @@ cdef inline void compute_rows(const floating* image, const floating* next_image,
     cdef Py_ssize_t pieces = pieces_of_a_row(g), together = min(max(STRIP // g.tiling.row, 1), part.end - part.first)
     cdef Py_ssize_t strips = ceil_div(part.end - part.first, max(STRIP // g.tiling.row, 1)) * pieces
     cdef Py_ssize_t tiles = max(together * g.tiling.tiles // pieces, 1)  # of a strip
+    cdef Py_ssize_t f = part.group * g.result.F + part.v0 * g.tiling.lanes  # the first channel
     cdef const floating* coming
     cdef Prefetch ahead
     cdef Strip strip, following = strip_of(g, part, 0)
@@ -361,15 +367,14 @@ cdef inline void compute_rows(const floating* image, const floating* next_image,
                 plan_prefetch(&ahead.read, coming, s.plane, prefetched, size, tiles)
             else:  # lines that are there: to look for those that are not takes longer
                 plan_prefetch(&ahead.read, image + strip.begin, 0, 0, 0, tiles)
-            plan_prefetch(&ahead.write, out + part.group * g.result.F * area + strip.first * g.tiling.row + strip.z0,
-                          area,
-                          min(prefetched, g.result.F), strip.rows * (strip.z1 - strip.z0), tiles)
+            plan_prefetch(&ahead.write, out + f * area + strip.first * g.tiling.row + strip.z0, area,
+                          min(prefetched, (part.group + 1) * g.result.F - f), strip.rows * (strip.z1 - strip.z0), tiles)
         compute_strip(image, out, job, &strip, scratch, &ahead)
 
 
 cdef inline void compute_pooled(const floating* image, const floating* next_image, floating* out, uint8_t* argmax,
                                 const ChannelJob* job, const Part* part, floating* scratch) noexcept nogil:
-    """Compute some rows of the 2 x 2 maxima of relu(outputs) for all channels of one group.
+    """Compute some rows of the 2 x 2 maxima of relu(outputs) for some channels of one group.
 
     image       IN, the image that is computed, or its copy
     next_image  IN, the one after it, or NULL
@@ -401,9 +406,9 @@ cdef inline void compute_pooled(const floating* image, const floating* next_imag
     for i in range(ceil_div(y1 - y0, together)):
         first = y0 + i * together
         last = min(first + together, y1)
-        for vi in range(ceil_div(g.tiling.vectors, g.tiling.NR)):
-            row.v = vi * g.tiling.NR
-            row.NR = min(g.tiling.NR, g.tiling.vectors - row.v)
+        for vi in range(ceil_div(part.v1 - part.v0, g.tiling.NR)):
+            row.v = part.v0 + vi * g.tiling.NR
+            row.NR = min(g.tiling.NR, part.v1 - row.v)
             step = row.NR * lanes
             f = part.group * g.result.F + row.v * lanes
             F = min(step, g.result.F - row.v * lanes)
@@ -425,28 +430,34 @@ cdef inline void compute_pooled(const floating* image, const floating* next_imag
 
 cdef inline void compute_pieces(const floating* x, floating* out, floating* scratch, const ChannelJob* job,
                                 Pieces* pieces, int slot) noexcept nogil:
-    """Compute parts into which the rows of the images are cut, as long as there are some; pad the rows each needs."""
+    """Compute parts of the images and of the filters, as long as there are some; pad the rows that each needs."""
     cdef const ChannelPlan* g = job.g
     cdef const Source* s = &g.source
+    cdef Py_ssize_t blocks = ceil_div(g.tiling.vectors, g.tiling.NR), splits = job.splits, split
     cdef Py_ssize_t parts = job.parts, N = job.N, rows = g.tiling.rows // 2 if job.pooled else g.tiling.rows
     cdef Py_ssize_t area = rows * (g.result.width // 2) if job.pooled else g.result.area  # of one channel of the result
     cdef Py_ssize_t channels = g.groups * s.C, image_size = channels * s.H * s.W, size = g.groups * g.result.F * area
-    cdef Py_ssize_t item, group, n, s0, s1
+    cdef Py_ssize_t item, group, n, s0, s1, padded = -1  # which rows of which image lie in the copy
     cdef const floating* image
     cdef const floating* next_image
     cdef floating* mine = scratch + slot * g.private
     cdef Part part
     while (item := take_piece(pieces, slot)) >= 0:
-        n = item // parts
+        n = item // (parts * splits)
+        split = item // parts % splits
+        part.v0 = split * blocks // splits * g.tiling.NR
+        part.v1 = min((split + 1) * blocks // splits * g.tiling.NR, g.tiling.vectors)
         part.first = item % parts * rows // parts
         part.end = (item % parts + 1) * rows // parts
         s0 = 2 * part.first if job.pooled else part.first
         s1 = 2 * part.end if job.pooled else part.end
         image = x + n * image_size
-        next_image = image + image_size if parts == 1 and n + 1 < N else NULL
-        if s.copied:
+        next_image = image + image_size if parts == splits == 1 and n + 1 < N else NULL
+        if s.copied and padded != n * parts + item % parts:
+            padded = n * parts + item % parts
             pad_image(image, x + N * image_size, channels, s, max(s0 * s.down // s.up + s.lowest, 0),
                       min((s1 - 1) * s.down // s.up + s.highest + 1, s.PH), mine + g.strips)
+        if s.copied:
             image = mine + g.strips
         for group in range(g.groups):
             part.group = group
@@ -471,14 +482,22 @@ cdef inline Py_ssize_t packed_values(const ChannelPlan* g) noexcept nogil:
 
 
 cdef inline void run_channels(ChannelJob* job, int num_threads) noexcept nogil:
-    """Fill in `parts` of a job, whose filters are packed, and run it."""
+    """Fill in `parts` and `splits` of a job, whose filters are packed, and run it.
+
+    Threads begin with the same pieces in every call: what a core wrote in one call it finds in its cache in the next,
+    and from another core's cache it comes slowly.
+    """
     cdef const ChannelPlan* g = job.g
-    cdef Py_ssize_t parts
-    # Threads begin with the same images in every call, and with few images the same parts of each: what a core wrote
-    # in one call it finds in its cache in the next, and from another core's cache it comes slowly.
-    parts = 1 if num_threads == 1 or job.N >= 4 * num_threads else ceil_div(4 * num_threads, job.N)
-    parts = max(min(parts, g.result.area // PART, g.tiling.rows // 2 if job.pooled else g.tiling.rows), 1)
-    if parts > num_threads:
-        parts -= parts % num_threads
-    job.parts = parts
-    run_job(channel_pieces, job, job.N * parts, num_threads)
+    cdef Py_ssize_t blocks = ceil_div(g.tiling.vectors, g.tiling.NR), wanted = 1
+    job.splits = 1
+    if job.N < num_threads <= blocks and g.weights > g.source.C * g.source.plane:
+        # Threads that share an image cut what is larger, its filters: each reads its own, and all of the image.
+        job.splits = num_threads
+        if blocks < 4 * num_threads and blocks % num_threads > 0:
+            wanted = 4  # some have more blocks than others, which can help them
+    elif num_threads > 1 and job.N < 4 * num_threads:
+        wanted = ceil_div(4 * num_threads, job.N)
+    job.parts = max(min(wanted, g.result.area // PART, g.tiling.rows // 2 if job.pooled else g.tiling.rows), 1)
+    if job.parts > num_threads:
+        job.parts -= job.parts % num_threads
+    run_job(channel_pieces, job, job.N * job.parts * job.splits, num_threads)
