@@ -537,8 +537,8 @@ REBUILDS = {
         "step company latency",
         "all, with as many threads as cores and with fewer",
         **{
-            "kernels/runtime/threads.h": "LONGEST_SPIN SHORTEST_SPIN LONGEST_PIECE CALLER_SPIN WAKE_AFTER LATE RETRY "
-            "SHORTEST_ALONE LONGEST_ALONE GONE_WELL"
+            "kernels/runtime/threads.h": "LONGEST_SPIN SHORTEST_SPIN LONGEST_PIECE CALLER_SPIN WAKE_AFTER LATE "
+            "CROWDED_FOR RETRY SHORTEST_ALONE LONGEST_ALONE GONE_WELL"
         },
     ),
 }
