@@ -156,6 +156,60 @@ with ThreadPoolExecutor(8) as pool:
     run(run_python, code)
 
 
+# What each thread of this process has computed, in ticks of the clock.
+TICKS = """
+def ticks():
+    found = {}
+    for task in os.listdir("/proc/self/task"):
+        fields = open(f"/proc/self/task/{task}/stat").read().rpartition(")")[2].split()
+        found[int(task)] = int(fields[11]) + int(fields[12])
+    return found
+"""
+
+
+@needs_proc
+def test_threads_compute_where_there_are_more_of_them_than_cpus(run_python):
+    code = """
+import time
+from cconv.functional import convolution
+
+x, W = np.ones((64, 16, 32, 32), np.float32), np.ones((16, 16, 3, 3), np.float32)
+with cconv.threads(len(os.sched_getaffinity(0)) + 3):
+    end = time.monotonic() + 2
+    while time.monotonic() < end:
+        convolution(x, W, pad=1)
+used = ticks()
+own = used.pop(os.getpid())
+assert sum(used.values()) > 0.2 * own, (own, used)
+"""
+    run(run_python, TICKS + code)
+
+
+@needs_proc
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="chooses the CPUs of threads")
+def test_workers_take_over_the_cpus_of_their_caller(run_python):
+    code = """
+import time
+
+CPUS = os.sched_getaffinity(0)
+first = min(CPUS)
+main = os.getpid()
+os.sched_setaffinity(main, {first})
+expected = compute(2)
+(worker,) = {int(task) for task in os.listdir("/proc/self/task")} - {main}
+assert os.sched_getaffinity(worker) == {first}
+os.sched_setaffinity(main, CPUS)
+cpu = None
+end = time.monotonic() + 10
+while os.sched_getaffinity(worker) != CPUS and time.monotonic() < end:
+    assert compute(2) == expected
+    cpu = int(open("/proc/self/stat").read().rpartition(")")[2].split()[36])
+# The worker asks when it finds itself on the core of its caller, who may have left it first.
+assert os.sched_getaffinity(worker) == CPUS or cpu != first
+"""
+    run(run_python, code)
+
+
 def test_the_number_changes_while_others_compute(run_python):
     code = """
 import threading
