@@ -280,6 +280,7 @@ SCHEDULES = {
 OTHERS = {
     "ExponentialMovingAverage": {"params": {name: value.copy() for name, value in PARAMS.items()}},
     "History": {},
+    "Predictor": {"network": network()},
     "LearningRates": {"lr": [0.1, 0.2], "loss": [2.0, 1.0]},
     "Trainer": {**TRAINING, "epochs": 1, "mini_batch_size": 2, "verbose": False, "seed": 0},
 }
@@ -352,6 +353,7 @@ def methods():
     x, t = np.zeros((3, 1, 6, 6), np.float32), LABELS
     simple.gradient(x, t)
     rows.append(("Network.predict", simple, {"x": x}))
+    rows.append(("Predictor.predict", cconv.Predictor(simple), {"x": x}))
     for name in ("loss", "accuracy", "gradient", "numerical_gradient"):
         rows.append((f"Network.{name}", simple, {"x": x, "t": t}))
     for name in ("freeze", "unfreeze"):
@@ -526,7 +528,9 @@ def test_splits():
     assert faults("split", split, {"fraction": 0.5, "seed": 0}, inspect.signature(split)) == []
 
 
-@pytest.mark.parametrize("kind", [*LAYERS, *OPTIMIZERS, *SCHEDULES, "Network", "ExponentialMovingAverage", "Trainer"])
+@pytest.mark.parametrize(
+    "kind", [*LAYERS, *OPTIMIZERS, *SCHEDULES, "Network", "Predictor", "ExponentialMovingAverage", "Trainer"]
+)
 def test_methods(kind):
     found = []
     for title, owner, arguments in methods():
