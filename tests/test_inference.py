@@ -109,6 +109,114 @@ def test_one_image_has_its_bits_on_one_thread_and_on_several(num_threads, shared
     assert [number for numbers in given for number in numbers] == [most] * sum(len(p._costs) for p in programs)
 
 
+def moved(network, source, target, last=True):
+    """Move the last layer of one stack to the end, or to the beginning, of another."""
+    name, layer = source.popitem()
+    target["moved"] = layer
+    if not last:
+        target.move_to_end("moved", last=False)
+
+
+RESTRUCTURED = {
+    "into the block before": lambda n: n.layers["residual1"].branches["body"].update(moved=n.layers.pop("relu1")),
+    "from the body to the shortcut": lambda n: moved(n, *n.layers["residual1"].branches.values()),
+    "to the beginning of the shortcut": lambda n: moved(n, *n.layers["residual1"].branches.values(), last=False),
+    "from branch to branch": lambda n: moved(n, *list(n.layers["concatenate1"].branches.values())[:2], last=False),
+    "out of a block inside of a block": lambda n: moved(
+        n,
+        n.layers["residual1"].branches["body"]["residual1"].branches["body"],
+        n.layers["residual1"].branches["body"],
+    ),
+    "an empty branch more": lambda n: n.layers["concatenate1"].branches.update(more={}),
+    "an empty branch less": lambda n: n.layers["concatenate1"].branches.pop("empty"),
+}
+
+
+@pytest.mark.parametrize("change", RESTRUCTURED)
+def test_a_layer_that_moves_to_another_stack_is_seen(change, rng):
+    def conv():
+        return Convolution(filters=4, size=3, pad=1)
+
+    inner = Residual([conv(), BatchNormalization()])
+    branches = {"a": [conv(), Relu()], "b": [conv()], "empty": []}
+    layers = [
+        Residual([conv(), inner], [conv(), Relu()]),
+        Relu(),
+        Concatenate(*branches.values()),
+        GlobalAveragePooling(),
+        Affine(units=3),
+    ]
+    network = Network(layers, (4, 6, 6), seed=0)
+    concatenate = network.layers["concatenate1"].branches
+    concatenate["empty"] = concatenate.pop(list(concatenate)[-1])
+    x = rng.standard_normal((2, 4, 6, 6)).astype(np.float32)
+    before = network.predict(x)
+    RESTRUCTURED[change](network)
+    found = outcome(lambda: network.predict(x))
+    assert found == outcome(lambda: by_hand(network, x)) and found != before.tobytes()
+
+
+IN_PLACE = {
+    "pad in a list": ("conv1", "pad", [1, 1], lambda pad: pad.__setitem__(0, 2)),
+    "stride in an array": ("conv1", "stride", np.array([1, 1]), lambda stride: stride.fill(2)),
+    "dilation in arrays": ("conv1", "dilation", (np.array(1), 1), lambda dilation: dilation[0].fill(2)),
+    "a window in an array": ("pool1", "pool_h", np.array(2), lambda size: size.fill(1)),
+}
+
+
+@pytest.mark.parametrize("change", IN_PLACE)
+def test_a_setting_that_changes_in_place_is_seen(change, rng):
+    layers = [Convolution(filters=4, size=3, pad=1), Relu(), Pooling(2, 2, stride=2), GlobalAveragePooling()]
+    network = Network(layers, (4, 9, 9), seed=0)
+    x = rng.standard_normal((2, 4, 9, 9)).astype(np.float32)
+    layer, setting, value, alter = IN_PLACE[change]
+    value = copy.deepcopy(value)
+    setattr(network.layers[layer], setting, value)
+    before = outcome(lambda: network.predict(x))
+    assert before == outcome(lambda: by_hand(network, x))
+    alter(value)
+    found = outcome(lambda: network.predict(x))
+    assert found == outcome(lambda: by_hand(network, x)) and found != before
+
+
+def test_attributes_that_change_their_names_are_seen(network, x):
+    norm = network.layers["norm1"]
+    norm.running_var[...] = np.arange(1, 7)
+    before = network.predict(x)
+    mean, var = norm.running_mean, norm.running_var
+    del norm.running_mean, norm.running_var
+    norm.running_var, norm.running_mean = mean + 1, var
+    network.predict(x)
+    mean, var = norm.running_mean, norm.running_var
+    del norm.running_mean, norm.running_var
+    norm.running_mean, norm.running_var = var, mean
+    found = network.predict(x)
+    assert found.tobytes() == by_hand(network, x).tobytes() and not np.array_equal(found, before)
+
+
+def test_a_setting_of_a_class_is_seen(network, x, monkeypatch):
+    monkeypatch.setattr(BatchNormalization, "eps", 0.5, raising=False)
+    del network.layers["norm1"].eps
+    before = network.predict(x)
+    monkeypatch.setattr(BatchNormalization, "eps", 5.0)
+    found = network.predict(x)
+    assert found.tobytes() == by_hand(network, x).tobytes() and not np.array_equal(found, before)
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "value"),
+    [("norm1", "eps", -1.0), ("norm1", "eps", "a"), ("norm1", "eps", True), ("pool1", "pool_h", 2.0)],
+)
+def test_what_a_layer_refuses_a_plan_refuses_as_well(name, setting, value, rng):
+    layers = [Convolution(filters=3, size=3), BatchNormalization(), Convolution(filters=3, size=3), Relu()]
+    network = Network([*layers, Pooling(2, 2, stride=2), Affine(units=2)], (3, 8, 8), seed=0)
+    x = rng.standard_normal((2, 3, 8, 8)).astype(np.float32)
+    network.predict(x)
+    setattr(network.layers[name], setting, value)
+    found = outcome(lambda: network.predict(x))
+    assert isinstance(found, str) and found == outcome(lambda: by_hand(network, x))
+
+
 def test_the_state_of_layers_is_all_that_they_hold():
     class Slots:
         __slots__ = ("scale",)

@@ -189,6 +189,14 @@ def test_several_threads_may_predict_at_once(count, network, images):
 def test_mistakes_are_named(network, images):
     with pytest.raises(TypeError, match="network must be a Network, got list"):
         Predictor([network])
+    twin = copy.deepcopy(network)
+    twin.layers["affine1"].lock = threading.Lock()
+    with pytest.raises(TypeError, match="network must be one that copy.deepcopy copies, which says: cannot pickle"):
+        Predictor(twin)
+    del twin.layers["affine1"].lock
+    twin.layers["conv1"] = Convolution(np.ones((4, 2, 3, 3), np.float32))
+    with pytest.raises(ValueError, match="channels"):
+        Predictor(twin)
     predictor = Predictor(network)
     with pytest.raises(ValueError, match=r"x must have shape \(N, 1, 28, 28\)"):
         predictor.predict(images[:, 0, 0])

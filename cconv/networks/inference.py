@@ -25,6 +25,7 @@ import numpy as np
 
 from .. import kernels
 from .._arrays import as_input, is_ready, promote
+from .._checks import positive
 from ..functional.affine import run_affine
 from ..functional.fused import PreparedConvolution
 from ..functional.normalization import normalization_table
@@ -51,11 +52,28 @@ HALVING = Pooling(2, 2, stride=2).describe()
 
 
 def _own(layer):
-    """Say whether a layer is one of cconv's, with the forward, and the join of its branches, that it came with."""
+    """Say whether a layer is one of cconv's, with the forward, and the join of its branches, that it came with.
+
+    Its settings must be its own, not its class's, and nothing that changes in place, which nobody would see.
+    """
     kind = type(layer)
     if kind not in FORWARDS or kind.forward is not FORWARDS[kind] or "forward" in layer.__dict__:
         return False
-    return kind not in JOINS or (kind.join is JOINS[kind] and "join" not in layer.__dict__)
+    if kind in JOINS:
+        return kind.join is JOINS[kind] and "join" not in layer.__dict__
+    return all(name in layer.__dict__ and _is_fixed(layer.__dict__[name]) for name in layer.describe())
+
+
+def _is_fixed(setting):
+    if isinstance(setting, tuple):
+        return all(map(_is_fixed, setting))
+    return not isinstance(setting, (list, dict, set, bytearray, np.ndarray))
+
+
+def _halves(pool):
+    """Say whether pooling takes the maxima of 2 x 2 pixels; what the layer would refuse, it is to refuse itself."""
+    settings = pool.describe()
+    return settings == HALVING and list(map(type, settings.values())) == list(map(type, HALVING.values()))
 
 
 class Operation(NamedTuple):
@@ -251,7 +269,7 @@ def _convolution(layers, place, x):
     settings = {"stride": conv.stride, "pad": conv.pad, "dilation": conv.dilation, "groups": conv.groups}
     pool = _follows(layers, place + 2, Pooling)
     norm, relu, count = None, False, 3
-    if pool and pool.describe() == HALVING and _follows(layers, place + 1, Relu):
+    if pool and _halves(pool) and _follows(layers, place + 1, Relu):
         prepared = PreparedConvolution(x.shape[1:], W, b, pooled=True, **settings)
     else:
         norm = _norm(layers, place + 1, W.dtype, len(W))
@@ -286,6 +304,10 @@ def _norm(layers, place, dtype, channels):
         return None
     norm._expect_arrays()
     running = norm._running()
+    try:
+        positive(norm.eps, "eps")
+    except (TypeError, ValueError):
+        return None  # the layer refuses it
     fits = _alike(dtype, norm.gamma, norm.beta) and norm.gamma.shape == norm.beta.shape == (channels,)
     # What is a copy would not follow a change in place.
     if not fits or running[0] is not norm.running_mean or running[1] is not norm.running_var:

@@ -6,6 +6,7 @@ import copy
 from collections import deque
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from .._typing import DType, Floats, Shape
@@ -29,7 +30,8 @@ class Predictor:
     ----------
     network : Network
         It stays as it is. Layers that are not of this package, and a `predict` of a class of one's own, are copied and
-        run as `network.predict` runs them.
+        run as `network.predict` runs them. A plain function is no copy's own: one that is set in the place of a method
+        still reaches what it was made for.
 
     Attributes
     ----------
@@ -41,7 +43,9 @@ class Predictor:
     Raises
     ------
     TypeError
-        If `network` is not a Network.
+        If `network` is not a Network, or cannot be copied by `copy.deepcopy`.
+    ValueError
+        If it cannot predict: one layer has been replaced by another that does not fit, for example.
 
     Examples
     --------
@@ -56,8 +60,12 @@ class Predictor:
     def __init__(self, network: Network) -> None:
         if not isinstance(network, Network):
             raise TypeError(f"network must be a Network, got {type(network).__name__}")
-        self._network = copy.deepcopy(network)
+        try:
+            self._network = copy.deepcopy(network)
+        except Exception as error:
+            raise TypeError(f"network must be one that copy.deepcopy copies, which says: {error}") from error
         self._plans: dict[Any, Any] = {}  # by dtype: floats, or uint8 where the first layer takes it
+        self.predict(np.zeros((1, *network.input_shape), network.dtype))  # makes a plan, or says what is wrong
 
     @property
     def input_shape(self) -> Shape:

@@ -121,7 +121,10 @@ cdef inline bint meet(list state, Py_ssize_t* place, object held, bint collectin
 
 
 cdef bint visit(layers, type branches, tuple blocks, list state, Py_ssize_t* place, bint collecting) except -1:
-    """Meet all that layers hold; `blocks` are those around them: one that is put inside of itself is refused later."""
+    """Meet all that layers hold, and where a stack of layers ends.
+
+    `blocks` are those around the layers: one that is put inside of itself is refused later.
+    """
     cdef dict attributes
     for layer in layers.values():
         kind = type(layer)
@@ -130,8 +133,8 @@ cdef bint visit(layers, type branches, tuple blocks, list state, Py_ssize_t* pla
             return False
         given = getattr(layer, "__dict__", None)
         attributes = given if type(given) is dict else dict(given or ())
-        for held in attributes.values():
-            if not meet(state, place, held, collecting):
+        for name, held in attributes.items():
+            if not (meet(state, place, name, collecting) and meet(state, place, held, collecting)):
                 return False
         if isinstance(layer, branches) and layer not in blocks:
             if not meet(state, place, kind.join, collecting):
@@ -139,7 +142,13 @@ cdef bint visit(layers, type branches, tuple blocks, list state, Py_ssize_t* pla
             for branch in layer.branches.values():
                 if not visit(branch, branches, (*blocks, layer), state, place, collecting):
                     return False
-    return True
+            if not meet(state, place, END, collecting):
+                return False
+    return meet(state, place, END, collecting)
+
+
+# Stands in a state where a stack of layers, and where the last branch of a layer ends.
+cdef object END = object()
 
 
 def state_of(layers, type branches, /):
