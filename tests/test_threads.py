@@ -187,7 +187,7 @@ assert sum(used.values()) > 0.2 * own, (own, used)
 
 @needs_proc
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="chooses the CPUs of threads")
-def test_workers_take_over_the_cpus_of_their_caller(run_python):
+def test_workers_may_use_the_cpus_of_their_caller(run_python):
     code = """
 import time
 

@@ -61,7 +61,11 @@ def _own(layer):
         return False
     if kind in JOINS:
         return kind.join is JOINS[kind] and "join" not in layer.__dict__
-    return all(name in layer.__dict__ and _is_fixed(layer.__dict__[name]) for name in layer.describe())
+    try:
+        settings = layer.describe()
+    except Exception:  # of arrays that are none: the layer itself says what is wrong
+        return False
+    return all(name in layer.__dict__ and _is_fixed(layer.__dict__[name]) for name in settings)
 
 
 def _is_fixed(setting):

@@ -37,7 +37,7 @@
  * way.
  *
  * CPUs. A thread begins with the CPUs that the thread which started it may use. A caller may since have got others: a
- * worker on the caller's core takes over which CPUs the caller may use.
+ * worker on the caller's core may from then on use all of the caller's too. It gives up none, as callers differ.
  *
  * Fork. A child has none of its parent's workers. It forgets them, and the jobs of the parent's other threads, and
  * starts its own at first use.
@@ -259,19 +259,20 @@ static uint32_t this_thread(void)
 
 static void forget_this_thread(void) { own_id = 0; }
 
-/* Let this thread use the CPUs that another one may use. */
-static void use_cpus_of(uint32_t thread)
+/* Let this thread use the CPUs that another one may use, beside its own. */
+static void add_cpus_of(uint32_t thread)
 {
-    cpu_set_t its, own;
+    cpu_set_t its, own, both;
     if (sched_getaffinity((pid_t)thread, sizeof(its), &its) != 0) return;
-    if (sched_getaffinity(0, sizeof(own), &own) != 0 || CPU_EQUAL(&its, &own)) return;
-    sched_setaffinity(0, sizeof(its), &its);
+    if (sched_getaffinity(0, sizeof(own), &own) != 0) return;
+    CPU_OR(&both, &its, &own);
+    if (!CPU_EQUAL(&both, &own)) sched_setaffinity(0, sizeof(both), &both);
 }
 #else
 static uint32_t this_cpu(void) { return UINT32_MAX; }
 static uint32_t this_thread(void) { return 0; }
 static void forget_this_thread(void) {}
-static void use_cpus_of(uint32_t thread) { (void)thread; }
+static void add_cpus_of(uint32_t thread) { (void)thread; }
 #endif
 static int on_cpu(uint32_t cpu) { return cpu != UINT32_MAX && cpu == this_cpu(); }
 
@@ -367,7 +368,7 @@ struct worker {
 static int let_go_first(struct worker *self, struct open_job *one)
 {
     const int64_t before = self->together, begin = now();
-    use_cpus_of(word_get(&one->caller));
+    add_cpus_of(word_get(&one->caller));
     while (word_get(&one->state) & OPEN) {
         yield_cpu();
         if (!on_cpu(word_get(&one->cpu))) return 1;
