@@ -160,6 +160,12 @@ def scatter_fraction(plan):
 # ---- when an algorithm is preferred
 
 
+def depthwise_preferred(plan):
+    """Return the reason for depthwise outputs, or None: many filters of a single channel fill vectors of channels."""
+    fills = plan.groups == 1 and plan.filters[0] * plan.itemsize >= kernels.conv.VECTOR_BYTES
+    return None if plan.depthwise_refused or fills else Reason("each channel by itself, read where it is")
+
+
 def pixels_preferred(backward=False, weights=False):
     """Return the rule by which a pass has lanes of pixels: always if depthwise, else by the lanes that stay empty."""
 
@@ -282,7 +288,7 @@ OUTPUT = (
     Algorithm(
         "depthwise",
         run=lambda plan, x, W, b, out, threads: kernels.conv.depthwise_output(plan, x, W, b, out, threads),
-        preferred=lambda plan: None if plan.depthwise_refused else Reason("each channel by itself, read where it is"),
+        preferred=depthwise_preferred,
         refused=lambda plan: plan.depthwise_refused,
     ),
     Algorithm(
