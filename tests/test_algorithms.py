@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from test_plans import geometries
 
+import cconv
 from cconv import Convolution, functional, kernels
 from cconv.functional import algorithms
 from cconv.functional.algorithms import TABLES, candidates, names
@@ -63,6 +64,14 @@ def test_names_are_there_once_and_fractions_are_of_the_peak(which, cpu_level):
         for row in TABLES[which]:
             fraction = row.fraction(plan)
             assert fraction is None or 0 < fraction <= 1.01
+
+
+def test_many_filters_of_one_channel_are_not_depthwise(cpu_level):
+    x_shape = (100, 1, 28, 28)
+    for filters, is_depthwise in ((64, False), (1, True)):
+        layer = Convolution(np.ones((filters, 1, 5, 5), np.float32))
+        (row,) = (row for row in cconv.explain(layer, x_shape) if row[0] == "output")
+        assert (row[1] == "depthwise") is is_depthwise
 
 
 def test_a_choice_is_made_once_for_a_geometry(monkeypatch):

@@ -453,11 +453,11 @@ cdef inline void compute_pieces(const floating* x, floating* out, floating* scra
         s1 = 2 * part.end if job.pooled else part.end
         image = x + n * image_size
         next_image = image + image_size if parts == splits == 1 and n + 1 < N else NULL
-        if s.copied and padded != n * parts + item % parts:
-            padded = n * parts + item % parts
-            pad_image(image, x + N * image_size, channels, s, max(s0 * s.down // s.up + s.lowest, 0),
-                      min((s1 - 1) * s.down // s.up + s.highest + 1, s.PH), mine + g.strips)
         if s.copied:
+            if padded != n * parts + item % parts:
+                padded = n * parts + item % parts
+                pad_image(image, x + N * image_size, channels, s, max(s0 * s.down // s.up + s.lowest, 0),
+                          min((s1 - 1) * s.down // s.up + s.highest + 1, s.PH), mine + g.strips)
             image = mine + g.strips
         for group in range(g.groups):
             part.group = group

@@ -110,6 +110,10 @@ def changed(cnp.ndarray calls, int num_threads, /):
     return [i for i in range(count) if job.found[i]]
 
 
+# Stands in a state where a stack of layers, and where the last branch of a layer ends.
+cdef object END = object()
+
+
 cdef inline bint meet(list state, Py_ssize_t* place, object held, bint collecting) except -1:
     """Append what is held, or return whether it is what stands at a place, and go on to the next one."""
     cdef Py_ssize_t i = place[0]
@@ -145,10 +149,6 @@ cdef bint visit(layers, type branches, tuple blocks, list state, Py_ssize_t* pla
             if not meet(state, place, END, collecting):
                 return False
     return meet(state, place, END, collecting)
-
-
-# Stands in a state where a stack of layers, and where the last branch of a layer ends.
-cdef object END = object()
 
 
 def state_of(layers, type branches, /):
