@@ -41,7 +41,7 @@ SOURCES = {
     "resample/_resample.pyx": ("_resample", "resample differential"),
     "conv/depthwise.h": ("_conv", "conv_pixels differential guard_pages"),
     "conv/depthwise.pxd": ("_conv", "conv_pixels differential guard_pages"),
-    "conv/finish.h": ("_conv", "inference differential"),
+    "conv/finish.h": ("_conv", "algorithms inference differential"),
     "conv/list.h": ("_conv", f"{CONVOLUTION} fusion"),
     "conv/list.pxd": ("_conv", f"{CONVOLUTION} fusion"),
     "conv/pixels.h": ("_conv", "conv_pixels transposed_conv differential guard_pages"),
@@ -256,13 +256,28 @@ MUTATIONS = {
     # ---- what follows a convolution, and depthwise outputs
     "normalization of another channel": (
         "conv/finish.h",
-        "NAME(finished)(line, after, c + l + r, to, rows)",
-        "NAME(finished)(line, after, c + l, to, rows)",
+        "NAME(finish_lanes_of)(after, c + l, m)",
+        "NAME(finish_lanes_of)(after, c, m)",
     ),
     "a branch that is added behind relu": (
         "conv/finish.h",
         "return after->relu ? NAME(rectified)(x) : x;",
         "return x;",
+    ),
+    "minus zero becomes zero where there is no bias": (
+        "conv/finish.h",
+        "lanes = {NAME(broadcast)((T)-0.0)",
+        "lanes = {NAME(broadcast)(0)",
+    ),
+    "minus zero becomes zero where there is no normalization": (
+        "conv/finish.h",
+        "NAME(broadcast)((T)-0.0)};",
+        "NAME(broadcast)(0)};",
+    ),
+    "a branch that is not added to transposed outputs": (
+        "conv/finish.h",
+        "if (!plain && branch) line",
+        "if (!plain && branch && rows >= LANES) line",
     ),
     "a column beside the image of a depthwise filter": (
         "conv/depthwise.h",

@@ -10,6 +10,8 @@ import cconv
 from cconv import Convolution, functional, kernels
 from cconv.functional import algorithms
 from cconv.functional.algorithms import TABLES, candidates, names
+from cconv.functional.convolution import plan_of
+from cconv.functional.normalization import normalization_table
 
 
 def drawn(seed, count):
@@ -45,6 +47,47 @@ def test_all_algorithms_give_the_same_bits_of_output(cpu_level):
                 np.testing.assert_array_equal(out, expected)
                 pooled += 1
     assert pooled > 40
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("shape", "filters", "groups", "pad"),
+    [
+        ((3, 1, 1), (20, 3, 1, 1), 1, 0),  # fewer outputs than lanes
+        ((2, 4, 5), (35, 2, 2, 2), 1, 0),
+        ((4, 3, 3), (6, 2, 3, 3), 2, 1),
+        ((5, 9, 7), (5, 1, 3, 3), 5, 1),
+        ((20, 7, 7), (17, 20, 1, 1), 1, 0),
+    ],
+)
+def test_what_follows_an_output_has_the_bits_of_the_operations(shape, filters, groups, pad, dtype, cpu_level):
+    rng = np.random.default_rng(3)
+    tiny = np.sqrt(np.finfo(dtype).tiny) / 4  # its square is 0, and minus its square -0
+    x, W = rng.standard_normal((2, *shape)).astype(dtype), rng.standard_normal(filters).astype(dtype)
+    b, gamma, beta, mean = rng.standard_normal((4, len(W))).astype(dtype)
+    var = rng.uniform(0.1, 2, len(W))
+    if not pad:  # whose zeros may make -0 to 0, or not, as an algorithm adds or leaves them out
+        x[0], W[-1] = -tiny, tiny
+    plan = plan_of(x, W, b, 1, pad, 1, groups)
+    branch = rng.standard_normal((2, *plan.outputs)).astype(dtype)
+    branch[0] = -0.0
+    for biased, normalized, branched, relu in itertools.product([False, True], repeat=4):
+        bias = b if biased else None
+        expected = functional.convolution(x, W, bias, pad=pad, groups=groups)
+        assert biased or pad or cpu_level == "baseline" or np.signbit(expected[0, -1]).all()
+        if normalized:
+            expected = functional.batch_normalization(expected, gamma, beta, mean, var)
+        if branched:
+            expected = functional.add(expected, branch)
+        if relu:
+            expected = functional.relu(expected)
+        table = normalization_table(gamma, beta, mean, var, 10e-7) if normalized else None
+        for row in TABLES["output"]:
+            if not row.refused(plan):
+                run = kernels.conv.Prepared(plan, row.name, W, bias, table, False, None)
+                out = kernels.memory.empty(expected.shape, x.dtype)
+                run(x, branch if branched else None, relu, out, 2)
+                assert out.tobytes() == expected.tobytes(), row.name
 
 
 @pytest.mark.parametrize("which", TABLES)

@@ -43,34 +43,80 @@ CCONV_INLINE NAME(vec) NAME(finished)(NAME(vec) x, const conv_finish *after, ptr
     return after->relu ? NAME(rectified)(x) : x;
 }
 
+/* What is one value for a channel, for a vector of channels. */
+typedef struct {
+    NAME(vec) bias, centre, scale, shift;
+} NAME(finish_lanes);
+
+/* The values of channels c to c + m. Where there are none: x + -0 and (x - 0) * 1 + -0 are x, and -0 where x is. */
+CCONV_INLINE NAME(finish_lanes) NAME(finish_lanes_of)(const conv_finish *after, ptrdiff_t c, ptrdiff_t m)
+{
+    const T *const bias = (const T *)after->bias, *const norm = (const T *)after->norm;
+    const ptrdiff_t scale = c + after->channels, shift = scale + after->channels;
+    NAME(finish_lanes) lanes = {NAME(broadcast)((T)-0.0), NAME(broadcast)(0), NAME(broadcast)(1),
+                                NAME(broadcast)((T)-0.0)};
+    if (after->bias) lanes.bias = NAME(load_until)(bias + c, bias + c + m);
+    if (after->norm) {
+        lanes.centre = NAME(load_until)(norm + c, norm + c + m);
+        lanes.scale = NAME(load_until)(norm + scale, norm + scale + m);
+        lanes.shift = NAME(load_until)(norm + shift, norm + shift + m);
+    }
+    return lanes;
+}
+
+/* Finish and transpose a block of outputs. Nothing is asked before the transpose, so that the block stays in registers:
+ * what is one value for a channel is applied there, while lanes are channels.
+ *
+ * from, from_step  IN, LANES rows of LANES channels
+ * lanes, after     what follows; with `plain` only the bias
+ * m                how many of the channels are outputs,
+ * rows             and of the rows
+ * at, to_step      the first output of the block in `out`, and from a channel to the next
+ */
+CCONV_INLINE void NAME(finish_block)(const T *from, ptrdiff_t from_step, const NAME(finish_lanes) *lanes,
+                                     const conv_finish *after, ptrdiff_t m, ptrdiff_t rows, T *out, ptrdiff_t at,
+                                     ptrdiff_t to_step, const int plain)
+{
+    const T *const branch = (const T *)after->branch;
+    NAME(vec) block[LANES];
+    CCONV_UNROLL
+    for (int r = 0; r < LANES; r++) {
+        block[r] = NAME(add)(NAME(load)(from + r * from_step), lanes->bias);
+        if (!plain) block[r] = NAME(normalized)(block[r], lanes->centre, lanes->scale, lanes->shift);
+    }
+    NAME(transpose)(block);
+    CCONV_UNROLL
+    for (int r = 0; r < LANES; r++) {
+        if (r == m) break;
+        const ptrdiff_t to = at + r * to_step;
+        NAME(vec) line = block[r];
+        if (!plain && branch) line = NAME(add)(line, NAME(load_until)(branch + to, branch + to + rows));
+        if (!plain && after->relu) line = NAME(rectified)(line);
+        if (rows >= LANES)
+            NAME(store)(out + to, line);
+        else
+            memcpy(out + to, &line, (size_t)rows * sizeof(T));
+    }
+}
+
 /* out[at + l * to_step + i] = from[i * from_step + l], finished, for i < rows and l < columns; l = 0 is channel c.
  * `from` may be read up to a whole vector of rows. The last vector of rows overlaps the one before it, where there is
  * one. */
 static void NAME(finish_outputs)(const T *from, ptrdiff_t from_step, ptrdiff_t rows, ptrdiff_t columns,
                                  const conv_finish *after, ptrdiff_t c, T *out, ptrdiff_t at, ptrdiff_t to_step)
 {
-    const T *const bias = (const T *)after->bias;
     const int plain = !after->norm && !after->branch && !after->relu;
-    for (ptrdiff_t l = 0; l < columns; l += LANES)
+    for (ptrdiff_t l = 0; l < columns; l += LANES) {
+        const ptrdiff_t m = columns - l < LANES ? columns - l : LANES;
+        const NAME(finish_lanes) lanes = NAME(finish_lanes_of)(after, c + l, m);
         for (ptrdiff_t k = 0; k < rows; k += LANES) {
-            const ptrdiff_t i = k > 0 && rows - k < LANES ? rows - LANES : k;
-            const ptrdiff_t m = columns - l < LANES ? columns - l : LANES;
-            NAME(vec) block[LANES];
-            CCONV_UNROLL
-            for (int r = 0; r < LANES; r++) block[r] = NAME(load)(from + (i + r) * from_step + l);
-            NAME(transpose)(block);
-            CCONV_UNROLL
-            for (int r = 0; r < LANES; r++) {
-                if (r == m) break;
-                const ptrdiff_t to = at + (l + r) * to_step + i;
-                NAME(vec) line = bias ? NAME(add)(block[r], NAME(broadcast)(bias[c + l + r])) : block[r];
-                if (!plain) line = NAME(finished)(line, after, c + l + r, to, rows);
-                if (rows >= LANES)
-                    NAME(store)(out + to, line);
-                else
-                    memcpy(out + to, &line, (size_t)rows * sizeof(T));
-            }
+            const ptrdiff_t i = k > 0 && rows - k < LANES ? rows - LANES : k, to = at + l * to_step + i;
+            if (plain)
+                NAME(finish_block)(from + i * from_step + l, from_step, &lanes, after, m, rows, out, to, to_step, 1);
+            else
+                NAME(finish_block)(from + i * from_step + l, from_step, &lanes, after, m, rows, out, to, to_step, 0);
         }
+    }
 }
 
 /* Finish `count` outputs of channel c from out[at] on, which have their bias. */
