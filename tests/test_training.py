@@ -35,6 +35,7 @@ from cconv import (
     Trainer,
     find_learning_rate,
 )
+from cconv._batches import AHEAD, Batches
 from cconv.callbacks import Callback, Checkpoints, EarlyStopping, LearningRateLog, TensorBoardLog, TimeLimit
 from cconv.data import ArrayDataset, Dataset
 
@@ -356,6 +357,25 @@ def test_augmented_batches_are_the_same_ahead_and_one_by_one():
     while alone.current_iter < alone.max_iter:
         alone.train_step()
     assert state(ahead) == state(alone)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 11])
+def test_batches_come_in_their_order_and_few_are_prepared_ahead(count):
+    prepared, order = [], []
+
+    def prepare(epoch, order, number):
+        prepared.append(number)
+        return epoch, number
+
+    batches = Batches(prepare, count)
+    batches.begin_ahead()
+    for epoch in range(2):
+        prepared.clear()
+        for number in range(count):
+            assert batches.take(epoch, order, number) == (epoch, number)
+            assert len(prepared) <= number + 1 + AHEAD
+    batches.close()
+    assert prepared == list(range(count))
 
 
 def test_an_exception_of_an_augmentation_ends_training_and_its_thread():
