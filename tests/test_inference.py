@@ -534,7 +534,7 @@ def test_the_door_refuses_what_does_not_fit():
     call = functional.convolution_batch_normalization
     with pytest.raises(ValueError, match=r"gamma must have one value for each of the 2 filters, got shape \(3,\)"):
         call(x, W, None, np.ones(3), one, one, one)
-    with pytest.raises(ValueError, match=r"var must have 2 values, got shape \(1,\)"):
+    with pytest.raises(ValueError, match=r"var must have shape \(2,\), got \(1,\)"):
         call(x, W, None, one, one, one, np.ones(1))
     with pytest.raises(ValueError, match=r"branch must have the output's shape \(1, 2, 2, 2\), got \(1, 2, 1, 1\)"):
         call(x, W, None, one, one, one, one, branch=np.ones((1, 2, 1, 1)))

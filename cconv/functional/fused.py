@@ -158,7 +158,8 @@ def convolution_batch_normalization(
     Returns
     -------
     ndarray, shape (N, FN, OH, OW)
-        The very bits of the operations one by one. float32 when all arguments but mean and var are, else float64.
+        The very bits of the operations one by one, but for the sign of a NaN. float32 when all arguments but mean and
+        var are, else float64.
 
     Raises
     ------
@@ -247,7 +248,7 @@ def convolution_relu_max_pool(
     Returns
     -------
     ndarray, shape (N, FN, OH // 2, OW // 2)
-        The very bits of the three operations one by one.
+        The very bits of the three operations one by one, but for the sign of a NaN.
     argmax : ndarray of uint8, of the output's shape, only with `return_argmax`
 
     Raises

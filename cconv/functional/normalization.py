@@ -511,8 +511,8 @@ def run_normalization_backward(
 def _statistics(mean, var, shape):
     """Return mean and variance in the dtype that the kernels take."""
     for array, name in ((mean, "mean"), (var, "var")):
-        if array.size != math.prod(shape):
-            raise ValueError(f"{name} must have {math.prod(shape)} values, got shape {array.shape}")
+        if array.shape != shape:
+            raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
     return mean.astype(np.float64, copy=False), var.astype(np.float64, copy=False)
 
 
