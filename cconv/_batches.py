@@ -32,11 +32,14 @@ class Batches:
         ``prepare(epoch, order, number)`` returns a `Batch`; it depends on these three alone.
     count : int
         How many batches an epoch has.
+    held : callable
+        ``with held():`` holds interrupts back: one that came while the thread is started would lose it.
     """
 
-    def __init__(self, prepare, count):
+    def __init__(self, prepare, count, held):
         self._prepare = prepare
         self._count = count
+        self._held = held
         self._ahead = None
 
     def take(self, epoch, order, number):
@@ -45,11 +48,13 @@ class Batches:
             return self._prepare(epoch, order, number)
         if not self._ahead.leads_to(epoch, order, number):
             self._ahead.close()
-            self._ahead = _Ahead(self._prepare, epoch, order, number, self._count)
+            with self._held():
+                self._ahead = _Ahead(self._prepare, epoch, order, number, self._count)
         return self._ahead.take()
 
     def begin_ahead(self):
         """Prepare batches ahead from now on, until `close`."""
+        self.close()  # which an interrupt may have kept from its end
         self._ahead = _Ahead(self._prepare, None, None, 0, 0)
 
     def close(self):

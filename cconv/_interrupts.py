@@ -64,6 +64,12 @@ class Interrupts:
         if not self._depth:
             self._restore()
 
+    @property
+    def is_entered(self):
+        """Whether somebody is inside of ``with gate:``."""
+        self._here()
+        return self._depth > 0
+
     def held(self, *, softly=False):
         return _Held(self, softly)
 

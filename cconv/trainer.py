@@ -265,7 +265,7 @@ class Trainer:
         self.order = None
         self.best_epoch, self.best_value, self.best_arrays = 0, math.nan, None
         self._gate = Interrupts()
-        self._batches = Batches(self._prepare, self.iter_per_epoch)
+        self._batches = Batches(self._prepare, self.iter_per_epoch, self._gate.held)
         self._stopped: str | None = None
 
         self.monitor = _monitor(monitor, self.validation_data is not None)
@@ -366,7 +366,11 @@ class Trainer:
         ------
         FloatingPointError
             If a step's loss or gradients are not finite, unless `on_nonfinite` says otherwise.
+        RuntimeError
+            If this trainer is training already: when a callback calls it, or another thread.
         """
+        if self._gate.is_entered:
+            raise RuntimeError("train() is under way: a callback may call train_step(), stop() or another trainer")
         last = self.epochs if epochs is None else self.current_epoch + integer(epochs, "epochs", 0)
         if self.current_epoch >= last:
             if self.verbose and epochs is None and self.epochs:
@@ -392,8 +396,10 @@ class Trainer:
                 self._tell("on_interrupt")
                 raise
             finally:
-                self._batches.close()
-                progress.close()
+                try:
+                    self._batches.close()
+                finally:
+                    progress.close()
         if self._stopped:
             progress.say(f"stopped after epoch {self.current_epoch}: {self._stopped}")
         if self.history.test_accuracy:

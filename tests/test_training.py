@@ -1,5 +1,6 @@
 """Training around the step: interrupts, resuming, validation, weights, callbacks, and what is refused beforehand."""
 
+import contextlib
 import copy
 import hashlib
 import json
@@ -175,6 +176,45 @@ def test_training_that_is_interrupted_again_and_again_has_the_bits_of_one_that_i
     assert interrupts > 3
     assert state(run) == state(whole)
     assert not [thread for thread in threading.enumerate() if thread.name == "cconv-batches"]
+
+
+@needs_signals
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_interrupt_while_the_thread_is_started_leaves_none_behind(when, monkeypatch):
+    start = threading.Thread.start
+
+    def interrupted(self):
+        if self.name == "cconv-batches" and when == "before":
+            signal.raise_signal(signal.SIGINT)
+        start(self)
+        if self.name == "cconv-batches" and when == "after":
+            signal.raise_signal(signal.SIGINT)
+
+    run = trainer(augment=shifted)
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run.train()
+    monkeypatch.undo()
+    assert not [thread for thread in threading.enumerate() if thread.name == "cconv-batches"]
+    run.train()
+    whole = trainer(augment=shifted)
+    whole.train()
+    assert state(run) == state(whole)
+
+
+def test_training_inside_of_itself_is_refused():
+    class Again(Callback):
+        def on_step_end(self, trainer):
+            trainer.train()
+
+    run = trainer(augment=shifted, callbacks=[Again()])
+    with pytest.raises(RuntimeError, match=r"train\(\) is under way"):
+        run.train()
+    assert run.current_iter == 1
+    assert not [thread for thread in threading.enumerate() if thread.name == "cconv-batches"]
+    run.callbacks = []
+    run.train()
+    assert run.current_epoch == run.epochs
 
 
 def test_an_exception_of_a_step_changes_nothing():
@@ -367,7 +407,7 @@ def test_batches_come_in_their_order_and_few_are_prepared_ahead(count):
         prepared.append(number)
         return epoch, number
 
-    batches = Batches(prepare, count)
+    batches = Batches(prepare, count, contextlib.nullcontext)
     batches.begin_ahead()
     for epoch in range(2):
         prepared.clear()
