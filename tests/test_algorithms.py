@@ -62,7 +62,7 @@ def test_all_algorithms_give_the_same_bits_of_output(cpu_level):
 )
 def test_what_follows_an_output_has_the_bits_of_the_operations(shape, filters, groups, pad, dtype, cpu_level):
     rng = np.random.default_rng(3)
-    tiny = np.sqrt(np.finfo(dtype).tiny) / 4  # its square is 0, and minus its square -0
+    tiny = np.sqrt(np.finfo(dtype).tiny) / 4  # minus its square is -0, and so is a sum where multiply-adds are fused
     x, W = rng.standard_normal((2, *shape)).astype(dtype), rng.standard_normal(filters).astype(dtype)
     b, gamma, beta, mean = rng.standard_normal((4, len(W))).astype(dtype)
     var = rng.uniform(0.1, 2, len(W))
@@ -74,7 +74,6 @@ def test_what_follows_an_output_has_the_bits_of_the_operations(shape, filters, g
     for biased, normalized, branched, relu in itertools.product([False, True], repeat=4):
         bias = b if biased else None
         expected = functional.convolution(x, W, bias, pad=pad, groups=groups)
-        assert biased or pad or cpu_level == "baseline" or np.signbit(expected[0, -1]).all()
         if normalized:
             expected = functional.batch_normalization(expected, gamma, beta, mean, var)
         if branched:
