@@ -65,8 +65,7 @@ GRADIENT_BYTES = BYTES  # for the sums of sets of images
 
 cdef enum Kind:
     CHANNEL_OUTPUT, CHANNEL_POOLED, CHANNEL_INPUT, CHANNEL_WEIGHTS, PIXEL_OUTPUT, PIXEL_ROW_OUTPUT, PIXEL_INPUT,
-    DEPTHWISE, SCATTER, WINDOW,
-    POOLED_WINDOW, LIST, POOLED_LIST, KINDS
+    DEPTHWISE, SCATTER, WINDOW, POOLED_WINDOW, LIST, POOLED_LIST
 
 # Which plan an algorithm takes for a pass.
 cdef dict KIND_OF = {
@@ -114,7 +113,7 @@ cdef class Plan:
     cdef readonly double list_bytes  # of an image with its channels last, each in whole lines of the cache,
     cdef readonly object filter_bytes  # and of the filters, likewise
     cdef readonly dict choices  # what has been chosen by this plan; see algorithms.py
-    cdef list made
+    cdef dict made  # the tables of each kind
 
     def __init__(self, tuple image, tuple filters, tuple outputs, tuple steps, Py_ssize_t groups, Py_ssize_t itemsize):
         cdef Geometry* g = &self.g
@@ -138,13 +137,13 @@ cdef class Plan:
         self.list_bytes = list_values(g) // round_up(g.C, g.lanes) * pixel
         self.filter_bytes = math.prod(filters) // g.C * pixel
         self.choices = {}
-        self.made = [None] * KINDS
+        self.made = {}
 
     cdef void* find(self, Kind kind) except NULL:
-        tables = self.made[kind]
+        tables = self.made.get(kind)
         if tables is None:
-            tables = self.make(kind)
-            self.made[kind] = tables
+            # Another thread may have made them meanwhile, and computes with them: the first ones stay.
+            tables = self.made.setdefault(kind, self.make(kind))
         return (<Tables>tables).plan
 
     cdef Kind kind_of(self, str which, str algorithm) except *:
