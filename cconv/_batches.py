@@ -80,7 +80,6 @@ class _Ahead:
         # Queues that are compiled: one of batches, and one of numbers, how many more the thread is to prepare.
         self._ready, self._room = queue.SimpleQueue(), queue.SimpleQueue()
         self._room.put(AHEAD)
-        self._taken = 0  # since the thread was last told to prepare more
         self._wanted = True
         self._thread = None
         self._process = os.getpid()
@@ -95,9 +94,7 @@ class _Ahead:
     def take(self):
         number, self._next = self._next, None  # an interrupted call leaves it so: nobody knows whether the batch came
         batch = self._ready.get()
-        self._taken += 1
-        if self._taken == TOGETHER:
-            self._taken = 0
+        if (number - self._first + 1) % TOGETHER == 0:
             self._room.put(TOGETHER)
         if isinstance(batch, BaseException):
             raise batch

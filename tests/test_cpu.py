@@ -241,6 +241,7 @@ def test_calls_from_several_python_threads(threads):
         for _ in range(20):  # what a plan has for an algorithm is made by whichever comes first, or by several at once
             plan = kernels.conv.Plan(x.shape[1:], w.shape, (6, 18, 18), (1, 1, 0, 0, 1, 1), 1, 8)
             results = list(pool.map(convolve, [plan] * 16))
+            assert len(results) == 16
             assert {out.tobytes() for out in results} == {convolve(plan).tobytes()}
 
 

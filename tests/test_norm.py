@@ -209,8 +209,16 @@ IMAGES, FOUR = np.ones((2, 4, 3, 3)), np.ones(4)
         (lambda: batch_normalization(IMAGES, FOUR, np.ones(5)), ValueError, "beta must have gamma's shape"),
         (lambda: batch_normalization(np.ones(4), FOUR, FOUR), ValueError, "gamma must have one value per channel"),
         (lambda: batch_normalization(IMAGES, FOUR, FOUR, FOUR), TypeError, "mean and var, or neither"),
-        (lambda: batch_normalization(IMAGES, FOUR, FOUR, np.ones(3), FOUR), ValueError, "mean must have shape"),
-        (lambda: batch_normalization(IMAGES, FOUR, FOUR, FOUR[None], FOUR), ValueError, "mean must have shape"),
+        (
+            lambda: batch_normalization(IMAGES, FOUR, FOUR, np.ones(3), FOUR),
+            ValueError,
+            r"mean must have shape \(4,\), got \(3,\)",
+        ),
+        (
+            lambda: batch_normalization(IMAGES, FOUR, FOUR, FOUR[None], FOUR),
+            ValueError,
+            r"mean must have shape \(4,\), got \(1, 4\)",
+        ),
         (lambda: batch_normalization(IMAGES[:1, :, :1, :1], FOUR, FOUR), ValueError, "at least two values per feature"),
         (lambda: batch_normalization(IMAGES, FOUR, FOUR, eps=-1), ValueError, "eps must be a positive number"),
         (lambda: batch_normalization(IMAGES, FOUR, FOUR, eps=0), ValueError, "eps must be a positive number, got 0"),
@@ -241,7 +249,7 @@ IMAGES, FOUR = np.ones((2, 4, 3, 3)), np.ones(4)
         (
             lambda: group_normalization_backward(IMAGES, IMAGES, FOUR, FOUR, FOUR, 1),
             ValueError,
-            "mean must have shape",
+            r"mean must have shape \(2, 1\), got \(4,\)",
         ),
     ],
 )  # fmt: skip
